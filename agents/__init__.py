@@ -1,0 +1,1 @@
+"""Drivers: encoders, policies and the algorithms that train them."""

@@ -1,0 +1,1 @@
+"""Encoders: camera image to the features a policy drives by."""

@@ -1,0 +1,83 @@
+"""Every error that this package raises on purpose.
+
+```
+DonkeyRLError                  the run failed                  exit code 1
+├── StorageError               a disk is full, a folder cannot be written
+└── InputError                 the user can mend it            exit code 2
+    ├── UnknownNameError       a name that does not exist; carries the nearest one
+    ├── ConfigurationError     a setting outside its range, an unknown key
+    ├── TrackError             a track file that cannot be driven
+    ├── ActionError            an action of the wrong shape, or not finite
+    └── DriverError            a driver folder that is incomplete or does not fit
+```
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DonkeyRLError(Exception):
+    """The root of all errors of this package."""
+
+
+class StorageError(DonkeyRLError):
+    """Something could not be written or read back."""
+
+
+class InputError(DonkeyRLError, ValueError):
+    """A mistake in what the user typed or passed."""
+
+
+class UnknownNameError(InputError):
+    """A name that does not exist.
+
+    Attributes:
+        kind: What was looked for, such as ``"track"``.
+        name: The name received.
+        nearest: The closest existing name, or None.
+    """
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+        """Builds the message from what exists.
+
+        Args:
+            kind: What was looked for, such as ``"track"``.
+            name: The name received.
+            choices: The names that exist.
+        """
+        known = sorted(choices)
+        self.kind = kind
+        self.name = name
+        self.nearest = nearest(name, known)
+        hint = f"Did you mean '{self.nearest}'?" if self.nearest else "See the list in --help."
+        if not self.nearest and 0 < len(known) <= 12:
+            hint = f"Choose one of: {', '.join(known)}."
+        super().__init__(f"Unknown {kind} '{name}'. {hint}")
+
+
+class ConfigurationError(InputError):
+    """A setting with a wrong name, type or range."""
+
+
+class TrackError(InputError):
+    """A track that cannot be driven."""
+
+
+class ActionError(InputError):
+    """An action that no car can carry out."""
+
+
+class DriverError(InputError):
+    """A driver folder that is incomplete, damaged or made for something else."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Returns the existing name closest to a mistyped one, or None.
+
+    >>> nearest("generated_trak", ["generated_track", "warehouse"])
+    'generated_track'
+    """
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return found[0] if found else None

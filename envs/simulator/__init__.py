@@ -1,0 +1,1 @@
+"""The embedded simulator: physics, cameras, tracks and time over arrays of cars."""

@@ -1,0 +1,1 @@
+"""The record of a race, and what is measured on it."""

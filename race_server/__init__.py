@@ -1,0 +1,1 @@
+"""The service that drives a trained driver in an online race."""
