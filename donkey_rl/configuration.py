@@ -1,11 +1,367 @@
-"""Validated, frozen configuration that everything in this package is described by."""
+"""Validated, frozen configuration that everything in this package is described by.
+
+A run is described in three layers, each over the one before: the defaults in the `Config` models,
+a recipe (a YAML file that names only what differs), and settings typed as `key=value` with dotted
+keys. Whatever does not fit is answered with the key, what was expected, what was received, and the
+nearest key that exists.
+
+>>> class Adam(Config):
+...     learning_rate: float = pydantic.Field(default=1e-3, gt=0)
+>>> class Run(Config):
+...     steps: int = pydantic.Field(default=1000, ge=1)
+...     adam: Adam = Adam()
+>>> with_settings(Run(), ["steps=5_000", "adam.learning_rate=3e-4"])
+Run(steps=5000, adam=Adam(learning_rate=0.0003))
+>>> keys(Run)
+('steps', 'adam.learning_rate')
+"""
 
 from __future__ import annotations
 
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
 import pydantic
+import yaml
+from pydantic_core import ErrorDetails
+
+from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError, nearest
+
+RECIPE_SUFFIXES = (".yaml", ".yml")
+MAX_RECIPE_BYTES = 1_000_000
+
+ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 class Config(pydantic.BaseModel):
     """The base of every configuration: frozen, no unknown keys, finite numbers only."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_for_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(value, bool) and info.field_name is not None:
+            annotation = cls.model_fields[info.field_name].annotation
+            if annotation is int or annotation is float:
+                raise ValueError("should be a number")
+        return value
+
+
+def validate(model: type[ConfigT], mapping: Mapping[str, Any]) -> ConfigT:
+    """Builds a configuration from nested mappings; what is left out keeps its default.
+
+    Args:
+        model: The class to build.
+        mapping: Keys and values, such as `read_recipe` returns.
+
+    Raises:
+        ConfigurationError: A key is unknown, or a value has the wrong type or range.
+    """
+    try:
+        return model.model_validate(dict(mapping))
+    except pydantic.ValidationError as error:
+        raise ConfigurationError(_describe(model, error.errors())) from error
+
+
+def with_settings(config: ConfigT, settings: Iterable[str]) -> ConfigT:
+    """Returns a copy of a configuration with some values replaced.
+
+    Args:
+        config: The configuration to start from.
+        settings: Assignments such as `"sac.learning_rate=1e-3"`. The value is read as YAML: a
+            number, `true` or `false`, `null`, text, `[128, 128]` (or simply `128,128`).
+
+    Raises:
+        ConfigurationError: An assignment has no `=`, a key is unknown, or a value does not fit.
+    """
+    model = type(config)
+    mapping = config.model_dump()
+    for setting in settings:
+        key, equals, text = (part.strip() for part in setting.partition("="))
+        if not equals or not key:
+            raise ConfigurationError(
+                f"A setting is written key=value. Received: '{setting}'. "
+                "Example: --set sac.learning_rate=1e-3."
+            )
+        _assign(mapping, key, _value_of(_annotation_at(model, key), key, text))
+    return validate(model, mapping)
+
+
+def keys(model: type[Config]) -> tuple[str, ...]:
+    """Returns the dotted names of all values of a configuration class, in order."""
+    return tuple(_keys(model, ""))
+
+
+def recipes() -> tuple[str, ...]:
+    """Returns the names of the recipes that come with this package."""
+    folder = resources.files("donkey_rl.experiments") / "recipes"
+    if not folder.is_dir():
+        return ()
+    names = (Path(entry.name) for entry in folder.iterdir())
+    return tuple(sorted(name.stem for name in names if name.suffix == ".yaml"))
+
+
+def read_recipe(path_or_name: str | Path) -> dict[str, Any]:
+    """Reads a recipe: a YAML mapping of the keys that differ from the defaults.
+
+    Args:
+        path_or_name: A path to a YAML file, or the name of a recipe of this package.
+
+    Returns:
+        Nested mappings, for `validate`.
+
+    Raises:
+        UnknownNameError: No recipe of this name exists.
+        InputError: The file cannot be read.
+        ConfigurationError: The file is not a YAML mapping, or has a key twice.
+    """
+    name = str(path_or_name)
+    path = Path(name)
+    if path.suffix in RECIPE_SUFFIXES or len(path.parts) > 1:
+        return _parse_recipe(_read_file(path), name)
+    if name not in recipes():
+        raise UnknownNameError("recipe", name, recipes())
+    packaged = resources.files("donkey_rl.experiments") / "recipes" / f"{name}.yaml"
+    return _parse_recipe(packaged.read_text(encoding="utf-8"), name)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads the scalars of YAML 1.2, and refuses a key that stands twice.
+
+    YAML 1.1, PyYAML's own, takes `1e-3` for text, `no` for false and `1:30` for ninety.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  (shared by all instances in PyYAML's design)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Builds a mapping, or raises if a key stands in it twice."""
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"keys are text, received {key!r}", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands here a second time", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_SCALARS = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf)|\.(nan|NaN)",
+        list("-+.0123456789"),
+    ),
+}
+for _tag, (_pattern, _first) in _SCALARS.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^({_pattern})$"), _first
+    )
+
+
+def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    """Reads `012` as twelve, where PyYAML takes it for octal."""
+    text = str(loader.construct_scalar(node)).replace("_", "")
+    return int(text, 16 if text.startswith("0x") else 10)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+
+
+def _load_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+def _read_file(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_RECIPE_BYTES:
+            raise InputError(
+                f"A recipe holds at most {MAX_RECIPE_BYTES} bytes. Received: '{path}' of {size}."
+            )
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = ", ".join(recipes()) or "none"
+        raise InputError(
+            f"The recipe file '{path}' does not exist. Recipes known by name: {known}."
+        ) from None
+    except OSError as error:
+        raise InputError(f"The recipe '{path}' cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"The recipe '{path}' is not UTF-8 text.") from error
+
+
+def _parse_recipe(text: str, name: str) -> dict[str, Any]:
+    try:
+        content = _load_yaml(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"The recipe '{name}' is not YAML: {_place(error)}.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f"The recipe '{name}' should be a mapping of keys to values. "
+            f"Received: {type(content).__name__}. Example: 'steps: 100000'."
+        )
+    return content
+
+
+def _place(error: yaml.YAMLError) -> str:
+    problem = getattr(error, "problem", None) or "unreadable"
+    mark = getattr(error, "problem_mark", None)
+    return f"{problem}, line {mark.line + 1}" if mark else str(problem)
+
+
+def _models_in(annotation: Any) -> list[type[Config]]:
+    """Returns the configuration classes that an annotation admits."""
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        return [m for argument in typing.get_args(annotation) for m in _models_in(argument)]
+    return []
+
+
+def _keys(model: type[Config], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner = _models_in(field.annotation)
+        if not inner:
+            yield prefix + name
+        for child in inner:
+            yield from _keys(child, f"{prefix}{name}.")
+
+
+def _annotation_at(model: type[Config], key: str) -> Any:
+    """Returns the type annotation behind a dotted key.
+
+    Raises:
+        ConfigurationError: The key does not exist; the message has the nearest one.
+    """
+    models: list[type[Config]] = [model]
+    annotation: Any = model
+    for part in key.split("."):
+        field = next((m.model_fields[part] for m in models if part in m.model_fields), None)
+        if field is None:
+            if typing.get_origin(annotation) is dict:
+                return Any
+            raise ConfigurationError(_unknown(model, key))
+        annotation = field.annotation
+        models = _models_in(annotation)
+    return annotation
+
+
+def _unknown(model: type[Config], key: str) -> str:
+    known = keys(model)
+    groups = {name.rpartition(".")[0] for name in known} - {""}
+    group, _, leaf = key.rpartition(".")
+    siblings = {
+        inner: name
+        for name in [*known, *groups]
+        for outer, _, inner in [name.rpartition(".")]
+        if outer == group
+    }
+    elsewhere = [name for name in known if name.rpartition(".")[2] == leaf]
+    sibling = nearest(leaf, siblings)
+    found = (
+        (siblings[sibling] if sibling else None)
+        or (elsewhere[0] if elsewhere else None)
+        or nearest(key, [*known, *groups])
+    )
+    hint = (
+        f"Did you mean '{found}'?"
+        if found
+        else f"Known: {', '.join(known[:8])}{', ...' if len(known) > 8 else '.'}"
+    )
+    return f"Unknown setting '{key}'. {hint}"
+
+
+def _value_of(annotation: Any, key: str, text: str) -> Any:
+    """Reads the text of a setting as a value for a field of this type."""
+    if annotation is str:
+        return text
+    arguments = typing.get_args(annotation)
+    sequence = typing.get_origin(annotation) in (tuple, list) or annotation in (tuple, list)
+    sequence = sequence or any(typing.get_origin(argument) is tuple for argument in arguments)
+    if sequence and "," in text and not text.startswith("["):
+        text = f"[{text}]"
+    try:
+        return _load_yaml(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{key}: '{text}' is not YAML: {_place(error)}.") from error
+
+
+def _assign(mapping: dict[str, Any], key: str, value: Any) -> None:
+    """Writes a value below a dotted key; a mapping is merged into what stands there."""
+    *groups, leaf = key.split(".")
+    for group in groups:
+        inner = mapping.get(group)
+        if not isinstance(inner, dict):
+            inner = mapping[group] = {}
+        mapping = inner
+    if isinstance(value, dict) and isinstance(mapping.get(leaf), dict):
+        for name, inner_value in value.items():
+            _assign(mapping[leaf], str(name), inner_value)
+    else:
+        mapping[leaf] = value
+
+
+def _describe(model: type[Config], details: Sequence[ErrorDetails]) -> str:
+    """Says in one line what is wrong with the first value, and how many more there are."""
+    unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
+    detail = (unknown or list(details))[0]
+    key = _dotted(detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        message = _unknown(model, key)
+    else:
+        message = _mismatch(key, detail)
+    others = len(details) - 1
+    return f"{message} ({others} more to mend.)" if others else message
+
+
+def _dotted(location: Sequence[int | str]) -> str:
+    """Writes a place as the user types it, without the names of union members."""
+    key = ""
+    for part in location:
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif part.isidentifier() and not (part[0].isupper() or part in ("int", "str", "float")):
+            key += f".{part}" if key else part
+    return key
+
+
+def _mismatch(key: str, detail: ErrorDetails) -> str:
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return f"{key}: {cause}" if key else str(cause)
+    if detail["type"] == "missing":
+        return f"{key} is required and has no default."
+    if detail["type"] == "model_type":
+        return (
+            f"{key} is a group of settings. Received: {detail['input']!r}. Set {key}.NAME instead."
+        )
+    expected = detail["msg"].removeprefix("Input ").removeprefix("Value error, ").rstrip(".")
+    expected = expected.partition(", unable to")[0]
+    lead = f"{key} {expected}" if expected.startswith("should") else f"{key}: {expected}"
+    received = detail["input"]
+    hint = ""
+    if detail["type"] == "literal_error" and isinstance(received, str):
+        choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+        found = nearest(received, choices)
+        hint = f" Did you mean '{found}'?" if found else ""
+    shown = repr(received)
+    if len(shown) > 80:
+        shown = shown[:77] + "..."
+    if not key:
+        return f"{lead.removeprefix(': ').strip()}.{hint}"
+    return f"{lead}. Received: {shown}.{hint}"

@@ -1,0 +1,80 @@
+# Verbs of this project. `make` alone lists them; CONTRIBUTING.md says more.
+#
+#   make train ARGS="--track warehouse --seed 1"
+#   make test TORCH="torch==2.13.0 --index-url ADDRESS_OF_THE_CPU_BUILDS"
+
+# The interpreters to try, in this order; one that is too old is passed over.
+PYTHON ?= python3.11 python3.12 python3.13 python3
+# What Stable-Baselines3 gets as its torch: a requirement and, if need be, options of pip.
+TORCH ?= torch==2.13.0
+# Further words for donkey-rl, and for pytest.
+ARGS ?=
+PYTEST_ARGS ?=
+
+RUN := .venv/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test check format bench dashboard clean
+
+help:
+	@echo "make install    create .venv and install donkey-rl with its development tools"
+	@echo "make train      train a driver: donkey-rl train --agent sac \$$(ARGS)"
+	@echo "make test       check and run all tests"
+	@echo "make check      ruff and mypy only"
+	@echo "make format     format the code and mend what ruff can"
+	@echo "make bench      speed figures of this machine"
+	@echo "make dashboard  open the MLflow pages"
+	@echo "make clean      remove what builds and tools left behind; runs and .venv stay"
+
+install: .venv/.installed-dev
+
+train: .venv/.installed
+	@.venv/bin/donkey-rl train --agent sac $(ARGS)
+
+test: check
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+check: .venv/.installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: .venv/.installed-dev
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: .venv/.installed
+	@.venv/bin/donkey-rl bench $(ARGS)
+
+dashboard: .venv/.installed
+	@.venv/bin/donkey-rl dashboard $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage
+	find . -name __pycache__ -type d -not -path "./.venv/*" -prune -exec rm -rf {} +
+
+# Debian splits ensurepip from Python: without it, pip installs a pip into the new environment.
+.venv/.created:
+	@for python in $(PYTHON); do \
+	    if "$$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then \
+	        echo "Creating .venv with $$("$$python" --version)"; \
+	        "$$python" -m venv .venv >/dev/null 2>&1 || { \
+	            "$$python" -m venv --clear --without-pip .venv && \
+	            "$$python" -m pip --python $(RUN) install --quiet pip; } || exit 1; \
+	        touch $@; exit 0; \
+	    fi; \
+	done; \
+	echo "donkey-rl needs Python 3.11 or newer. Tried: $(PYTHON)." >&2; \
+	echo "Name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1
+
+.venv/.installed: pyproject.toml setup.py | .venv/.created
+	@echo "Installing donkey-rl into .venv; the first time this takes some minutes"
+	@$(RUN) -m pip install --quiet $(TORCH)
+	@$(RUN) -m pip install --quiet --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	@echo "Installing the development tools into .venv"
+	@$(RUN) -m pip install --quiet --editable ".[dev]"
+	@touch $@

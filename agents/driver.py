@@ -1,0 +1,240 @@
+"""A driver: observation in, action out, in one self-describing folder.
+
+```
+manifest.json   what it sees, what it was made for, versions, SHA-256 of every file
+encoder.json    the encoder's settings and standardisation
+encoder.keras   image -> features
+actor.keras     features and measurements -> action in [-1, 1]
+```
+
+Nothing in the folder is a pickle, and Keras is told to refuse code hidden in a model.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from donkey_rl.agents import features, folders, keras_files, manifest
+from donkey_rl.agents.encoders import base
+from donkey_rl.agents.features import YAW_RATE
+from donkey_rl.agents.manifest import DriverDescription, Manifest, ObservationSpec
+from donkey_rl.agents.tensorflow_setup import keras, tf
+from donkey_rl.errors import DriverError, InputError, UnknownNameError
+
+FloatArray = npt.NDArray[np.float32]
+
+ACTIONS = 2
+"""Steering and throttle."""
+
+
+class Driver:
+    """Encoder and policy, from image to action in one compiled graph.
+
+    Attributes:
+        encoder: What reads the image.
+        actor: Keras model, features (B, F) -> actions in [-1, 1], (B, 2).
+        observation: What the driver sees.
+        description: Where it comes from and what it was made for.
+    """
+
+    def __init__(
+        self,
+        encoder: base.Encoder,
+        actor: Any,
+        description: DriverDescription,
+        *,
+        history: int,
+        scaling: features.FeatureScaling | None = None,
+    ) -> None:
+        """Joins an encoder and a policy.
+
+        Args:
+            encoder: A trained encoder.
+            actor: Keras model, features (B, F) -> actions in [-1, 1], (B, 2), such as
+                ``SAC.deterministic_model()``. Its weights are copied.
+            description: Where it comes from and what it was made for.
+            history: Number K of last actions that it sees.
+            scaling: Divisors of the measurements; the defaults when None.
+
+        Raises:
+            DriverError: When encoder and policy do not fit together.
+        """
+        expected = (encoder.features + 2 + ACTIONS * history,), (ACTIONS,)
+        received = tuple(actor.input_shape[1:]), tuple(actor.output_shape[1:])
+        if received != expected:
+            raise DriverError(
+                f"Expected a policy from {expected[0]} to {expected[1]} numbers. "
+                f"Received: one from {received[0]} to {received[1]}. "
+                "Use the encoder and the history that the policy was trained with."
+            )
+        self.encoder = encoder
+        self.actor = keras.models.clone_model(actor)
+        self.actor.set_weights([np.array(v.value.numpy()) for v in actor.weights])
+        self.description = description
+        self.observation = ObservationSpec(
+            image_shape=encoder.image_shape,
+            history=history,
+            scaling=scaling if scaling is not None else features.FeatureScaling(),
+        )
+        self._shapes = {
+            "image": encoder.image_shape,
+            "speed": (1,),
+            "imu": (6,),
+            "last_actions": (history, ACTIONS),
+        }
+        self._compiled = tf.function(
+            self._graph,
+            input_signature=[
+                tf.TensorSpec((None, *shape), tf.uint8 if name == "image" else tf.float32)
+                for name, shape in self._shapes.items()
+            ],
+        )
+
+    def _graph(self, image: Any, speed: Any, imu: Any, last_actions: Any) -> Any:
+        scaling = self.observation.scaling
+        parts = [
+            self.encoder.model(image),
+            speed / scaling.speed,
+            imu[:, YAW_RATE : YAW_RATE + 1] / scaling.yaw_rate,
+            tf.reshape(last_actions, (-1, ACTIONS * self.observation.history)),
+        ]
+        return self.actor(tf.concat(parts, axis=-1))
+
+    def act(self, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """Returns the driver's action; always the same for the same observation.
+
+        Args:
+            observation: ``image``, ``speed``, ``imu`` and ``last_actions`` of one car, or of n
+                cars with a leading axis; what else it holds is not looked at.
+
+        Returns:
+            Steering and throttle in [-1, 1], (2,) or (n, 2).
+
+        Raises:
+            DriverError: When a part is missing, or of another shape or type.
+        """
+        image = observation.get("image")
+        single = image is not None and np.ndim(image) == 3
+        lead = () if image is None or single else np.shape(image)[:1]
+        parts = []
+        for name, shape in self._shapes.items():
+            part = observation.get(name)
+            if part is None or np.shape(part) != (*lead, *shape):
+                raise DriverError(
+                    f"Expected '{name}' of shape {(*lead, *shape)}. "
+                    f"Received: {'nothing' if part is None else np.shape(part)}. "
+                    "Configure camera and history as in the driver's manifest.json."
+                )
+            if name == "image" and np.asarray(part).dtype != np.uint8:
+                raise DriverError(
+                    f"Expected 'image' as uint8. Received: {np.asarray(part).dtype}. "
+                    "Pass the camera image as it comes."
+                )
+            array = np.asarray(part, np.uint8 if name == "image" else np.float32)
+            parts.append(array[None] if single else array)
+        actions: FloatArray = self._compiled(*parts).numpy()
+        return actions[0] if single else actions
+
+    def reset(self) -> None:
+        """Forgets the episode so far; this driver remembers nothing between actions."""
+
+    def check_observation_space(self, space: spaces.Space[Any]) -> None:
+        """Checks that an environment shows what the driver sees.
+
+        Raises:
+            DriverError: When a part is missing or of another shape.
+        """
+        try:
+            features.check_observation_space(
+                space, self.encoder.image_shape, self.observation.history
+            )
+        except InputError as error:
+            raise DriverError(str(error)) from error
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 of the weights and of what the driver sees, 64 hexadecimal digits.
+
+        Two drivers that act alike have one hash, whenever they were saved.
+        """
+        digest = hashlib.sha256()
+        spec = {"encoder": self.encoder.name, **self.observation.model_dump(mode="json")}
+        digest.update(json.dumps(spec, sort_keys=True).encode())
+        for model in (self.encoder.model, self.actor):
+            for variable in model.weights:
+                values = variable.value.numpy()
+                digest.update(f"{values.shape}{values.dtype}".encode())
+                digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder: str | Path) -> Manifest:
+        """Writes the driver folder; a folder already there is replaced in one move.
+
+        Returns:
+            The manifest written.
+
+        Raises:
+            StorageError: When the folder cannot be written.
+        """
+        with folders.replaced(Path(folder)) as draft:
+            self.encoder.save(draft)
+            keras_files.save_model(self.actor, draft / "actor.keras")
+            written = Manifest(
+                format=manifest.FORMAT,
+                hash=self.hash,
+                created=datetime.datetime.now(datetime.UTC),
+                encoder=self.encoder.name,
+                observation=self.observation,
+                description=self.description,
+                versions=manifest.installed_versions(),
+                files=manifest.entries(draft),
+            )
+            manifest.write(draft, written)
+        return written
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Driver:
+        """Reads a driver folder and checks that it is what its manifest says.
+
+        Raises:
+            DriverError: When a file is missing, changed, of another format, or does not fit.
+        """
+        folder = Path(folder)
+        found = manifest.read(folder)
+        try:
+            encoder = base.encoder_class(found.encoder).load(folder)
+        except UnknownNameError as error:
+            raise DriverError(
+                f"Expected an encoder among {', '.join(base.names())}. Received: "
+                f"'{found.encoder}' in '{folder}'. Use the version that wrote the driver."
+            ) from error
+        try:
+            actor = keras_files.load_model(folder / "actor.keras")
+        except (OSError, TypeError, ValueError, KeyError) as error:
+            raise DriverError(
+                f"Expected a Keras model in '{folder / 'actor.keras'}'. Received: {error}. "
+                "Train the driver again, or use the version that wrote it."
+            ) from error
+        seen = found.observation
+        if encoder.image_shape != seen.image_shape:
+            raise DriverError(
+                f"Expected an encoder for images {seen.image_shape}. Received: one for "
+                f"{encoder.image_shape} in '{folder}'. Copy the driver again, whole."
+            )
+        driver = cls(encoder, actor, found.description, history=seen.history, scaling=seen.scaling)
+        if driver.hash != found.hash:
+            raise DriverError(
+                f"Expected the driver {found.hash[:12]}. Received: {driver.hash[:12]} in "
+                f"'{folder}'. Its files belong to different drivers: copy it again, whole."
+            )
+        return driver

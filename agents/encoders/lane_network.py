@@ -1,0 +1,85 @@
+"""The network of the lane encoder, as a Keras model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from donkey_rl.agents.encoders.config import LaneEncoderConfig
+from donkey_rl.agents.tensorflow_setup import keras
+from donkey_rl.errors import InputError
+
+
+def reducer(image_shape: tuple[int, int, int], config: LaneEncoderConfig) -> Any:
+    """Builds the part that crops and shrinks.
+
+    Args:
+        image_shape: Height, width, channels.
+        config: Settings.
+
+    Returns:
+        A Keras model, uint8 (B, H, W, C) -> float32 (B, h, w, C) in 0..255, without weights.
+    """
+    inputs = keras.Input(image_shape, dtype="uint8", name="image")
+    top = round(image_shape[0] * config.crop)
+    x = keras.layers.Cropping2D(((top, 0), (0, 0)))(inputs)
+    x = keras.layers.Rescaling(1.0, name="as_float")(x)
+    x = keras.layers.AveragePooling2D(config.pool)(x)
+    return keras.Model(inputs, x, name="reducer")
+
+
+def reader(reduced_shape: tuple[int, int, int], labels: int, config: LaneEncoderConfig) -> Any:
+    """Builds the part that is trained.
+
+    Args:
+        reduced_shape: Height, width and channels of reduced images.
+        labels: Number of labels L.
+        config: Settings; the seed decides the initial weights.
+
+    Returns:
+        A Keras model, (B, h, w, C) in 0..255 -> standardised labels (B, L).
+
+    Raises:
+        InputError: When the images are too small for the convolutions.
+    """
+    seeds = np.random.default_rng(config.seed)
+
+    def initialiser() -> Any:
+        return keras.initializers.HeUniform(seed=int(seeds.integers(2**31)))
+
+    inputs = keras.Input(reduced_shape, name="reduced")
+    x = keras.layers.Rescaling(1.0 / 127.5, offset=-1.0)(inputs)
+    for index, filters in enumerate(config.filters):
+        size = 5 if index == 0 else 3
+        if min(x.shape[1:3]) < size:
+            raise InputError(
+                f"Expected images large enough for {len(config.filters)} convolutions. "
+                f"Received: {reduced_shape[0]}x{reduced_shape[1]} after cropping and averaging. "
+                "Use a larger camera image, a smaller encoder.pool or fewer encoder.filters."
+            )
+        x = keras.layers.Conv2D(
+            filters, size, strides=2, activation="relu", kernel_initializer=initialiser()
+        )(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(config.dense, "relu", kernel_initializer=initialiser())(x)
+    outputs = keras.layers.Dense(labels, kernel_initializer=initialiser())(x)
+    return keras.Model(inputs, outputs, name="reader")
+
+
+def encoder(image_shape: tuple[int, int, int], labels: int, config: LaneEncoderConfig) -> Any:
+    """Builds the whole encoder from `reducer` and `reader`.
+
+    Args:
+        image_shape: Height, width, channels.
+        labels: Number of labels L.
+        config: Settings.
+
+    Returns:
+        A Keras model, uint8 (B, H, W, C) -> standardised labels within ``config.clip``, (B, L).
+    """
+    inputs = keras.Input(image_shape, dtype="uint8", name="image")
+    reduce = reducer(image_shape, config)
+    read = reader(reduce.output_shape[1:], labels, config)
+    outputs = keras.ops.clip(read(reduce(inputs)), -config.clip, config.clip)
+    return keras.Model(inputs, outputs, name="encoder")

@@ -1,0 +1,64 @@
+"""Folders that appear whole or not at all, and files that are what they were."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from donkey_rl.errors import StorageError
+
+
+@contextlib.contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """Yields a temporary sibling that takes the folder's place when the block succeeds.
+
+    An older folder of that name stays readable until then, and stays if the block fails.
+
+    Args:
+        folder: What to write; its parents are made.
+
+    Raises:
+        StorageError: When the disk is full or the place cannot be written.
+    """
+    draft: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        yield draft
+        draft.chmod(0o755)
+        _swap(draft, folder)
+    except OSError as error:
+        raise StorageError(
+            f"Expected to write the folder '{folder}'. Received: {error.strerror or error}. "
+            "Free some space, or choose a folder that you may write to."
+        ) from error
+    finally:
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _swap(draft: Path, folder: Path) -> None:
+    """Puts the draft where the folder is; systems cannot replace a full folder in one move."""
+    if not folder.exists():
+        os.replace(draft, folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    os.replace(folder, old / folder.name)
+    try:
+        os.replace(draft, folder)
+    except OSError:
+        os.replace(old / folder.name, folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

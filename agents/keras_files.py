@@ -1,0 +1,46 @@
+"""Keras models on disk, written and read without pickles.
+
+Keras converts variables in a way that NumPy 2 calls deprecated; the warning is silenced here, at
+the four calls that cause it, so that nobody else has to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from donkey_rl.agents.tensorflow_setup import keras
+
+
+@contextlib.contextmanager
+def _without_copy_warning() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        yield
+
+
+def save_model(model: Any, path: Path) -> None:
+    """Writes a model with its architecture, as a ``.keras`` file."""
+    with _without_copy_warning():
+        model.save(path)
+
+
+def load_model(path: Path) -> Any:
+    """Reads a ``.keras`` file for inference; refuses code hidden in it (``safe_mode``)."""
+    with _without_copy_warning():
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Writes the weights alone, as a ``.weights.h5`` file."""
+    with _without_copy_warning():
+        model.save_weights(path)
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Reads a ``.weights.h5`` file into a model of the same architecture."""
+    with _without_copy_warning():
+        model.load_weights(path)

@@ -1,0 +1,76 @@
+"""A Stable-Baselines3 policy whose networks are Keras models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+
+from donkey_rl.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from stable_baselines3.common.type_aliases import PyTorchObs
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class KerasPolicy(BasePolicy):
+    """Answers ``predict`` from a compiled Keras network; PyTorch computes nothing."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
+        act: Callable[[FloatArray, bool], FloatArray],
+    ) -> None:
+        """Wraps a function that acts.
+
+        Args:
+            observation_space: A flat Box of F numbers.
+            action_space: A flat Box of A numbers with finite bounds.
+            act: Observations (B, F) and whether to be deterministic -> actions in [-1, 1], (B, A).
+        """
+        super().__init__(observation_space, action_space, squash_output=True)
+        self._act = act
+
+    def predict(
+        self,
+        observation: npt.NDArray[Any] | dict[str, npt.NDArray[Any]],
+        state: tuple[npt.NDArray[Any], ...] | None = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
+        """Returns actions inside the action space, and the state as it came.
+
+        Args:
+            observation: One observation (F,), or a batch (B, F).
+            state: Passed through; the policy has no memory.
+            episode_start: Not used.
+            deterministic: Whether to take the most likely action instead of drawing one.
+
+        Raises:
+            InputError: On an observation of another shape.
+        """
+        values = np.asarray(observation, np.float32) if not isinstance(observation, dict) else None
+        shape = self.observation_space.shape
+        if values is None or values.shape[-1:] != shape or values.ndim > 2:
+            received = "a dict" if values is None else f"shape {values.shape}"
+            raise InputError(
+                f"Expected one observation of shape {shape}, or a batch of them. "
+                f"Received: {received}. Encode the observation with a FeatureExtractor first."
+            )
+        single = values.ndim == 1
+        actions = self.unscale_action(self._act(np.atleast_2d(values), deterministic))
+        return (actions[0] if single else actions), state
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+        """Acts on a tensor, as Stable-Baselines3 asks of every policy."""
+        if isinstance(observation, dict):
+            raise InputError("Expected one tensor. Received: a dict. Flatten the observation.")
+        actions = self._act(observation.cpu().numpy(), deterministic)
+        return observation.new_tensor(actions)

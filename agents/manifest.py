@@ -1,0 +1,149 @@
+"""What a driver folder says about itself."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pydantic
+
+from donkey_rl.agents import folders
+from donkey_rl.agents.features import FeatureScaling
+from donkey_rl.configuration import Config
+from donkey_rl.errors import DriverError
+
+FORMAT: Final = 1
+"""Version of the driver folder."""
+
+FILE_NAME = "manifest.json"
+_LARGEST_MANIFEST = 1_000_000
+_PACKAGES = ("keras", "tensorflow", "stable-baselines3", "gymnasium", "numpy")
+_Limits = tuple[float, float]
+
+
+class ObservationSpec(Config):
+    """What a driver sees."""
+
+    image_shape: tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt] = (
+        pydantic.Field(description="Height, width and channels of the camera image, uint8.")
+    )
+    history: int = pydantic.Field(ge=1, le=100, description="Last actions seen, oldest first.")
+    scaling: FeatureScaling = pydantic.Field(description="Divisors of the measurements.")
+
+
+class DriverDescription(Config):
+    """Where a driver comes from and what it was made for; see the manifest."""
+
+    agent: str = pydantic.Field(description="Algorithm that trained it.")
+    vehicle: str = pydantic.Field(description="Car generation it drove.")
+    tracks: tuple[str, ...] = pydantic.Field(description="Tracks it was trained on.")
+    simulator: str = pydantic.Field(description="Simulator it was trained in, with its version.")
+    camera: dict[str, Any] = pydantic.Field(description="Camera configuration, as in ``conf``.")
+    steering_limits: _Limits = pydantic.Field(
+        default=(-1.0, 1.0), description="Steering command at action -1 and +1."
+    )
+    throttle_limits: _Limits = pydantic.Field(
+        default=(-1.0, 1.0), description="Throttle command at action -1 and +1."
+    )
+    notes: dict[str, Any] = pydantic.Field(
+        default_factory=dict, description="Anything else: seed, run id, environment steps."
+    )
+
+
+class FileEntry(Config):
+    """One file of the folder."""
+
+    sha256: str = pydantic.Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of its bytes.")
+    size: int = pydantic.Field(ge=0, description="Bytes.")
+
+
+class Manifest(Config):
+    """All of ``manifest.json``."""
+
+    format: Literal[1] = pydantic.Field(description="Version of the folder's format.")
+    hash: str = pydantic.Field(description="SHA-256 of weights and specification.")
+    created: datetime.datetime = pydantic.Field(description="When it was written, UTC.")
+    encoder: str = pydantic.Field(description="Name of the encoder.")
+    observation: ObservationSpec = pydantic.Field(description="What the driver sees.")
+    description: DriverDescription = pydantic.Field(description="What it was made for.")
+    versions: dict[str, str] = pydantic.Field(description="Packages that wrote it.")
+    files: dict[str, FileEntry] = pydantic.Field(description="Files, by name.")
+
+
+def installed_versions() -> dict[str, str]:
+    """Returns the versions of the packages that a driver depends on."""
+    found = {}
+    for name in ("donkey-rl", *_PACKAGES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def entries(folder: Path) -> dict[str, FileEntry]:
+    """Describes the files of a folder, the manifest left out."""
+    return {
+        path.name: FileEntry(sha256=folders.sha256(path), size=path.stat().st_size)
+        for path in sorted(folder.iterdir())
+        if path.name != FILE_NAME
+    }
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest into a folder."""
+    (folder / FILE_NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
+
+
+def read(folder: Path) -> Manifest:
+    """Reads a manifest and checks every file that it names.
+
+    Raises:
+        DriverError: When the folder is no driver, is of another format, or was changed.
+    """
+    path = folder / FILE_NAME
+    try:
+        if path.stat().st_size > _LARGEST_MANIFEST:
+            raise ValueError(f"{path.stat().st_size} bytes")
+        data = json.loads(path.read_bytes())
+        found = data.get("format") if isinstance(data, dict) else None
+        if found != FORMAT:
+            raise ValueError(f"format {found}")
+        manifest = Manifest.model_validate(data)
+    except (OSError, ValueError) as error:
+        raise DriverError(
+            f"Expected a driver folder with a {FILE_NAME} of format {FORMAT}. "
+            f"Received: '{folder}' ({_one_line(error)}). "
+            "Give the folder that Driver.save wrote, or use the version that wrote it."
+        ) from error
+    for name, entry in manifest.files.items():
+        _check_file(folder, name, entry)
+    return manifest
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, pydantic.ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)
+
+
+def _check_file(folder: Path, name: str, entry: FileEntry) -> None:
+    """Compares one file with its entry."""
+    path = folder / name
+    if Path(name).name != name or path.is_symlink() or not path.is_file():
+        raise DriverError(
+            f"Expected the file '{name}' in the driver folder '{folder}'. Received: nothing "
+            "of that kind. Copy the folder again, whole."
+        )
+    size = path.stat().st_size
+    received = folders.sha256(path) if size == entry.size else f"{size} bytes"
+    if received != entry.sha256:
+        raise DriverError(
+            f"Expected '{name}' in '{folder}' with {entry.size} bytes and SHA-256 "
+            f"{entry.sha256[:12]}. Received: {received[:12]}. The file was changed or cut short: "
+            "copy the driver again, or train it anew."
+        )

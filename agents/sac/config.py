@@ -1,0 +1,77 @@
+"""What a run of soft actor-critic can be told."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pydantic
+
+from donkey_rl.configuration import Config
+
+Width = Annotated[int, pydantic.Field(ge=1, le=4096)]
+
+
+class SACConfig(Config):
+    """Settings of soft actor-critic.
+
+    The defaults are those that lap ``generated_track`` soonest; see ``docs/agents/sac.md``.
+    """
+
+    learning_rate: float = pydantic.Field(
+        default=1e-3, gt=0, le=1, description="Adam's step size for actor, critics and entropy."
+    )
+    final_learning_rate: float | None = pydantic.Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Step size at the end of the run, reached linearly; none keeps it constant.",
+    )
+    hidden: tuple[Width, ...] = pydantic.Field(
+        default=(128, 128),
+        min_length=1,
+        max_length=8,
+        description="Units of the hidden layers of the actor and of each critic.",
+    )
+    batch_size: int = pydantic.Field(
+        default=256, ge=1, le=65_536, description="Transitions per gradient step."
+    )
+    gamma: float = pydantic.Field(default=0.99, ge=0, lt=1, description="Discount per step.")
+    n_steps: int = pydantic.Field(
+        default=3, ge=1, le=64, description="Rewards summed before the critics bootstrap."
+    )
+    tau: float = pydantic.Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="Share of the critics that enters their targets per step.",
+    )
+    entropy: float = pydantic.Field(
+        default=0.1, gt=0, le=100, description="Entropy coefficient at the start."
+    )
+    entropy_learned: bool = pydantic.Field(
+        default=True, description="Whether the coefficient follows the target entropy."
+    )
+    target_entropy: float | None = pydantic.Field(
+        default=None,
+        description="Entropy to hold, in nats; none takes minus the number of actions.",
+    )
+    buffer_size: int = pydantic.Field(
+        default=300_000, ge=1, le=100_000_000, description="Transitions the replay buffer holds."
+    )
+    learning_starts: int = pydantic.Field(
+        default=1_000,
+        ge=0,
+        description="Environment steps of random driving before the first update.",
+    )
+    train_frequency: int = pydantic.Field(
+        default=1,
+        ge=1,
+        le=10_000,
+        description="Steps of the vector environment between two trainings.",
+    )
+    gradient_steps: int = pydantic.Field(
+        default=8,
+        ge=1,
+        le=10_000,
+        description="Gradient steps of one training, all in one compiled call.",
+    )

@@ -1,0 +1,328 @@
+"""Soft actor-critic: Stable-Baselines3's loop around Keras networks."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+
+from donkey_rl.agents import folders, keras_files
+from donkey_rl.agents import spaces as space_json
+from donkey_rl.agents.keras_policy import KerasPolicy
+from donkey_rl.agents.replay import NStepBuffer
+from donkey_rl.agents.sac import networks
+from donkey_rl.agents.sac.config import SACConfig
+from donkey_rl.agents.sac.learner import Learner
+from donkey_rl.errors import DonkeyRLError, InputError
+
+FORMAT = 1
+"""Version of the folder that `SAC.save` writes."""
+
+_MODELS = ("actor", "critics", "target_critics")
+_Settings = dict[str, Any]
+
+
+class SAC(OffPolicyAlgorithm):
+    """Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on flat observations.
+
+    Stable-Baselines3 collects, logs and calls back as it does for its own SAC; the buffer sums
+    n-step returns, and one compiled call takes all the gradient steps of a training.
+
+    Attributes:
+        config: The settings.
+        learner: Networks, optimisers and the compiled update.
+        seconds: Wall time spent so far, by ``act``, ``store``, ``sample`` and ``update``. What
+            is left of a run went to the environment and the callbacks.
+    """
+
+    policy: KerasPolicy
+    replay_buffer: NStepBuffer | None  # type: ignore[assignment]
+    learner: Learner
+
+    def __init__(
+        self,
+        env: GymEnv | str | None,
+        config: SACConfig | None = None,
+        *,
+        seed: int | None = None,
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+    ) -> None:
+        """Builds networks and an empty buffer.
+
+        Args:
+            env: A vector environment, an environment or an id, with a flat Box as observation
+                and a flat, bounded Box as action space. None when `load` only predicts.
+            config: Settings; the defaults when None.
+            seed: Decides weights, noise, sampling and the environment's seed.
+            verbose: 1 writes Stable-Baselines3's tables.
+            tensorboard_log: Folder for TensorBoard files, or None.
+
+        Raises:
+            InputError: When a space is not a flat Box.
+        """
+        self.config = config if config is not None else SACConfig()
+        self.seconds = dict.fromkeys(("act", "store", "sample", "update"), 0.0)
+        super().__init__(
+            KerasPolicy,
+            env,  # type: ignore[arg-type]
+            learning_rate=_learning_rate(self.config),
+            buffer_size=self.config.buffer_size,
+            learning_starts=self.config.learning_starts,
+            batch_size=self.config.batch_size,
+            tau=self.config.tau,
+            gamma=self.config.gamma,
+            train_freq=self.config.train_frequency,
+            gradient_steps=self.config.gradient_steps,
+            n_steps=self.config.n_steps,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device="cpu",
+            support_multi_env=True,
+            seed=seed,
+            sde_support=False,
+        )
+        if env is not None:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        """Makes schedule, buffer, networks and policy."""
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        observations, actions = self.observation_space, self.action_space
+        entropy = self.seed if self.seed is not None else np.random.SeedSequence().entropy
+        buffer_seed, learner_seed = np.random.SeedSequence(entropy).generate_state(2)
+        self.replay_buffer = NStepBuffer(
+            self.buffer_size,
+            observations,
+            actions,
+            device=self.device,
+            n_envs=self.n_envs,
+            n_steps=self.config.n_steps,
+            gamma=self.config.gamma,
+            seed=int(buffer_seed),
+        )
+        features, width = math.prod(observations.shape or ()), math.prod(actions.shape or ())
+        self.learner = Learner(features, width, self.config, int(learner_seed))
+        self.policy = KerasPolicy(observations, actions, self._act)  # type: ignore[arg-type]
+        self._convert_train_freq()
+
+    def _act(
+        self, observations: npt.NDArray[np.float32], deterministic: bool
+    ) -> npt.NDArray[np.float32]:
+        return self.learner.act(observations, deterministic=deterministic)
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        if self.replay_buffer is not None and (reset_num_timesteps or self._last_obs is None):
+            self.replay_buffer.forget_recent()
+        return super()._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+
+    def _sample_action(self, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        actions = super()._sample_action(*args, **kwargs)
+        self.seconds["act"] += time.perf_counter() - started
+        return actions
+
+    def _store_transition(self, *args: Any, **kwargs: Any) -> None:
+        started = time.perf_counter()
+        super()._store_transition(*args, **kwargs)
+        self.seconds["store"] += time.perf_counter() - started
+
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """Samples everything at once and takes all gradient steps in one compiled call.
+
+        Args:
+            gradient_steps: Gradient steps.
+            batch_size: Transitions of each.
+
+        Raises:
+            DonkeyRLError: When the losses are no longer finite.
+        """
+        buffer = self.replay_buffer
+        if buffer is None or buffer.size() == 0:
+            return
+        started = time.perf_counter()
+        rows = buffer.sample_rows(gradient_steps * batch_size)
+        sampled = time.perf_counter()
+        learning_rate = self.lr_schedule(self._current_progress_remaining)
+        metrics = self.learner.update(
+            rows.reshape(gradient_steps, batch_size, -1), float(learning_rate)
+        )
+        self.seconds["sample"] += sampled - started
+        self.seconds["update"] += time.perf_counter() - sampled
+        if not all(math.isfinite(value) for value in metrics.values()):
+            raise DonkeyRLError(
+                f"Expected finite losses. Received: {metrics} after {self._n_updates} updates. "
+                "Lower sac.learning_rate, or look for rewards that are not numbers."
+            )
+        self._n_updates += gradient_steps
+        for name, value in metrics.items():
+            self.logger.record(f"train/{name}", value)
+        self.logger.record("train/learning_rate", float(learning_rate))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for name, value in self.seconds.items():
+            self.logger.record(f"time/{name}_s", round(value, 3), exclude="tensorboard")
+
+    def deterministic_model(self) -> Any:
+        """Returns observation (B, F) -> action in [-1, 1] (B, A) as a Keras model.
+
+        The weights are shared with the actor that goes on learning; a driver folder copies them.
+        """
+        return networks.deterministic(self.learner.actor)
+
+    def save(self, path: str | Path) -> None:  # type: ignore[override]
+        """Writes a folder of Keras weights, plain arrays and JSON; nothing in it is a pickle.
+
+        The replay buffer is not part of it, see `save_replay_buffer`.
+
+        Raises:
+            StorageError: When the folder cannot be written.
+        """
+        description = {
+            "format": FORMAT,
+            "algorithm": "sac",
+            "config": self.config.model_dump(mode="json"),
+            "observation_space": space_json.to_json(self.observation_space),
+            "action_space": space_json.to_json(self.action_space),
+            "seed": self.seed,
+            "num_timesteps": self.num_timesteps,
+            "n_updates": self._n_updates,
+        }
+        with folders.replaced(Path(path)) as draft:
+            (draft / "agent.json").write_text(json.dumps(description, indent=2) + "\n")
+            for name in _MODELS:
+                keras_files.save_weights(getattr(self.learner, name), draft / f"{name}.weights.h5")
+            np.savez(draft / "optimisers.npz", **self.learner.state())  # type: ignore[arg-type]
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls, path: str | Path, env: GymEnv | str | None = None, *, verbose: int = 0
+    ) -> Self:
+        """Reads what `save` wrote.
+
+        Args:
+            path: The folder.
+            env: To go on learning in; its spaces must be those of the folder.
+            verbose: As in the constructor.
+
+        Raises:
+            InputError: When the folder is incomplete or damaged, or does not fit the environment.
+        """
+        folder = Path(path)
+        data = _description(folder)
+        try:
+            model = cls(None, SACConfig(**data["config"]), seed=data["seed"], verbose=verbose)
+            model.observation_space = space_json.from_json(data["observation_space"])
+            model.action_space = space_json.from_json(data["action_space"])
+            model.n_envs = 1
+            if env is not None:
+                model._use(env)
+            model._setup_model()
+            model.num_timesteps = int(data["num_timesteps"])
+            model._n_updates = int(data["n_updates"])
+            for name in _MODELS:
+                keras_files.load_weights(
+                    getattr(model.learner, name), folder / f"{name}.weights.h5"
+                )
+            with np.load(folder / "optimisers.npz", allow_pickle=False) as state:
+                model.learner.restore(state)
+        except InputError:
+            raise
+        except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:
+            raise InputError(
+                f"Expected a complete agent folder. Received: '{folder}' ({error}). "
+                "Save the agent again."
+            ) from error
+        return model
+
+    def _use(self, env: GymEnv | str) -> None:
+        """Takes an environment whose spaces must be those already set."""
+        wrapped = self._wrap_env(env, self.verbose)  # type: ignore[arg-type]
+        for name in ("observation_space", "action_space"):
+            expected, received = getattr(self, name), getattr(wrapped, name)
+            if expected != received:
+                raise InputError(
+                    f"Expected the {name} {expected}. Received: {received}. "
+                    "Use the environment that the agent was trained in."
+                )
+        self.n_envs = wrapped.num_envs
+        self.env = wrapped
+
+    def save_replay_buffer(self, path: Any) -> None:
+        """Writes the buffer's rows as a plain array file, ``.npy``."""
+        if self.replay_buffer is not None:
+            size = self.replay_buffer.size()
+            order = (self.replay_buffer.pos - size + np.arange(size)) % self.buffer_size
+            np.save(path, self.replay_buffer.rows[order], allow_pickle=False)
+
+    def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
+        """Puts back what `save_replay_buffer` wrote, its newest rows if it held more than fit.
+
+        Args:
+            path: The ``.npy`` file.
+            truncate_last_traj: Not used; unfinished n-step sums are never stored.
+
+        Raises:
+            InputError: When the rows are of another width.
+        """
+        rows = np.load(path, allow_pickle=False)
+        buffer = self.replay_buffer
+        if buffer is None or rows.ndim != 2 or rows.shape[1] != buffer.rows.shape[1]:
+            width = None if buffer is None else buffer.rows.shape[1]
+            raise InputError(
+                f"Expected rows of {width} numbers. Received: shape {rows.shape}. "
+                "Load the buffer of an agent with the same spaces."
+            )
+        rows = rows[-buffer.buffer_size :]
+        buffer.reset()
+        buffer.rows[: len(rows)] = rows
+        buffer.full = len(rows) == buffer.buffer_size
+        buffer.pos = len(rows) % buffer.buffer_size
+
+
+def _learning_rate(config: SACConfig) -> Any:
+    """Returns a constant, or Stable-Baselines3's kind of schedule: progress left -> value."""
+    start, end = config.learning_rate, config.final_learning_rate
+    if end is None:
+        return start
+    return lambda remaining: end + (start - end) * remaining
+
+
+def _description(folder: Path) -> _Settings:
+    """Returns agent.json of a folder of the right format."""
+    try:
+        data = json.loads((folder / "agent.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Expected an agent folder with agent.json. Received: '{folder}' ({error}). "
+            "Give the folder that SAC.save wrote."
+        ) from error
+    if (
+        not isinstance(data, dict)
+        or data.get("format") != FORMAT
+        or data.get("algorithm") != "sac"
+    ):
+        found = data.get("algorithm"), data.get("format") if isinstance(data, dict) else data
+        raise InputError(
+            f"Expected a sac agent of format {FORMAT}. Received: {found} in '{folder}'. "
+            "Use the version of donkey-rl that wrote it."
+        )
+    return data

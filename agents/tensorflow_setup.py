@@ -1,0 +1,83 @@
+"""The one place where TensorFlow and Keras are imported and set up.
+
+Every module of ``donkey_rl.agents`` that computes with tensors writes
+``from donkey_rl.agents.tensorflow_setup import keras, tf``.
+
+* **Threads.** One thread per operation and one operation per core. The networks are small: two
+  threads that share one small matrix product wait for each other more than they work, while two
+  operations that do not depend on each other (the twin critics, the two halves of a batch) fill
+  two cores. Measured on two cores, for 256 transitions and two hidden layers of 128 units: 930
+  updates per second, against 680 with TensorFlow's own choice.
+* **GPU.** Hidden. Copying small batches to a GPU and back costs more than it saves.
+* **Messages.** TensorFlow writes start-up lines to file descriptor 2 before any of its settings
+  can stop it. They are held back while it is imported, everything else passes on.
+
+Numba's OpenMP threads spin against TensorFlow's. A process that uses both must set
+``OMP_WAIT_POLICY=PASSIVE`` before Numba is imported; the embedded simulator does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from donkey_rl.errors import InputError
+
+_START_UP_LINE = re.compile(rb"^(?:[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log mess)")
+
+
+@contextlib.contextmanager
+def _start_up_lines_held_back() -> Iterator[None]:
+    """Passes on what is written to file descriptor 2, less TensorFlow's start-up lines."""
+    sys.stderr.flush()
+    try:
+        real = os.dup(2)
+    except OSError:
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(real, 2)
+            os.close(real)
+            held.seek(0)
+            kept = b"".join(line for line in held if not _START_UP_LINE.match(line))
+            if kept:
+                os.write(2, kept)
+
+
+def _set_up_devices() -> None:
+    """Sets threads and devices, unless the process already uses TensorFlow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, cores or 2))
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        return
+    tf.config.list_logical_devices()
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+with _start_up_lines_held_back():
+    import tensorflow as tf
+
+    _set_up_devices()
+    import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise InputError(
+        "Expected Keras to run on TensorFlow. "
+        f"Received: backend '{keras.backend.backend()}'. "
+        "Unset KERAS_BACKEND, or set it to 'tensorflow', and start again."
+    )
+
+__all__ = ["keras", "tf"]

@@ -1,0 +1,276 @@
+"""The `donkey-rl` command: thin functions over the library.
+
+Every command imports what it needs when it runs, so that `--help` answers at once. With `--json`
+a command prints exactly one JSON object on standard output; everything else goes to standard
+error. Exit codes: 0 done, 1 failure, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import donkey_rl
+from donkey_rl.errors import DonkeyRLError, InputError
+
+if TYPE_CHECKING:
+    from donkey_rl.experiments.progress import ProgressDisplay
+
+SUCCESS, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DEBUG_VARIABLE = "DONKEY_RL_DEBUG"
+
+app = typer.Typer(
+    name="donkey-rl",
+    help="Train, measure and race drivers for the DonkeyCar simulator.",
+    epilog="Start with: donkey-rl train --agent sac",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output.")
+]
+SimulatorOption = Annotated[
+    str, typer.Option(help="Where to drive: embedded, the simulator inside this package.")
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code.
+
+    Args:
+        arguments: What was typed after `donkey-rl`. Defaults to the arguments of the process.
+    """
+    try:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        code = app(words, prog_name=app.info.name, standalone_mode=False)
+        sys.stdout.flush()
+        if code == INTERRUPTED:
+            return _fail("interrupted.", INTERRUPTED)
+        return code if isinstance(code, int) else SUCCESS
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted.", INTERRUPTED)
+    except InputError as error:
+        return _fail(str(error), BAD_INPUT)
+    except DonkeyRLError as error:
+        return _fail(str(error), FAILURE)
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep the interpreter from writing to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    except Exception as error:
+        return _fail_unexpectedly(error)
+
+
+def _fail_unexpectedly(error: Exception) -> int:
+    """Ends after an error that is none of ours: of Typer, of the system, or a mistake."""
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        # Typer has printed the help already where the message is empty.
+        if not (message := str(usage())):
+            return BAD_INPUT
+        stop = "" if message.endswith((".", "?", "!")) else "."
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "donkey-rl"
+        return _fail(f"{message}{stop} See '{command} --help'.", BAD_INPUT)
+    if isinstance(error, OSError) and error.strerror:
+        place = f" '{error.filename}'" if error.filename else ""
+        return _fail(f"{error.strerror}{place}.", FAILURE)
+    text = f"{type(error).__name__}: {error}".rstrip(".")
+    return _fail(f"{text}. Run with {DEBUG_VARIABLE}=1 for the traceback.", FAILURE)
+
+
+def _fail(message: str, code: int) -> int:
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc()
+    label = "error:"
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        label = typer.style(label, fg=typer.colors.RED, bold=True)
+    typer.echo(f"{label} {' '.join(message.split())}", err=True)
+    return code
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"donkey-rl {donkey_rl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Train, measure and race drivers for the DonkeyCar simulator."""
+
+
+@app.command(epilog="Example: donkey-rl train --agent sac --track warehouse --set sac.gamma=0.98")
+def train(
+    agent: Annotated[str | None, typer.Option(help="The algorithm: sac.")] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Scene name or track file; see 'donkey-rl tracks'.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps to train, all cars together.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Name of a recipe of the package, or a YAML file.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
+    ] = None,
+    simulator: SimulatorOption = "embedded",
+    as_json: JsonOption = False,
+) -> None:
+    """Train a driver, race it, and keep the run in MLflow."""
+    _check_simulator(simulator)
+    from donkey_rl import configuration
+    from donkey_rl.experiments.config import TrainingConfig
+
+    mapping = configuration.read_recipe(recipe) if recipe else {}
+    options = {"agent": agent, "track": track, "steps": steps, "seed": seed}
+    mapping.update({name: value for name, value in options.items() if value is not None})
+    config = configuration.validate(TrainingConfig, mapping)
+    config = configuration.with_settings(config, setting or ())
+    with _at_work(as_json) as progress:
+        from donkey_rl.experiments import training
+
+        result = training.train(config, progress).model_dump(mode="json")
+    if as_json:
+        _print_json(result)
+        return
+    from donkey_rl import tables
+
+    tables.show_training(result)
+
+
+@app.command(epilog="Example: donkey-rl evaluate 3f2a --races 10 --laps 3 --video lap.mp4")
+def evaluate(
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN_ID", help="The run, or the start of its id.")
+    ],
+    track: Annotated[
+        str | None, typer.Option(help="Scene name or track file. Default: that of the training.")
+    ] = None,
+    races: Annotated[int, typer.Option(min=1, help="Races, each from another start seed.")] = 5,
+    laps: Annotated[int, typer.Option(min=1, help="Laps of one race.")] = 3,
+    seed: Annotated[int, typer.Option(help="Same seed, same races.")] = 0,
+    simulator: SimulatorOption = "embedded",
+    video: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the video to this .mp4 file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Race the driver of a run by the fixed protocol and score it."""
+    _check_simulator(simulator)
+    if video is not None and video.suffix.lower() != ".mp4":
+        raise InputError(f"The video is an .mp4 file. Received: '{video}'.")
+    from donkey_rl import configuration
+
+    with _at_work(as_json) as progress:
+        from donkey_rl.experiments import evaluation
+
+        values = {"run_id": run_id, "track": track, "races": races, "laps": laps, "seed": seed}
+        request = configuration.validate(evaluation.EvaluationRequest, {**values, "video": video})
+        result = evaluation.evaluate(request, progress).model_dump(mode="json")
+    if as_json:
+        _print_json(result)
+        return
+    from donkey_rl import tables
+
+    tables.show_evaluation(result)
+
+
+@app.command(epilog="Example: donkey-rl dashboard --port 5001")
+def dashboard(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+) -> None:
+    """Open the MLflow pages of all runs; Ctrl-C ends them."""
+    from donkey_rl.experiments import dashboard as pages
+
+    typer.echo(f"MLflow's pages: http://{pages.HOST}:{port} (Ctrl-C ends them)", err=True)
+    pages.open_dashboard(port)
+
+
+@app.command(epilog="Example: donkey-rl bench --json")
+def bench(as_json: JsonOption = False) -> None:
+    """Measure the speed of the simulator and of learning on this machine."""
+    with _at_work(as_json) as progress:
+        from donkey_rl.experiments import bench as benchmark
+
+        result = benchmark.run(progress).model_dump(mode="json")
+    if as_json:
+        _print_json(result)
+        return
+    from donkey_rl import tables
+
+    tables.show_speeds(result)
+
+
+@app.command(epilog="Example: donkey-rl tracks --json")
+def tracks(as_json: JsonOption = False) -> None:
+    """List the tracks by the names that --track takes."""
+    from donkey_rl.envs.simulator import track
+
+    loaded = [track.load(name) for name in track.names()]
+    rows = [
+        {
+            "name": each.name,
+            "length_u": round(each.length, 1),
+            "road_width_u": round(each.road_right - each.road_left, 1),
+            "kind": "circuit" if each.closed else "open road",
+        }
+        for each in loaded
+    ]
+    if as_json:
+        _print_json({"tracks": rows})
+        return
+    from donkey_rl import tables
+
+    tables.show_tracks(rows)
+
+
+def _check_simulator(simulator: str) -> None:
+    if simulator != "embedded":
+        raise InputError(
+            "Remote simulators are not supported yet; the simulator is 'embedded'. "
+            f"Received: '{simulator}'."
+        )
+
+
+@contextlib.contextmanager
+def _at_work(as_json: bool) -> Iterator[ProgressDisplay]:
+    """Shows progress on standard error and keeps standard output free for a JSON object."""
+    from donkey_rl.experiments.progress import ProgressDisplay
+
+    redirect = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    with redirect, ProgressDisplay() as progress:
+        yield progress
+
+
+def _print_json(values: Mapping[str, Any]) -> None:
+    import json
+
+    typer.echo(json.dumps(_finite(values), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Replaces what JSON cannot say, such as the best lap of no laps, by null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and value - value != 0.0:
+        return None
+    return value

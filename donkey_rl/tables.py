@@ -1,0 +1,154 @@
+"""How the results of commands look on a terminal.
+
+Each function takes the same mapping that `--json` prints, and writes to standard output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+UNKNOWN = "-"
+
+
+def show_training(result: Mapping[str, Any]) -> None:
+    """Shows the laps of a trained driver, its run id, and what to type next.
+
+    Args:
+        result: With `run_id`, `steps`, `wall_s`, `first_clean_lap_wall_s`,
+            `first_clean_lap_steps`, `best_lap_s`, `stopped`, and where the driver was raced at
+            the end `laps`: mappings with `number`, `time_s`, `clean` and `reasons`.
+    """
+    console = _console()
+    laps = result.get("laps") or []
+    if laps:
+        rows = ((str(lap["number"]), _number(lap["time_s"]), _verdict(lap)) for lap in laps)
+        console.print(_table("Laps of the trained driver", ("lap", "time (s)", ""), rows))
+    first = result.get("first_clean_lap_wall_s")
+    facts = {
+        "first clean lap": "none"
+        if first is None
+        else f"after {first:.0f} s and {result.get('first_clean_lap_steps') or 0:,} steps",
+        "best lap": "none" if result["best_lap_s"] is None else f"{result['best_lap_s']:.2f} s",
+        "trained": f"{result['steps']:,} steps in {result['wall_s']:.0f} s",
+    }
+    console.print(_facts(facts))
+    _lines(
+        console,
+        f"run {result['run_id']}{' (stopped)' if result.get('stopped') else ''}",
+        "Next:",
+        f"  donkey-rl evaluate {result['run_id']}",
+        "  donkey-rl dashboard",
+    )
+
+
+def show_evaluation(result: Mapping[str, Any]) -> None:
+    """Shows the races one by one, the metrics over all of them, and the files written.
+
+    Args:
+        result: With `run_id`, `track`, `races`, `races_clean`, `metrics` (by name: `mean`,
+            `ci_low`, `ci_high`), `files` (paths, or paths by name), and where known `per_race`:
+            one mapping of the same columns for each race.
+    """
+    console = _console()
+    per_race: Sequence[Mapping[str, Any]] = result.get("per_race") or []
+    if per_race:
+        columns = tuple(per_race[0])
+        rows = (tuple(_cell(race.get(name)) for name in columns) for race in per_race)
+        console.print(_table("Races", tuple(name.replace("_", " ") for name in columns), rows))
+    rows = (
+        (name, _number(score["mean"]), _interval(score))
+        for name, score in result["metrics"].items()
+    )
+    title = f"{result['track']}, mean of {result['races']} races"
+    console.print(_table(title, ("metric", "mean", "95 % interval"), rows))
+    _lines(console, f"{result['races_clean']} of {result['races']} races clean.")
+    files = result.get("files") or ()
+    for file in files.values() if isinstance(files, Mapping) else files:
+        _lines(console, f"  {file}")
+
+
+def show_speeds(result: Mapping[str, Any]) -> None:
+    """Shows the figures of a benchmark, groups of them as `group.name`."""
+    rows = ((name, _cell(value)) for name, value in _flat(result, ""))
+    _console().print(_table("Speed on this machine", ("figure", "value"), rows))
+
+
+def show_tracks(tracks: Iterable[Mapping[str, Any]]) -> None:
+    """Shows tracks: `name`, `length_u`, `road_width_u`, `kind`."""
+    rows = (
+        (
+            str(each["name"]),
+            f"{each['length_u']:.1f}",
+            f"{each['road_width_u']:.1f}",
+            str(each["kind"]),
+        )
+        for each in tracks
+    )
+    _console().print(_table("Tracks", ("name", "length (u)", "road (u)", "kind"), rows))
+
+
+def _console() -> Console:
+    return Console(highlight=False, markup=False)
+
+
+def _lines(console: Console, *lines: str) -> None:
+    """Writes lines whole, so that an id or a path can be copied from a narrow terminal."""
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _facts(facts: Mapping[str, str]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    return table
+
+
+def _verdict(lap: Mapping[str, Any]) -> str:
+    return "clean" if lap["clean"] else ", ".join(lap.get("reasons") or ["not clean"])
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    if score["ci_low"] is None or score["ci_high"] is None:
+        return UNKNOWN
+    return f"{_number(score['ci_low'])} to {_number(score['ci_high'])}"
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:,.2f}"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"
+    if isinstance(value, list | tuple):
+        return " ".join(_cell(inner) for inner in value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

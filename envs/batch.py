@@ -1,0 +1,258 @@
+"""The loop that every environment of the embedded simulator runs: world, task, observations.
+
+One `Batch` drives N cars. The Gymnasium and Stable-Baselines3 environments are thin views of it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from donkey_rl.envs import tasks
+from donkey_rl.envs.lap_timer import LapTimer
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import physics, stepping, track
+from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs.simulator.world import Start, World
+from donkey_rl.errors import ActionError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Observation = dict[str, npt.NDArray[np.generic]]
+
+SPEED_LIMIT = 100.0
+IMU_LIMIT = 1000.0
+
+
+class Transition(NamedTuple):
+    """What one step of all cars brought.
+
+    Attributes:
+        observation: Next observation, arrays with the car as axis 0. The images are a buffer
+            that stays valid until the step after the next.
+        reward: Shape (N,).
+        terminated: Whether the task ended the episode, shape (N,).
+        truncated: Whether time or road ended while the task went on, shape (N,).
+        terms: Named terms of the reward, shape (N,) each.
+        ending: Which reason ended each episode, flags by the names of `tasks.ENDINGS`.
+    """
+
+    observation: Observation
+    reward: FloatArray
+    terminated: Flags
+    truncated: Flags
+    terms: dict[str, FloatArray]
+    ending: dict[str, Flags]
+
+
+def observation_space(config: EnvironmentConfig) -> spaces.Dict:
+    """Returns the race-faithful observation: only what a race host sends.
+
+    ``image`` (h, w, 3), ``speed`` (1,) as reported, ``imu`` (6,): acceleration (right, up,
+    forward; as reported) and angular velocity (x, y, z; rad/s), ``last_actions``: the last K
+    actions, oldest first, flat (2 K,).
+    """
+    flat = 2 * config.history
+    return spaces.Dict(
+        {
+            "image": spaces.Box(0, 255, config.camera.shape, np.uint8),
+            "speed": spaces.Box(0.0, SPEED_LIMIT, (1,), np.float32),
+            "imu": spaces.Box(-IMU_LIMIT, IMU_LIMIT, (6,), np.float32),
+            "last_actions": spaces.Box(-1.0, 1.0, (flat,), np.float32),
+        }
+    )
+
+
+def action_space() -> spaces.Box:
+    """Returns steering and throttle, each in [-1, 1]."""
+    return spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+class Batch:
+    """N cars that drive one task on one track."""
+
+    def __init__(
+        self, config: EnvironmentConfig, count: int, *, seed: int = 0, together: bool = False
+    ) -> None:
+        """Builds the world.
+
+        Args:
+            config: Track, car, camera, task.
+            count: Number of cars N.
+            seed: Seed of all random streams.
+            together: Whether all cars share one scene, see each other and collide.
+        """
+        self.config = config
+        self.track = track.load(config.track, seed=seed)
+        self.vehicle = vehicles.load(config.vehicle)
+        groups = [0] * count if together else None
+        self.world = World(
+            self.track,
+            self.vehicle,
+            config.camera,
+            count,
+            randomise=config.randomisation,
+            groups=groups,
+            seed=seed,
+        )
+        self._steps_allowed = tasks.count_steps(config.task.time_limit_s)
+        self._frames = np.zeros((2, count, *config.camera.shape), dtype=np.uint8)
+        self._front = 0
+        self._history = np.zeros((count, 2 * config.history), dtype=np.float32)
+        self.timer = LapTimer(self.track, count)
+        self.best_progress = np.zeros(count)
+        self.still_s = np.zeros(count)
+        self.steps = np.zeros(count, dtype=np.int64)
+        self.off_track = np.zeros(count, dtype=np.bool_)
+        self.commands = np.zeros((count, 2))
+
+    def __len__(self) -> int:
+        """Number of cars."""
+        return len(self.world)
+
+    @property
+    def sensed(self) -> FloatArray:
+        """Telemetry beyond the motion, see `stepping.Cars`."""
+        return self.world.cars.sensed
+
+    @property
+    def motion(self) -> FloatArray:
+        """Motion of the cars, see `physics`."""
+        return self.world.cars.motion
+
+    @property
+    def speed(self) -> FloatArray:
+        """Speed of each car (u/s), shape (N,)."""
+        motion = self.motion
+        return np.hypot(motion[:, physics.FORWARD], motion[:, physics.RIGHTWARD])
+
+    def reset(self, cars: IntArray, start: Start | None = None) -> None:
+        """Starts a new episode for some cars and draws what they see."""
+        self.world.reset(cars, start)
+        self._history[cars] = 0.0
+        self.commands[cars] = 0.0
+        self.best_progress[cars] = 0.0
+        self.still_s[cars] = 0.0
+        self.steps[cars] = 0
+        self.off_track[cars] = self._outside()[cars]
+        sensed = self.sensed[cars]
+        self.timer.restart(cars, sensed[:, stepping.ARC], sensed[:, stepping.TIME])
+        frames = self._frames[self._front]
+        if len(cars) == len(self):
+            self.world.render(frames)
+        else:
+            drawn = np.empty((len(cars), *frames.shape[1:]), dtype=np.uint8)
+            self.world.render(drawn, cars)
+            frames[cars] = drawn
+
+    def _outside(self) -> Flags:
+        lateral = self.sensed[:, stepping.LATERAL]
+        return (lateral < self.track.road_left) | (lateral > self.track.road_right)
+
+    def observation(self) -> Observation:
+        """Returns what all cars see now; arrays have the car as axis 0."""
+        sensed, motion = self.sensed, self.motion
+        scale = self.vehicle.report_scale
+        imu = np.zeros((len(self), 6), dtype=np.float32)
+        imu[:, 0] = sensed[:, stepping.ACCEL_RIGHT] / scale
+        imu[:, 2] = sensed[:, stepping.ACCEL_FORWARD] / scale
+        imu[:, 4] = motion[:, physics.YAW_RATE]
+        speed = np.minimum(self.speed / scale, SPEED_LIMIT).astype(np.float32)
+        return {
+            "image": self._frames[self._front],
+            "speed": speed[:, None],
+            "imu": np.clip(imu, -IMU_LIMIT, IMU_LIMIT),
+            "last_actions": self._history.copy(),
+        }
+
+    def step(self, actions: npt.ArrayLike) -> Transition:
+        """Drives all cars for one step.
+
+        Args:
+            actions: Steering and throttle in [-1, 1], shape (N, 2).
+
+        Raises:
+            ActionError: Wrong shape or not finite; nothing has changed then.
+        """
+        wanted = self._checked(actions)
+        config = self.config
+        previous = self.sensed[:, stepping.PROGRESS].copy()
+        before = self.sensed[:, stepping.TIME].copy()
+        middle = 0.5 * (config.throttle_max + config.throttle_min)
+        half = 0.5 * (config.throttle_max - config.throttle_min)
+        commands = np.column_stack(
+            [wanted[:, 0] * config.steer_limit, middle + half * wanted[:, 1]]
+        )
+        self.world.step(commands)
+        self.commands[:] = commands
+        change = wanted[:, 0] - self._history[:, -2]
+        self._history = np.concatenate([self._history[:, 2:], wanted.astype(np.float32)], axis=1)
+        self.steps += 1
+        facts = self._facts(previous, before, change)
+        self.timer.advance(
+            self.sensed[:, stepping.TIME],
+            self.sensed[:, stepping.PROGRESS],
+            facts.off_track | facts.hit,
+        )
+        ending = tasks.endings(config.task, facts)
+        terms = tasks.reward_terms(config.task, facts, ending)
+        terminated = np.logical_or.reduce(list(ending.values()))
+        truncated = (self.steps >= self._steps_allowed) | self._road_ends()
+        self._front = 1 - self._front
+        self.world.render(self._frames[self._front])
+        return Transition(
+            observation=self.observation(),
+            reward=np.sum(list(terms.values()), axis=0),
+            terminated=terminated,
+            truncated=truncated & ~terminated,
+            terms=terms,
+            ending=ending,
+        )
+
+    def _checked(self, actions: npt.ArrayLike) -> FloatArray:
+        wanted = np.asarray(actions, dtype=np.float64)
+        if wanted.shape != (len(self), 2):
+            raise ActionError(
+                f"An action is steering and throttle in [-1, 1]: expected shape "
+                f"({len(self)}, 2) for {len(self)} car(s). Received: shape {wanted.shape}."
+            )
+        if not np.isfinite(wanted).all():
+            raise ActionError(
+                f"An action must be finite numbers in [-1, 1]. Received: {wanted.tolist()}."
+                if len(self) == 1
+                else "An action must be finite numbers in [-1, 1]. Received: NaN or infinity for "
+                f"car(s) {np.flatnonzero(~np.isfinite(wanted).all(axis=1)).tolist()}."
+            )
+        return np.clip(wanted, -1.0, 1.0)
+
+    def _road_ends(self) -> Flags:
+        if self.track.closed:
+            return np.zeros(len(self), dtype=np.bool_)
+        return self.sensed[:, stepping.ARC] >= self.track.length - 2.0
+
+    def _facts(self, previous: FloatArray, before: FloatArray, change: FloatArray) -> tasks.Facts:
+        sensed = self.sensed
+        progress = sensed[:, stepping.PROGRESS]
+        self.best_progress = np.maximum(self.best_progress, progress)
+        elapsed = sensed[:, stepping.TIME] - before
+        moving = self.speed > self.config.task.stuck_speed
+        self.still_s = np.where(moving, 0.0, self.still_s + elapsed)
+        outside = self._outside()
+        left = outside & ~self.off_track
+        self.off_track = outside
+        return tasks.Facts(
+            gain=progress - previous,
+            setback=self.best_progress - progress,
+            off_track=outside,
+            left_track=left,
+            wheels_off=self.world.cars.wheels_off.copy(),
+            cte=sensed[:, stepping.CTE].copy(),
+            hit=self.world.cars.hit != stepping.NO_HIT,
+            still_s=self.still_s.copy(),
+            steering_change=change,
+            time_s=sensed[:, stepping.TIME].copy(),
+        )

@@ -1,0 +1,145 @@
+"""One car as a Gymnasium environment, with gym-donkeycar's `conf` and `info` keys."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs import batch as batches
+from donkey_rl.envs import gym_donkeycar
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import physics, stepping, telemetry
+from donkey_rl.envs.telemetry_log import TelemetryLog
+
+Info = dict[str, Any]
+
+
+class DonkeyEnv(gymnasium.Env[batches.Observation, npt.NDArray[np.float32]]):
+    """Drives one car of the embedded simulator; 20 steps are one second of simulation time.
+
+    Observation and action: see `batch.observation_space` and `batch.action_space`. `info` holds
+    what gym-donkeycar's does (`pos`, `cte`, `speed`, `forward_vel`, `hit`, `gyro`, `accel`, `vel`,
+    `lidar`, `car`, `last_lap_time`, `lap_count`) and `distance` and `progress` (u), `time` (s),
+    `off_track`, `wheels_off`, `lateral` (u), `node`, `reward_terms`, and at an end `ending`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
+
+    def __init__(
+        self,
+        config: EnvironmentConfig | None = None,
+        *,
+        conf: dict[str, Any] | None = None,
+        telemetry_log: pathlib.Path | str | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Builds the environment.
+
+        Args:
+            config: What to drive; `generated_track` by default.
+            conf: gym-donkeycar's configuration dictionary, applied on top.
+            telemetry_log: CSV file to write each step to.
+            render_mode: None or `rgb_array`.
+        """
+        config = gym_donkeycar.applied(config or EnvironmentConfig(), conf or {})
+        self.config = config
+        self.render_mode = render_mode
+        self.observation_space = batches.observation_space(config)
+        self.action_space = batches.action_space()
+        self._batch = batches.Batch(config, 1)
+        self._log = TelemetryLog(telemetry_log) if telemetry_log else None
+        self._episode = 0
+
+    @property
+    def batch(self) -> batches.Batch:
+        """The batch of one car behind this environment."""
+        return self._batch
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[batches.Observation, Info]:
+        """Puts the car on its start; a seed starts all random streams anew."""
+        super().reset(seed=seed)
+        if seed is not None:
+            self._batch.world.seed(seed)
+        self._batch.reset(np.array([0]))
+        self._episode += 1
+        return self._observed(), self._info()
+
+    def step(self, action: npt.ArrayLike) -> tuple[batches.Observation, float, bool, bool, Info]:
+        """Drives one step.
+
+        Raises:
+            ActionError: The action has the wrong shape or is not finite.
+        """
+        wanted = np.asarray(action, dtype=np.float64)
+        moved = self._batch.step(wanted[None] if wanted.ndim else wanted)
+        reward = float(moved.reward[0])
+        info = self._info()
+        info["reward_terms"] = {name: float(term[0]) for name, term in moved.terms.items()}
+        reasons = [name for name, flag in moved.ending.items() if flag[0]]
+        if reasons:
+            info["ending"] = reasons[0]
+        if self._log is not None:
+            self._log.write(self._row(info, reward))
+        return self._observed(), reward, bool(moved.terminated[0]), bool(moved.truncated[0]), info
+
+    def _observed(self) -> batches.Observation:
+        observed = self._batch.observation()
+        return {name: np.array(value[0]) for name, value in observed.items()}
+
+    def _info(self) -> Info:
+        batch = self._batch
+        fields = telemetry.fields(batch.world, 0)
+        motion, sensed = batch.motion[0], batch.sensed[0]
+        yaw = math.degrees(motion[physics.YAW]) % 360.0
+        return {
+            "pos": (fields["pos_x"], fields["pos_y"], fields["pos_z"]),
+            "cte": fields["cte"],
+            "speed": fields["speed"],
+            "forward_vel": fields["vel_z"],
+            "hit": fields["hit"],
+            "gyro": (fields["gyro_x"], fields["gyro_y"], fields["gyro_z"]),
+            "accel": (fields["accel_x"], fields["accel_y"], fields["accel_z"]),
+            "vel": (fields["vel_x"], fields["vel_y"], fields["vel_z"]),
+            "lidar": [],
+            "car": (0.0, 0.0, yaw),
+            "last_lap_time": float(batch.timer.last_time[0]),
+            "lap_count": int(batch.timer.count[0]),
+            "time": fields["time"],
+            "distance": float(sensed[stepping.DISTANCE]),
+            "progress": float(sensed[stepping.PROGRESS]),
+            "lateral": float(sensed[stepping.LATERAL]),
+            "off_track": bool(batch.off_track[0]),
+            "wheels_off": int(batch.world.cars.wheels_off[0]),
+            "node": fields["activeNode"],
+        }
+
+    def _row(self, info: Info, reward: float) -> Info:
+        return {
+            **info,
+            "episode": self._episode,
+            "step": int(self._batch.steps[0]),
+            "pos_x": info["pos"][0],
+            "pos_z": info["pos"][2],
+            "yaw": info["car"][2],
+            "steering": float(self._batch.commands[0, 0]),
+            "throttle": float(self._batch.commands[0, 1]),
+            "reward": reward,
+        }
+
+    def render(self) -> npt.NDArray[np.uint8] | None:  # type: ignore[override]
+        """Returns the camera image in the mode `rgb_array`."""
+        if self.render_mode != "rgb_array":
+            return None
+        return np.array(self._batch.observation()["image"][0], dtype=np.uint8)
+
+    def close(self) -> None:
+        """Closes the telemetry log."""
+        if self._log is not None:
+            self._log.close()

@@ -1,0 +1,75 @@
+"""The configuration dictionary that users of gym-donkeycar have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from donkey_rl.configuration import validate
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.errors import ConfigurationError, nearest
+
+IGNORED = (
+    "exe_path", "host", "port", "start_delay", "log_level", "cam_encode", "level",
+    "car_config", "body_style", "body_rgb", "car_name", "font_size",
+    "racer_name", "country", "bio", "guid", "lidar_config", "cam_config_b",
+)  # fmt: skip
+"""Keys that are accepted and mean nothing to the embedded simulator."""
+
+USED = (
+    "max_cte", "frame_skip", "cam_resolution", "cam_config",
+    "steer_limit", "throttle_min", "throttle_max",
+)  # fmt: skip
+
+_CAMERA = (
+    "img_w", "img_h", "img_d", "fov",
+    "offset_x", "offset_y", "offset_z", "rot_x", "fish_eye_x", "fish_eye_y",
+)  # fmt: skip
+_CAMERA_IGNORED = ("img_enc", "rot_y", "rot_z", "msg_type")
+
+
+def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentConfig:
+    """Returns a configuration with gym-donkeycar's keys applied.
+
+    In `cam_config` a 0 means "leave as it is", as in the simulator. `conf` is not changed.
+
+    Raises:
+        ConfigurationError: An unknown key or a value out of range.
+    """
+    for key in conf:
+        if key not in IGNORED + USED:
+            close = nearest(key, IGNORED + USED)
+            hint = f"Did you mean '{close}'?" if close else f"Known: {', '.join(USED)}."
+            raise ConfigurationError(f"Unknown key '{key}' in conf. {hint}")
+    if conf.get("frame_skip", 1) != 1:
+        raise ConfigurationError(
+            f"conf['frame_skip'] must be 1: one step is one telemetry message. "
+            f"Received: {conf['frame_skip']}."
+        )
+    values = config.model_dump()
+    for key in ("steer_limit", "throttle_min", "throttle_max"):
+        if key in conf:
+            values[key] = conf[key]
+    if "max_cte" in conf:
+        values["task"]["max_cte"] = conf["max_cte"]
+    if "cam_resolution" in conf:
+        height, width, depth = _resolution(conf["cam_resolution"])
+        values["camera"] |= {"img_h": height, "img_w": width, "img_d": depth}
+    for key, value in dict(conf.get("cam_config", {})).items():
+        if key not in _CAMERA + _CAMERA_IGNORED:
+            close = nearest(key, _CAMERA)
+            hint = f"Did you mean '{close}'?" if close else f"Known: {', '.join(_CAMERA)}."
+            raise ConfigurationError(f"Unknown key '{key}' in conf['cam_config']. {hint}")
+        if key in _CAMERA and value not in (0, "0"):
+            values["camera"][key] = value
+    return validate(EnvironmentConfig, values)
+
+
+def _resolution(value: Any) -> tuple[int, int, int]:
+    try:
+        height, width, depth = (int(part) for part in value)
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"conf['cam_resolution'] must be (height, width, depth). Received: {value!r}."
+        ) from None
+    return height, width, depth

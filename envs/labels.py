@@ -1,0 +1,114 @@
+"""Ground truth for encoders: images from random places with the lane they show.
+
+Privileged: the labels come from the simulator's own track and are never part of an observation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import physics, stepping, track, vehicle
+from donkey_rl.envs.simulator.track import Track
+from donkey_rl.envs.simulator.world import Start, World
+
+AHEAD = (1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 28.0)
+"""Distances along the road (u) at which its middle is asked for."""
+
+LANE_LABELS = (
+    "left_edge",
+    "right_edge",
+    "heading_error",
+    *(f"right_{distance:g}" for distance in AHEAD),
+    *(f"ahead_{distance:g}" for distance in AHEAD),
+)
+"""Distance to both edges (u), angle to the road (rad), the road's middle points (u)."""
+
+
+class LabelledFrames(NamedTuple):
+    """Images with what they show.
+
+    Attributes:
+        images: Shape (n, h, w, 3) uint8.
+        labels: Shape (n, 21), in the order of `LANE_LABELS`.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.float32]
+
+
+def lane(
+    road: Track, sensed: npt.NDArray[np.float64], motion: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Returns the labels of cars from their state.
+
+    Args:
+        road: The track.
+        sensed: Telemetry of n cars, see `stepping.Cars`.
+        motion: Motion of n cars, see `physics`.
+
+    Returns:
+        Shape (n, 21).
+    """
+    lateral, error = sensed[:, stepping.LATERAL], sensed[:, stepping.HEADING_ERROR]
+    middle = 0.5 * (road.road_left + road.road_right)
+    arcs = sensed[:, stepping.ARC, None] + np.array(AHEAD)
+    x, z, yaw = road.path.at(arcs)
+    dx = x + middle * np.cos(yaw) - motion[:, physics.X, None]
+    dz = z - middle * np.sin(yaw) - motion[:, physics.Z, None]
+    sin_yaw = np.sin(motion[:, physics.YAW, None])
+    cos_yaw = np.cos(motion[:, physics.YAW, None])
+    return np.concatenate(
+        [
+            (lateral - road.road_left)[:, None],
+            (road.road_right - lateral)[:, None],
+            error[:, None],
+            dx * cos_yaw - dz * sin_yaw,
+            dx * sin_yaw + dz * cos_yaw,
+        ],
+        axis=1,
+    ).astype(np.float32)
+
+
+def sample_frames(
+    config: EnvironmentConfig, count: int, *, seed: int, batch: int = 256
+) -> Iterator[LabelledFrames]:
+    """Yields labelled images from random places on and beside the road.
+
+    Each batch redraws everything that the configuration randomises. Cars stand anywhere along the
+    track, up to 15 % of the road's width beside it, turned by up to 50 degrees, most by less.
+
+    Args:
+        config: Track, camera and randomisation.
+        count: Images in all.
+        seed: Seed of places and looks.
+        batch: Images at a time.
+    """
+    road = track.load(config.track, seed=seed)
+    car = vehicle.load(config.vehicle)
+    world = World(
+        road, car, config.camera, min(batch, count), randomise=config.randomisation, seed=seed
+    )
+    rng = np.random.default_rng([seed, 0x1ABE1])
+    middle = 0.5 * (road.road_left + road.road_right)
+    half = 0.5 * (road.road_right - road.road_left)
+    last = road.length - (0.0 if road.closed else AHEAD[-1] + 2.0)
+    while count > 0:
+        size = min(batch, count)
+        cars = np.arange(len(world))
+        start = Start(
+            arc=rng.uniform(0.0, last, len(cars)),
+            lateral=middle + 1.15 * half * rng.uniform(-1.0, 1.0, len(cars)),
+            turn=np.clip(rng.normal(0.0, 0.3, len(cars)), -0.9, 0.9),
+            speed=np.zeros(len(cars)),
+        )
+        world.reset(cars, start)
+        images = np.empty((size, *config.camera.shape), dtype=np.uint8)
+        world.render(images, cars[:size])
+        labels = lane(road, world.cars.sensed[:size], world.cars.motion[:size])
+        yield LabelledFrames(images, labels)
+        count -= size

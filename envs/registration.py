@@ -1,0 +1,66 @@
+"""gym-donkeycar's environment ids, registered with Gymnasium.
+
+After ``import donkey_rl.envs``, ``gymnasium.make("donkey-generated-track-v0")`` works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+
+from donkey_rl.configuration import validate
+from donkey_rl.envs import gym_donkeycar
+from donkey_rl.envs.environment import DonkeyEnv
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.vector import DonkeyVectorEnv
+
+IDS = {
+    "donkey-generated-roads-v0": "generated_road",
+    "donkey-warehouse-v0": "warehouse",
+    "donkey-avc-sparkfun-v0": "sparkfun_avc",
+    "donkey-generated-track-v0": "generated_track",
+    "donkey-mountain-track-v0": "mountain_track",
+    "donkey-roboracingleague-track-v0": "roboracingleague_1",
+    "donkey-waveshare-v0": "waveshare",
+    "donkey-minimonaco-track-v0": "mini_monaco",
+    "donkey-warren-track-v0": "warren",
+    "donkey-thunderhill-track-v0": "thunderhill",
+    "donkey-circuit-launch-track-v0": "circuit_launch",
+}
+"""gym-donkeycar's environment ids and the scene of each."""
+
+_DEFAULT_MAX_CTE = 8.0
+
+
+def register() -> None:
+    """Registers all ids with Gymnasium, unless they are there already.
+
+    As in gym-donkeycar an episode goes on beside the road until `max_cte`, 8 by default.
+    """
+    for identifier, scene in IDS.items():
+        if identifier in gymnasium.registry:
+            continue
+        task = {"end_off_track": False, "max_cte": _DEFAULT_MAX_CTE}
+        gymnasium.register(
+            id=identifier,
+            entry_point="donkey_rl.envs.registration:make",
+            vector_entry_point="donkey_rl.envs.registration:make_vector",
+            kwargs={"settings": {"track": scene, "task": task}},
+        )
+
+
+def make(settings: Mapping[str, Any], **arguments: Any) -> gymnasium.Env[Any, Any]:
+    """Builds the environment of an id; `arguments` are those of `DonkeyEnv`."""
+    return DonkeyEnv(validate(EnvironmentConfig, dict(settings)), **arguments)
+
+
+def make_vector(
+    settings: Mapping[str, Any], num_envs: int = 1, **arguments: Any
+) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+    """Builds the vector environment of an id; `arguments` are those of `DonkeyVectorEnv`."""
+    config = gym_donkeycar.applied(
+        validate(EnvironmentConfig, dict(settings)), arguments.pop("conf", None) or {}
+    )
+    return DonkeyVectorEnv(config, num_envs, **arguments)

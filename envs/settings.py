@@ -1,0 +1,45 @@
+"""Everything that describes an environment."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from donkey_rl.configuration import Config
+from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.tasks import TaskConfig
+
+
+class EnvironmentConfig(Config):
+    """A track, a car with its camera, and a task.
+
+    Attributes:
+        track: Scene name, `NAME:mirror`, or the path of a track file.
+        vehicle: Car generation.
+        history: Number of past commands in the observation.
+        throttle_min: Throttle at action -1.
+        throttle_max: Throttle at action +1.
+        steer_limit: Steering command at action +1.
+    """
+
+    track: str = "generated_track"
+    vehicle: str = vehicles.DEFAULT_VEHICLE
+    camera: CameraConfig = Field(default_factory=CameraConfig)
+    randomisation: Randomisation = Field(default_factory=Randomisation)
+    task: TaskConfig = Field(default_factory=TaskConfig)
+    history: int = Field(default=3, ge=1, le=100)
+    throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
+    throttle_max: float = Field(default=1.0, ge=-1.0, le=1.0)
+    steer_limit: float = Field(default=1.0, gt=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> Self:
+        if self.throttle_min >= self.throttle_max:
+            raise ValueError(
+                f"throttle_min must be below throttle_max, "
+                f"received {self.throttle_min} and {self.throttle_max}"
+            )
+        return self

@@ -1,0 +1,162 @@
+"""The car's camera: a pinhole over flat ground, with the simulator's fish-eye on request.
+
+On flat ground every pixel of an image row sees the ground at one distance, so a camera is a
+short table of rows; what lies above the horizon is looked up by direction.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from donkey_rl.configuration import Config
+
+FloatArray = npt.NDArray[np.float64]
+
+RIDE_HEIGHT = 0.49
+"""Height of the car's origin above the ground (u): wheels 0.32 in radius, 0.171 below it."""
+
+PANORAMA_WIDTH = 1024
+PANORAMA_HEIGHT = 160
+PANORAMA_TOP = math.radians(80.0)
+"""The surroundings: all around by elevation 0 to `PANORAMA_TOP`, rows from the horizon up."""
+
+_MAX_FOV = 179.0
+
+
+class CameraConfig(Config):
+    """Camera settings, by the simulator's `cam_config` names.
+
+    Attributes:
+        offset_x: To the right of the car's origin (u); `offset_y` up, `offset_z` forward.
+    """
+
+    img_w: int = Field(default=160, ge=16, le=512, description="width, pixels")
+    img_h: int = Field(default=120, ge=16, le=512, description="height, pixels")
+    img_d: Literal[1, 3] = Field(default=3, description="1: gray in all three channels")
+    fov: float = Field(default=90.0, ge=10.0, le=200.0, description="vertical, degrees")
+    offset_x: float = Field(default=0.0, ge=-10.0, le=10.0, description="right, u")
+    offset_y: float = Field(default=1.1203952, ge=0.0, le=20.0, description="up, u")
+    offset_z: float = Field(default=0.5528488, ge=-10.0, le=10.0, description="forward, u")
+    rot_x: float = Field(default=15.0, ge=-45.0, le=89.0, description="pitch down, degrees")
+    fish_eye_x: float = Field(default=0.0, ge=0.0, le=1.0)
+    fish_eye_y: float = Field(default=0.0, ge=0.0, le=1.0)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        return (self.img_h, self.img_w, 3)
+
+
+class Views(NamedTuple):
+    """The cameras of all cars as tables; axis 0 is the car.
+
+    Attributes:
+        pose: Shape (n, 6): right, height above ground and forward of the camera (u), sine and
+            cosine of the pitch, and the focal length in pixels.
+        horizon: First row that sees the ground, shape (n,).
+        ahead: Ground distance seen by a row's centre, from the camera (u), shape (n, h).
+        ahead_span: How far along the ground a row reaches (u), shape (n, h).
+        across: Ground width of a pixel (u), shape (n, h).
+        sky_row: Panorama row of each pixel, shape (n, h, w).
+        sky_column: Panorama column at yaw 0 of each pixel, shape (n, h, w).
+    """
+
+    pose: FloatArray
+    horizon: npt.NDArray[np.int64]
+    ahead: npt.NDArray[np.float32]
+    ahead_span: npt.NDArray[np.float32]
+    across: npt.NDArray[np.float32]
+    sky_row: npt.NDArray[np.int16]
+    sky_column: npt.NDArray[np.int16]
+
+
+class Pose(NamedTuple):
+    """Where a camera sits and how it looks; offsets in u, angles in degrees."""
+
+    offset_x: float
+    offset_y: float
+    offset_z: float
+    rot_x: float
+    fov: float
+
+
+def pose_of(config: CameraConfig) -> Pose:
+    """Returns the configured pose."""
+    return Pose(config.offset_x, config.offset_y, config.offset_z, config.rot_x, config.fov)
+
+
+def empty_views(cameras: int, config: CameraConfig) -> Views:
+    """Allocates the tables of `cameras` cameras."""
+    height, width = config.img_h, config.img_w
+    return Views(
+        pose=np.zeros((cameras, 6)),
+        horizon=np.zeros(cameras, dtype=np.int64),
+        ahead=np.zeros((cameras, height), dtype=np.float32),
+        ahead_span=np.zeros((cameras, height), dtype=np.float32),
+        across=np.zeros((cameras, height), dtype=np.float32),
+        sky_row=np.zeros((cameras, height, width), dtype=np.int16),
+        sky_column=np.zeros((cameras, height, width), dtype=np.int16),
+    )
+
+
+def point(views: Views, k: int, pose: Pose) -> None:
+    """Fills in the tables of camera `k`.
+
+    A pixel at height `y` and width `x` on the image plane at distance 1 looks along
+    ``(x, y cos p - sin p, cos p + y sin p)`` (right, up, forward) for a pitch `p` downwards.
+    """
+    height, width = views.sky_row.shape[1:]
+    tangent = math.tan(math.radians(min(pose.fov, _MAX_FOV)) / 2.0)
+    focal = height / 2.0 / tangent
+    sin_pitch, cos_pitch = (f(math.radians(pose.rot_x)) for f in (math.sin, math.cos))
+    above = pose.offset_y + RIDE_HEIGHT
+    views.pose[k] = (pose.offset_x, above, pose.offset_z, sin_pitch, cos_pitch, focal)
+
+    y = (height / 2.0 - 0.5 - np.arange(height)) / focal
+    up = y * cos_pitch - sin_pitch
+    forward = cos_pitch + y * sin_pitch
+    ground = up < -1e-3
+    views.horizon[k] = height - int(ground.sum())
+    depth = np.where(ground, above / np.maximum(-up, 1e-3), 0.0)
+    views.ahead[k] = depth * forward
+    views.across[k] = depth / focal
+    edge = y + 0.5 / focal
+    edge_up = np.minimum(edge * cos_pitch - sin_pitch, -1e-3)
+    far = above / -edge_up * (cos_pitch + edge * sin_pitch)
+    views.ahead_span[k] = np.minimum(2.0 * np.maximum(far - views.ahead[k], 0.0), 60.0)
+
+    sky = slice(0, int(views.horizon[k]))
+    x = (np.arange(width) + 0.5 - width / 2.0) / focal
+    azimuth = np.arctan2(x[None, :], forward[sky, None])
+    elevation = np.arctan2(up[sky, None], np.hypot(x[None, :], forward[sky, None]))
+    row = np.clip(elevation / PANORAMA_TOP * PANORAMA_HEIGHT, 0, PANORAMA_HEIGHT - 1)
+    column = np.floor(azimuth / (2.0 * math.pi) * PANORAMA_WIDTH) % PANORAMA_WIDTH
+    views.sky_row[k, sky] = row.astype(np.int16)
+    views.sky_column[k, sky] = column.astype(np.int16)
+
+
+def fish_eye_source(config: CameraConfig) -> npt.NDArray[np.int32] | None:
+    """Returns where each pixel of a fish-eye image is taken from, or None without fish-eye.
+
+    The simulator's image effect: with ``c = 2 (uv - 0.5)``, ``k = 80 / 512`` and the aspect
+    ``a``, the source is ``uv - ((1 - c_y^2) k fish_eye_y c_x, (1 - c_x^2) a k fish_eye_x c_y)``.
+
+    Returns:
+        Flat index into the h * w image, shape (h * w,).
+    """
+    if config.fish_eye_x == 0.0 and config.fish_eye_y == 0.0:
+        return None
+    width, height = config.img_w, config.img_h
+    u, v = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
+    across, down = 2.0 * (u - 0.5), 2.0 * (v - 0.5)
+    strength, aspect = 80.0 / 512.0, width / height
+    u = u - (1.0 - down**2) * config.fish_eye_y * strength * across
+    v = v - (1.0 - across**2) * config.fish_eye_x * aspect * strength * down
+    column = np.clip(u * width, 0, width - 1).astype(np.int32)
+    row = np.clip(v * height, 0, height - 1).astype(np.int32)
+    return (row * width + column).astype(np.int32).ravel()

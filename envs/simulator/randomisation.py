@@ -1,0 +1,135 @@
+"""Domain randomisation: what changes from one episode to the next, from one seed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from donkey_rl.configuration import Config
+from donkey_rl.envs.simulator import camera, materials
+from donkey_rl.envs.simulator.track import Track
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Randomisation(Config):
+    """How far each property may leave its nominal value; 0 leaves it alone.
+
+    Attributes:
+        colours: Share by which each material's colour moves towards a random one.
+        light: Relative change of brightness and of the warmth of the light.
+        texture: Share by which grain and ground patches gain or lose contrast.
+        surroundings: Whether the horizon is turned at random.
+        noise: Highest standard deviation of the sensor noise, of 255.
+        blur: Highest weight of the neighbours in a 3x3 blur.
+        camera_offset: Change of the camera's place on each axis (u).
+        camera_pitch: Change of the camera's pitch (degrees).
+        fov: Change of the vertical field of view (degrees).
+        mass: Relative change of the car's mass.
+        grip: Relative change of the tyres' grip.
+        start_anywhere: Whether an episode starts at a random place along the road.
+        start_lateral: Share of the half width of the road by which the start is moved sideways.
+        start_yaw: Change of the start's direction (degrees).
+        start_speed: Highest speed at the start (u/s).
+    """
+
+    colours: float = Field(default=0.0, ge=0.0, le=1.0)
+    light: float = Field(default=0.0, ge=0.0, le=0.9)
+    texture: float = Field(default=0.0, ge=0.0, le=1.0)
+    surroundings: bool = False
+    noise: float = Field(default=0.0, ge=0.0, le=80.0)
+    blur: float = Field(default=0.0, ge=0.0, le=1.0)
+    camera_offset: float = Field(default=0.0, ge=0.0, le=1.0)
+    camera_pitch: float = Field(default=0.0, ge=0.0, le=20.0)
+    fov: float = Field(default=0.0, ge=0.0, le=30.0)
+    mass: float = Field(default=0.0, ge=0.0, le=0.5)
+    grip: float = Field(default=0.0, ge=0.0, le=0.5)
+    start_anywhere: bool = False
+    start_lateral: float = Field(default=0.0, ge=0.0, le=0.9)
+    start_yaw: float = Field(default=0.0, ge=0.0, le=90.0)
+    start_speed: float = Field(default=0.0, ge=0.0, le=30.0)
+
+    @property
+    def moves_camera(self) -> bool:
+        """Whether each car needs a camera of its own."""
+        return self.camera_offset > 0.0 or self.camera_pitch > 0.0 or self.fov > 0.0
+
+
+class Look(NamedTuple):
+    """How one car sees the world; see `render.Looks`."""
+
+    ground: npt.NDArray[np.uint32]
+    sky: npt.NDArray[np.uint32]
+    sky_turn: int
+    light: FloatArray
+    noise: float
+    blur: float
+
+
+def nominal_colours(track: Track) -> tuple[FloatArray, FloatArray]:
+    """Returns the colours of ground and surroundings of a track, shape (8, 3) each."""
+    look = track.look
+    ground = [look.colours[name] for name in track_materials()] + [(18, 18, 20)]
+    if look.indoor:
+        wall = np.array(look.sky_horizon, dtype=np.float64)
+        ceiling = np.array(look.sky_top, dtype=np.float64)
+        around = [ceiling, wall, (250, 248, 235), wall, 0.82 * wall]
+        around += [(120, 96, 70), (70, 62, 58), (60, 58, 56)]
+    else:
+        around = [look.sky_top, look.sky_horizon, (228, 232, 238)]
+        around += [(122, 134, 84), (84, 98, 66), (58, 104, 34), (36, 58, 26), (90, 80, 60)]
+    return np.array(ground, dtype=np.float64), np.array(around, dtype=np.float64)
+
+
+def track_materials() -> tuple[str, ...]:
+    """Returns the ground materials that a track file names, in palette order."""
+    return materials.GROUND[:-1]
+
+
+def draw_look(setting: Randomisation, track: Track, rng: np.random.Generator) -> Look:
+    """Draws how a car sees the world in its next episode."""
+    ground, sky = nominal_colours(track)
+    if setting.texture > 0.0:
+        for base, grain in ((0, 1), (5, 6)):
+            middle = 0.5 * (ground[base] + ground[grain])
+            contrast = 1.0 + setting.texture * rng.uniform(-1.0, 1.5)
+            ground[[base, grain]] = middle + contrast * (ground[[base, grain]] - middle)
+    if setting.colours > 0.0:
+        for table in (ground, sky):
+            target = rng.uniform(0.0, 255.0, size=(materials.COUNT, 1))
+            target = target + rng.uniform(-60.0, 60.0, size=(materials.COUNT, 3))
+            share = setting.colours * rng.uniform(0.0, 1.0, size=(materials.COUNT, 1))
+            table += share * (target - table)
+    light = np.ones(3)
+    if setting.light > 0.0:
+        warmth = rng.uniform(-0.35, 0.35) * setting.light
+        light *= 1.0 + setting.light * rng.uniform(-1.0, 0.7)
+        light *= 1.0 + warmth * np.array([1.0, 0.0, -1.0])
+    turn = int(rng.integers(camera.PANORAMA_WIDTH)) if setting.surroundings else 0
+    return Look(
+        ground=materials.palette(np.clip(ground * light, 0.0, 255.0)),
+        sky=materials.palette(np.clip(sky * light, 0.0, 255.0)),
+        sky_turn=turn,
+        light=light,
+        noise=float(rng.uniform(0.0, setting.noise)) if setting.noise else 0.0,
+        blur=float(rng.uniform(0.0, setting.blur)) if setting.blur else 0.0,
+    )
+
+
+def draw_pose(
+    setting: Randomisation, config: camera.CameraConfig, rng: np.random.Generator
+) -> camera.Pose:
+    """Draws a camera pose around the configured one."""
+    nominal = camera.pose_of(config)
+    reach = setting.camera_offset
+    shift = rng.uniform(-reach, reach, size=3)
+    return camera.Pose(
+        offset_x=nominal.offset_x + shift[0],
+        offset_y=max(0.1, nominal.offset_y + shift[1]),
+        offset_z=nominal.offset_z + shift[2],
+        rot_x=nominal.rot_x + rng.uniform(-1.0, 1.0) * setting.camera_pitch,
+        fov=float(np.clip(nominal.fov + rng.uniform(-1.0, 1.0) * setting.fov, 10.0, 170.0)),
+    )

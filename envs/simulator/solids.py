@@ -1,0 +1,136 @@
+"""What stands on a track (cones, boxes, barriers), as arrays that the kernels read."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs.simulator.track import Track
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+CIRCLE, BOX, WALL = range(3)
+
+NEAR_REACH = 3.0
+"""A car can touch what lies within this distance of its centre (u)."""
+
+SIGHT = 70.0
+"""Things beyond this distance are not drawn (u)."""
+
+
+class Cells(NamedTuple):
+    """For each square cell of the ground, the things within reach of it.
+
+    Attributes:
+        start: Shape (rows * columns + 1,): where a cell's part of `items` starts.
+    """
+
+    origin_x: float
+    origin_z: float
+    cell: float
+    columns: int
+    rows: int
+    start: IntArray
+    items: IntArray
+
+
+class Solids(NamedTuple):
+    """The things of a track, one entry each. Lengths in u, colours 0 to 255.
+
+    Attributes:
+        shape: `CIRCLE` (a cone; `half_width` is its radius), `BOX`, or `WALL` (a segment from
+            (x, z) to (end_x, end_z)).
+        near: Cells for collisions.
+        far: Cells for the camera.
+    """
+
+    shape: IntArray
+    x: FloatArray
+    z: FloatArray
+    end_x: FloatArray
+    end_z: FloatArray
+    cos_yaw: FloatArray
+    sin_yaw: FloatArray
+    half_width: FloatArray
+    half_length: FloatArray
+    height: FloatArray
+    colour: FloatArray
+    solid: npt.NDArray[np.bool_]
+    near: Cells
+    far: Cells
+
+
+def names(track: Track) -> tuple[str, ...]:
+    """Returns the name that each solid reports when it is hit, in the order of the arrays."""
+    walls = [wall.name for wall in track.barriers for _ in range(len(wall.points) - 1)]
+    return (*(thing.name for thing in track.obstacles), *walls)
+
+
+def build(track: Track) -> Solids:
+    """Collects the obstacles and barriers of a track."""
+    rows: list[tuple[float, ...]] = []
+    for thing in track.obstacles:
+        round_one = thing.shape == "cone"
+        half_width = thing.width / 2.0
+        rows.append(
+            (
+                CIRCLE if round_one else BOX,
+                *(thing.x, thing.z, thing.x, thing.z, thing.yaw),
+                *(half_width, thing.length / 2.0, thing.height),
+                *thing.colour,
+                float(thing.solid),
+            )
+        )
+    for wall in track.barriers:
+        for (ax, az), (bx, bz) in zip(wall.points, wall.points[1:], strict=False):
+            rows.append((WALL, ax, az, bx, bz, 0.0, 0.0, 0.0, wall.height, *wall.colour, 1.0))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 13)
+    ends = (table[:, 1:3], table[:, 3:5])
+    reach = np.hypot(table[:, 6], table[:, 7])
+    return Solids(
+        shape=table[:, 0].astype(np.int64),
+        x=table[:, 1].copy(),
+        z=table[:, 2].copy(),
+        end_x=table[:, 3].copy(),
+        end_z=table[:, 4].copy(),
+        cos_yaw=np.cos(table[:, 5]),
+        sin_yaw=np.sin(table[:, 5]),
+        half_width=table[:, 6].copy(),
+        half_length=table[:, 7].copy(),
+        height=table[:, 8].copy(),
+        colour=table[:, 9:12].copy(),
+        solid=table[:, 12] > 0.0,
+        near=_cells(ends, reach + NEAR_REACH, 8.0),
+        far=_cells(ends, reach + SIGHT, 24.0),
+    )
+
+
+def _cells(ends: tuple[FloatArray, FloatArray], reach: FloatArray, cell: float) -> Cells:
+    """Sorts things into cells.
+
+    Args:
+        ends: Both ends of each thing's core, shape (n, 2) each.
+        reach: Distance from that core within which a cell lists it, shape (n,).
+        cell: Side of a cell.
+    """
+    empty = np.zeros(0, dtype=np.int64)
+    if not len(reach):
+        return Cells(0.0, 0.0, cell, 0, 0, np.zeros(1, dtype=np.int64), empty)
+    low = np.minimum(*ends) - reach[:, None]
+    high = np.maximum(*ends) + reach[:, None]
+    origin = low.min(axis=0)
+    columns, rows = (math.ceil(v / cell) + 1 for v in high.max(axis=0) - origin)
+    first = ((low - origin) // cell).astype(int)
+    last = ((high - origin) // cell).astype(int)
+    lists: list[list[int]] = [[] for _ in range(columns * rows)]
+    for k in range(len(reach)):
+        for row in range(first[k, 1], last[k, 1] + 1):
+            for column in range(first[k, 0], last[k, 0] + 1):
+                lists[row * columns + column].append(k)
+    start = np.concatenate([[0], np.cumsum([len(entry) for entry in lists])]).astype(np.int64)
+    items = np.array([k for entry in lists for k in entry], dtype=np.int64)
+    return Cells(float(origin[0]), float(origin[1]), cell, columns, rows, start, items)

@@ -1,0 +1,225 @@
+"""One telemetry interval of all cars: physics, contacts, path following."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from donkey_rl.envs.simulator import collisions, following, physics
+from donkey_rl.envs.simulator import vehicle as v
+from donkey_rl.envs.simulator.following import Route
+from donkey_rl.envs.simulator.physics import FORWARD, RIGHTWARD, YAW, YAW_RATE, X, Z
+from donkey_rl.envs.simulator.solids import Solids
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+NO_HIT = -1
+CAR_HIT = 1_000_000
+"""A hit of car `j` is reported as ``CAR_HIT + j``, one of a solid by its index."""
+
+# Columns of `Cars.sensed`.
+(
+    TIME,
+    ARC,
+    LATERAL,
+    HEADING_ERROR,
+    PROGRESS,
+    DISTANCE,
+    CTE,
+    ACCEL_FORWARD,
+    ACCEL_RIGHT,
+    ODOMETRY_REAR_RIGHT,
+    ODOMETRY_REAR_LEFT,
+    ODOMETRY_FRONT_RIGHT,
+    ODOMETRY_FRONT_LEFT,
+) = range(13)
+SENSED = 13
+
+
+class Cars(NamedTuple):
+    """The state of all cars; axis 0 is the car.
+
+    Attributes:
+        motion: See `physics`, shape (n, 6).
+        command: Steering, throttle, brake, shape (n, 3).
+        parameters: See `vehicle.parameter_row`, shape (n, 19).
+        torque: See `vehicle.torque_table`, shape (P,).
+        sensed: Time (s), arc length, lateral offset (u), angle to the path (rad), progress and
+            distance driven since the start (u), cte (u), acceleration forward and right (u/s^2),
+            wheel revolutions; shape (n, 13).
+        node: Path index, shape (n,).
+        hit: What was touched first since the last telemetry, shape (n,).
+        touching: What is touched now, shape (n,).
+        wheels_off: Wheels outside the road, shape (n,).
+        ticks: Telemetry messages since the start, shape (n,).
+        group: Cars of one group meet and see each other, shape (n,).
+    """
+
+    motion: FloatArray
+    command: FloatArray
+    parameters: FloatArray
+    torque: FloatArray
+    sensed: FloatArray
+    node: IntArray
+    hit: IntArray
+    touching: IntArray
+    wheels_off: IntArray
+    ticks: IntArray
+    group: IntArray
+
+
+class Surface(NamedTuple):
+    """What the cars drive on and against."""
+
+    route: Route
+    solids: Solids
+    road_friction: float
+    ground_friction: float
+
+
+@njit(cache=True)
+def _count_wheels_off(motion: Any, route: Route, lateral: float, error: float) -> int:
+    """Wheels outside the road, the road taken as straight below the car."""
+    sin_error, cos_error = math.sin(error), math.cos(error)
+    count = 0
+    for ahead in (-v.WHEEL_LONGITUDINAL, v.WHEEL_LONGITUDINAL):
+        for right in (-v.WHEEL_LATERAL, v.WHEEL_LATERAL):
+            place = lateral + ahead * sin_error + right * cos_error
+            if place < route.left or place > route.right:
+                count += 1
+    return count
+
+
+@njit(cache=True)
+def _roll_wheels(sensed: Any, motion: Any, car: Any) -> None:
+    """Adds one physics step to the wheels' revolutions (never signed)."""
+    turn = physics.TIME_STEP / (2.0 * math.pi * car[v.WHEEL_RADIUS])
+    right = abs(motion[FORWARD] - motion[YAW_RATE] * v.WHEEL_LATERAL) * turn
+    left = abs(motion[FORWARD] + motion[YAW_RATE] * v.WHEEL_LATERAL) * turn
+    sensed[ODOMETRY_REAR_RIGHT] += right
+    sensed[ODOMETRY_FRONT_RIGHT] += right
+    sensed[ODOMETRY_REAR_LEFT] += left
+    sensed[ODOMETRY_FRONT_LEFT] += left
+
+
+@njit(cache=True)
+def _begin_contact(cars: Cars, i: int, touched: int) -> None:
+    """Reports a contact when it begins, once."""
+    if touched != NO_HIT and touched != cars.touching[i]:
+        cars.hit[i] = touched
+    cars.touching[i] = touched
+
+
+@njit(cache=True)
+def follow(cars: Cars, i: int, route: Route) -> None:
+    """Brings arc length, progress and lateral offset of car `i` up to date."""
+    motion, sensed = cars.motion[i], cars.sensed[i]
+    arc, way, lateral, place = following.locate(route, motion[X], motion[Z], sensed[ARC])
+    sensed[ARC] = arc
+    sensed[PROGRESS] += way
+    sensed[LATERAL] = lateral
+    error = motion[YAW] - route.yaw[place]
+    sensed[HEADING_ERROR] = error - 2.0 * math.pi * np.rint(error / (2.0 * math.pi))
+
+
+@njit(cache=True)
+def _step_car(cars: Cars, i: int, surface: Surface) -> None:
+    """Moves one car by one physics step, without other cars."""
+    motion, sensed, car = cars.motion[i], cars.sensed[i], cars.parameters[i]
+    on_road = surface.route.left <= sensed[LATERAL] <= surface.route.right
+    grip = 1.0
+    if car[v.GROUND_SCALES] > 0.0:
+        grip = surface.road_friction if on_road else surface.ground_friction
+    x, z = motion[X], motion[Z]
+    forward, right = motion[FORWARD], motion[RIGHTWARD]
+    physics.advance(motion, cars.command[i], car, cars.torque, grip)
+    touched = collisions.with_solids(motion, car, surface.solids)
+    if touched != NO_HIT or cars.touching[i] < CAR_HIT:
+        _begin_contact(cars, i, touched)
+    sensed[ACCEL_FORWARD] = (motion[FORWARD] - forward) / physics.TIME_STEP
+    sensed[ACCEL_RIGHT] = (motion[RIGHTWARD] - right) / physics.TIME_STEP
+    sensed[DISTANCE] += math.hypot(motion[X] - x, motion[Z] - z)
+    _roll_wheels(sensed, motion, car)
+    follow(cars, i, surface.route)
+    sensed[TIME] += physics.TIME_STEP
+
+
+@njit(cache=True)
+def _meet(cars: Cars, members: Any) -> None:
+    """Lets the cars of a group push each other."""
+    for a in range(members.shape[0]):
+        for b in range(a + 1, members.shape[0]):
+            i, j = members[a], members[b]
+            dx = cars.motion[i, X] - cars.motion[j, X]
+            dz = cars.motion[i, Z] - cars.motion[j, Z]
+            touched = dx * dx + dz * dz < 4.0 * v.BODY_LENGTH**2 and collisions.between_cars(
+                cars.motion[i], cars.parameters[i], cars.motion[j], cars.parameters[j]
+            )
+            for one, other in ((i, j), (j, i)):
+                if touched:
+                    _begin_contact(cars, one, CAR_HIT + other)
+                elif cars.touching[one] == CAR_HIT + other:
+                    cars.touching[one] = NO_HIT
+
+
+@njit(cache=True)
+def _finish(cars: Cars, i: int, route: Route) -> None:
+    """Computes what a telemetry message says beyond the motion."""
+    motion, sensed = cars.motion[i], cars.sensed[i]
+    cte, node = following.cross_track_error(route, motion[X], motion[Z], cars.node[i])
+    sensed[CTE] = cte
+    cars.node[i] = node
+    lateral, error = sensed[LATERAL], sensed[HEADING_ERROR]
+    cars.wheels_off[i] = _count_wheels_off(motion, route, lateral, error)
+    cars.ticks[i] += 1
+
+
+@njit(cache=True, nogil=True)
+def step(cars, surface, start, members, first, last):  # type: ignore[no-untyped-def]
+    """Moves all cars on to their next telemetry message.
+
+    Physics runs at 50 Hz and telemetry at 20 Hz: messages lie three and two physics steps apart
+    in turn, 0.06 s and 0.04 s.
+
+    Args:
+        cars: State, changed in place.
+        surface: What they drive on.
+        start: Where each group's part of `members` starts, shape (groups + 1,).
+        members: Cars sorted by group, shape (n,).
+        first: First group to move.
+        last: Group behind the last one to move.
+    """
+    for g in range(first, last):
+        own = members[start[g] : start[g + 1]]
+        for i in own:
+            cars.hit[i] = NO_HIT
+        for k in range(3):
+            for i in own:
+                if k < 3 - cars.ticks[i] % 2:
+                    _step_car(cars, i, surface)
+            if own.shape[0] > 1:
+                _meet(cars, own)
+        for i in own:
+            _finish(cars, i, surface.route)
+
+
+@njit(cache=True)
+def settle(cars, chosen, route):  # type: ignore[no-untyped-def]
+    """Computes the first telemetry of cars that were just placed.
+
+    Args:
+        cars: State; `sensed[:, ARC]` holds where on the path each chosen car stands.
+        chosen: Indices of the cars, shape (k,).
+        route: The path.
+    """
+    for place in range(chosen.shape[0]):
+        i = chosen[place]
+        follow(cars, i, route)
+        cars.sensed[i, PROGRESS] = 0.0
+        _finish(cars, i, route)
+        cars.ticks[i] = 0

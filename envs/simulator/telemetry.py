@@ -1,0 +1,80 @@
+"""A car's telemetry as the simulator's generation of that car reports it.
+
+Fields, units, frames and signs of the `telemetry` message. The car of 2022 divides speed,
+velocity, acceleration and position by 8; `cte` is never divided. Velocity and acceleration are in
+the car's axes (x right, y up, z forward).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from donkey_rl.envs.simulator import camera, physics, stepping
+from donkey_rl.envs.simulator.world import World
+
+Fields = dict[str, Any]
+
+
+def fields(world: World, i: int) -> Fields:
+    """Returns the telemetry of car `i`, without the image.
+
+    Returns:
+        The message's fields in the order of emission. `lidar` is None until a lidar is mounted.
+    """
+    cars, scale = world.cars, world.vehicle.report_scale
+    motion, sensed = cars.motion[i], cars.sensed[i]
+    forward, right = motion[physics.FORWARD], motion[physics.RIGHTWARD]
+    newest = not world.vehicle.gyro_as_rotation
+    message: Fields = {
+        "msg_type": "telemetry",
+        "steering_angle": float(cars.command[i, physics.STEERING]),
+        "throttle": float(cars.command[i, physics.THROTTLE]),
+        "lidar": None,
+    }
+    if newest:
+        message |= {
+            "rear_right_odom": float(sensed[stepping.ODOMETRY_REAR_RIGHT]),
+            "rear_left_odom": float(sensed[stepping.ODOMETRY_REAR_LEFT]),
+            "front_right_odom": float(sensed[stepping.ODOMETRY_FRONT_RIGHT]),
+            "front_left_odom": float(sensed[stepping.ODOMETRY_FRONT_LEFT]),
+        }
+    message |= {
+        "hit": world.hit_names()[i],
+        "time": float(sensed[stepping.TIME]),
+        "speed": math.hypot(forward, right) / scale,
+        "accel_x": float(sensed[stepping.ACCEL_RIGHT]) / scale,
+        "accel_y": 0.0,
+        "accel_z": float(sensed[stepping.ACCEL_FORWARD]) / scale,
+    }
+    message |= _gyro(float(motion[physics.YAW_RATE]), newest)
+    if newest:
+        yaw = math.degrees(motion[physics.YAW]) % 360.0
+        message |= {"pitch": 0.0, "yaw": yaw, "roll": 0.0}
+    message |= {
+        "cte": float(sensed[stepping.CTE]),
+        "activeNode": int(cars.node[i]),
+        "totalNodes": len(world.track.nodes),
+        "pos_x": float(motion[physics.X]) / scale,
+        "pos_y": camera.RIDE_HEIGHT / scale,
+        "pos_z": float(motion[physics.Z]) / scale,
+        "vel_x": float(right) / scale,
+        "vel_y": 0.0,
+        "vel_z": float(forward) / scale,
+    }
+    if not newest:
+        lateral = sensed[stepping.LATERAL]
+        inside = world.track.road_left <= lateral <= world.track.road_right
+        message |= {
+            "on_road": int(inside),
+            "progress_on_shortest_path": float(sensed[stepping.ARC]) / world.track.length,
+        }
+    return message
+
+
+def _gyro(yaw_rate: float, newest: bool) -> Fields:
+    """Angular velocity in rad/s about world axes, or the rotation of one physics step."""
+    if newest:
+        return {"gyro_x": 0.0, "gyro_y": yaw_rate, "gyro_z": 0.0}
+    half = 0.5 * yaw_rate * physics.TIME_STEP
+    return {"gyro_x": 0.0, "gyro_y": math.sin(half), "gyro_z": 0.0, "gyro_w": math.cos(half)}

@@ -1,0 +1,284 @@
+"""Tracks: a road, what stands beside it, and where cars start.
+
+The scenes of the DonkeyCar simulator by their names, and tracks from files of the same format:
+
+>>> from donkey_rl.envs.simulator import track
+>>> track.load("generated_track").road_right
+3.0
+>>> track.load("generated_track:mirror").road_left
+-3.0
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+
+import numpy as np
+
+from donkey_rl import errors
+from donkey_rl.envs.simulator import random_road, road_shape, track_file
+from donkey_rl.envs.simulator.path import Curve, FloatArray, Path
+from donkey_rl.envs.simulator.scenery import (
+    MATERIALS,
+    Barrier,
+    Look,
+    Obstacle,
+    Pose,
+    StartGrid,
+    Stripe,
+)
+
+__all__ = [
+    "MATERIALS",
+    "Barrier",
+    "Look",
+    "Obstacle",
+    "Path",
+    "Pose",
+    "StartGrid",
+    "Stripe",
+    "Track",
+    "load",
+    "names",
+]
+
+FOLDER = pathlib.Path(__file__).with_name("tracks")
+MIRROR = ":mirror"
+NODE_SPACING = 2.0
+START_LINE_AHEAD = 3.0
+
+_NAMES = (
+    "generated_road",
+    "warehouse",
+    "sparkfun_avc",
+    "generated_track",
+    "mountain_track",
+    "roboracingleague_1",
+    "waveshare",
+    "mini_monaco",
+    "warren",
+    "thunderhill",
+    "circuit_launch",
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Track:
+    """A road and its surroundings; lengths in u, lateral offsets positive to the right.
+
+    Attributes:
+        name: By which `load` returns it.
+        source: Where its figures come from.
+        nodes: ``(n, 2)`` points ``[x, z]`` that the cross-track error is measured from.
+        path: The same line, dense.
+        road_left: Lateral offset of the road's left edge.
+        road_right: Lateral offset of the road's right edge.
+        stripes: Surfaces along the road; later ones lie over earlier ones.
+        obstacles: Things beside the road.
+        barriers: Walls.
+        grid: Where cars start.
+        start_line: Arc length of the start and finish line.
+        look: Colours.
+        start_line_drawn: Whether a chequered band is painted on the road.
+        min_lap_s: Crossings of the line sooner than this after the last are no laps.
+        road_friction: Static friction of the road.
+        ground_friction: Static friction beside it.
+    """
+
+    name: str
+    source: str
+    nodes: FloatArray
+    path: Path
+    road_left: float
+    road_right: float
+    stripes: tuple[Stripe, ...]
+    obstacles: tuple[Obstacle, ...]
+    barriers: tuple[Barrier, ...]
+    grid: StartGrid
+    start_line: float
+    look: Look
+    start_line_drawn: bool = False
+    min_lap_s: float = 10.0
+    road_friction: float = 0.8
+    ground_friction: float = 0.6
+
+    @property
+    def closed(self) -> bool:
+        """Whether the road leads back to its start."""
+        return self.path.closed
+
+    @property
+    def length(self) -> float:
+        """Arc length of the path in u."""
+        return self.path.length
+
+    def mirrored(self) -> Track:
+        """Returns the image under x -> -x, driven from the same start over the same line.
+
+        Left bends become right ones: twice the roads from the same files. The image of
+        ``name`` is called ``name:mirror``, and the image of that ``name`` again.
+        """
+        mirror = self.name.endswith(MIRROR)
+        return dataclasses.replace(
+            self,
+            name=self.name.removesuffix(MIRROR) if mirror else self.name + MIRROR,
+            nodes=self.nodes * np.array([-1.0, 1.0]),
+            path=self.path.mirrored(),
+            road_left=-self.road_right,
+            road_right=-self.road_left,
+            stripes=tuple(stripe.mirrored() for stripe in self.stripes),
+            obstacles=tuple(obstacle.mirrored() for obstacle in self.obstacles),
+            barriers=tuple(barrier.mirrored() for barrier in self.barriers),
+            grid=self.grid.mirrored(),
+        )
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of the simulator's scenes, in its order."""
+    return _NAMES
+
+
+def load(name_or_path: str, *, seed: int = 0) -> Track:
+    """Loads a track.
+
+    Args:
+        name_or_path: A scene's name, or the path of a ``.json`` track file; with ``:mirror``
+            behind it, its mirror image.
+        seed: Which random road to lay; other tracks are the same for every seed.
+
+    Raises:
+        UnknownNameError: No scene has that name. Carries the nearest one.
+        TrackError: The file cannot be read or the track cannot be driven.
+    """
+    wanted = str(name_or_path)
+    plain = wanted.removesuffix(MIRROR)
+    if plain in _NAMES:
+        file = FOLDER / f"{plain}.json"
+    elif plain.endswith(".json"):
+        file = pathlib.Path(plain)
+    else:
+        raise errors.UnknownNameError("track", plain, _NAMES)
+    fields = track_file.read(file)
+    name = plain if plain in _NAMES else fields.name or file.stem
+    track = _build(file, fields, name, seed)
+    return track.mirrored() if plain != wanted else track
+
+
+def _build(file: pathlib.Path, fields: track_file.TrackFile, name: str, seed: int) -> Track:
+    """Lays out the track that a file describes."""
+    nodes, path = _centre_line(fields, seed)
+    road_shape.check(file, fields, path)
+    grid = _grid(fields, path)
+    if fields.start_line is None:
+        spawn = grid.poses[0]
+        line = path.locate([spawn.x, spawn.z])[0] + START_LINE_AHEAD
+    else:
+        line = path.locate([fields.start_line.x, fields.start_line.z])[0]
+    look = fields.look
+    return Track(
+        name=name,
+        source=fields.source,
+        nodes=nodes,
+        path=path,
+        road_left=fields.road.left,
+        road_right=fields.road.right,
+        stripes=_stripes(fields),
+        obstacles=tuple(_obstacle(obstacle) for obstacle in fields.obstacles),
+        barriers=_barriers(fields, path),
+        grid=grid,
+        start_line=float(np.mod(line, path.length)),
+        start_line_drawn=fields.start_line is not None and fields.start_line.drawn,
+        min_lap_s=fields.min_lap_s,
+        road_friction=fields.road.friction,
+        ground_friction=fields.ground_friction,
+        look=Look(
+            colours=track_file.DEFAULT_COLOURS | {str(k): v for k, v in look.colours.items()},
+            grain=look.grain,
+            scenery=look.scenery,
+            sky_top=look.sky_top,
+            sky_horizon=look.sky_horizon,
+            indoor=look.indoor,
+        ),
+    )
+
+
+def _centre_line(fields: track_file.TrackFile, seed: int) -> tuple[FloatArray, Path]:
+    """Returns the nodes and the dense path."""
+    if fields.random_road is not None:
+        road = fields.random_road
+        nodes = random_road.walk(
+            (road.x, road.z),
+            nodes=road.nodes,
+            span=road.span,
+            turn_increment=road.turn_increment,
+            seed=seed,
+        )
+        return nodes, Curve(nodes, closed=False).path()
+    curve = Curve(np.array(fields.waypoints, dtype=np.float64), closed=True)
+    by_length = max(track_file.MIN_WAYPOINTS, round(curve.length / NODE_SPACING))
+    return curve.nodes(fields.source_nodes or by_length), curve.path()
+
+
+def _grid(fields: track_file.TrackFile, path: Path) -> StartGrid:
+    """Returns the start grid, at the path's first point if the file gives no pose."""
+    poses = tuple(Pose(pose.x, pose.z, math.radians(pose.yaw_deg)) for pose in fields.grid.poses)
+    if not poses:
+        poses = (Pose(float(path.points[0, 0]), float(path.points[0, 1]), float(path.yaw[0])),)
+    return StartGrid(
+        poses=poses,
+        columns=fields.grid.columns,
+        column_spacing=fields.grid.column_spacing,
+        row_spacing=fields.grid.row_spacing,
+    )
+
+
+def _stripes(fields: track_file.TrackFile) -> tuple[Stripe, ...]:
+    """Returns the stripes of the file, or asphalt with two white lines and a yellow one."""
+    if fields.stripes is not None:
+        return tuple(
+            Stripe(stripe.start, stripe.end, stripe.material, stripe.dash)
+            for stripe in fields.stripes
+        )
+    left, right = fields.road.left, fields.road.right
+    width = min(0.3, 0.06 * (right - left))
+    middle = 0.5 * (left + right)
+    return (
+        Stripe(left - 4.0 * width, right + 4.0 * width, "shoulder"),
+        Stripe(left, right, "road"),
+        Stripe(left + width, left + 2.0 * width, "edge_line"),
+        Stripe(right - 2.0 * width, right - width, "edge_line"),
+        Stripe(middle - 0.5 * width, middle + 0.5 * width, "centre_line"),
+    )
+
+
+def _obstacle(fields: track_file.Obstacle) -> Obstacle:
+    """Converts one obstacle of a file."""
+    return Obstacle(
+        name=fields.name,
+        shape=fields.shape,
+        x=fields.x,
+        z=fields.z,
+        yaw=math.radians(fields.yaw_deg),
+        width=fields.width,
+        length=fields.length or fields.width,
+        height=fields.height,
+        colour=fields.colour,
+        solid=fields.solid,
+    )
+
+
+def _barriers(fields: track_file.TrackFile, path: Path) -> tuple[Barrier, ...]:
+    """Returns the walls of a file: listed ones, ones along the road, ones around the track."""
+    walls: list[Barrier] = []
+    for wall in fields.barriers:
+        lines: list[FloatArray]
+        if wall.points is not None:
+            lines = [np.array(wall.points, dtype=np.float64)]
+        elif wall.margin is not None:
+            lines = [road_shape.box_around(path, wall.margin)]
+        else:
+            lines = road_shape.lines_beside(path, wall.offset or 0.0)
+        walls.extend(Barrier(wall.name, line, wall.height, wall.colour) for line in lines)
+    return tuple(walls)

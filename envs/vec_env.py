@@ -1,0 +1,120 @@
+"""Many cars at once, as a Stable-Baselines3 vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.vec_env import VecEnv
+
+from donkey_rl.envs import batch as batches
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import stepping
+from donkey_rl.envs.vector import ending_names
+
+Info = dict[str, Any]
+Flags = npt.NDArray[np.bool_]
+
+
+class SB3View(VecEnv):  # type: ignore[misc]
+    """The batch as a Stable-Baselines3 `VecEnv`; frames are shared, not copied.
+
+    An ended episode restarts within its last step; its last observation is in
+    ``infos[i]["terminal_observation"]``, with ``TimeLimit.truncated`` and ``episode`` beside it.
+    """
+
+    def __init__(self, batch: batches.Batch) -> None:
+        """Shows a batch.
+
+        Args:
+            batch: The cars.
+        """
+        self.batch = batch
+        self.render_mode = None
+        self._returns = np.zeros(len(batch))
+        self._actions: npt.NDArray[np.float32] = np.zeros((len(batch), 2), dtype=np.float32)
+        super().__init__(
+            len(batch), batches.observation_space(batch.config), batches.action_space()
+        )
+
+    def reset(self) -> batches.Observation:
+        """Starts all episodes anew, with the seed given before, if any."""
+        if self._seeds[0] is not None:
+            self.batch.world.seed(int(self._seeds[0]))
+        self._reset_seeds()
+        self._returns[:] = 0.0
+        self.batch.reset(np.arange(self.num_envs))
+        return self.batch.observation()
+
+    def step_async(self, actions: npt.NDArray[np.float32]) -> None:
+        """Takes the actions of the next step."""
+        self._actions = actions
+
+    def step_wait(
+        self,
+    ) -> tuple[batches.Observation, npt.NDArray[np.float32], Flags, list[Info]]:
+        """Drives all cars for one step."""
+        moved = self.batch.step(self._actions)
+        self._returns += moved.reward
+        batch, sensed = self.batch, self.batch.sensed
+        speed = (batch.speed / batch.vehicle.report_scale).tolist()
+        driven = sensed[:, stepping.DISTANCE].tolist()
+        gained = sensed[:, stepping.PROGRESS].tolist()
+        infos: list[Info] = [
+            {"speed": v, "distance": d, "progress": p}
+            for v, d, p in zip(speed, driven, gained, strict=True)
+        ]
+        observed, done = moved.observation, moved.terminated | moved.truncated
+        if done.any():
+            ended = np.flatnonzero(done)
+            names = ending_names(moved.ending, moved.truncated)
+            for i in ended:
+                infos[i] |= {
+                    "terminal_observation": {k: np.array(v[i]) for k, v in observed.items()},
+                    "TimeLimit.truncated": bool(moved.truncated[i]),
+                    "ending": names[i],
+                    "lap_count": int(batch.timer.count[i]),
+                    "clean_laps": int(batch.timer.clean_count[i]),
+                    "episode": {
+                        "r": float(self._returns[i]),
+                        "l": int(batch.steps[i]),
+                        "t": float(sensed[i, stepping.TIME]),
+                    },
+                }
+            self._returns[ended] = 0.0
+            batch.reset(ended)
+            observed = batch.observation()
+        return observed, moved.reward.astype(np.float32), done, infos
+
+    def close(self) -> None:
+        """Does nothing: the batch holds no resources."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Returns an attribute of this view, once for each chosen car."""
+        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Sets an attribute of this view, shared by all cars."""
+        setattr(self, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Calls a method of this view once for each chosen car."""
+        method = getattr(self, method_name)
+        return [method(*method_args, **method_kwargs) for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """Returns False for each car: there is no single environment to wrap."""
+        return [False for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
+        """Returns the camera images of all cars."""
+        return [np.array(image) for image in self.batch.observation()["image"]]
+
+
+def make(config: EnvironmentConfig, cars: int, seed: int) -> SB3View:
+    """Returns N cars as a Stable-Baselines3 environment."""
+    return SB3View(batches.Batch(config, cars, seed=seed))

@@ -1,0 +1,109 @@
+"""MLflow's pages of all runs, served on this machine only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import webbrowser
+from collections.abc import Iterator
+
+from donkey_rl.errors import InputError, StorageError
+from donkey_rl.experiments.mlflow_store import set_environment, tracking_uri
+
+HOST = "127.0.0.1"
+_START_S = 120.0
+
+
+def dashboard_command(port: int = 5000, uri: str | None = None) -> list[str]:
+    """Returns the command that serves the pages.
+
+    Args:
+        port: Port on this machine.
+        uri: The store, as in `donkey_rl.experiments.tracking.start`.
+    """
+    return [
+        *(sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(uri)),
+        *("--host", HOST, "--port", str(port), "--workers", "1"),
+    ]
+
+
+def open_dashboard(port: int = 5000, uri: str | None = None, *, browser: bool = True) -> None:
+    """Serves the pages until Ctrl-C, and shows them in the browser where there is a screen.
+
+    A store that is a server already has pages: these are opened.
+
+    Args:
+        port: Port on this machine.
+        uri: The store, as in `donkey_rl.experiments.tracking.start`.
+        browser: Whether to open the browser.
+
+    Raises:
+        InputError: If the port is taken.
+        StorageError: If the pages do not come up.
+    """
+    address = tracking_uri(uri)
+    if address.startswith(("http://", "https://")):
+        webbrowser.open(address)
+        return
+    with serve(port, uri) as server:
+        if browser and _has_screen():
+            webbrowser.open(f"http://{HOST}:{port}")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.wait()
+
+
+@contextlib.contextmanager
+def serve(port: int = 5000, uri: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Serves the pages inside a ``with`` block, from when they answer.
+
+    Raises:
+        InputError: If the port is taken.
+        StorageError: If the pages do not come up.
+    """
+    _check_port(port)
+    set_environment()
+    # Standard output stays free for what the command line has to say.
+    server = subprocess.Popen(dashboard_command(port, uri), stdout=sys.stderr)
+    try:
+        _wait_until_up(server, port)
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise InputError(
+                f"Port {port} cannot be used: {error.strerror}. Pass another one with --port."
+            ) from error
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end and server.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise StorageError(
+        f"The MLflow pages did not come up on port {port}. Received: exit status {server.poll()}."
+    )
+
+
+def _has_screen() -> bool:
+    """Whether there is a screen; without one a text browser would take the terminal."""
+    screens = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in screens)

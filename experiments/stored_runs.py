@@ -1,0 +1,120 @@
+"""Runs read back from MLflow: found by id, by the beginning of it, or by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from donkey_rl.errors import InputError, UnknownNameError
+from donkey_rl.experiments import mlflow_store
+from donkey_rl.experiments.mlflow_store import tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+MODEL_TAG = "donkey_rl.model_id"
+FOLDER_TAG = "donkey_rl.driver_folder"
+_PREFIX_LENGTH = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRun:
+    """A run read back from the store.
+
+    Attributes:
+        id: MLflow's run id.
+        name: The name it was given.
+        status: ``RUNNING``, ``FINISHED``, ``KILLED`` (stopped) or ``FAILED``.
+        params: Its parameters, by flat key.
+        tags: Its tags, MLflow's own left out.
+        metrics: The last value of each metric.
+        artifact_uri: Where its files lie.
+    """
+
+    id: str
+    name: str
+    status: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    artifact_uri: str
+
+
+def find(reference: str, *, uri: str | None = None) -> StoredRun:
+    """Returns the run with this id, this beginning of an id (4 characters or more), or this name.
+
+    Of several runs of one name the latest is meant.
+
+    Args:
+        reference: Id, beginning of an id, or name.
+        uri: As in `start`.
+
+    Raises:
+        UnknownNameError: If there is none; it carries the nearest.
+        InputError: If there is no store yet, or several runs' ids begin so.
+        StorageError: If the store cannot be read.
+    """
+    path = mlflow_store.database_path(tracking_uri(uri))
+    if path is not None and not path.exists():
+        raise InputError(
+            f"There is no run '{reference}': {path} does not exist yet. Start a run with "
+            "`donkey-rl train --agent sac`, or set MLFLOW_TRACKING_URI to where your runs are."
+        )
+    client = mlflow_store.client(uri)
+    experiment = mlflow_store.experiment_id(client, uri)
+    with mlflow_store.guard("The runs could not be read"):
+        infos = [run.info for run in client.search_runs([experiment], max_results=5000)]
+        exact = [info for info in infos if info.run_id == reference]
+        named = [info for info in infos if info.run_name == reference]
+        begun = [info for info in infos if info.run_id.startswith(reference)]
+        if not exact and not named and len(begun) > 1 and len(reference) >= _PREFIX_LENGTH:
+            ids = ", ".join(sorted(info.run_id for info in begun)[:5])
+            raise InputError(f"Several runs begin with '{reference}': {ids}. Type more of it.")
+        if len(reference) < _PREFIX_LENGTH:
+            begun = []
+        if not (exact or named or begun):
+            choices = [i.run_id for i in infos] + [i.run_name for i in infos if i.run_name]
+            raise UnknownNameError("run", reference, choices)
+        # MLflow lists the latest run first.
+        return _stored(client, (exact or named or begun)[0].run_id)
+
+
+def download_driver(run_id: str, *, uri: str | None = None) -> pathlib.Path:
+    """Returns the folder of a run's driver, fetched first where the store is on a server.
+
+    Args:
+        run_id: As in `find`.
+        uri: As in `start`.
+
+    Raises:
+        InputError: If there is no such run, or it has no driver.
+        StorageError: If the driver cannot be fetched.
+    """
+    from mlflow import artifacts
+
+    stored = find(run_id, uri=uri)
+    if MODEL_TAG not in stored.tags:
+        raise InputError(
+            f"Run {stored.id} ({stored.status}) holds no driver: it ended before one was stored. "
+            "Choose another run in `donkey-rl dashboard`."
+        )
+    with mlflow_store.guard(f"The driver of run {stored.id} could not be fetched"):
+        model = mlflow_store.client(uri).get_logged_model(stored.tags[MODEL_TAG])
+        location = f"{model.artifact_location}/{stored.tags[FOLDER_TAG]}"
+        local = artifacts.download_artifacts(location, tracking_uri=tracking_uri(uri))
+    return pathlib.Path(local)
+
+
+def _stored(client: MlflowClient, run_id: str) -> StoredRun:
+    run = client.get_run(run_id)
+    return StoredRun(
+        id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=run.info.status,
+        params=dict(run.data.params),
+        tags={k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")},
+        metrics=dict(run.data.metrics),
+        artifact_uri=run.info.artifact_uri or "",
+    )

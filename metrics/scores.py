@@ -1,0 +1,188 @@
+"""The registry of metrics: ``metric(race) -> float``, and intervals over several races."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from donkey_rl.errors import InputError, UnknownNameError
+from donkey_rl.metrics import laps as lap_times
+from donkey_rl.metrics.race import Race
+
+Direction = Literal["higher", "lower"]
+Score = Callable[[Race], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A number that says how good a race was.
+
+    Attributes:
+        name: The name users type and see.
+        unit: Its unit, empty for a count or a share.
+        direction: Which way is better.
+        description: One line on what it measures.
+        score: The pure function behind it; NaN where it is undefined.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    description: str
+    score: Score
+
+    def __call__(self, race: Race) -> float:
+        """Returns the race's score."""
+        return self.score(race)
+
+
+class Interval(NamedTuple):
+    """A mean with the bounds of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+_METRICS: dict[str, Metric] = {}
+
+
+def metric(*, unit: str, direction: Direction) -> Callable[[Score], Score]:
+    """Registers a function under its own name; its docstring's first line describes it.
+
+    Args:
+        unit: Unit of its value, empty for a count or a share.
+        direction: ``"higher"`` or ``"lower"`` is better.
+
+    Raises:
+        InputError: If the name is taken.
+    """
+
+    def register(score: Score) -> Score:
+        name = score.__name__
+        if name in _METRICS:
+            raise InputError(f"A metric's name must be new. Received: '{name}'. Rename one.")
+        description = (score.__doc__ or "").strip().split("\n")[0]
+        _METRICS[name] = Metric(name, unit, direction, description, score)
+        return score
+
+    return register
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all metrics, in the order of the evaluation table."""
+    return tuple(_METRICS)
+
+
+def load(name: str) -> Metric:
+    """Returns a metric by name.
+
+    Raises:
+        UnknownNameError: If there is none.
+    """
+    if name not in _METRICS:
+        raise UnknownNameError("metric", name, _METRICS)
+    return _METRICS[name]
+
+
+def score(race: Race) -> dict[str, float]:
+    """Returns every metric of a race by name."""
+    return {name: entry(race) for name, entry in _METRICS.items()}
+
+
+def confidence_interval(
+    values: Iterable[float], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Returns the mean of a metric over races with a percentile bootstrap interval.
+
+    Races are drawn with replacement, and the interval holds the middle `level` of the means
+    (Efron 1979, "Bootstrap methods: another look at the jackknife"). NaN, an undefined score, is
+    left out; without any value left all three numbers are NaN.
+
+    >>> confidence_interval([2.0, 2.0, 2.0])
+    Interval(mean=2.0, low=2.0, high=2.0)
+
+    Args:
+        values: One score per race.
+        level: Share of the means inside the interval, between 0 and 1.
+        resamples: How often the races are drawn.
+        seed: Seed of the draws.
+
+    Raises:
+        InputError: If `level` is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"`level` must lie between 0 and 1. Received: level={level}.")
+    array = np.array([value for value in values if not math.isnan(value)], np.float64)
+    if not len(array):
+        return Interval(math.nan, math.nan, math.nan)
+    draws = np.random.default_rng(seed).integers(0, len(array), (resamples, len(array)))
+    tail = 50 * (1 - level)
+    low, high = np.percentile(array[draws].mean(axis=1), [tail, 100 - tail])
+    return Interval(float(array.mean()), float(low), float(high))
+
+
+@metric(unit="", direction="higher")
+def laps(race: Race) -> float:
+    """Laps driven, clean or not."""
+    return float(len(lap_times.laps(race)))
+
+
+@metric(unit="", direction="higher")
+def clean_laps(race: Race) -> float:
+    """Laps with every node passed, on the road, without a hit or a reset."""
+    return float(sum(lap.clean for lap in lap_times.laps(race)))
+
+
+@metric(unit="s", direction="lower")
+def best_lap_s(race: Race) -> float:
+    """Time of the quickest clean lap."""
+    lap = lap_times.best_clean_lap(race)
+    return lap.time_s if lap else math.nan
+
+
+@metric(unit="s", direction="lower")
+def mean_lap_s(race: Race) -> float:
+    """Mean time of the clean laps."""
+    times = [lap.time_s for lap in lap_times.laps(race) if lap.clean]
+    return float(np.mean(times)) if times else math.nan
+
+
+@metric(unit="", direction="lower")
+def off_tracks(race: Race) -> float:
+    """How often the car left the road."""
+    return float(lap_times.off_track_count(race))
+
+
+@metric(unit="", direction="lower")
+def hits(race: Race) -> float:
+    """How often the car touched something."""
+    return float(lap_times.hits(race))
+
+
+@metric(unit="u", direction="higher")
+def distance_u(race: Race) -> float:
+    """Way driven."""
+    return lap_times.distance(race)
+
+
+@metric(unit="u/s", direction="higher")
+def mean_speed(race: Race) -> float:
+    """Way driven by the time taken."""
+    return lap_times.mean_speed(race)
+
+
+@metric(unit="u/s", direction="higher")
+def top_speed(race: Race) -> float:
+    """Highest speed of any step."""
+    return lap_times.top_speed(race)
+
+
+@metric(unit="", direction="higher")
+def completion(race: Race) -> float:
+    """Share of the race's laps that was driven."""
+    return lap_times.completion(race)

@@ -1,0 +1,199 @@
+"""Recipes, settings, and what is said about those that do not fit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+import pytest
+
+from donkey_rl import configuration
+from donkey_rl.configuration import Config
+from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError
+
+
+class Adam(Config):
+    learning_rate: float = pydantic.Field(default=1e-3, gt=0, le=1)
+    hidden: tuple[int, ...] = (128, 128)
+    automatic: bool = True
+    cap: float | None = None
+
+
+class Camera(Config):
+    width: int = pydantic.Field(default=160, ge=16, le=512)
+
+
+class Run(Config):
+    agent: Literal["sac", "ppo"] = "sac"
+    seed: int = 0
+    track: str = "generated_track"
+    adam: Adam = Adam()
+    camera: Camera = Camera()
+
+
+def with_setting(setting: str) -> Run:
+    return configuration.with_settings(Run(), [setting])
+
+
+def test_keys_are_all_leaves_in_order() -> None:
+    assert configuration.keys(Run) == (
+        "agent",
+        "seed",
+        "track",
+        "adam.learning_rate",
+        "adam.hidden",
+        "adam.automatic",
+        "adam.cap",
+        "camera.width",
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "value"),
+    [
+        ("adam.learning_rate=1e-2", "learning_rate", 0.01),
+        ("adam.learning_rate = .5", "learning_rate", 0.5),
+        ("adam.hidden=64,32", "hidden", (64, 32)),
+        ("adam.hidden=[64, 32, 16]", "hidden", (64, 32, 16)),
+        ("adam.automatic=false", "automatic", False),
+        ("adam.cap=0.5", "cap", 0.5),
+        ("adam.cap=null", "cap", None),
+        ("adam={learning_rate: 0.5}", "learning_rate", 0.5),
+    ],
+)
+def test_setting_changes_its_key_alone(setting: str, key: str, value: object) -> None:
+    changed = with_setting(setting)
+    assert getattr(changed.adam, key) == value
+    assert changed.model_copy(update={"adam": Adam()}) == Run()
+    assert changed.adam.model_copy(update={key: getattr(Adam(), key)}) == Adam()
+
+
+@pytest.mark.parametrize("text", ["123", "a,b", "no", "1e3", "null", "a=b"])
+def test_text_stays_as_typed(text: str) -> None:
+    assert with_setting(f"track={text}").track == text
+
+
+def test_number_with_leading_nought_is_decimal() -> None:
+    assert with_setting("seed=012").seed == 12
+
+
+def test_later_setting_wins_and_original_is_untouched() -> None:
+    run = Run()
+    changed = configuration.with_settings(run, ["seed=1", "adam.cap=0.5", "seed=2"])
+    assert (changed.seed, changed.adam.cap) == (2, 0.5)
+    assert run == Run()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "adam.learning_rat=1",
+            "Unknown setting 'adam.learning_rat'. Did you mean 'adam.learning_",
+        ),
+        ("learning_rate=1", "Did you mean 'adam.learning_rate'?"),
+        ("adm.learning_rate=1", "Did you mean 'adam.learning_rate'?"),
+        ("camera.widht=1", "Did you mean 'camera.width'?"),
+        ("adma=1", "Did you mean 'adam'?"),
+        ("zzzz=1", "Known: agent, seed, track"),
+        ("adam.learning_rate=-1", "adam.learning_rate should be greater than 0. Received: -1."),
+        ("adam.learning_rate=fast", "should be a valid number. Received: 'fast'."),
+        ("adam.learning_rate=.inf", "adam.learning_rate should be a finite number"),
+        ("adam.hidden=1,x", "adam.hidden[1] should be a valid integer. Received: 'x'."),
+        ("adam.learning_rate=true", "adam.learning_rate should be a number. Received: True."),
+        ("adam=1", "adam is a group of settings. Received: 1. Set adam.NAME instead."),
+        ("camera.width=8", "camera.width should be greater than or equal to 16. Received: 8."),
+        ("agent=sca", "agent should be 'sac' or 'ppo'. Received: 'sca'. Did you mean 'sac'?"),
+        ("seed=1.5", "seed should be a valid integer"),
+        ("seed=[", "seed: '[' is not YAML"),
+        ("seed", "A setting is written key=value. Received: 'seed'."),
+        ("=1", "A setting is written key=value. Received: '=1'."),
+    ],
+)
+def test_bad_setting_names_key_value_and_remedy(setting: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        with_setting(setting)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_mapping_keeps_defaults_of_what_it_leaves_out() -> None:
+    run = configuration.validate(Run, {"adam": {"cap": 2}})
+    assert run == Run(adam=Adam(cap=2.0))
+
+
+def test_several_mistakes_are_counted_and_unknown_key_comes_first() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"Unknown setting 'adam\.capp'.*\(1 more to mend"
+    ):
+        configuration.validate(Run, {"seed": "x", "adam": {"capp": 1}})
+
+
+def test_error_of_a_validator_keeps_its_own_words() -> None:
+    class Race(Config):
+        track: str
+
+        @pydantic.field_validator("track")
+        @classmethod
+        def _known(cls, name: str) -> str:
+            raise UnknownNameError("track", name, ["warehouse"])
+
+    with pytest.raises(ConfigurationError, match=r"track 'warehous'. Did you mean 'warehouse'\?"):
+        configuration.validate(Race, {"track": "warehous"})
+    with pytest.raises(ConfigurationError, match="track is required"):
+        configuration.validate(Race, {})
+
+
+def write_recipe(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_recipe_file_is_read_as_nested_mappings(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, "seed: 3\nadam:\n  learning_rate: 1e-4  # text in YAML 1.1\n")
+    assert configuration.read_recipe(path) == {"seed": 3, "adam": {"learning_rate": 1e-4}}
+
+
+def test_empty_recipe_changes_nothing(tmp_path: Path) -> None:
+    assert configuration.read_recipe(write_recipe(tmp_path, "# nothing yet\n")) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nseed: 2\n", "'seed' stands here a second time, line 2"),
+        ("adam: {", "is not YAML"),
+        ("- 1\n", "should be a mapping of keys to values. Received: list"),
+        ("1: 2\n", "keys are text, received 1"),
+        ("a: !!python/object/apply:os.getcwd []\n", "is not YAML"),
+    ],
+)
+def test_damaged_recipe_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        configuration.read_recipe(write_recipe(tmp_path, text))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_recipe_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        configuration.read_recipe(tmp_path / "recipe.yaml")
+    with pytest.raises(UnknownNameError, match="Unknown recipe 'no-such-recipe'"):
+        configuration.read_recipe("no-such-recipe")
+
+
+def test_recipe_that_cannot_be_text(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(os.urandom(4) + b"\xff\xfe")
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        configuration.read_recipe(path)
+    path.write_bytes(b" " * (configuration.MAX_RECIPE_BYTES + 1))
+    with pytest.raises(InputError, match="at most 1000000 bytes"):
+        configuration.read_recipe(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match="cannot be read"):
+        configuration.read_recipe(path)

@@ -1,0 +1,153 @@
+"""Who may import whom: dependencies point one way."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SUBPACKAGES = ("agents", "envs", "experiments", "metrics", "race_server")
+
+NUMERICS = frozenset({"numpy", "numba", "scipy", "pydantic"})
+LEARNING = frozenset({"tensorflow", "keras"})
+RECORDS = frozenset({"mlflow", "optuna"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the modules of a folder may import.
+
+    Attributes:
+        ours: The parts of donkey_rl beside the core and the folder itself.
+        third_party: The only other distributions, or None for any but those kept to one folder.
+    """
+
+    ours: frozenset[str]
+    third_party: frozenset[str] | None = None
+
+
+# The longest matching folder counts.
+RULES = {
+    "metrics": Rule(frozenset(), NUMERICS | {"pyarrow"}),
+    "envs.simulator": Rule(frozenset(), NUMERICS),
+    "envs": Rule(frozenset({"metrics"})),
+    "agents": Rule(frozenset()),
+    "experiments": Rule(frozenset(SUBPACKAGES)),
+    "race_server": Rule(frozenset(SUBPACKAGES)),
+    "cli": Rule(frozenset(SUBPACKAGES)),
+    "": Rule(frozenset()),
+}
+KEPT_TO = {**dict.fromkeys(LEARNING, "agents"), **dict.fromkeys(RECORDS, "experiments")}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Yields each module below donkey_rl, as envs.simulator.track, with its file."""
+    for path in (ROOT / "donkey_rl").glob("*.py"):
+        yield path.stem, path
+    for name in SUBPACKAGES:
+        for path in (ROOT / name).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imports(source: str) -> set[str]:
+    """Returns the full names that a source imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {
+                f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names
+            }
+    return names
+
+
+def is_within(name: str, folder: str) -> bool:
+    return not folder or name == folder or name.startswith(folder + ".")
+
+
+def violations(module: str, source: str) -> list[str]:
+    """Returns one line for each import that the rules forbid."""
+    folder = max((each for each in RULES if is_within(module, each)), key=len)
+    found = []
+    for name in sorted(imports(source)):
+        top, _, rest = name.partition(".")
+        if not top or top in SUBPACKAGES:
+            found.append(f"{module} imports {name}, not donkey_rl.{rest or name}")
+        elif top == "donkey_rl":
+            if not may_know(module, folder, rest):
+                found.append(f"{module} imports {name}")
+        elif not may_use(module, folder, top):
+            found.append(f"{module} imports {name}")
+    return found
+
+
+def may_know(module: str, folder: str, ours: str) -> bool:
+    """Whether a module may import this part of donkey_rl."""
+    part = ours.split(".")[0]
+    if part == "cli":
+        return module == "__main__"
+    if part not in SUBPACKAGES:
+        return True
+    return any(is_within(ours, each) for each in {folder, *RULES[folder].ours} - {""})
+
+
+def may_use(module: str, folder: str, distribution: str) -> bool:
+    """Whether a module may import this top-level name of somebody else."""
+    if distribution in KEPT_TO:
+        return is_within(module, KEPT_TO[distribution])
+    allowed = RULES[folder].third_party
+    return allowed is None or distribution in allowed or distribution in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=[name for name, _ in modules()])
+def test_module_imports_only_what_its_folder_may(module: str, path: Path) -> None:
+    assert violations(module, path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("metrics.laps", "from donkey_rl.envs.simulator import track"),
+        ("metrics.laps", "import pandas"),
+        ("envs.simulator.world", "import gymnasium"),
+        ("envs.simulator.world", "from donkey_rl.envs import vector"),
+        ("envs.simulator.world", "from donkey_rl import envs"),
+        ("envs.vector", "from donkey_rl.agents.driver import Driver"),
+        ("agents.sac.sac", "from donkey_rl.envs import labels"),
+        ("agents.sac.sac", "def f():\n    import mlflow.pyfunc"),
+        ("experiments.training", "import tensorflow as tf"),
+        ("experiments.training", "from donkey_rl.cli import app"),
+        ("race_server.page", "from keras import layers"),
+        ("errors", "from donkey_rl.metrics import laps"),
+        ("agents.driver", "from agents import sac"),
+        ("agents.driver", "from . import sac"),
+    ],
+)
+def test_rules_catch_a_planted_import(module: str, source: str) -> None:
+    assert len(violations(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        (
+            "metrics.race",
+            "import json\nimport numpy as np\nfrom donkey_rl.errors import InputError",
+        ),
+        ("envs.simulator.world", "from donkey_rl.envs.simulator import track\nimport numba"),
+        ("envs.vector", "from donkey_rl.metrics import race\nimport gymnasium"),
+        ("agents.sac.sac", "import tensorflow\nfrom donkey_rl.agents import driver"),
+        ("experiments.training", "import mlflow\nfrom donkey_rl.agents import driver"),
+        ("cli", "from donkey_rl.experiments import training"),
+        ("__main__", "from donkey_rl.cli import main"),
+    ],
+)
+def test_rules_let_the_way_of_the_data_pass(module: str, source: str) -> None:
+    assert violations(module, source) == []

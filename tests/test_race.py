@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyarrow import parquet
+
+from donkey_rl.errors import InputError, StorageError
+from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader, RaceRecorder
+
+
+def header(**changes: object) -> RaceHeader:
+    settings: dict[str, object] = {
+        "track": "generated_track",
+        "track_length": 200.0,
+        "nodes": 100,
+        "start_line": 5.0,
+        "start_line_progress": 2.0,
+        "road_left": -7.0,
+        "road_right": 3.0,
+        "camera": {"img_w": 160, "fov": 80.0, "kind": "rgb"},
+    }
+    return RaceHeader.model_validate(settings | changes)
+
+
+def columns(rows: int = 4, **changes: object) -> dict[str, object]:
+    values: dict[str, object] = {name: np.zeros(rows) for name in COLUMNS}
+    values["time_s"] = np.arange(rows) * 0.05
+    values["hit"] = np.full(rows, "")
+    return values | changes
+
+
+def test_a_race_comes_back_from_disk_as_it_went(tmp_path: pathlib.Path) -> None:
+    rng = np.random.default_rng(0)
+    names = np.array(["", "cone_1", "Wand \u00e4", ""])
+    race = Race(header(seed=7), columns(x=rng.normal(size=4), hit=names, off_track=[0, 1, 1, 0]))
+    path = race.save(tmp_path / "new folder" / "race.parquet")
+    again = Race.load(path)
+    assert again.header == race.header
+    for name in COLUMNS:
+        np.testing.assert_array_equal(again[name], race[name])
+        assert again[name].dtype.kind == race[name].dtype.kind
+    assert [file.name for file in path.parent.iterdir()] == ["race.parquet"]
+
+
+def test_pandas_and_a_json_reader_understand_the_file(tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns(speed=[0, 1, 2, 3])).save(tmp_path / "race.parquet")
+    frame = pd.read_parquet(path)
+    assert list(frame.columns) == list(COLUMNS)
+    assert frame["speed"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert frame["off_track"].dtype == bool
+    metadata = parquet.read_schema(path).metadata
+    assert json.loads(metadata[b"donkey_rl.race"])["track"] == "generated_track"
+
+
+def test_an_empty_race_can_be_kept(tmp_path: pathlib.Path) -> None:
+    race = Race(header(), columns(0))
+    assert len(Race.load(race.save(tmp_path / "race.parquet"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": [0.0, np.nan, 0.0, 0.0]}, r"must be finite. Received: x=nan in row 1"),
+        ({"speed": [1.0]}, "one common length"),
+        ({"time_s": [0.0, 0.1, 0.1, 0.2]}, r"time must grow.* time_s=0.1 in row 2"),
+        ({"sped": [0.0] * 4}, r"unknown=\['sped'\]"),
+    ],
+)
+def test_wrong_columns_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Race(header(), columns(**changes))
+
+
+def test_a_missing_column_is_named() -> None:
+    values = columns()
+    del values["progress"]
+    with pytest.raises(InputError, match=r"missing=\['progress'\]"):
+        Race(header(), values)
+
+
+def test_columns_cannot_be_changed() -> None:
+    race = Race(header(), columns())
+    with pytest.raises(ValueError, match="read-only"):
+        race["x"][0] = 1.0
+
+
+def test_the_recorder_keeps_cars_apart_and_stops_with_them() -> None:
+    recorder = RaceRecorder([header(seed=0), header(seed=1)], capacity=2)
+    row = {name: 0.0 for name in COLUMNS if name not in ("hit", "lap", "reset")}
+    for step in range(5):
+        hit = ["", "cone" if step == 1 else ""]
+        recorder.append(
+            row | {"time_s": 0.05 * step, "x": np.array([step, 10.0 * step]), "hit": hit},
+            driving=[True, step < 3],
+        )
+    first, second = recorder.races()
+    assert first["x"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert second["x"].tolist() == [0.0, 10.0, 20.0]
+    assert first["hit"].tolist() == [""] * 5
+    assert second["hit"].tolist() == ["", "cone", ""]
+    assert (first.header.seed, second.header.seed) == (0, 1)
+    assert not second["reset"].any()
+
+
+def test_the_recorder_refuses_a_row_without_speed() -> None:
+    recorder = RaceRecorder([header()])
+    row = {name: 0.0 for name in COLUMNS if name not in ("hit", "speed")}
+    with pytest.raises(InputError, match=r"missing=\['speed'\]"):
+        recorder.append(row)
+    assert len(recorder) == 0
+
+
+def test_a_missing_file_is_bad_input(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(InputError, match="There is no race record at"):
+        Race.load(tmp_path / "none.parquet")
+
+
+@pytest.mark.parametrize("keep", [0, 3, 100, -20])
+def test_a_cut_off_file_is_bad_input(tmp_path: pathlib.Path, keep: int) -> None:
+    path = Race(header(), columns()).save(tmp_path / "race.parquet")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="no readable Parquet file"):
+        Race.load(path)
+
+
+def test_every_damaged_byte_is_an_input_error_or_harmless(tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns(50)).save(tmp_path / "race.parquet")
+    good = path.read_bytes()
+    refused = 0
+    for position in range(0, len(good), 97):
+        damaged = bytearray(good)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            assert len(Race.load(path)) <= 50
+        except InputError:
+            refused += 1
+    assert refused > 0
+
+
+def test_a_table_without_a_header_is_bad_input(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "race.parquet"
+    pd.DataFrame({"speed": np.zeros(3, np.float32)}).to_parquet(path)
+    with pytest.raises(InputError, match="without a race header"):
+        Race.load(path)
+
+
+def test_a_column_of_another_type_is_bad_input(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "race.parquet"
+    pd.DataFrame({"speed": ["fast"]}).to_parquet(path)
+    with pytest.raises(InputError, match="column 'speed' must be float"):
+        Race.load(path)
+
+
+def test_a_record_of_a_later_format_is_refused(tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns()).save(tmp_path / "race.parquet")
+    table = parquet.read_table(path)
+    text = json.loads(table.schema.metadata[b"donkey_rl.race"]) | {"format": 2}
+    metadata = {b"donkey_rl.race": json.dumps(text).encode()}
+    parquet.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(InputError, match="not of format 1: 'format'"):
+        Race.load(path)
+
+
+def test_an_unwritable_folder_is_one_line(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageError) as caught:
+        Race(header(), columns()).save(tmp_path / "file" / "race.parquet")
+    assert "could not be written" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+def test_a_full_disk_leaves_the_old_record_whole(tmp_path: pathlib.Path) -> None:
+    path = Race(header(seed=1), columns()).save(tmp_path / "race.parquet")
+    limit = path.stat().st_size // 2
+    code = textwrap.dedent(
+        f"""
+        import resource
+        from donkey_rl.errors import StorageError
+        from donkey_rl.metrics.race import Race
+        race = Race.load({str(path)!r})
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        try:
+            race.save({str(path)!r})
+        except StorageError as error:
+            print(error)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "could not be written" in done.stdout
+    assert Race.load(path).header.seed == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["race.parquet"]

@@ -1,0 +1,91 @@
+"""How results look on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from donkey_rl import tables
+
+TRAINED: dict[str, Any] = {
+    "run_id": "3f2a" * 8,
+    "steps": 100_000,
+    "wall_s": 250.4,
+    "first_clean_lap_wall_s": 41.2,
+    "first_clean_lap_steps": 12_345,
+    "best_lap_s": 17.4,
+    "stopped": False,
+    "laps": [
+        {"number": 1, "time_s": 20.1, "clean": True, "reasons": []},
+        {"number": 2, "time_s": 18.25, "clean": False, "reasons": ["off track", "hit"]},
+    ],
+}
+
+
+def words(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Returns what was shown, line by line, with single spaces."""
+    return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def narrow_plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+
+
+def test_training_ends_with_laps_run_and_next_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.show_training(TRAINED)
+    lines = words(capsys)
+    assert "1 20.10 clean" in lines
+    assert "2 18.25 off track, hit" in lines
+    assert "first clean lap after 41 s and 12,345 steps" in lines
+    assert "trained 100,000 steps in 250 s" in lines
+    assert lines[-3:] == [
+        "Next:",
+        f"donkey-rl evaluate {TRAINED['run_id']}",
+        "donkey-rl dashboard",
+    ]
+
+
+def test_stopped_training_without_a_lap_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    none = {"first_clean_lap_wall_s": None, "first_clean_lap_steps": None, "best_lap_s": None}
+    tables.show_training(TRAINED | none | {"stopped": True, "laps": []})
+    lines = words(capsys)
+    assert "first clean lap none" in lines
+    assert "best lap none" in lines
+    assert f"run {TRAINED['run_id']} (stopped)" in lines
+
+
+def test_evaluation_shows_intervals_races_and_whole_paths(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = "/a/folder/" + "long/" * 20 + "lap.mp4"
+    tables.show_evaluation(
+        {
+            "run_id": "3f2a",
+            "track": "warehouse",
+            "races": 2,
+            "races_clean": 1,
+            "metrics": {
+                "laps": {"mean": 2.5, "ci_low": 2.0, "ci_high": 3.0},
+                "best_lap_s": {"mean": None, "ci_low": None, "ci_high": None},
+            },
+            "per_race": [{"seed": 0, "lap_times_s": [20.1, 18.2], "clean": True}],
+            "files": {"video": path},
+        }
+    )
+    lines = words(capsys)
+    assert "0 20.10 18.20 yes" in lines
+    assert "laps 2.50 2.00 to 3.00" in lines
+    assert "best_lap_s - -" in lines
+    assert "1 of 2 races clean." in lines
+    assert lines[-1] == path
+
+
+def test_speeds_are_named_by_group(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.show_speeds({"sim_steps_per_s": 26_000.4, "updates": {"ours": 430.25, "sbx": None}})
+    lines = words(capsys)
+    assert "sim_steps_per_s 26,000" in lines
+    assert "updates.ours 430.25" in lines
+    assert "updates.sbx -" in lines
