@@ -4,7 +4,7 @@ Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", arXiv:1412.
 with the bias corrections folded into the step size (end of section 2).
 
 ``keras.optimizers.Adam`` computes the same numbers, as about ten small operations per variable.
-In an update of a hundred small operations that is felt: it takes a third longer.
+An update of soft actor-critic takes a fifth longer with it (2 x 128 units, batch 256).
 """
 
 from __future__ import annotations

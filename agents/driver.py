@@ -90,7 +90,7 @@ class Driver:
             "image": encoder.image_shape,
             "speed": (1,),
             "imu": (6,),
-            "last_actions": (history, ACTIONS),
+            "last_actions": (ACTIONS * history,),
         }
         self._compiled = tf.function(
             self._graph,
@@ -106,7 +106,7 @@ class Driver:
             self.encoder.model(image),
             speed / scaling.speed,
             imu[:, YAW_RATE : YAW_RATE + 1] / scaling.yaw_rate,
-            tf.reshape(last_actions, (-1, ACTIONS * self.observation.history)),
+            last_actions,
         ]
         return self.actor(tf.concat(parts, axis=-1))
 

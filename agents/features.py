@@ -1,9 +1,9 @@
 """Observations as the flat numbers that a policy reads.
 
 An observation is a ``Dict`` of ``image`` (uint8, H x W x C), ``speed`` (1,), ``imu`` (6,: linear
-acceleration, then angular velocity, x y z each) and ``last_actions`` (K, 2, oldest first). Its
-features are, side by side: the encoder's output, the speed, the yaw rate (``imu[4]``, about the
-vertical axis), the last actions.
+acceleration, then angular velocity, x y z each) and ``last_actions`` (2 K,: steering and throttle
+of each, oldest first). Its features are, side by side: the encoder's output, the speed, the yaw
+rate (``imu[4]``, about the vertical axis), the last actions.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def check_observation_space(
         )
     shapes = {name: part.shape for name, part in space.spaces.items()}
     actions = shapes.get("last_actions") or ()
-    length = history if history is not None else (actions[0] if actions else 1)
+    length = history if history is not None else (max(1, actions[0] // 2) if actions else 1)
     expected = {
         "image": image_shape,
         "speed": (1,),
         "imu": (6,),
-        "last_actions": (length, 2),
+        "last_actions": (2 * length,),
     }
     for name, shape in expected.items():
         if shapes.get(name) != shape:

@@ -24,7 +24,7 @@ class NStepBuffer(BaseBuffer):
     episode **terminated** at ``following``. Where it was cut by a time limit (Stable-Baselines3's
     ``TimeLimit.truncated``), the discount stays: the critics bootstrap from the last observation.
 
-    Sums are taken when a step is stored, so that a batch is one gather of rows: twelve times
+    Sums are taken when a step is stored, so that a batch is one gather of rows: seven times
     faster than Stable-Baselines3's ``NStepReplayBuffer``, which sums at every sampling. A
     transition is stored once its n-th reward is known, or at the end of its episode.
     """

@@ -19,7 +19,7 @@ from donkey_rl.envs.telemetry_log import TelemetryLog
 Info = dict[str, Any]
 
 
-class DonkeyEnv(gymnasium.Env[batches.Observation, npt.NDArray[np.float32]]):
+class DonkeyEnv(gymnasium.Env[Any, Any]):
     """Drives one car of the embedded simulator; 20 steps are one second of simulation time.
 
     Observation and action: see `batch.observation_space` and `batch.action_space`. `info` holds
@@ -133,7 +133,7 @@ class DonkeyEnv(gymnasium.Env[batches.Observation, npt.NDArray[np.float32]]):
             "reward": reward,
         }
 
-    def render(self) -> npt.NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> npt.NDArray[np.uint8] | None:
         """Returns the camera image in the mode `rgb_array`."""
         if self.render_mode != "rgb_array":
             return None

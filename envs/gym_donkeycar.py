@@ -21,17 +21,21 @@ USED = (
     "steer_limit", "throttle_min", "throttle_max",
 )  # fmt: skip
 
-_CAMERA = (
-    "img_w", "img_h", "img_d", "fov",
-    "offset_x", "offset_y", "offset_z", "rot_x", "fish_eye_x", "fish_eye_y",
+_CAMERA_GROUPS = (
+    ("img_d",), ("fov",), ("rot_x",), ("img_w", "img_h"),
+    ("offset_x", "offset_y", "offset_z"), ("fish_eye_x", "fish_eye_y"),
 )  # fmt: skip
+"""Of each group, all values are set or none; a value that is not given is 0."""
+
+_CAMERA = tuple(key for group in _CAMERA_GROUPS for key in group)
 _CAMERA_IGNORED = ("img_enc", "rot_y", "rot_z", "msg_type")
 
 
 def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentConfig:
     """Returns a configuration with gym-donkeycar's keys applied.
 
-    In `cam_config` a 0 means "leave as it is", as in the simulator. `conf` is not changed.
+    In `cam_config` a 0 means "leave as it is", as in the simulator: the place and the fish-eye
+    are set as soon as one of their values is not 0, the size if both are. `conf` is not changed.
 
     Raises:
         ConfigurationError: An unknown key or a value out of range.
@@ -55,14 +59,31 @@ def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentCo
     if "cam_resolution" in conf:
         height, width, depth = _resolution(conf["cam_resolution"])
         values["camera"] |= {"img_h": height, "img_w": width, "img_d": depth}
-    for key, value in dict(conf.get("cam_config", {})).items():
+    values["camera"] |= _camera(dict(conf.get("cam_config") or {}))
+    return validate(EnvironmentConfig, values)
+
+
+def _camera(given: dict[str, Any]) -> dict[str, Any]:
+    """Returns the camera settings that a `cam_config` changes."""
+    for key in given:
         if key not in _CAMERA + _CAMERA_IGNORED:
             close = nearest(key, _CAMERA)
             hint = f"Did you mean '{close}'?" if close else f"Known: {', '.join(_CAMERA)}."
             raise ConfigurationError(f"Unknown key '{key}' in conf['cam_config']. {hint}")
-        if key in _CAMERA and value not in (0, "0"):
-            values["camera"][key] = value
-    return validate(EnvironmentConfig, values)
+    changed: dict[str, Any] = {}
+    for group in _CAMERA_GROUPS:
+        values = {key: given.get(key, 0) for key in group}
+        zeros = [_is_zero(value) for value in values.values()]
+        if not (any(zeros) if group[0] == "img_w" else all(zeros)):
+            changed |= values
+    return changed
+
+
+def _is_zero(value: Any) -> bool:
+    try:
+        return float(value) == 0.0
+    except (TypeError, ValueError):
+        return False
 
 
 def _resolution(value: Any) -> tuple[int, int, int]:

@@ -68,7 +68,6 @@ class LapTimer:
         Returns:
             Which cars completed a lap in this step, shape (N,).
         """
-        self._clean &= ~faults
         crossing = progress >= self._next_line
         done = np.zeros(len(time), dtype=np.bool_)
         for i in np.flatnonzero(crossing):
@@ -82,9 +81,11 @@ class LapTimer:
                 if not self._closed:
                     self._next_line[i] = progress[i] + self._length - self._line
             elif moment - self._crossed_at[i] >= self._least:
+                # What happens in the step of the crossing spoils the lap that it begins.
                 self._end(int(i), moment)
                 self._begin(int(i), moment, faults)
                 done[i] = True
+        self._clean &= ~faults
         self._time[:] = time
         self._progress[:] = progress
         return done

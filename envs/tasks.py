@@ -133,11 +133,12 @@ def reward_terms(task: TaskConfig, facts: Facts, ended: dict[str, Flags]) -> dic
     earned = np.where(facts.off_track, np.minimum(facts.gain, 0.0), facts.gain)
     gave_up = ended["stuck"] | ended["reverse"]
     left = facts.left_track | ended["max_cte"]
-    return {
-        "progress": task.progress_reward * earned,
-        "off_track": -task.off_track_penalty * left,
-        "hit": -task.hit_penalty * facts.hit,
-        "stuck": -task.stuck_penalty * gave_up,
-        "smoothness": -task.smoothness_penalty * facts.steering_change**2,
-        "wheels": -task.wheel_penalty * facts.wheels_off,
+    weighed = {
+        "progress": (task.progress_reward, earned),
+        "off_track": (-task.off_track_penalty, left),
+        "hit": (-task.hit_penalty, facts.hit),
+        "stuck": (-task.stuck_penalty, gave_up),
+        "smoothness": (-task.smoothness_penalty, facts.steering_change**2),
+        "wheels": (-task.wheel_penalty, facts.wheels_off),
     }
+    return {name: weight * np.asarray(x, np.float64) for name, (weight, x) in weighed.items()}

@@ -18,7 +18,7 @@ Info = dict[str, Any]
 Flags = npt.NDArray[np.bool_]
 
 
-class SB3View(VecEnv):  # type: ignore[misc]
+class SB3View(VecEnv):
     """The batch as a Stable-Baselines3 `VecEnv`; frames are shared, not copied.
 
     An ended episode restarts within its last step; its last observation is in

@@ -154,6 +154,12 @@ def _with_masks(values: dict[str, npt.NDArray[Any]], mask: Flags | None) -> Info
 
 
 def ending_names(ending: dict[str, Flags], truncated: Flags) -> npt.NDArray[Any]:
+    """Returns why each episode ended, ``""`` where it goes on, shape (N,).
+
+    Args:
+        ending: Flags by the names of `tasks.ENDINGS`, shape (N,) each.
+        truncated: Whether time or road ended, shape (N,).
+    """
     names = np.where(truncated, "time_limit", "").astype(object)
     for reason, flags in ending.items():
         names[flags & (names == "")] = reason

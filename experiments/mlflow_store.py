@@ -75,12 +75,20 @@ def client(uri: str | None = None) -> MlflowClient:
 def experiment_id(store: MlflowClient, uri: str | None = None) -> str:
     """Returns the id of this package's experiment, which is created where it is missing."""
     with guard("The run store could not be used"):
+        from mlflow.exceptions import MlflowException
+
         found = store.get_experiment_by_name(EXPERIMENT)
-        if found is not None:
-            return str(found.experiment_id)
-        path = database_path(tracking_uri(uri))
-        location = (path.parent / ARTIFACTS / EXPERIMENT).as_uri() if path else None
-        return str(store.create_experiment(EXPERIMENT, artifact_location=location))
+        if found is None:
+            path = database_path(tracking_uri(uri))
+            location = (path.parent / ARTIFACTS / EXPERIMENT).as_uri() if path else None
+            try:
+                return str(store.create_experiment(EXPERIMENT, artifact_location=location))
+            except MlflowException:
+                # Another thread or process may have been quicker.
+                found = store.get_experiment_by_name(EXPERIMENT)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
 
 
 def prepare_in_background(uri: str | None = None) -> threading.Thread:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -85,7 +87,10 @@ def trajectory(race: Race, lines: TrackLines, path: str | pathlib.Path) -> pathl
     """
     from matplotlib.collections import LineCollection
 
-    figure = _figure(9.0, 7.5)
+    # A picture of the track's own proportions, with room for the colour bar and the legend.
+    width, height = np.ptp(np.vstack([lines.left, lines.right]), axis=0)
+    stretch = float(np.sqrt(np.clip(width / max(height, 1e-9), 0.5, 2.0)))
+    figure = _figure(6.5 * stretch + 1.8, 6.5 / stretch + 1.8)
     axes = figure.subplots()
     _draw_road(axes, lines)
     start = lines.across(race.header.start_line)
@@ -95,7 +100,7 @@ def trajectory(race: Race, lines: TrackLines, path: str | pathlib.Path) -> pathl
     drawn = LineCollection(list(pieces), cmap="viridis", linewidths=1.8, zorder=3)
     drawn.set_array(race["speed"][1:][~race["reset"][1:]])
     axes.add_collection(drawn)
-    figure.colorbar(drawn, ax=axes, label="speed (u/s)", shrink=0.8)
+    figure.colorbar(drawn, ax=axes, label="speed (u/s)", shrink=0.9)
     off, hit = race["off_track"], race["hit"] != ""
     _mark(axes, points[off], "x", VERMILION, f"off track ({lap_times.off_track_count(race)})")
     _mark(axes, points[hit], "D", PURPLE, f"hit ({lap_times.hits(race)})")
@@ -105,7 +110,7 @@ def trajectory(race: Race, lines: TrackLines, path: str | pathlib.Path) -> pathl
     # Unity's frame seen from above: X to the right, Z up, as on a map.
     axes.set(aspect="equal", xlabel="x (u)", ylabel="z (u)")
     # Beside the road, since only a track's own shape knows where it leaves room.
-    axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.09), ncols=5, frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.09), ncols=3, frameon=False)
     figure.suptitle(_title(race))
     axes.set_title(_lap_text(lap_times.laps(race)), fontsize=9)
     return _save(figure, path)
@@ -203,11 +208,16 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: str | pathlib.Path) -> pathlib.Path:
+    """Writes the picture; one of that name is replaced only once the new one is whole."""
     target = pathlib.Path(path)
+    draft = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(target, format="png")
+        figure.savefig(draft, format="png")
+        os.replace(draft, target)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         reason = error.strerror or error
         raise StorageError(f"The plot {target} could not be written: {reason}.") from error
     return target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 import subprocess
@@ -86,7 +87,8 @@ class VideoWriter:
             self._temporary = pathlib.Path(name)
             self._encoder = _start_encoder(name, fps, size, self._log)
         except OSError as error:
-            raise self._error(error.strerror or str(error)) from error
+            reason = error.strerror or error
+            raise StorageError(f"The video {self.path} could not be written: {reason}.") from error
 
     def append(self, frame: Frame) -> None:
         """Adds a frame of shape (height, width, 3).
@@ -104,8 +106,7 @@ class VideoWriter:
         try:
             self._input.write(np.ascontiguousarray(frame).data)
         except OSError as error:
-            self.discard()
-            raise self._error(error.strerror or str(error)) from error
+            raise self._failure(error) from error
         self.frames += 1
 
     def close(self) -> None:
@@ -125,8 +126,7 @@ class VideoWriter:
             self._temporary.chmod(0o644)
             os.replace(self._temporary, self.path)
         except OSError as error:
-            self.discard()
-            raise self._error(error.strerror or str(error)) from error
+            raise self._failure(error) from error
         self._log.close()
 
     def discard(self) -> None:
@@ -135,6 +135,7 @@ class VideoWriter:
         with contextlib.suppress(OSError):
             self._input.close()
         self._encoder.wait()
+        self._log.close()
         with contextlib.suppress(OSError):
             self._temporary.unlink(missing_ok=True)
 
@@ -161,15 +162,15 @@ class VideoWriter:
             raise StorageError(f"The video {self.path} has no encoder. Write it anew.")
         return self._encoder.stdin
 
-    def _error(self, reason: str) -> StorageError:
-        """Returns the error with what FFmpeg said first, the cause, or else with `reason`."""
-        said: list[bytes] = []
-        if hasattr(self, "_log") and not self._log.closed:
-            self._log.seek(0)
-            said = self._log.read().strip().splitlines()
-            self._log.close()
-        cause = said[0].decode(errors="replace") if said else reason
-        return StorageError(f"The video {self.path} could not be written: {cause}.")
+    def _failure(self, error: OSError) -> StorageError:
+        """Gives the file up and returns the error, by FFmpeg's first words if it said any."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._encoder.wait(timeout=5)
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace").strip().splitlines()
+        self.discard()
+        reason = said[0] if said else error.strerror or error
+        return StorageError(f"The video {self.path} could not be written: {reason}.")
 
 
 def overlay(frame: Frame, instruments: Instruments, size: tuple[int, int] = (640, 480)) -> Frame:
@@ -195,7 +196,8 @@ def overlay(frame: Frame, instruments: Instruments, size: tuple[int, int] = (640
         )
     colour = np.broadcast_to(frame, (*frame.shape[:2], 3))
     picture = Image.fromarray(np.ascontiguousarray(colour))
-    picture = picture.resize(size, Image.Resampling.BILINEAR)
+    # The driver's own pixels: smoothing would show more than it saw, and takes twice the time.
+    picture = picture.resize(size, Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture, "RGBA")
     _draw_text(draw, instruments.lines, size)
     _draw_bars(draw, instruments, size)
@@ -223,13 +225,14 @@ def write_race(
         StorageError: If the file cannot be written.
     """
     with VideoWriter(path, 1.0 / race.header.time_step, size) as writer:
-        for frame, shown in zip(frames, instruments_of(race), strict=False):
+        for frame, shown in itertools.zip_longest(frames, instruments_of(race)):
+            if frame is None or shown is None:
+                count = f"{writer.frames} frames" if frame is None else "more frames"
+                raise InputError(
+                    f"A race's video needs one frame per row. Received: {count} for "
+                    f"{len(race)} rows."
+                )
             writer.append(overlay(frame, shown, size))
-        if writer.frames != len(race):
-            raise InputError(
-                f"A race's video needs one frame per row. Received: {writer.frames} frames for "
-                f"{len(race)} rows."
-            )
     return writer.path
 
 
@@ -240,7 +243,7 @@ def instruments_of(race: Race) -> Iterator[Instruments]:
     done = np.searchsorted(crossings, race["time_s"], side="right")
     for row in range(len(race)):
         time, count = float(race["time_s"][row]), int(done[row])
-        lines = [f"{race['speed'][row]:5.1f} u/s"]
+        lines = [f"speed   {race['speed'][row]:.1f} u/s"]
         if count:
             lines.append(f"lap {count}   {time - crossings[count - 1]:6.2f} s")
         else:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
 import math
@@ -248,6 +249,17 @@ def test_the_store_is_prepared_beside_other_work(tmp_path: pathlib.Path) -> None
     thread.join(timeout=60)
     assert not thread.is_alive()
     assert tracking.find("prepared", uri=uri).id == run.id
+
+
+def test_many_workers_may_begin_at_once(tmp_path: pathlib.Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    mlflow_store.client(uri)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda k: tracking.start(f"worker {k}", uri=uri), range(8)))
+    for run in runs:
+        run.end()
+    assert len({run.id for run in runs}) == 8
+    assert tracking.find("worker 7", uri=uri).id == runs[7].id
 
 
 def test_a_store_that_cannot_be_prepared_is_reported_by_who_needs_it(

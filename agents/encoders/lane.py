@@ -125,6 +125,8 @@ class LaneEncoder:
             InputError: On images of another shape or type.
         """
         self._check(images)
+        if len(images) == 0:
+            return np.empty((0, self.features), np.float32)
         compiled = self._encode if len(images) > 1 else self._encode_one
         features: FloatArray = compiled(images).numpy()
         return features

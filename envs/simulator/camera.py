@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 from pydantic import Field
 
 from donkey_rl.configuration import Config
@@ -62,8 +63,8 @@ class Views(NamedTuple):
         ahead: Ground distance seen by a row's centre, from the camera (u), shape (n, h).
         ahead_span: How far along the ground a row reaches (u), shape (n, h).
         across: Ground width of a pixel (u), shape (n, h).
-        sky_row: Panorama row of each pixel, shape (n, h, w).
-        sky_column: Panorama column at yaw 0 of each pixel, shape (n, h, w).
+        sky: Panorama row and column at yaw 0 of each pixel, as row * PANORAMA_WIDTH + column,
+            shape (n, h, w).
     """
 
     pose: FloatArray
@@ -71,8 +72,7 @@ class Views(NamedTuple):
     ahead: npt.NDArray[np.float32]
     ahead_span: npt.NDArray[np.float32]
     across: npt.NDArray[np.float32]
-    sky_row: npt.NDArray[np.int16]
-    sky_column: npt.NDArray[np.int16]
+    sky: npt.NDArray[np.uint32]
 
 
 class Pose(NamedTuple):
@@ -99,8 +99,7 @@ def empty_views(cameras: int, config: CameraConfig) -> Views:
         ahead=np.zeros((cameras, height), dtype=np.float32),
         ahead_span=np.zeros((cameras, height), dtype=np.float32),
         across=np.zeros((cameras, height), dtype=np.float32),
-        sky_row=np.zeros((cameras, height, width), dtype=np.int16),
-        sky_column=np.zeros((cameras, height, width), dtype=np.int16),
+        sky=np.zeros((cameras, height, width), dtype=np.uint32),
     )
 
 
@@ -110,7 +109,7 @@ def point(views: Views, k: int, pose: Pose) -> None:
     A pixel at height `y` and width `x` on the image plane at distance 1 looks along
     ``(x, y cos p - sin p, cos p + y sin p)`` (right, up, forward) for a pitch `p` downwards.
     """
-    height, width = views.sky_row.shape[1:]
+    height = views.sky.shape[1]
     tangent = math.tan(math.radians(min(pose.fov, _MAX_FOV)) / 2.0)
     focal = height / 2.0 / tangent
     sin_pitch, cos_pitch = (f(math.radians(pose.rot_x)) for f in (math.sin, math.cos))
@@ -130,14 +129,25 @@ def point(views: Views, k: int, pose: Pose) -> None:
     far = above / -edge_up * (cos_pitch + edge * sin_pitch)
     views.ahead_span[k] = np.minimum(2.0 * np.maximum(far - views.ahead[k], 0.0), 60.0)
 
-    sky = slice(0, int(views.horizon[k]))
-    x = (np.arange(width) + 0.5 - width / 2.0) / focal
-    azimuth = np.arctan2(x[None, :], forward[sky, None])
-    elevation = np.arctan2(up[sky, None], np.hypot(x[None, :], forward[sky, None]))
-    row = np.clip(elevation / PANORAMA_TOP * PANORAMA_HEIGHT, 0, PANORAMA_HEIGHT - 1)
-    column = np.floor(azimuth / (2.0 * math.pi) * PANORAMA_WIDTH) % PANORAMA_WIDTH
-    views.sky_row[k, sky] = row.astype(np.int16)
-    views.sky_column[k, sky] = column.astype(np.int16)
+    _point_sky(views.sky[k], int(views.horizon[k]), views.pose[k])
+
+
+@njit(cache=True)
+def _point_sky(sky, horizon, pose):  # type: ignore[no-untyped-def]
+    """Fills in the panorama's place for each pixel above the horizon."""
+    height, width = sky.shape
+    for r in range(horizon):
+        y = (0.5 * height - 0.5 - r) / pose[5]
+        up, forward = y * pose[4] - pose[3], pose[4] + y * pose[3]
+        for c in range((width + 1) // 2):
+            x = (0.5 * width - 0.5 - c) / pose[5]
+            elevation = math.atan2(up, math.sqrt(x * x + forward * forward))
+            row = elevation / PANORAMA_TOP * PANORAMA_HEIGHT
+            row = int(min(max(row, 0.0), PANORAMA_HEIGHT - 1.0))
+            turn = math.atan2(x, forward) / (2.0 * math.pi) * PANORAMA_WIDTH
+            right, left = math.floor(turn), math.floor(-turn)
+            sky[r, c] = row * PANORAMA_WIDTH + left % PANORAMA_WIDTH
+            sky[r, width - 1 - c] = row * PANORAMA_WIDTH + right % PANORAMA_WIDTH
 
 
 def fish_eye_source(config: CameraConfig) -> npt.NDArray[np.int32] | None:

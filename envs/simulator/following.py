@@ -65,7 +65,7 @@ def route(track: Track) -> Route:
 
 
 @njit(cache=True)
-def locate(route: Route, x: float, z: float, arc: float) -> tuple:
+def locate(route: Route, x: float, z: float, arc: float) -> tuple[float, float, float, int]:
     """Finds a car on the path near where it was.
 
     Args:
@@ -101,7 +101,7 @@ def locate(route: Route, x: float, z: float, arc: float) -> tuple:
 
 
 @njit(cache=True)
-def cross_track_error(route: Route, x: float, z: float, node: int) -> tuple:
+def cross_track_error(route: Route, x: float, z: float, node: int) -> tuple[float, int]:
     """The simulator's cte and the path index after it.
 
     The distance to the infinite line through node `i` and the next, positive to its right; then

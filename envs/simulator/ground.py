@@ -92,7 +92,7 @@ def bake(track: Track) -> Ground:
     extent = track.path.points.max(axis=0) + MARGIN - low
     finest = max(FINEST, math.sqrt(float(np.prod(extent)) / _MOST_TEXELS))
     field = _offsets(track, low, extent)
-    size = finest * 2.0 ** np.arange(LEVELS)
+    size = finest * np.exp2(np.arange(LEVELS), dtype=np.float64)
     columns = np.ceil(extent[0] / size).astype(np.int64)
     rows = np.ceil(extent[1] / size).astype(np.int64)
     start = np.concatenate([[0], np.cumsum(columns * rows)]).astype(np.int64)
@@ -212,7 +212,7 @@ def _patches(x: float, z: float) -> float:
 
 
 @njit(cache=True)
-def _interpolate(field: _Field, x: float, z: float) -> tuple:
+def _interpolate(field: _Field, x: float, z: float) -> tuple[float, float]:
     """Lateral offset and arc length at (x, z), without smearing from one branch to another."""
     column, row = int(x / field.cell), int(z / field.cell)
     u, v = x / field.cell - column, z / field.cell - row

@@ -49,7 +49,7 @@ def encode(weights: FloatArray, dither: FloatArray | float = 0.5) -> ByteArray:
     share_high = np.take_along_axis(weights, high[..., None], axis=-1)[..., 0]
     share = share_high / np.maximum(share_low + share_high, 1e-9)
     level = np.floor(share * (LEVELS - 1) + dither).astype(np.int64).clip(0, LEVELS - 1)
-    return (_PAIR_OF[low, high] * LEVELS + level).astype(np.uint8)
+    return np.asarray(_PAIR_OF[low, high] * LEVELS + level, dtype=np.uint8)
 
 
 def byte(first: int, second: int, share: float) -> int:

@@ -30,7 +30,7 @@ _SLOW = 2.0
 
 
 @njit(cache=True)
-def _sideways_grip(slip: float, car: Any) -> float:
+def _sideways_grip(slip: float, car: FloatArray) -> float:
     """Share of the grip used at a slip angle: 0 at 0, 1 at the peak, less when sliding."""
     size = abs(slip)
     if size < car[v.SLIP_PEAK]:
@@ -41,11 +41,13 @@ def _sideways_grip(slip: float, car: Any) -> float:
         grip = 1.0 - (1.0 - car[v.GRIP_SLIDE]) * u * u * (3.0 - 2.0 * u)
     else:
         grip = car[v.GRIP_SLIDE]
-    return -grip if slip > 0.0 else grip
+    return float(-grip if slip > 0.0 else grip)
 
 
 @njit(cache=True)
-def _axle_forces(drive: float, slip: float, load: float, grip: float, car: Any) -> tuple:
+def _axle_forces(
+    drive: float, slip: float, load: float, grip: float, car: Any
+) -> tuple[float, float]:
     """Force of one axle along and across its wheels, inside the friction circle."""
     limit_along = grip * car[v.GRIP_LONGITUDINAL] * load
     limit_across = grip * car[v.GRIP_LATERAL] * load
@@ -59,7 +61,9 @@ def _axle_forces(drive: float, slip: float, load: float, grip: float, car: Any) 
 
 
 @njit(cache=True)
-def _drive_force(motion: Any, command: Any, car: Any, torque: Any, step: float) -> float:
+def _drive_force(
+    motion: FloatArray, command: FloatArray, car: FloatArray, torque: FloatArray, step: float
+) -> float:
     """Engine, rolling resistance and brake, as one force along the car (N)."""
     speed = motion[FORWARD]
     place = min(1.0, abs(speed) / car[v.CURVE_SPEED]) * (torque.shape[0] - 1)
@@ -69,9 +73,9 @@ def _drive_force(motion: Any, command: Any, car: Any, torque: Any, step: float) 
     brake = command[BRAKE] * car[v.BRAKE_FORCE]
     if brake > 0.0:
         # A brake stops the car, it never pushes it back.
-        stop = -(speed / step * car[v.EFFECTIVE_MASS] + force)
+        stop = -(speed / step * car[v.MASS] + force)
         force += min(brake, max(-brake, stop))
-    return force * car[v.MASS] / car[v.EFFECTIVE_MASS]
+    return float(force)
 
 
 @njit(cache=True)
@@ -114,7 +118,7 @@ def advance(motion: Any, command: Any, car: Any, torque: Any, grip: float) -> No
     Args:
         motion: Shape (6,), changed in place.
         command: Shape (3,): steering and throttle in [-1, 1], brake from 0.
-        car: Shape (19,), the row of `vehicle.parameter_row`.
+        car: Shape (18,), the row of `vehicle.parameter_row`.
         torque: Shape (P,), the table of `vehicle.torque_table`.
         grip: Friction of the ground below the car, 1 where it does not count.
     """

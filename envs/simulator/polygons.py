@@ -45,7 +45,7 @@ def _blend(pixel: Any, colour: Any, cover: float) -> None:
 
 
 @njit(cache=True)
-def _row_extent(points: Any, count: int, y: float) -> tuple:
+def _row_extent(points: Any, count: int, y: float) -> tuple[float, float]:
     """Left and right end of a convex polygon on the line at image height `y`."""
     left, right = 1e9, -1e9
     for k in range(count):

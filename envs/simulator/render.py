@@ -74,10 +74,21 @@ def _store(row: Any, column: int, packed: int) -> None:
 
 
 @njit(cache=True)
-def _sky_row(row, sky_row, sky_column, panorama, palette, turn):  # type: ignore[no-untyped-def]
+def _sky_row(row, sky, panorama, palette, turn):  # type: ignore[no-untyped-def]
+    """Draws one row of surroundings.
+
+    Args:
+        row: Shape (w, 3).
+        sky: The row of `camera.Views.sky`.
+        panorama: The surroundings, flat.
+        palette: Shape (256,).
+        turn: Columns by which the panorama is turned.
+    """
+    mask = np.uint32(camera.PANORAMA_WIDTH - 1)
+    shift = np.uint32(turn & (camera.PANORAMA_WIDTH - 1))
     for column in range(row.shape[0]):
-        place = (sky_column[column] + turn) & (camera.PANORAMA_WIDTH - 1)
-        _store(row, column, palette[panorama[sky_row[column], place]])
+        place = np.uint32((sky[column] & ~mask) | ((sky[column] + shift) & mask))
+        _store(row, column, palette[panorama[place]])
 
 
 @njit(cache=True)
@@ -88,29 +99,26 @@ def _span(row, line, texels, columns, rows, palette):  # type: ignore[no-untyped
         row: Shape (w, 3).
         line: First texel (column, row) and step, in fixed point.
         texels: One level of the ground, flat.
-        columns: Texels along x of the level; `rows` along z.
-        rows: See `columns`.
+        columns: Texels along x of the level.
+        rows: Texels along z of the level.
         palette: Shape (256,).
     """
     x, z, step_x, step_z = line
     width = row.shape[0]
     end_x, end_z = x + (width - 1) * step_x, z + (width - 1) * step_z
     top_x, top_z = (columns << _FRACTION) - 1, (rows << _FRACTION) - 1
-    if (
-        min(x, end_x) >= 0
-        and min(z, end_z) >= 0
-        and max(x, end_x) <= top_x
-        and max(z, end_z) <= top_z
-    ):
+    inside = min(x, end_x) >= 0 and min(z, end_z) >= 0
+    # Unsigned indices spare the compiled loop its test for negative ones.
+    if inside and max(x, end_x) <= top_x and max(z, end_z) <= top_z:
         for column in range(width):
-            place = (z >> _FRACTION) * columns + (x >> _FRACTION)
+            place = np.uint64((z >> _FRACTION) * columns + (x >> _FRACTION))
             _store(row, column, palette[texels[place]])
             x += step_x
             z += step_z
     else:
         for column in range(width):
             inside_x, inside_z = min(top_x, max(0, x)), min(top_z, max(0, z))
-            place = (inside_z >> _FRACTION) * columns + (inside_x >> _FRACTION)
+            place = np.uint64((inside_z >> _FRACTION) * columns + (inside_x >> _FRACTION))
             _store(row, column, palette[texels[place]])
             x += step_x
             z += step_z
@@ -130,7 +138,9 @@ def _ground_row(row, scratch, eye, sight, world, palette):  # type: ignore[no-un
     """
     ahead, reach, across = sight
     width = row.shape[0]
-    samples = int(min(_MOST_SAMPLES, max(1.0, 0.5 * reach / across)))
+    wanted = 0.5 * reach / across
+    halvings = 0 if wanted < 2.0 else (1 if wanted < 4.0 else 2)
+    samples = 1 << halvings
     texel = max(across, 0.35 * reach / samples)
     level = 0
     while level < ground.LEVELS - 1 and world.size[level + 1] <= 1.2 * texel:
@@ -155,39 +165,49 @@ def _ground_row(row, scratch, eye, sight, world, palette):  # type: ignore[no-un
             total = 0
             for k in range(samples):
                 total += scratch[k, column, channel]
-            row[column, channel] = np.uint8(total // samples)
+            row[column, channel] = np.uint8(total >> halvings)
 
 
 @njit(cache=True)
 def _blur(image: Any, weight: float) -> None:
     """A 3x3 blur: each pixel gives `weight` to the mean of its four neighbours."""
     height, width = image.shape[:2]
-    before = image.copy()
+    own = np.int32(256.0 * (1.0 - weight))
+    side = np.int32(64.0 * weight)
+    inner = 3 * (width - 2)
+    above = image[0].copy().reshape(-1)
     for r in range(1, height - 1):
-        for c in range(1, width - 1):
-            for k in range(3):
-                around = (
-                    float(before[r - 1, c, k]) + before[r + 1, c, k]
-                    + before[r, c - 1, k] + before[r, c + 1, k]
-                )  # fmt: skip
-                mixed = (1.0 - weight) * before[r, c, k] + 0.25 * weight * around
-                image[r, c, k] = np.uint8(mixed + 0.5)
+        here = image[r].copy().reshape(-1)
+        left, middle, right = here[:inner], here[3 : 3 + inner], here[6:]
+        over, under = above[3 : 3 + inner], image[r + 1].reshape(-1)[3 : 3 + inner]
+        row = image[r].reshape(-1)[3 : 3 + inner]
+        for k in range(inner):
+            around = (
+                np.int32(left[k]) + np.int32(right[k]) + np.int32(over[k]) + np.int32(under[k])
+            )
+            row[k] = np.uint8((own * np.int32(middle[k]) + side * around) >> np.int32(8))
+        above = here
+
+
+_NOISE = np.random.default_rng(20).normal(0.0, 64.0, 1 << 16).clip(-127, 127).astype(np.int8)
+"""Noise to draw from: standard deviation 64."""
 
 
 @njit(cache=True)
-def _add_noise(image: Any, deviation: float, key: int) -> None:
-    """Adds noise that is fixed by `key`: sums of two uniform numbers."""
-    flat = image.reshape(-1)
-    state = np.uint64(key * 2654435769 + 88172645463325252) | np.uint64(1)
-    scale = deviation * math.sqrt(6.0) / 65536.0
-    for k in range(flat.shape[0]):
+def _add_noise(image: Any, deviation: float, key: int, noise: Any) -> None:
+    """Adds noise that is fixed by `key`: each row a random part of the table."""
+    scale = np.int32(deviation * 4.0)
+    state = np.uint64(key) * np.uint64(2654435769) + np.uint64(88172645463325252)
+    for r in range(image.shape[0]):
         state ^= state << np.uint64(13)
         state ^= state >> np.uint64(7)
         state ^= state << np.uint64(17)
-        draw = float(state & np.uint64(0xFFFF)) - float(
-            (state >> np.uint64(16)) & np.uint64(0xFFFF)
-        )
-        flat[k] = np.uint8(min(255.0, max(0.0, flat[k] + draw * scale + 0.5)))
+        row = image[r].reshape(-1)
+        start = np.int64(state % np.uint64(noise.shape[0] - row.shape[0]))
+        part = noise[start : start + row.shape[0]]
+        for k in range(row.shape[0]):
+            value = np.int32(row[k]) + ((np.int32(part[k]) * scale + np.int32(128)) >> 8)
+            row[k] = np.uint8(min(np.int32(255), max(np.int32(0), value)))
 
 
 @njit(cache=True)
@@ -216,13 +236,11 @@ def _draw_car_view(image, i, k, cars, views, scene, looks):  # type: ignore[no-u
     eye = (x, z, sin_yaw, cos_yaw)
     full = camera.PANORAMA_WIDTH
     turn = math.floor(motion[i, YAW] / (2.0 * math.pi) * full) + looks.sky_turn[i]
+    panorama = scene.panorama.reshape(-1)
     scratch = np.empty((_MOST_SAMPLES, image.shape[1], 3), dtype=np.uint8)
     for r in range(image.shape[0]):
         if r < views.horizon[k]:
-            _sky_row(
-                image[r], views.sky_row[k, r], views.sky_column[k, r],
-                scene.panorama, looks.sky[i], turn,
-            )  # fmt: skip
+            _sky_row(image[r], views.sky[k, r], panorama, looks.sky[i], turn)
         else:
             sight = (views.ahead[k, r], views.ahead_span[k, r], views.across[k, r])
             _ground_row(image[r], scratch, eye, sight, scene.ground, looks.ground[i])
@@ -251,4 +269,4 @@ def render(out, cars, state, fixed, looks, first, last):  # type: ignore[no-unty
             _blur(out[place], looks.blur[i])
         _through_lens(out[place], lens)
         if looks.noise[i] > 0.0:
-            _add_noise(out[place], looks.noise[i], key[i])
+            _add_noise(out[place], looks.noise[i], key[i], _NOISE)

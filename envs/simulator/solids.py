@@ -42,12 +42,14 @@ class Solids(NamedTuple):
     """The things of a track, one entry each. Lengths in u, colours 0 to 255.
 
     Attributes:
+        thing: Index of the named thing that each entry belongs to: all walls of a barrier are one.
         shape: `CIRCLE` (a cone; `half_width` is its radius), `BOX`, or `WALL` (a segment from
             (x, z) to (end_x, end_z)).
         near: Cells for collisions.
         far: Cells for the camera.
     """
 
+    thing: IntArray
     shape: IntArray
     x: FloatArray
     z: FloatArray
@@ -65,14 +67,15 @@ class Solids(NamedTuple):
 
 
 def names(track: Track) -> tuple[str, ...]:
-    """Returns the name that each solid reports when it is hit, in the order of the arrays."""
-    walls = [wall.name for wall in track.barriers for _ in range(len(wall.points) - 1)]
-    return (*(thing.name for thing in track.obstacles), *walls)
+    """Returns the name that each thing reports when it is hit, in the order of `Solids.thing`."""
+    obstacles = tuple(obstacle.name for obstacle in track.obstacles)
+    return obstacles + tuple(barrier.name for barrier in track.barriers)
 
 
 def build(track: Track) -> Solids:
     """Collects the obstacles and barriers of a track."""
     rows: list[tuple[float, ...]] = []
+    owners = list(range(len(track.obstacles)))
     for thing in track.obstacles:
         round_one = thing.shape == "cone"
         half_width = thing.width / 2.0
@@ -85,13 +88,15 @@ def build(track: Track) -> Solids:
                 float(thing.solid),
             )
         )
-    for wall in track.barriers:
+    for owner, wall in enumerate(track.barriers, len(track.obstacles)):
+        owners += [owner] * (len(wall.points) - 1)
         for (ax, az), (bx, bz) in zip(wall.points, wall.points[1:], strict=False):
             rows.append((WALL, ax, az, bx, bz, 0.0, 0.0, 0.0, wall.height, *wall.colour, 1.0))
     table = np.array(rows, dtype=np.float64).reshape(-1, 13)
     ends = (table[:, 1:3], table[:, 3:5])
     reach = np.hypot(table[:, 6], table[:, 7])
     return Solids(
+        thing=np.array(owners, dtype=np.int64),
         shape=table[:, 0].astype(np.int64),
         x=table[:, 1].copy(),
         z=table[:, 2].copy(),

@@ -20,7 +20,9 @@ IntArray = npt.NDArray[np.int64]
 
 NO_HIT = -1
 CAR_HIT = 1_000_000
-"""A hit of car `j` is reported as ``CAR_HIT + j``, one of a solid by its index."""
+"""A hit of car `j` is reported as ``CAR_HIT + j``, one of a thing by `Solids.thing`."""
+
+THING, CAR = range(2)
 
 # Columns of `Cars.sensed`.
 (
@@ -53,8 +55,8 @@ class Cars(NamedTuple):
             distance driven since the start (u), cte (u), acceleration forward and right (u/s^2),
             wheel revolutions; shape (n, 13).
         node: Path index, shape (n,).
-        hit: What was touched first since the last telemetry, shape (n,).
-        touching: What is touched now, shape (n,).
+        hit: What was touched last since the last telemetry, shape (n,).
+        touching: What is touched now: a thing (column 0), another car (column 1), shape (n, 2).
         wheels_off: Wheels outside the road, shape (n,).
         ticks: Telemetry messages since the start, shape (n,).
         group: Cars of one group meet and see each other, shape (n,).
@@ -108,11 +110,11 @@ def _roll_wheels(sensed: Any, motion: Any, car: Any) -> None:
 
 
 @njit(cache=True)
-def _begin_contact(cars: Cars, i: int, touched: int) -> None:
+def _begin_contact(cars: Cars, i: int, kind: int, touched: int) -> None:
     """Reports a contact when it begins, once."""
-    if touched != NO_HIT and touched != cars.touching[i]:
+    if touched != NO_HIT and touched != cars.touching[i, kind]:
         cars.hit[i] = touched
-    cars.touching[i] = touched
+    cars.touching[i, kind] = touched
 
 
 @njit(cache=True)
@@ -138,9 +140,10 @@ def _step_car(cars: Cars, i: int, surface: Surface) -> None:
     x, z = motion[X], motion[Z]
     forward, right = motion[FORWARD], motion[RIGHTWARD]
     physics.advance(motion, cars.command[i], car, cars.torque, grip)
-    touched = collisions.with_solids(motion, car, surface.solids)
-    if touched != NO_HIT or cars.touching[i] < CAR_HIT:
-        _begin_contact(cars, i, touched)
+    _begin_contact(
+        cars, i, THING,
+        collisions.with_solids(motion, car, surface.solids, (x, z), cars.touching[i, THING]),
+    )  # fmt: skip
     sensed[ACCEL_FORWARD] = (motion[FORWARD] - forward) / physics.TIME_STEP
     sensed[ACCEL_RIGHT] = (motion[RIGHTWARD] - right) / physics.TIME_STEP
     sensed[DISTANCE] += math.hypot(motion[X] - x, motion[Z] - z)
@@ -157,14 +160,17 @@ def _meet(cars: Cars, members: Any) -> None:
             i, j = members[a], members[b]
             dx = cars.motion[i, X] - cars.motion[j, X]
             dz = cars.motion[i, Z] - cars.motion[j, Z]
-            touched = dx * dx + dz * dz < 4.0 * v.BODY_LENGTH**2 and collisions.between_cars(
-                cars.motion[i], cars.parameters[i], cars.motion[j], cars.parameters[j]
-            )
+            depth = -1.0
+            if dx * dx + dz * dz < 4.0 * v.BODY_LENGTH**2:
+                depth = collisions.between_cars(
+                    cars.motion[i], cars.parameters[i], cars.motion[j], cars.parameters[j]
+                )
             for one, other in ((i, j), (j, i)):
-                if touched:
-                    _begin_contact(cars, one, CAR_HIT + other)
-                elif cars.touching[one] == CAR_HIT + other:
-                    cars.touching[one] = NO_HIT
+                old = cars.touching[one, CAR]
+                if depth > 0.0 and old == NO_HIT:
+                    _begin_contact(cars, one, CAR, CAR_HIT + other)
+                elif depth < -collisions.SLACK and old == CAR_HIT + other:
+                    cars.touching[one, CAR] = NO_HIT
 
 
 @njit(cache=True)

@@ -17,7 +17,7 @@ _MOST = 192
 
 
 @njit(cache=True)
-def _seen_from(eye: Any, x: float, z: float) -> tuple:
+def _seen_from(eye: Any, x: float, z: float) -> tuple[float, float]:
     """A ground point as seen from the camera: to the right, ahead (u)."""
     dx, dz = x - eye[0], z - eye[1]
     return dx * eye[3] - dz * eye[2], dx * eye[2] + dz * eye[3]
@@ -145,7 +145,7 @@ def _distance(eye: Any, solids: Solids, k: int) -> float:
         share = ((eye[0] - solids.x[k]) * dx + (eye[1] - solids.z[k]) * dz) / length
         share = min(1.0, max(0.0, share))
     x, z = solids.x[k] + share * dx - eye[0], solids.z[k] + share * dz - eye[1]
-    return x * x + z * z
+    return float(x * x + z * z)
 
 
 @njit(cache=True)
@@ -154,7 +154,7 @@ def _in_view(eye: Any, solids: Solids, k: int) -> bool:
     reach = solids.half_width[k] + solids.half_length[k]
     _, ahead = _seen_from(eye, solids.x[k], solids.z[k])
     _, end_ahead = _seen_from(eye, solids.end_x[k], solids.end_z[k])
-    return max(ahead, end_ahead) + reach > 0.0
+    return bool(max(ahead, end_ahead) + reach > 0.0)
 
 
 @njit(cache=True)

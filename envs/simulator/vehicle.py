@@ -57,7 +57,6 @@ class Vehicle(Config):
     brake_torque: float = Field(gt=0, description="per wheel at full brake")
     torque_curve: tuple[CurveKey, ...] = ()
     curve_speed: float = Field(gt=0, description="u/s")
-    wheel_mass: float = Field(gt=0)
     wheel_radius: float = Field(default=0.32, gt=0)
     wheel_damping: float = Field(default=0.25, ge=0)
     front_axle: float = Field(gt=0, description="centre of mass to front axle, u")
@@ -90,7 +89,6 @@ _DONKEY_2021 = Vehicle(
     wheel_torque=450.0,
     brake_torque=400.0,
     curve_speed=50.0,
-    wheel_mass=20.0,
     front_axle=0.784 - 0.085,
     rear_axle=0.765 + 0.085,
     steer_limit_deg=16.0,
@@ -122,7 +120,6 @@ _VEHICLES = {
             CurveKey(1.0, 0.50125, -0.60484),
         ),
         curve_speed=40.0,
-        wheel_mass=5.0,
         front_axle=0.837 - 0.085,
         rear_axle=0.765 + 0.085,
         steer_limit_deg=16.0,
@@ -155,7 +152,6 @@ def load(name: str) -> Vehicle:
 (
     MASS,
     YAW_INERTIA,
-    EFFECTIVE_MASS,
     DRAG,
     ANGULAR_DRAG,
     DRIVE_FORCE,
@@ -172,20 +168,15 @@ def load(name: str) -> Vehicle:
     SLIP_SLIDE,
     GRIP_SLIDE,
     WHEEL_RADIUS,
-) = range(19)
+) = range(18)
 
 
 def parameter_row(vehicle: Vehicle) -> npt.NDArray[np.float64]:
-    """Returns what the physics kernel needs of a car, in the column order above.
-
-    Four wheels spinning up weigh like ``2 * wheel_mass`` more (solid discs, four wheels,
-    ``I = m r^2 / 2``), but only for the drive, not for the grip.
-    """
+    """Returns what the physics kernel needs of a car, in the column order above, shape (18,)."""
     radius = vehicle.wheel_radius
-    row = np.zeros(19)
+    row = np.zeros(18)
     row[MASS] = vehicle.mass
     row[YAW_INERTIA] = vehicle.mass / 12.0 * (BODY_LENGTH**2 + BODY_WIDTH**2)
-    row[EFFECTIVE_MASS] = vehicle.mass + 2.0 * vehicle.wheel_mass
     row[DRAG] = vehicle.drag
     row[ANGULAR_DRAG] = vehicle.angular_drag
     row[DRIVE_FORCE] = 4.0 * vehicle.wheel_torque / radius

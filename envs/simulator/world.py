@@ -35,6 +35,9 @@ IntArray = npt.NDArray[np.int64]
 _RESET_BRAKE = 10.0
 """`reset_car` requests ten times the full brake until the next control."""
 
+_OPEN_END = 30.0
+"""No random start lies within this distance of an open road's end (u)."""
+
 _BODY_COLOURS = ((220, 60, 50), (40, 90, 200), (240, 200, 40), (60, 170, 80), (235, 235, 235))
 
 
@@ -145,7 +148,7 @@ class World:
             sensed=np.zeros((count, stepping.SENSED)),
             node=np.zeros(count, dtype=np.int64),
             hit=np.full(count, stepping.NO_HIT),
-            touching=np.full(count, stepping.NO_HIT),
+            touching=np.full((count, 2), stepping.NO_HIT),
             wheels_off=np.zeros(count, dtype=np.int64),
             ticks=np.zeros(count, dtype=np.int64),
             group=group.astype(np.int64),
@@ -222,21 +225,28 @@ class World:
         """Draws a start for each car, around its grid slot or anywhere on the road."""
         setting, track = self.randomise, self.track
         half_width = 0.5 * (track.road_right - track.road_left)
+        last = track.length - (0.0 if track.closed else _OPEN_END)
         rows = []
         for i in chosen:
             rng = self._streams[i]
             offsets = rng.uniform(-1.0, 1.0, size=2)
-            arc, lateral = rng.uniform(0.0, track.length), 0.0
-            if setting.start_anywhere:
-                lateral = 0.5 * (track.road_left + track.road_right)
-            else:
-                pose = track.grid.slot(int(self._slot[i]))
-                arc = self.nearest_arc(pose.x, pose.z)
+            arc = rng.uniform(0.0, last)
+            lateral, turn = 0.5 * (track.road_left + track.road_right), 0.0
+            if not setting.start_anywhere:
+                arc, lateral, turn = self._grid_place(int(i))
             lateral += offsets[0] * setting.start_lateral * half_width
-            turn = offsets[1] * math.radians(setting.start_yaw)
+            turn += offsets[1] * math.radians(setting.start_yaw)
             rows.append((arc, lateral, turn, rng.uniform(0.0, 1.0) * setting.start_speed))
         table = np.array(rows, dtype=np.float64)
         return Start(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+
+    def _grid_place(self, i: int) -> tuple[float, float, float]:
+        """Returns arc length, lateral offset and angle to the path of car `i`'s grid slot."""
+        pose = self.track.grid.slot(int(self._slot[i]))
+        arc = self.nearest_arc(pose.x, pose.z)
+        x, z, yaw = (float(value) for value in self.track.path.at(arc))
+        lateral = (pose.x - x) * math.cos(yaw) - (pose.z - z) * math.sin(yaw)
+        return arc, lateral, pose.yaw - yaw
 
     def _draw_episode(self, i: int) -> None:
         """Draws the randomised properties of car `i`."""
@@ -253,10 +263,7 @@ class World:
         row = self._nominal_row.copy()
         if setting.mass > 0.0:
             change = 1.0 + setting.mass * rng.uniform(-1.0, 1.0)
-            gain = row[vehicles.MASS] * (change - 1.0)
-            row[vehicles.EFFECTIVE_MASS] += gain
-            row[vehicles.MASS] += gain
-            row[vehicles.YAW_INERTIA] *= change
+            row[[vehicles.MASS, vehicles.YAW_INERTIA]] *= change
         if setting.grip > 0.0:
             change = 1.0 + setting.grip * rng.uniform(-1.0, 1.0)
             row[[vehicles.GRIP_LONGITUDINAL, vehicles.GRIP_LATERAL]] *= change

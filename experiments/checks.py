@@ -1,0 +1,174 @@
+"""Races of the deterministic policy while it learns; the best policy seen is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter
+
+from donkey_rl.agents.features import FeatureExtractor
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.experiments import process_clock, racing
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.progress import Phase
+from donkey_rl.experiments.tracking import Run
+from donkey_rl.metrics import laps as lap_times
+from donkey_rl.metrics import scores
+from donkey_rl.metrics.race import Race
+
+CHECK_SEED = 50_021
+"""Seed of the checks' starts; evaluations use others."""
+
+
+@dataclasses.dataclass
+class Findings:
+    """What the checks found so far.
+
+    Attributes:
+        first_clean_lap_wall_s: Wall time from the start of the process to the first clean lap.
+        first_clean_lap_steps: Environment steps to it.
+        best_lap_s: Best clean lap of any check.
+        best_rank: How good the best policy was: share of clean laps, then minus its mean lap.
+        best_weights: Its weights, None before the first check.
+        best_steps: Environment steps at the best check.
+        curve: One entry a check: environment steps and scores by name.
+    """
+
+    first_clean_lap_wall_s: float | None = None
+    first_clean_lap_steps: int | None = None
+    best_lap_s: float | None = None
+    best_rank: tuple[float, float, float] = (-1.0, -math.inf, -math.inf)
+    best_weights: list[Any] | None = None
+    best_steps: int = 0
+    curve: list[tuple[int, dict[str, float]]] = dataclasses.field(default_factory=list)
+
+
+class Checks(BaseCallback):  # type: ignore[misc]
+    """Races the policy every so many steps, logs the scores and keeps the best policy."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        extractor: FeatureExtractor,
+        run: Run,
+        phase: Phase,
+        first_lap: Callable[[], None],
+    ) -> None:
+        """Builds the cars of the checks.
+
+        Args:
+            config: The run.
+            extractor: Observation to features.
+            run: Where scores are logged.
+            phase: The progress bar of the training.
+            first_lap: Called once, when a check sees the first clean lap.
+        """
+        super().__init__()
+        self.findings = Findings()
+        self.seconds = 0.0
+        self._setting = config.check
+        self._extractor = extractor
+        self._run = run
+        self._phase = phase
+        self._first_lap = first_lap
+        self._field = racing.Field(
+            config.environment(), config.check.races, config.check.laps, seed=CHECK_SEED
+        )
+        self._next = config.check.every
+
+    def _on_step(self) -> bool:
+        self._phase.update(self.num_timesteps, best_lap_s=self.findings.best_lap_s)
+        if self.num_timesteps >= self._next:
+            self.check()
+            lapped = self.findings.first_clean_lap_steps is not None
+            pause = self._setting.every_later if lapped else self._setting.every
+            self._next = self.num_timesteps + pause
+        return True
+
+    def check(self) -> None:
+        """Races the policy as it is now."""
+        started = time.perf_counter()
+        lapped = self.findings.first_clean_lap_steps is not None
+        model: SAC = self.model  # type: ignore[assignment]
+        races = self._field.race(self._act, self._setting.laps if lapped else 1)
+        found = summary(races)
+        self.findings.curve.append((self.num_timesteps, found))
+        best = found["best_lap_s"]
+        if not math.isnan(best):
+            self.findings.best_lap_s = min(best, self.findings.best_lap_s or math.inf)
+        rank = (found["clean_share"], -_or(found["mean_lap_s"], math.inf), found["completion"])
+        if rank >= self.findings.best_rank:
+            self.findings.best_rank = rank
+            self.findings.best_weights = model.deterministic_model().get_weights()
+            self.findings.best_steps = self.num_timesteps
+        self.seconds += time.perf_counter() - started
+        self._run.log_metrics({f"check/{k}": v for k, v in found.items()}, self.num_timesteps)
+        if found["clean_laps"] > 0.0 and not lapped:
+            self.findings.first_clean_lap_wall_s = round(process_clock.seconds(), 2)
+            self.findings.first_clean_lap_steps = self.num_timesteps
+            # One lap of a short check says nothing of three: the ranking starts anew.
+            self.findings.best_rank = (0.0, -math.inf, -math.inf)
+            self._first_lap()
+
+    def _act(self, observation: racing.Observation) -> Any:
+        model: SAC = self.model  # type: ignore[assignment]
+        return model.predict(self._extractor(observation), deterministic=True)[0]
+
+
+def summary(races: Sequence[Race]) -> dict[str, float]:
+    """Returns the scores of some races as one number each.
+
+    `clean_share` is the share of the laps to drive that were driven clean, `clean_laps` their
+    number; lap times are means and bests over all races; the rest are means.
+    """
+    driven = [lap for race in races for lap in lap_times.laps(race)]
+    clean = [lap.time_s for lap in driven if lap.clean]
+    wanted = sum(race.header.laps for race in races)
+    table = [scores.score(race) for race in races]
+    means = {
+        name: float(np.mean([row[name] for row in table]))
+        for name in ("off_tracks", "hits", "distance_u", "mean_speed", "top_speed", "completion")
+    }
+    return {
+        "clean_laps": float(len(clean)),
+        "clean_share": len(clean) / wanted,
+        "best_lap_s": min(clean, default=math.nan),
+        "mean_lap_s": float(np.mean(clean)) if clean else math.nan,
+        **means,
+    }
+
+
+def _or(value: float, fallback: float) -> float:
+    return fallback if math.isnan(value) else value
+
+
+class MlflowWriter(KVWriter):
+    """Sends what Stable-Baselines3 logs to the run, against environment steps."""
+
+    def __init__(self, run: Run) -> None:
+        """Writes to a run."""
+        self._run = run
+
+    def write(
+        self,
+        key_values: dict[str, Any],
+        key_excluded: dict[str, tuple[str, ...]],
+        step: int = 0,
+    ) -> None:
+        """Logs the numbers among the values."""
+        numbers = {
+            name: float(value)
+            for name, value in key_values.items()
+            if isinstance(value, int | float | np.number)
+        }
+        self._run.log_metrics(numbers, step)
+
+    def close(self) -> None:
+        """Writes what waits."""
+        self._run.flush()

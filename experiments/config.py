@@ -1,0 +1,171 @@
+"""What a training run can be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pydantic
+from pydantic import Field
+
+from donkey_rl.agents.encoders.config import LaneEncoderConfig
+from donkey_rl.agents.sac.config import SACConfig
+from donkey_rl.configuration import Config
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track, vehicle
+from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.tasks import TaskConfig
+from donkey_rl.errors import UnknownNameError
+
+AGENTS = ("sac",)
+"""Algorithms that a driver can be trained with."""
+
+_GRIP_SHARE = 0.65
+"""Share of the tyres' grip that full throttle may take, so that some is left to steer."""
+
+
+def _training_randomisation() -> Randomisation:
+    """Looks and cameras that differ a little each episode; starts anywhere on the road."""
+    return Randomisation(
+        colours=0.3,
+        light=0.3,
+        texture=0.5,
+        surroundings=True,
+        noise=6.0,
+        blur=0.5,
+        camera_offset=0.05,
+        camera_pitch=1.0,
+        fov=2.0,
+        start_anywhere=True,
+        start_lateral=0.6,
+        start_yaw=15.0,
+        start_speed=10.0,
+    )
+
+
+class CheckConfig(Config):
+    """How the policy is raced while it learns: deterministic, from the start grid.
+
+    Attributes:
+        every: Environment steps between two checks before the first clean lap.
+        every_later: The same after it.
+        races: Races of a check, from different starts.
+        laps: Laps of a race after the first clean lap; one before.
+    """
+
+    every: int = Field(default=4_000, ge=1)
+    every_later: int = Field(default=16_000, ge=1)
+    races: int = Field(default=8, ge=1, le=256)
+    laps: int = Field(default=3, ge=1, le=100)
+
+
+class RaceConfig(Config):
+    """The races of the finished driver.
+
+    Attributes:
+        races: Races, from different starts.
+        laps: Laps of a race.
+    """
+
+    races: int = Field(default=5, ge=1, le=256)
+    laps: int = Field(default=3, ge=1, le=100)
+
+
+class TrainingConfig(Config):
+    """A whole training run.
+
+    Attributes:
+        agent: The algorithm.
+        track: Scene name, `NAME:mirror`, or a track file.
+        seed: Decides weights, world and exploration.
+        steps: Environment steps, all cars together.
+        cars: Cars that drive side by side, each alone on its track.
+        vehicle: Car generation.
+        history: Number of past commands that the driver sees.
+        throttle_min: Throttle at action -1.
+        throttle_max: Throttle at action +1; by default what leaves the tyres grip to steer.
+        camera: The car's camera.
+        task: Reward and end of an episode.
+        randomisation: What changes from one episode to the next.
+        encoder: What turns the image into features.
+        sac: Soft actor-critic.
+        check: Races while learning.
+        evaluation: Races of the finished driver.
+    """
+
+    agent: str = "sac"
+    track: str = "generated_track"
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    steps: int = Field(default=240_000, ge=1)
+    cars: int = Field(default=64, ge=1, le=4096)
+    vehicle: str = vehicle.DEFAULT_VEHICLE
+    history: int = Field(default=3, ge=1, le=100)
+    throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
+    throttle_max: float | None = Field(default=None, ge=-1.0, le=1.0)
+    camera: CameraConfig = Field(default_factory=CameraConfig)
+    task: TaskConfig = Field(default_factory=lambda: TaskConfig(time_limit_s=20.0))
+    randomisation: Randomisation = Field(default_factory=_training_randomisation)
+    encoder: LaneEncoderConfig = Field(default_factory=LaneEncoderConfig)
+    sac: SACConfig = Field(default_factory=lambda: SACConfig(final_learning_rate=1e-4))
+    check: CheckConfig = Field(default_factory=CheckConfig)
+    evaluation: RaceConfig = Field(default_factory=RaceConfig)
+
+    @pydantic.field_validator("agent")
+    @classmethod
+    def _known_agent(cls, value: str) -> str:
+        if value not in AGENTS:
+            raise UnknownNameError("agent", value, AGENTS)
+        return value
+
+    @pydantic.field_validator("vehicle")
+    @classmethod
+    def _known_vehicle(cls, value: str) -> str:
+        vehicle.load(value)
+        return value
+
+    @pydantic.field_validator("track")
+    @classmethod
+    def _known_track(cls, value: str) -> str:
+        track.load(value)
+        return value
+
+    def environment(self) -> EnvironmentConfig:
+        """Returns the environment to learn in."""
+        return EnvironmentConfig(
+            track=self.track,
+            vehicle=self.vehicle,
+            camera=self.camera,
+            randomisation=self.randomisation,
+            task=self.task,
+            history=self.history,
+            throttle_min=self.throttle_min,
+            throttle_max=self.highest_throttle,
+        )
+
+    @property
+    def highest_throttle(self) -> float:
+        """Throttle at action +1: as set, or what takes two thirds of the grip at a standstill."""
+        if self.throttle_max is not None:
+            return self.throttle_max
+        car = vehicle.load(self.vehicle)
+        row = vehicle.parameter_row(car)
+        friction = car.friction_longitudinal
+        if car.friction_from_ground:
+            friction *= track.load(self.track).road_friction
+        full = row[vehicle.DRIVE_FORCE] / row[vehicle.MASS]
+        return round(min(1.0, _GRIP_SHARE * friction * vehicle.GRAVITY / float(full)), 3)
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested settings under dotted keys.
+
+    >>> flat({"a": 1, "b": {"c": 2}})
+    {'a': 1, 'b.c': 2}
+    """
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            result |= flat(value, f"{prefix}{name}.")
+        else:
+            result[prefix + name] = value
+    return result

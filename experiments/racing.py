@@ -1,0 +1,157 @@
+"""Races in the embedded simulator: the one protocol that checks and evaluations share.
+
+Each race is one car, alone on the track, from the start grid, a little displaced and turned by
+the race's seed. It ends with its laps, or when the car stands, drives back, is lost far beside
+the road, or its time is up. Leaving the road or a hit spoils the lap, not the race.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import donkey_rl
+from donkey_rl.envs.batch import Batch, Observation
+from donkey_rl.envs.lap_timer import start_line_progress
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import physics, stepping, track
+from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.tasks import TaskConfig
+from donkey_rl.metrics.race import Race, RaceHeader, RaceRecorder
+
+Act = Callable[[Observation], npt.NDArray[np.float32]]
+"""Observation of N cars to their actions, (N, 2)."""
+
+SLOWEST_LAP_S = 100.0
+"""Time limit of a lap: that of the race server's qualifying."""
+
+_START_LATERAL = 0.15
+_START_YAW = 4.0
+_LOST = 3.0
+"""Half road widths beside the road's middle at which a car is lost."""
+
+
+def race_environment(config: EnvironmentConfig, laps: int) -> EnvironmentConfig:
+    """Returns the environment of a race: nominal looks, a start near the grid slot."""
+    road = track.load(config.track)
+    half_width = 0.5 * (road.road_right - road.road_left)
+    middle = 0.5 * abs(road.road_right + road.road_left)
+    task = TaskConfig(
+        end_off_track=False,
+        end_hit=False,
+        max_cte=middle + _LOST * half_width,
+        stuck_s=5.0,
+        reverse_limit=20.0,
+        time_limit_s=SLOWEST_LAP_S * (laps + 1),
+    )
+    start = Randomisation(start_lateral=_START_LATERAL, start_yaw=_START_YAW)
+    return config.model_copy(update={"task": task, "randomisation": start})
+
+
+class Field:
+    """The cars of some races that are driven at the same time, built once and raced often."""
+
+    def __init__(self, config: EnvironmentConfig, races: int, laps: int, *, seed: int) -> None:
+        """Builds the cars.
+
+        Args:
+            config: Track, car and camera; task and randomisation are the race's own.
+            races: Number of races.
+            laps: Laps of the longest race.
+            seed: Seed of the first race; the others are drawn from it and their number.
+        """
+        self.config = race_environment(config, laps)
+        self.batch = Batch(self.config, races, seed=seed)
+        self._seed = seed
+
+    def race(
+        self,
+        act: Act,
+        laps: int,
+        *,
+        about: Mapping[str, Any] | None = None,
+        frames: list[npt.NDArray[np.uint8]] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> tuple[Race, ...]:
+        """Drives all races from the same starts as ever.
+
+        Args:
+            act: The driver.
+            laps: Laps of a race.
+            about: Further fields of the records' headers, such as the driver's hash.
+            frames: Takes the camera images of the first race, one for each row, if given.
+            progress: Called with the share of the laps done by the car furthest behind.
+
+        Returns:
+            The record of each race.
+        """
+        batch = self.batch
+        batch.world.seed(self._seed)
+        batch.reset(np.arange(len(batch)))
+        recorder = RaceRecorder(self._headers(laps, about or {}))
+        driving = np.ones(len(batch), dtype=np.bool_)
+        observed = batch.observation()
+        while driving.any():
+            recorder.append(self._row(), driving)
+            if frames is not None and driving[0]:
+                frames.append(observed["image"][0].copy())
+            moved = batch.step(act(observed))
+            observed = moved.observation
+            finished = batch.timer.count >= laps
+            ended = driving & (finished | moved.terminated | moved.truncated)
+            if ended.any():
+                recorder.append(self._row(), ended)
+                if frames is not None and ended[0]:
+                    frames.append(observed["image"][0].copy())
+            driving &= ~ended
+            if progress is not None:
+                progress(float(np.where(driving, batch.timer.count, laps).min()) / laps)
+        return recorder.races()
+
+    def _headers(self, laps: int, about: Mapping[str, Any]) -> list[RaceHeader]:
+        road, arcs = self.batch.track, self.batch.sensed[:, stepping.ARC]
+        first = start_line_progress(road.start_line, arcs, road.length, road.closed)
+        return [
+            RaceHeader(
+                track=road.name,
+                track_length=road.length,
+                closed=road.closed,
+                nodes=len(road.nodes),
+                start_line=road.start_line,
+                start_line_progress=float(first[i]),
+                road_left=road.road_left,
+                road_right=road.road_right,
+                min_lap_s=road.min_lap_s,
+                laps=laps,
+                vehicle=self.config.vehicle,
+                seed=self._seed + i,
+                version=donkey_rl.__version__,
+                camera=self.config.camera.model_dump(),
+                **about,
+            )
+            for i in range(len(self.batch))
+        ]
+
+    def _row(self) -> dict[str, Any]:
+        batch = self.batch
+        motion, sensed = batch.motion, batch.sensed
+        names = np.array(batch.world.hit_names(), dtype=object)
+        return {
+            "time_s": sensed[:, stepping.TIME],
+            "x": motion[:, physics.X],
+            "z": motion[:, physics.Z],
+            "yaw": motion[:, physics.YAW],
+            "speed": batch.speed,
+            "steering": batch.commands[:, 0],
+            "throttle": batch.commands[:, 1],
+            "progress": sensed[:, stepping.PROGRESS],
+            "lateral": sensed[:, stepping.LATERAL],
+            "cte": sensed[:, stepping.CTE],
+            "node": batch.world.cars.node,
+            "off_track": batch.off_track,
+            "hit": np.where(names == "none", "", names),
+            "lap": batch.timer.count,
+        }

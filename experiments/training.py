@@ -1,0 +1,252 @@
+"""One training run: encoder, soft actor-critic, checks, the finished driver and its races."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+from stable_baselines3.common.logger import Logger
+
+import donkey_rl
+from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.feature_env import FeatureVecEnv
+from donkey_rl.agents.features import FeatureScaling
+from donkey_rl.agents.manifest import DriverDescription
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.configuration import Config
+from donkey_rl.envs import batch as batches
+from donkey_rl.envs import vec_env
+from donkey_rl.envs.simulator import vehicle
+from donkey_rl.errors import DonkeyRLError
+from donkey_rl.experiments import config as configs
+from donkey_rl.experiments import evaluation, lane_training, plots, process_clock, tracking
+from donkey_rl.experiments.checks import Checks, MlflowWriter
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.tracking import Run
+
+FEATURE_SPEED = 16.0
+"""Speed (u/s) that a policy reads as 1."""
+
+
+class TrainingResult(Config):
+    """What `donkey-rl train` reports.
+
+    Attributes:
+        steps: Environment steps taken.
+        wall_s: Wall time since the start of the process.
+        first_clean_lap_wall_s: The same until the deterministic policy drove a clean lap.
+        first_clean_lap_steps: Environment steps until then.
+        best_lap_s: Best clean lap of the finished driver's races.
+        stopped: Whether Ctrl-C ended the training.
+        laps: The laps of the finished driver's first race.
+        time_split: Share of the learning time by what it was spent on.
+    """
+
+    run_id: str
+    steps: int
+    wall_s: float
+    first_clean_lap_wall_s: float | None
+    first_clean_lap_steps: int | None
+    best_lap_s: float | None
+    stopped: bool
+    laps: tuple[dict[str, Any], ...] = ()
+    time_split: dict[str, float] = Field(default_factory=dict)
+
+
+def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
+    """Trains a driver, races it, and keeps everything in MLflow.
+
+    After Ctrl-C the best driver so far is stored and raced no more, and the run is marked as
+    stopped (``KILLED``).
+
+    Args:
+        config: The run.
+        progress: Shows how far it is.
+
+    Returns:
+        The report; the driver is in the run.
+
+    Raises:
+        StorageError: The run could not be stored.
+    """
+    tracking.prepare_in_background()
+    run = tracking.start(
+        f"{config.agent} {config.track} seed {config.seed}",
+        params=configs.flat(config.model_dump(mode="json")),
+        tags={"agent": config.agent, "track": config.track, "vehicle": config.vehicle},
+    )
+    progress.message(f"run {run.id}")
+    with run:
+        session = _Session(config, run, progress)
+        stopped = False
+        try:
+            session.learn()
+        except KeyboardInterrupt:
+            stopped = True
+            progress.message("stopped: storing the driver so far")
+        report = session.finish(race=not stopped)
+    if stopped:
+        run.end("KILLED")
+    return report.model_copy(update={"stopped": stopped})
+
+
+class _Session:
+    """The parts of a run while it goes on."""
+
+    def __init__(self, config: TrainingConfig, run: Run, progress: ProgressDisplay) -> None:
+        self._config = config
+        self._run = run
+        self._progress = progress
+        self._encoder: LaneEncoder | None = None
+        self._model: SAC | None = None
+        self._env: FeatureVecEnv | None = None
+        self._checks: Checks | None = None
+        self._learn_s = 0.0
+        scale = vehicle.load(config.vehicle).report_scale
+        self._scaling = FeatureScaling(speed=FEATURE_SPEED / scale)
+
+    def learn(self) -> None:
+        """Trains the encoder, then the policy."""
+        config = self._config
+        self._encoder, report = lane_training.train_encoder(config, self._progress)
+        self._run.log_metrics(
+            {"encoder/mean_r2": report.mean_r2, "encoder/seconds": report.seconds}, 0
+        )
+        environment = vec_env.make(config.environment(), config.cars, config.seed)
+        self._env = FeatureVecEnv(environment, self._encoder, self._scaling)
+        self._model = SAC(self._env, config.sac, seed=config.seed)
+        self._model.set_logger(Logger(None, [MlflowWriter(self._run)]))
+        started = process_clock.seconds()
+        with self._progress.phase("training driver", config.steps) as phase:
+            self._checks = Checks(
+                config, self._env.extractor, self._run, phase, self._store_driver
+            )
+            try:
+                self._model.learn(config.steps, self._checks, log_interval=config.cars)
+                self._checks.check()
+            finally:
+                self._learn_s = process_clock.seconds() - started
+
+    def finish(self, *, race: bool) -> TrainingResult:
+        """Stores the best driver, draws the curves and races it."""
+        laps: tuple[dict[str, Any], ...] = ()
+        best_lap: float | None = None
+        if self._checks is not None and self._model is not None:
+            best_lap = self._checks.findings.best_lap_s
+            self._use_best_policy()
+            driver = self._store_driver()
+            with _scratch() as folder:
+                self._draw_curve(folder)
+            if race:
+                raced = evaluation.race_driver(
+                    driver, self._config.environment(), self._run, self._plan(), self._progress
+                )
+                laps, best_lap = raced.laps, raced.best_lap_s
+        return self._report(laps, best_lap)
+
+    def _plan(self) -> evaluation.RacePlan:
+        setting = self._config.evaluation
+        return evaluation.RacePlan(races=setting.races, laps=setting.laps)
+
+    def _use_best_policy(self) -> None:
+        model, checks = self._model, self._checks
+        if model is not None and checks is not None and checks.findings.best_weights is not None:
+            model.deterministic_model().set_weights(checks.findings.best_weights)
+
+    def _store_driver(self) -> Driver:
+        """Stores the policy as it is now as the run's driver."""
+        config, model, encoder = self._config, self._model, self._encoder
+        environment = config.environment()
+        if model is None or encoder is None:
+            raise DonkeyRLError("There is no policy to store before the training has begun.")
+        driver = Driver(
+            encoder,
+            model.deterministic_model(),
+            DriverDescription(
+                agent=config.agent,
+                vehicle=config.vehicle,
+                tracks=(config.track,),
+                simulator=f"embedded {donkey_rl.__version__}",
+                camera=config.camera.model_dump(),
+                steering_limits=(-environment.steer_limit, environment.steer_limit),
+                throttle_limits=(environment.throttle_min, environment.throttle_max),
+                notes={"run_id": self._run.id, "seed": config.seed, "steps": model.num_timesteps},
+            ),
+            history=config.history,
+            scaling=self._scaling,
+        )
+        with _scratch() as folder:
+            driver.save(folder / "driver")
+            self._run.log_driver(
+                folder / "driver",
+                batches.observation_space(environment),
+                batches.action_space(),
+            )
+        return driver
+
+    def _draw_curve(self, folder: pathlib.Path) -> None:
+        curve = self._checks.findings.curve if self._checks is not None else []
+        if not curve:
+            return
+        steps = [point[0] for point in curve]
+        values = {
+            title: [scores[name] for _, scores in curve]
+            for name, title in (
+                ("clean_share", "share of clean laps"),
+                ("mean_lap_s", "mean lap (s)"),
+                ("completion", "share of the race driven"),
+            )
+        }
+        title = f"{self._config.agent} on {self._config.track}, seed {self._config.seed}"
+        self._run.log_artifact(
+            plots.learning_curve(steps, values, folder / "learning_curve.png", title), "plots"
+        )
+
+    def _time_split(self) -> dict[str, float]:
+        if self._model is None or self._env is None or self._checks is None:
+            return {}
+        seconds = {**self._env.seconds, **self._model.seconds, "check": self._checks.seconds}
+        total = max(self._learn_s, 1e-9)
+        split = {name: round(value / total, 3) for name, value in seconds.items()}
+        return split | {"other": round(max(0.0, 1.0 - sum(split.values())), 3)}
+
+    def _report(self, laps: tuple[dict[str, Any], ...], best_lap: float | None) -> TrainingResult:
+        findings = self._checks.findings if self._checks is not None else None
+        steps = self._model.num_timesteps if self._model is not None else 0
+        wall = round(process_clock.seconds(), 2)
+        first_s = findings.first_clean_lap_wall_s if findings else None
+        first_steps = findings.first_clean_lap_steps if findings else None
+        split = self._time_split()
+        facts = {
+            "result/wall_s": wall,
+            "result/learn_s": self._learn_s,
+            "result/first_clean_lap_wall_s": first_s,
+            "result/first_clean_lap_steps": first_steps,
+            "result/best_lap_s": best_lap,
+            **{f"time_split/{name}": share for name, share in split.items()},
+        }
+        self._run.log_metrics({k: float(v) for k, v in facts.items() if v is not None}, steps)
+        return TrainingResult(
+            run_id=self._run.id,
+            steps=steps,
+            wall_s=wall,
+            first_clean_lap_wall_s=first_s,
+            first_clean_lap_steps=first_steps,
+            best_lap_s=best_lap,
+            stopped=False,
+            laps=laps,
+            time_split=split,
+        )
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[pathlib.Path]:
+    """A folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
+        yield pathlib.Path(name)

@@ -1,0 +1,285 @@
+import zipfile
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from donkey_rl.agents.sac.config import SACConfig
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.configuration import Config
+from donkey_rl.errors import DonkeyRLError, InputError
+
+SMALL = SACConfig(
+    hidden=(32, 32), batch_size=64, learning_starts=100, gradient_steps=4, buffer_size=5000
+)
+
+
+class Points(VecEnv):
+    """Eight points on a line, each to be brought to its own target by pushing.
+
+    Reward: minus the distance. An episode is cut after 20 steps and never terminates.
+    """
+
+    def __init__(self, count=8, reward_factor=1.0):
+        super().__init__(
+            count,
+            spaces.Box(-4, 4, (2,), np.float32),
+            spaces.Box(-0.5, 0.5, (1,), np.float32),
+        )
+        self.random = np.random.default_rng(0)
+        self.reward_factor = reward_factor
+
+    def seed(self, seed=None):
+        self.random = np.random.default_rng(seed)
+        return [seed] * self.num_envs
+
+    def _start(self, which):
+        self.state[which] = self.random.uniform(-1, 1, (len(which), 2))
+        self.steps[which] = 0
+
+    def reset(self):
+        self.state = np.zeros((self.num_envs, 2), np.float32)
+        self.steps = np.zeros(self.num_envs, int)
+        self._start(np.arange(self.num_envs))
+        return self.state.copy()
+
+    def step_async(self, actions):
+        self.actions = actions
+
+    def step_wait(self):
+        self.state[:, 0] = np.clip(self.state[:, 0] + self.actions[:, 0], -4, 4)
+        self.steps += 1
+        rewards = -self.reward_factor * np.abs(self.state[:, 0] - self.state[:, 1])
+        done = self.steps >= 20
+        infos = [{} for _ in range(self.num_envs)]
+        for index in np.flatnonzero(done):
+            infos[index] = {
+                "terminal_observation": self.state[index].copy(),
+                "TimeLimit.truncated": True,
+            }
+        self._start(np.flatnonzero(done))
+        return self.state.copy(), rewards, done, infos
+
+    def close(self):
+        pass
+
+    def get_attr(self, attr_name, indices=None):
+        return [getattr(self, attr_name, None)] * self.num_envs
+
+    def set_attr(self, attr_name, value, indices=None):
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name, *args, indices=None, **kwargs):
+        return []
+
+    def env_is_wrapped(self, wrapper_class, indices=None):
+        return [False] * self.num_envs
+
+
+def mean_return(agent, count=50):
+    """Mean return per episode of the deterministic policy."""
+    env = Points(count)
+    env.seed(123)
+    observation, total = env.reset(), 0.0
+    for _ in range(20):
+        observation, rewards, _, _ = env.step(agent.predict(observation, deterministic=True)[0])
+        total += rewards.mean()
+    return total
+
+
+def weights(agent):
+    return np.concatenate([w.ravel() for w in agent.learner.actor.get_weights()])
+
+
+def test_it_learns_to_reach_a_point():
+    agent = SAC(Points(), SMALL, seed=0)
+    before = mean_return(agent)
+    agent.learn(4000)
+    after = mean_return(agent)
+    # The mean distance of two even draws in [-1, 1] is 2/3, so standing still earns -13.3. A push
+    # covers 0.5: at best 0.28 is left after the first, 0.08 and 0.01 after the next two, -0.37.
+    assert before < -4
+    assert after > -2
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    agents = [SAC(Points(), SMALL, seed=seed).learn(400) for seed in (5, 5, 6)]
+    np.testing.assert_array_equal(weights(agents[0]), weights(agents[1]))
+    assert np.abs(weights(agents[0]) - weights(agents[2])).max() > 0.01
+
+
+def test_predict_takes_one_observation_or_many():
+    agent = SAC(Points(), SMALL, seed=0)
+    batch = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    actions, state = agent.predict(batch, deterministic=True)
+    assert actions.shape == (5, 1)
+    assert state is None
+    single, _ = agent.predict(batch[3], deterministic=True)
+    np.testing.assert_allclose(single, actions[3], atol=1e-6)
+    np.testing.assert_array_equal(agent.predict(batch, deterministic=True)[0], actions)
+    drawn = np.concatenate([agent.predict(batch)[0] for _ in range(200)])
+    assert drawn.std() > 0.1
+    assert np.abs(drawn).max() <= 0.5  # the bound of the action space
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(3), np.zeros((2, 5)), {"image": np.zeros(2)}])
+def test_predict_refuses_another_shape(wrong):
+    with pytest.raises(InputError, match=r"Expected one observation of shape \(2,\)"):
+        SAC(Points(), SMALL, seed=0).predict(wrong)
+
+
+def test_it_logs_what_stable_baselines_logs():
+    recorded = {}
+
+    class Spy(Logger):
+        def record(self, key, value, exclude=None):
+            recorded[key] = value
+
+    agent = SAC(Points(), SMALL, seed=0)
+    agent.set_logger(Spy(None, []))
+    agent.learn(400)
+    assert {"train/actor_loss", "train/critic_loss", "train/ent_coef"} <= set(recorded)
+    # Training follows every vector step after the 100th environment step, 104 to 400: 38 times
+    # four gradient steps.
+    assert recorded["train/n_updates"] == 38 * 4
+    assert recorded["time/update_s"] > 0
+    assert recorded["train/learning_rate"] == pytest.approx(1e-3)
+
+
+def test_the_learning_rate_falls_linearly():
+    config = SMALL.model_copy(update={"final_learning_rate": 1e-4})
+    agent = SAC(Points(), config, seed=0)
+    assert agent.lr_schedule(1.0) == pytest.approx(1e-3)
+    assert agent.lr_schedule(0.5) == pytest.approx(5.5e-4)
+    assert agent.lr_schedule(0.0) == pytest.approx(1e-4)
+
+
+def test_a_fixed_entropy_coefficient_stays():
+    config = SMALL.model_copy(update={"entropy_learned": False, "entropy": 0.25})
+    agent = SAC(Points(), config, seed=0).learn(200)
+    assert np.exp(agent.learner.state()["log_alpha"]) == pytest.approx(0.25)
+
+
+def test_targets_follow_the_critics_by_tau():
+    config = SMALL.model_copy(update={"tau": 1.0})
+    learner = SAC(Points(), config, seed=0).learn(200).learner
+    for target, critic in zip(
+        learner.target_critics.get_weights(), learner.critics.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(target, critic, atol=1e-6)
+
+
+def test_rewards_that_are_not_numbers_stop_the_run():
+    agent = SAC(Points(reward_factor=np.nan), SMALL, seed=0)
+    with pytest.raises(DonkeyRLError, match="Expected finite losses"):
+        agent.learn(400)
+
+
+def test_save_and_load(tmp_path):
+    agent = SAC(Points(), SMALL, seed=0).learn(400)
+    agent.save(tmp_path / "agent")
+    batch = np.random.default_rng(0).uniform(-1, 1, (9, 2)).astype(np.float32)
+    loaded = SAC.load(tmp_path / "agent")
+    np.testing.assert_array_equal(
+        agent.predict(batch, deterministic=True)[0], loaded.predict(batch, deterministic=True)[0]
+    )
+    assert loaded.config == SMALL
+    assert loaded.num_timesteps == agent.num_timesteps
+    expected, received = agent.learner.state(), loaded.learner.state()
+    assert expected.keys() == received.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(value, received[name], err_msg=name)
+    going_on = SAC.load(tmp_path / "agent", Points())
+    going_on.learn(200, reset_num_timesteps=False)
+    assert going_on.num_timesteps == 600
+    assert np.abs(weights(going_on) - weights(agent)).max() > 0
+
+
+def test_saving_again_replaces_the_folder(tmp_path):
+    agent = SAC(Points(), SMALL, seed=0)
+    agent.save(tmp_path / "agent")
+    agent.learn(200)
+    agent.save(tmp_path / "agent")
+    assert SAC.load(tmp_path / "agent").num_timesteps == 200
+    assert [path.name for path in tmp_path.iterdir()] == ["agent"]
+
+
+def test_nothing_saved_is_a_pickle(tmp_path):
+    SAC(Points(), SMALL, seed=0).save(tmp_path / "agent")
+    files = sorted(tmp_path.glob("agent/*"))
+    assert [path.name for path in files] == [
+        "actor.weights.h5",
+        "agent.json",
+        "critics.weights.h5",
+        "optimisers.npz",
+        "target_critics.weights.h5",
+    ]
+    with zipfile.ZipFile(tmp_path / "agent" / "optimisers.npz") as archive:
+        assert all(name.endswith(".npy") for name in archive.namelist())
+    with np.load(tmp_path / "agent" / "optimisers.npz", allow_pickle=False) as arrays:
+        assert all(array.dtype == np.float32 for array in arrays.values())
+
+
+def test_the_replay_buffer_is_a_plain_array(tmp_path):
+    agent = SAC(Points(), SMALL, seed=0).learn(200)
+    agent.save_replay_buffer(tmp_path / "replay.npy")
+    other = SAC(Points(), SMALL, seed=1)
+    other.load_replay_buffer(tmp_path / "replay.npy")
+    size = agent.replay_buffer.size()
+    assert other.replay_buffer.size() == size > 0
+    np.testing.assert_array_equal(other.replay_buffer.rows[:size], agent.replay_buffer.rows[:size])
+
+
+@pytest.mark.parametrize("missing", ["agent.json", "actor.weights.h5", "optimisers.npz"])
+def test_an_incomplete_folder_is_refused(tmp_path, missing):
+    SAC(Points(), SMALL, seed=0).save(tmp_path / "agent")
+    (tmp_path / "agent" / missing).unlink()
+    with pytest.raises(InputError, match=r"Expected .* agent folder"):
+        SAC.load(tmp_path / "agent")
+
+
+def test_an_environment_that_does_not_fit_is_refused(tmp_path):
+    SAC(Points(), SMALL, seed=0).save(tmp_path / "agent")
+    with pytest.raises(InputError, match="Expected the observation_space"):
+        SAC.load(tmp_path / "agent", gymnasium.make("Pendulum-v1"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"learning_rate": 0}, {"gamma": 1.0}, {"hidden": ()}, {"n_step": 3}, {"tau": 1.5}]
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SACConfig(**wrong)
+
+
+def test_settings_survive_json():
+    config = SACConfig(hidden=(64, 32), final_learning_rate=1e-4)
+    assert isinstance(config, Config)
+    assert SACConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_every_setting_is_described():
+    assert all(field.description for field in SACConfig.model_fields.values())
+
+
+@pytest.mark.slow
+def test_it_swings_up_a_pendulum():
+    env = DummyVecEnv([lambda: Monitor(gymnasium.make("Pendulum-v1"))] * 4)
+    config = SACConfig(hidden=(64, 64), gamma=0.98, learning_starts=200, gradient_steps=4)
+    agent = SAC(env, config, seed=0).learn(5000)
+    pendulum = gymnasium.make("Pendulum-v1")
+    returns = []
+    for seed in range(10):
+        observation, _ = pendulum.reset(seed=seed)
+        total, over = 0.0, False
+        while not over:
+            action, _ = agent.predict(observation, deterministic=True)
+            observation, reward, terminated, truncated, _ = pendulum.step(action)
+            total, over = total + float(reward), terminated or truncated
+        returns.append(total)
+    # A random policy earns about -1200.
+    assert np.mean(returns) >= -250
