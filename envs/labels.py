@@ -19,6 +19,9 @@ from donkey_rl.envs.simulator.world import Start, World
 AHEAD = (1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 28.0)
 """Distances along the road (u) at which its middle is asked for."""
 
+_PLACES_PER_LOOK = 4
+"""Drawing a look takes longer than drawing an image: each look is seen from some places."""
+
 LANE_LABELS = (
     "left_edge",
     "right_edge",
@@ -79,8 +82,9 @@ def sample_frames(
 ) -> Iterator[LabelledFrames]:
     """Yields labelled images from random places on and beside the road.
 
-    Each batch redraws everything that the configuration randomises. Cars stand anywhere along the
-    track, up to 15 % of the road's width beside it, turned by up to 50 degrees, most by less.
+    What the configuration randomises is drawn anew for every fourth batch. Cars stand anywhere
+    along the track, up to 15 % of its half width beside the road, turned by up to 50 degrees,
+    most by less.
 
     Args:
         config: Track, camera and randomisation.
@@ -97,6 +101,7 @@ def sample_frames(
     middle = 0.5 * (road.road_left + road.road_right)
     half = 0.5 * (road.road_right - road.road_left)
     last = road.length - (0.0 if road.closed else AHEAD[-1] + 2.0)
+    drawn = 0
     while count > 0:
         size = min(batch, count)
         cars = np.arange(len(world))
@@ -106,7 +111,8 @@ def sample_frames(
             turn=np.clip(rng.normal(0.0, 0.3, len(cars)), -0.9, 0.9),
             speed=np.zeros(len(cars)),
         )
-        world.reset(cars, start)
+        world.reset(cars, start, redraw=drawn % _PLACES_PER_LOOK == 0)
+        drawn += 1
         images = np.empty((size, *config.camera.shape), dtype=np.uint8)
         world.render(images, cars[:size])
         labels = lane(road, world.cars.sensed[:size], world.cars.motion[:size])

@@ -96,6 +96,8 @@ def locate(route: Route, x: float, z: float, arc: float) -> tuple[float, float, 
     way = found - arc
     if route.closed:
         found %= route.length
+        # A tiny negative number gives the length itself.
+        found = found if found < route.length else 0.0
         way -= route.length * round(way / route.length)
     return found, way, lateral, best
 

@@ -111,10 +111,10 @@ def _span(row, line, texels, columns, rows, palette):  # type: ignore[no-untyped
     # Unsigned indices spare the compiled loop its test for negative ones.
     if inside and max(x, end_x) <= top_x and max(z, end_z) <= top_z:
         for column in range(width):
-            place = np.uint64((z >> _FRACTION) * columns + (x >> _FRACTION))
+            texel_x = np.uint32(x + column * step_x) >> np.uint32(_FRACTION)
+            texel_z = np.uint32(z + column * step_z) >> np.uint32(_FRACTION)
+            place = np.uint32(texel_z * np.uint32(columns) + texel_x)
             _store(row, column, palette[texels[place]])
-            x += step_x
-            z += step_z
     else:
         for column in range(width):
             inside_x, inside_z = min(top_x, max(0, x)), min(top_z, max(0, z))
@@ -122,6 +122,20 @@ def _span(row, line, texels, columns, rows, palette):  # type: ignore[no-untyped
             _store(row, column, palette[texels[place]])
             x += step_x
             z += step_z
+
+
+@njit(cache=True)
+def _average(row: Any, lines: Any, count: int) -> None:
+    """Sets a row to the mean of 2 or 4 lines."""
+    first, second, third, fourth = lines[0], lines[1], lines[2], lines[3]
+    if count == 2:
+        for k in range(row.shape[0]):
+            row[k] = np.uint8((np.int32(first[k]) + np.int32(second[k])) >> 1)
+        return
+    for k in range(row.shape[0]):
+        total = np.int32(first[k]) + np.int32(second[k])
+        total += np.int32(third[k]) + np.int32(fourth[k])
+        row[k] = np.uint8(total >> 2)
 
 
 @njit(cache=True)
@@ -160,12 +174,7 @@ def _ground_row(row, scratch, eye, sight, world, palette):  # type: ignore[no-un
             _span(row, line, texels, columns, rows, palette)
             return
         _span(scratch[k], line, texels, columns, rows, palette)
-    for column in range(width):
-        for channel in range(3):
-            total = 0
-            for k in range(samples):
-                total += scratch[k, column, channel]
-            row[column, channel] = np.uint8(total >> halvings)
+    _average(row.reshape(-1), scratch.reshape(_MOST_SAMPLES, -1), samples)
 
 
 @njit(cache=True)

@@ -12,6 +12,7 @@ The scenes of the DonkeyCar simulator by their names, and tracks from files of t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import pathlib
 
@@ -160,10 +161,17 @@ def load(name_or_path: str, *, seed: int = 0) -> Track:
         file = pathlib.Path(plain)
     else:
         raise errors.UnknownNameError("track", plain, _NAMES)
+    changed = file.stat().st_mtime_ns if file.is_file() else 0
+    return _load(file, changed, plain if plain in _NAMES else None, seed, plain != wanted)
+
+
+@functools.lru_cache(maxsize=64)
+def _load(file: pathlib.Path, changed: int, scene: str | None, seed: int, mirrored: bool) -> Track:
+    """Reads a file once for each time that it was changed, so that one track is one object."""
     fields = track_file.read(file)
-    name = plain if plain in _NAMES else fields.name or file.stem
-    track = _build(file, fields, name, seed)
-    return track.mirrored() if plain != wanted else track
+    name = scene or fields.name or file.stem
+    track = _build(file, fields, name, seed if fields.random_road is not None else 0)
+    return track.mirrored() if mirrored else track
 
 
 def _build(file: pathlib.Path, fields: track_file.TrackFile, name: str, seed: int) -> Track:

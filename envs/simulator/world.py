@@ -57,6 +57,12 @@ class Start(NamedTuple):
     speed: FloatArray
 
 
+@functools.lru_cache(maxsize=4)
+def _scene(track: Track) -> render.Scene:
+    """Bakes what all worlds on a track share; a scene is some tens of megabytes."""
+    return render.Scene(ground.bake(track), panorama.bake(track), solids.build(track))
+
+
 class World:
     """Physics, cameras, a track and time for N cars; it knows nothing of rewards.
 
@@ -110,11 +116,10 @@ class World:
         self.camera = camera_config
         self.randomise = randomise or Randomisation()
         self.route = following.route(track)
-        built = solids.build(track)
         self._names = solids.names(track)
-        self._scene = render.Scene(ground.bake(track), panorama.bake(track), built)
+        self._scene = _scene(track)
         self._surface = stepping.Surface(
-            self.route, built, track.road_friction, track.ground_friction
+            self.route, self._scene.solids, track.road_friction, track.ground_friction
         )
         self._nominal_row = vehicles.parameter_row(vehicle)
         self.cars = self._empty_cars(count, group)
@@ -175,20 +180,20 @@ class World:
         """Returns the random stream of car `i`."""
         return self._streams[i]
 
-    def reset(self, chosen: IntArray, start: Start | None = None) -> None:
+    def reset(self, chosen: IntArray, start: Start | None = None, *, redraw: bool = True) -> None:
         """Puts cars back on a start, at rest unless the start has a speed, brakes on.
 
-        Looks, camera, mass and grip are drawn anew where they are randomised, and the car's
-        telemetry clock starts again.
+        The car's telemetry clock starts again.
 
         Args:
             chosen: Indices of the cars, shape (k,).
             start: Where; the start grid or, with `start_anywhere`, a random place by default.
+            redraw: Whether looks, camera, mass and grip are drawn anew where they are randomised.
         """
         chosen = np.asarray(chosen, dtype=np.int64)
         if not len(chosen):
             return
-        for i in chosen:
+        for i in chosen if redraw else ():
             self._draw_episode(int(i))
         if start is None and self._starts_vary:
             start = self._draw_starts(chosen)
