@@ -74,10 +74,17 @@ class DriverError(InputError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """Returns the existing name closest to a mistyped one, or None.
+    """Returns the existing name closest to a mistyped one, or to the start of one, or None.
 
     >>> nearest("generated_trak", ["generated_track", "warehouse"])
     'generated_track'
+    >>> nearest("57010czz", ["57010ce991ae4e888b1e8f67bc8ecf16"])
+    '57010ce991ae4e888b1e8f67bc8ecf16'
     """
-    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
-    return found[0] if found else None
+    whole = {choice: choice for choice in choices}
+    starts = {choice[: len(name)]: choice for choice in whole}
+    for known in (whole, starts):
+        found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+        if found:
+            return known[found[0]]
+    return None

@@ -6,9 +6,8 @@ import os
 
 import pytest
 
-# No window for plots, and no Numba threads that spin against those of TensorFlow.
+# No window for plots.
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # Warnings are errors (pyproject.toml); these come from inside other packages.

@@ -1,0 +1,270 @@
+"""Single environments: the checkers of Gymnasium and SB3, gym-donkeycar's keys, the log."""
+
+from __future__ import annotations
+
+import csv
+import math
+import pathlib
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env as gymnasium_check
+from stable_baselines3.common.env_checker import check_env as sb3_check
+
+from donkey_rl import errors
+from donkey_rl.envs import DonkeyEnv, EnvironmentConfig, TaskConfig, gym_donkeycar, registration
+from donkey_rl.envs.simulator import physics, stepping, track
+from donkey_rl.envs.simulator.camera import CameraConfig
+
+SMALL = EnvironmentConfig(camera=CameraConfig(img_w=32, img_h=24))
+
+
+def test_the_ids_are_gym_donkeycars() -> None:
+    assert set(registration.IDS.values()) == set(track.names())
+    assert registration.IDS["donkey-minimonaco-track-v0"] == "mini_monaco"
+    assert registration.IDS["donkey-avc-sparkfun-v0"] == "sparkfun_avc"
+    assert set(registration.IDS) <= set(gymnasium.registry)
+
+
+@pytest.mark.parametrize("identifier", list(registration.IDS))
+def test_both_checkers_pass(identifier: str) -> None:
+    # Any warning is an error here (pyproject.toml).
+    env = gymnasium.make(identifier).unwrapped
+    gymnasium_check(env, skip_render_check=True)
+    sb3_check(env)
+    assert isinstance(env, DonkeyEnv)
+    assert env.config.track == registration.IDS[identifier]
+
+
+def test_the_registered_task_goes_on_beside_the_road_until_max_cte() -> None:
+    env = gymnasium.make("donkey-generated-track-v0", conf={"throttle_max": 0.3})
+    env.reset(seed=0)
+    outside = 0
+    for _ in range(400):
+        *_, terminated, _, info = env.step(np.array([1.0, 0.5], dtype=np.float32))
+        outside += info["off_track"]
+        if terminated:
+            break
+    assert outside > 1
+    assert info["ending"] in ("max_cte", "hit")
+    assert info["ending"] == "hit" or abs(info["cte"]) > 8.0
+
+
+def test_conf_sets_camera_limits_and_task_and_stays_unchanged() -> None:
+    conf = {
+        "cam_resolution": (48, 64, 1), "max_cte": 5.0, "steer_limit": 0.5,
+        "throttle_min": -0.2, "throttle_max": 0.6, "host": "127.0.0.1", "port": 9091,
+        "body_style": "donkey", "car_name": "me", "start_delay": 5.0, "frame_skip": 1,
+        "cam_config": {"fov": 70, "img_w": 0, "img_h": 0, "rot_x": 0.0},
+    }  # fmt: skip
+    before = {**conf, "cam_config": dict(conf["cam_config"])}  # type: ignore[call-overload]
+    config = gym_donkeycar.applied(EnvironmentConfig(), conf)
+    assert conf == before
+    camera = config.camera
+    assert camera.shape == (48, 64, 3)
+    assert (camera.img_d, camera.fov) == (1, 70.0)
+    # 0 leaves a setting as it is.
+    assert camera.rot_x == 15.0
+    assert camera.offset_y == CameraConfig().offset_y
+    assert config.task.max_cte == 5.0
+    assert (config.steer_limit, config.throttle_min, config.throttle_max) == (0.5, -0.2, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # The place is set as a whole as soon as one value is not 0, as in the simulator.
+        ({"offset_y": 2.0}, {"offset_x": 0.0, "offset_y": 2.0, "offset_z": 0.0}),
+        ({"offset_x": 0.0, "offset_y": 0.0, "offset_z": 0.0}, {}),
+        ({"fish_eye_x": 0.4}, {"fish_eye_x": 0.4, "fish_eye_y": 0.0}),
+        ({"img_w": 64}, {}),
+        ({"img_w": 64, "img_h": 48}, {"img_w": 64, "img_h": 48}),
+        ({"fov": "60", "rot_x": "0"}, {"fov": 60.0}),
+        ({"img_enc": "JPG", "rot_y": 0.0}, {}),
+    ],
+)
+def test_a_zero_in_cam_config_leaves_things_alone(
+    given: dict[str, Any], expected: dict[str, float]
+) -> None:
+    config = gym_donkeycar.applied(EnvironmentConfig(), {"cam_config": given})
+    assert config.camera.model_dump() == CameraConfig().model_dump() | expected
+
+
+@pytest.mark.parametrize(
+    ("conf", "hint"),
+    [
+        ({"max_ctee": 4.0}, "max_cte"),
+        ({"throttel_max": 4.0}, "throttle_max"),
+        ({"cam_config": {"fow": 90}}, "fov"),
+        ({"frame_skip": 2}, "frame_skip"),
+        ({"cam_resolution": (120, 160)}, "cam_resolution"),
+        ({"cam_resolution": (8, 160, 3)}, "img_h"),
+        ({"cam_config": {"fov": 300}}, "fov"),
+        ({"max_cte": -1.0}, "max_cte"),
+        ({"throttle_min": 0.5, "throttle_max": 0.5}, "throttle_min"),
+    ],
+)
+def test_a_wrong_conf_is_answered_with_what_is_right(conf: dict[str, Any], hint: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=hint):
+        gym_donkeycar.applied(EnvironmentConfig(), conf)
+
+
+def test_an_unknown_track_or_car_is_answered_with_the_nearest() -> None:
+    with pytest.raises(errors.UnknownNameError, match="generated_track"):
+        DonkeyEnv(EnvironmentConfig(track="generated_trak"))
+    with pytest.raises(errors.UnknownNameError, match="donkey_2022"):
+        DonkeyEnv(EnvironmentConfig(vehicle="donkey_2222"))
+
+
+def test_actions_are_mapped_to_the_configured_limits() -> None:
+    config = SMALL.model_copy(
+        update={"throttle_min": -0.2, "throttle_max": 0.6, "steer_limit": 0.5}
+    )
+    env = DonkeyEnv(config)
+    env.reset(seed=0)
+    # The middle of -0.2 and 0.6 is 0.2, half the span 0.4: 0.2 - 0.5 * 0.4 = 0.
+    for action, expected in (([1.0, 1.0], [0.5, 0.6]), ([-1.0, -1.0], [-0.5, -0.2]),
+                             ([0.4, -0.5], [0.2, 0.0])):  # fmt: skip
+        env.step(action)
+        command = env.batch.world.cars.command[0]
+        assert command[:2] == pytest.approx(expected)
+        assert command[2] == 0.0
+
+
+def test_observation_is_what_a_race_host_sends() -> None:
+    env = DonkeyEnv(SMALL)
+    first, _ = env.reset(seed=0)
+    assert set(first) == {"image", "speed", "imu", "last_actions"}
+    assert not first["last_actions"].any()
+    for action in ([0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8]):
+        observed, _, _, _, info = env.step(action)
+    # The last three actions, oldest first.
+    expected = np.array([0.3, 0.4, 0.5, 0.6, 0.7, 0.8], dtype=np.float32)
+    assert (observed["last_actions"] == expected).all()
+    assert observed["speed"][0] == pytest.approx(info["speed"])
+    assert observed["imu"][[0, 2]] == pytest.approx([info["accel"][0], info["accel"][2]])
+    assert observed["imu"][4] == pytest.approx(info["gyro"][1])
+    fresh, _ = env.reset()
+    assert not fresh["last_actions"].any()
+    assert fresh["speed"][0] == 0.0
+
+
+def test_no_observation_depends_on_what_only_the_simulator_knows() -> None:
+    env = DonkeyEnv(SMALL)
+    env.reset(seed=0)
+    for _ in range(10):
+        env.step([0.2, 0.6])
+    batch = env.batch
+    before = {k: np.array(v) for k, v in batch.observation().items()}
+    known = {stepping.ACCEL_FORWARD, stepping.ACCEL_RIGHT}
+    for column in set(range(stepping.SENSED)) - known:
+        batch.sensed[:, column] = 1e6 + column
+    batch.world.cars.node[:] = 77
+    batch.world.cars.wheels_off[:] = 4
+    batch.best_progress[:] = -5.0
+    batch.off_track[:] = True
+    batch.motion[0, [physics.X, physics.Z, physics.YAW]] += 1.0
+    after = batch.observation()
+    for name, value in before.items():
+        assert (after[name] == value).all()
+
+
+def test_info_holds_gym_donkeycars_keys_in_its_units() -> None:
+    env = DonkeyEnv(SMALL)
+    _, info = env.reset(seed=0)
+    keys = {"pos", "cte", "speed", "forward_vel", "hit", "gyro", "accel", "vel", "lidar", "car",
+            "last_lap_time", "lap_count"}  # fmt: skip
+    assert keys <= set(info)
+    for _ in range(20):
+        *_, info = env.step([0.1, 0.4])
+    assert keys | {"distance", "progress", "time", "reward_terms"} <= set(info)
+    motion = env.batch.motion[0]
+    # The car of 2022 reports an eighth of the simulation's units.
+    assert info["pos"][0] == pytest.approx(motion[physics.X] / 8.0)
+    assert info["pos"][2] == pytest.approx(motion[physics.Z] / 8.0)
+    speed = math.hypot(motion[physics.FORWARD], motion[physics.RIGHTWARD])
+    assert info["speed"] == pytest.approx(speed / 8.0)
+    assert info["forward_vel"] == pytest.approx(motion[physics.FORWARD] / 8.0)
+    assert info["distance"] >= info["progress"] > 0.5
+    # 20 messages of 0.05 s on average.
+    assert info["time"] == pytest.approx(1.0)
+    assert info["car"][2] == pytest.approx(math.degrees(motion[physics.YAW]) % 360.0)
+    assert info["hit"] == "none"
+
+
+@pytest.mark.parametrize(
+    "action", [[math.nan, 0.0], [0.0, math.inf], [0.0], [0.0, 0.0, 0.0], 0.0, [[0.0, 0.0]]]
+)
+def test_a_bad_action_is_refused_and_changes_nothing(action: Any) -> None:
+    env = DonkeyEnv(SMALL)
+    env.reset(seed=0)
+    env.step([0.1, 0.4])
+    motion = env.batch.motion.copy()
+    seen = env.batch.observation()["image"].copy()
+    with pytest.raises(errors.ActionError, match="Received"):
+        env.step(action)
+    assert (env.batch.motion == motion).all()
+    assert env.batch.steps.tolist() == [1]
+    assert (env.batch.observation()["image"] == seen).all()
+
+
+def test_the_same_seed_is_the_same_episode() -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        settings = SMALL.randomisation.model_copy(update={"colours": 0.5, "start_yaw": 10.0})
+        env = DonkeyEnv(SMALL.model_copy(update={"randomisation": settings}))
+        observed, _ = env.reset(seed=seed)
+        images = [observed["image"]]
+        for _ in range(10):
+            images.append(env.step([0.2, 0.5])[0]["image"])
+        runs.append(np.array(images))
+    assert (runs[0] == runs[1]).all()
+    assert (runs[0] != runs[2]).any()
+
+
+def test_the_telemetry_log_is_a_table_that_opens(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "logs" / "drive.csv"
+    env = DonkeyEnv(SMALL, telemetry_log=path)
+    env.reset(seed=0)
+    for _ in range(5):
+        *_, info = env.step([0.1, 0.5])
+    env.reset()
+    env.step([0.0, 0.2])
+    # Each row is on disk as soon as it is written.
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["episode"] for row in rows] == ["1"] * 5 + ["2"]
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "1"]
+    assert float(rows[4]["speed"]) == pytest.approx(info["speed"])
+    assert float(rows[4]["distance"]) == pytest.approx(info["distance"])
+    assert float(rows[4]["steering"]) == pytest.approx(0.1)
+    # Throttle 0.5 of -1..1 maps to 0.75 of 0..1.
+    assert float(rows[4]["throttle"]) == pytest.approx(0.75)
+    env.close()
+
+
+def test_a_log_that_cannot_be_written_is_one_clear_error(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(errors.StorageError, match="telemetry log"):
+        DonkeyEnv(SMALL, telemetry_log=tmp_path / "file" / "drive.csv")
+
+
+def test_images_are_given_away_not_shared() -> None:
+    env = DonkeyEnv(SMALL, render_mode="rgb_array")
+    first, _ = env.reset(seed=0)
+    kept = first["image"].copy()
+    for _ in range(4):
+        env.step([0.5, 1.0])
+    assert (first["image"] == kept).all()
+    picture = env.render()
+    assert picture is not None
+    assert (picture == env.batch.observation()["image"][0]).all()
+    assert DonkeyEnv(SMALL).render() is None
+
+
+def test_a_time_limit_that_is_no_whole_step_is_refused() -> None:
+    config = SMALL.model_copy(update={"task": TaskConfig(time_limit_s=1.03)})
+    with pytest.raises(errors.ConfigurationError, match=r"1\.03"):
+        DonkeyEnv(config)

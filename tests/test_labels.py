@@ -1,0 +1,95 @@
+"""Lane labels: by hand, and in the frames of a batch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from donkey_rl.envs import EnvironmentConfig, labels
+from donkey_rl.envs.simulator import physics, stepping, track
+from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.world import Start, World
+
+CONFIG = EnvironmentConfig(
+    camera=CameraConfig(img_w=32, img_h=24), randomisation=Randomisation(colours=0.5)
+)
+
+
+def test_labels_by_hand_on_the_first_straight() -> None:
+    road = track.load("generated_track")
+    world = World(road, vehicles.load("donkey_2022"), CONFIG.camera, 1)
+    # The first 20 u are straight; the road spans -7 to 3 of the path, its middle is at -2.
+    start = (np.array([value]) for value in (4.0, 1.0, 0.2, 0.0))
+    world.reset(np.array([0]), Start(*start))
+    found = dict(
+        zip(labels.LANE_LABELS, labels.lane(road, world.cars.sensed, world.cars.motion)[0],
+            strict=True)
+    )  # fmt: skip
+    assert len(found) == 21
+    assert found["left_edge"] == pytest.approx(8.0, abs=0.05)
+    assert found["right_edge"] == pytest.approx(2.0, abs=0.05)
+    assert found["heading_error"] == pytest.approx(0.2, abs=0.03)
+    # The middle 9 u on is 3 u to the left; seen from a car turned right by 0.2 rad it lies
+    # -3 cos 0.2 - 9 sin 0.2 = -4.73 to the right and 9 cos 0.2 - 3 sin 0.2 = 8.22 ahead.
+    assert found["right_9"] == pytest.approx(-4.73, abs=0.3)
+    assert found["ahead_9"] == pytest.approx(8.22, abs=0.15)
+
+
+def test_frames_come_in_full_and_repeat_with_their_seed() -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        parts = list(labels.sample_frames(CONFIG, 70, seed=seed, batch=32))
+        assert [len(part.images) for part in parts] == [32, 32, 6]
+        runs.append(
+            (
+                np.concatenate([part.images for part in parts]),
+                np.concatenate([part.labels for part in parts]),
+            )
+        )
+    assert runs[0][0].shape == (70, 24, 32, 3)
+    assert runs[0][1].shape == (70, 21)
+    assert np.isfinite(runs[0][1]).all()
+    assert (runs[0][0] == runs[1][0]).all()
+    assert (runs[0][1] == runs[1][1]).all()
+    assert (runs[0][1] != runs[2][1]).any()
+    assert (runs[0][0] != runs[2][0]).any()
+
+
+def test_places_cover_the_road_and_a_strip_beside_it() -> None:
+    found = np.concatenate(
+        [part.labels for part in labels.sample_frames(CONFIG, 600, seed=0, batch=300)]
+    )
+    left, right = found[:, 0], found[:, 1]
+    # The road is 10 u wide: both distances sum to its width, whatever the place.
+    assert left + right == pytest.approx(np.full(600, 10.0), abs=1e-4)
+    # 15 % of the half width beside the road are 0.75 u.
+    assert -0.9 < left.min() < -0.4
+    assert 10.4 < left.max() < 10.9
+    assert np.abs(found[:, 2]).max() < 1.1
+    assert found[:, 2].std() == pytest.approx(0.3, abs=0.05)
+
+
+def test_labels_describe_what_lies_ahead_of_the_car() -> None:
+    """From the labels alone, each point of the road's middle is found where it is."""
+    road = track.load("generated_track")
+    world = World(road, vehicles.load("donkey_2022"), CONFIG.camera, 50)
+    rng = np.random.default_rng(3)
+    world.reset(
+        np.arange(50),
+        Start(rng.uniform(0, road.length, 50), rng.uniform(-6, 2, 50), rng.uniform(-1, 1, 50),
+              np.zeros(50)),
+    )  # fmt: skip
+    motion = world.cars.motion
+    found = labels.lane(road, world.cars.sensed, motion)
+    count = len(labels.AHEAD)
+    right, ahead = found[:, 3 : 3 + count], found[:, 3 + count :]
+    for i in range(50):
+        yaw = motion[i, physics.YAW]
+        x = motion[i, physics.X] + right[i] * math.cos(yaw) + ahead[i] * math.sin(yaw)
+        z = motion[i, physics.Z] - right[i] * math.sin(yaw) + ahead[i] * math.cos(yaw)
+        arcs = world.cars.sensed[i, stepping.ARC] + np.array(labels.AHEAD)
+        assert np.column_stack([x, z]) == pytest.approx(road.path.beside(arcs, -2.0), abs=1e-3)

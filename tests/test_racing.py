@@ -1,0 +1,101 @@
+"""The race protocol: one record a car, from the same starts each time, ended by rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import physics, stepping
+from donkey_rl.experiments import checks, evaluation, racing
+from donkey_rl.metrics import laps
+
+CONFIG = EnvironmentConfig(vehicle="donkey_2021", throttle_max=0.5)
+
+
+class Chaser:
+    """Steers towards the road's middle some way ahead; it sees what only the simulator knows."""
+
+    def __init__(self, field: racing.Field, throttle: float) -> None:
+        self.field = field
+        self.throttle = throttle
+
+    def __call__(self, observation: racing.Observation) -> npt.NDArray[np.float32]:
+        batch = self.field.batch
+        motion, road = batch.motion, batch.track
+        x, z, yaw = road.path.at(batch.sensed[:, stepping.ARC] + 6.0)
+        middle = 0.5 * (road.road_left + road.road_right)
+        dx = x + middle * np.cos(yaw) - motion[:, physics.X]
+        dz = z - middle * np.sin(yaw) - motion[:, physics.Z]
+        turn = np.arctan2(dx, dz) - motion[:, physics.YAW]
+        turn = (turn + np.pi) % (2 * np.pi) - np.pi
+        steering = np.clip(turn / np.radians(16.0), -1.0, 1.0)
+        throttle = np.full(len(turn), self.throttle)
+        return np.stack([steering, throttle], axis=1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def field() -> racing.Field:
+    return racing.Field(CONFIG, 3, 2, seed=11)
+
+
+def test_an_honest_driver_laps_clean_and_the_record_says_so(field: racing.Field) -> None:
+    frames: list[npt.NDArray[np.uint8]] = []
+    races = field.race(Chaser(field, 0.0), 2, about={"run_id": "abc"}, frames=frames)
+    assert len(races) == 3
+    for race in races:
+        driven = laps.laps(race)
+        assert [lap.clean for lap in driven] == [True, True]
+        # Throttle 0 is 0.25 of the full: about 6.7 u/s (0.25 * 26.8) over 214 u.
+        assert driven[1].time_s == pytest.approx(214.2 / 6.7, rel=0.1)
+        assert race.header.run_id == "abc"
+        assert race["lap"][-1] == 2
+        assert race["time_s"][0] == 0.0
+        assert np.diff(race["time_s"]).mean() == pytest.approx(0.05, abs=1e-4)
+    assert len(frames) == len(races[0])
+    found = checks.summary(races)
+    assert found["clean_laps"] == 6.0
+    assert found["clean_share"] == 1.0
+    assert found["completion"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_starts_differ_between_races_and_repeat_between_calls(field: racing.Field) -> None:
+    first = field.race(Chaser(field, -0.2), 1)
+    again = field.race(Chaser(field, -0.2), 1)
+    starts = [(race["x"][0], race["z"][0], race["yaw"][0]) for race in first]
+    assert len(set(starts)) == 3
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one["x"], other["x"])
+        np.testing.assert_array_equal(one["speed"], other["speed"])
+
+
+def test_who_does_not_drive_is_ended_without_a_lap(field: racing.Field) -> None:
+    races = field.race(Chaser(field, -1.0), 1)
+    for race in races:
+        assert len(laps.laps(race)) == 0
+        # Stuck after 5 s, in steps of 0.05 s.
+        assert race.duration_s == pytest.approx(5.0, abs=0.11)
+
+
+def test_leaving_the_road_spoils_the_lap_but_not_the_race(field: racing.Field) -> None:
+    def straight(observation: racing.Observation) -> npt.NDArray[np.float32]:
+        return np.tile(np.float32([0.0, 1.0]), (3, 1))
+
+    races = field.race(straight, 1)
+    for race in races:
+        assert race["off_track"].any()
+        assert checks.summary([race])["clean_laps"] == 0.0
+        # It drives on beside the road until it is lost: the road's middle lies at -2, three
+        # half widths of 5 beside it is 17 u at most from the path.
+        assert np.abs(race["cte"]).max() > 12.0
+
+
+def test_the_lines_of_a_plot_are_the_edges_of_the_road() -> None:
+    road = racing.track.load("generated_track")
+    lines = evaluation.track_lines(road)
+    width = np.linalg.norm(lines.right - lines.left, axis=1)
+    np.testing.assert_allclose(width, 10.0)
+    # At the start the road leads to +Z: its right edge lies 3 u towards +X.
+    k = int(np.argmin(np.abs(np.sin(road.path.yaw)) - np.cos(road.path.yaw)))
+    assert (lines.right - lines.centre)[k, 0] == pytest.approx(3.0, abs=0.1)

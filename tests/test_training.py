@@ -1,0 +1,125 @@
+"""A training run from outside: Ctrl-C, the store, and that it learns."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from donkey_rl import configuration
+from donkey_rl.agents.driver import Driver
+from donkey_rl.errors import ConfigurationError, UnknownNameError
+from donkey_rl.experiments import tracking
+from donkey_rl.experiments.config import TrainingConfig, flat
+
+SMALL = ("--set", "cars=4", "--set", "encoder.frames=512", "--set", "encoder.epochs=1")
+
+
+def train(folder: Path, *words: str) -> subprocess.Popen[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "donkey_rl", "train", "--json", *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_full_throttle_leaves_grip_to_steer() -> None:
+    # donkey_2022: 25 u/s2 at full throttle, grip 0.8 * 9.81 = 7.85; 0.65 * 7.85 / 25 = 0.204.
+    assert TrainingConfig().highest_throttle == pytest.approx(0.204, abs=0.001)
+    # donkey_2021: 2.81 u/s2 never reach 0.65 * 9.81.
+    assert TrainingConfig(vehicle="donkey_2021").highest_throttle == 1.0
+    assert TrainingConfig(throttle_max=0.5).highest_throttle == 0.5
+
+
+def test_configuration_goes_to_flat_parameters_and_back() -> None:
+    config = TrainingConfig(seed=4)
+    assert flat(config.model_dump())["sac.gamma"] == config.sac.gamma
+    assert configuration.validate(TrainingConfig, config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"agent": "sca"}, UnknownNameError),
+        ({"vehicle": "donkey_2032"}, UnknownNameError),
+        ({"track": "generated_trak"}, UnknownNameError),
+        ({"camera": {"img_w": 513}}, ConfigurationError),
+        ({"steps": 0}, ConfigurationError),
+    ],
+)
+def test_bad_settings_are_refused_before_any_work(
+    values: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises((error, ConfigurationError)):
+        configuration.validate(TrainingConfig, values)
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_driver_and_marks_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = train(tmp_path, "--steps", "5000000", *SMALL, "--set", "check.every=100")
+    assert process.stderr is not None
+    lines: list[str] = []
+    # A run that never gets there is ended, and the assertions below say what it printed.
+    ended = threading.Timer(180.0, process.kill)
+    ended.start()
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("training driver"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, rest = process.communicate(timeout=120)
+    ended.cancel()
+    assert process.returncode == 0, "".join(lines) + rest
+    result = json.loads(out)
+    assert result["stopped"] is True
+    assert result["run_id"] in "".join(lines) + rest
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking.find(result["run_id"]).status == "KILLED"
+    driver = Driver.load(tracking.download_driver(result["run_id"]))
+    assert driver.description.notes["steps"] > 0
+
+
+@pytest.mark.slow
+def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    process = subprocess.run(
+        [sys.executable, "-m", "donkey_rl", "train", "--json", *SMALL],
+        cwd=tmp_path,
+        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{blocked}/mlflow.db"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert process.returncode == 1
+    assert process.stdout == ""
+    (line,) = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert str(blocked) in line
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.slow
+def test_learns_to_lap_from_camera_images(tmp_path: Path) -> None:
+    """An agent that does not learn never laps: random driving leaves the road within seconds."""
+    process = train(tmp_path, "--seed", "1", "--steps", "40000", "--set", "evaluation.races=2")
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    result = json.loads(out)
+    assert result["first_clean_lap_steps"] is not None, err
+    assert result["first_clean_lap_steps"] <= 40_000
+    assert sum(result["time_split"].values()) == pytest.approx(1.0, abs=0.05)
