@@ -10,6 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -69,10 +70,12 @@ class _Features(gymnasium.Env[np.ndarray, np.ndarray]):
         self.action_space = batches.action_space()
         self._rng = np.random.default_rng(0)
 
-    def reset(self, *, seed: int | None = None, options: object = None):  # type: ignore[no-untyped-def, override]
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         return self.observation_space.sample(), {}
 
-    def step(self, action: np.ndarray):  # type: ignore[no-untyped-def, override]
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         return self.observation_space.sample(), float(self._rng.normal()), False, False, {}
 
 
@@ -121,7 +124,7 @@ def _simulator() -> tuple[float, float]:
     single = DonkeyVectorEnv(config, 1, copy=False)
     for env in (fleet, single):
         env.reset(seed=0)
-    wanted = np.tile(np.float32([0.1, 0.0]), (CARS, 1))
+    wanted = np.tile(np.array([0.1, 0.0], dtype=np.float32), (CARS, 1))
 
     def drive(env: DonkeyVectorEnv, steps: int) -> None:
         for _ in range(steps):

@@ -14,6 +14,7 @@ from stable_baselines3.common.logger import KVWriter
 
 from donkey_rl.agents.features import FeatureExtractor
 from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs.batch import Observation
 from donkey_rl.experiments import process_clock, racing
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import Phase
@@ -49,7 +50,7 @@ class Findings:
     curve: list[tuple[int, dict[str, float]]] = dataclasses.field(default_factory=list)
 
 
-class Checks(BaseCallback):  # type: ignore[misc]
+class Checks(BaseCallback):
     """Races the policy every so many steps, logs the scores and keeps the best policy."""
 
     def __init__(
@@ -58,7 +59,7 @@ class Checks(BaseCallback):  # type: ignore[misc]
         extractor: FeatureExtractor,
         run: Run,
         phase: Phase,
-        first_lap: Callable[[], None],
+        first_lap: Callable[[], object],
     ) -> None:
         """Builds the cars of the checks.
 
@@ -116,7 +117,7 @@ class Checks(BaseCallback):  # type: ignore[misc]
             self.findings.best_rank = (0.0, -math.inf, -math.inf)
             self._first_lap()
 
-    def _act(self, observation: racing.Observation) -> Any:
+    def _act(self, observation: Observation) -> Any:
         model: SAC = self.model  # type: ignore[assignment]
         return model.predict(self._extractor(observation), deterministic=True)[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any, Protocol, Self, cast
+from typing import Any, ClassVar, Protocol, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ class Encoder(Protocol):
             driver compiles encoder and policy into one graph.
     """
 
-    name: str
+    name: ClassVar[str]
     image_shape: tuple[int, int, int]
     features: int
 

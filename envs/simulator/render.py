@@ -118,7 +118,7 @@ def _span(row, line, texels, columns, rows, palette):  # type: ignore[no-untyped
     else:
         for column in range(width):
             inside_x, inside_z = min(top_x, max(0, x)), min(top_z, max(0, z))
-            place = np.uint64((inside_z >> _FRACTION) * columns + (inside_x >> _FRACTION))
+            place = np.uint32((inside_z >> _FRACTION) * columns + (inside_x >> _FRACTION))
             _store(row, column, palette[texels[place]])
             x += step_x
             z += step_z
