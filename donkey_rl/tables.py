@@ -5,6 +5,9 @@ Each function takes the same mapping that `--json` prints, and writes to standar
 
 from __future__ import annotations
 
+import pathlib
+import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -41,8 +44,8 @@ def show_training(result: Mapping[str, Any]) -> None:
         console,
         f"run {result['run_id']}{' (stopped)' if result.get('stopped') else ''}",
         "Next:",
-        f"  donkey-rl evaluate {result['run_id']}",
-        "  donkey-rl dashboard",
+        f"  {_command()} evaluate {result['run_id']}",
+        f"  {_command()} dashboard",
     )
 
 
@@ -90,6 +93,13 @@ def show_tracks(tracks: Iterable[Mapping[str, Any]]) -> None:
         for each in tracks
     )
     _console().print(_table("Tracks", ("name", "length (u)", "road (u)", "kind"), rows))
+
+
+def _command() -> str:
+    """Returns what to type for this program: its name, or its path where that is not found."""
+    name = "donkey-rl"
+    started = pathlib.Path(sys.argv[0])
+    return name if shutil.which(name) or started.stem != name else str(started)
 
 
 def _console() -> Console:

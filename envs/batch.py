@@ -38,7 +38,8 @@ class Transition(NamedTuple):
         terminated: Whether the task ended the episode, shape (N,).
         truncated: Whether time or road ended while the task went on, shape (N,).
         terms: Named terms of the reward, shape (N,) each.
-        ending: Which reason ended each episode, flags by the names of `tasks.ENDINGS`.
+        ending: What ended each episode: flags by the names of `tasks.ENDINGS`, and `road_end` and
+            `time_limit` for truncation.
     """
 
     observation: Observation
@@ -201,7 +202,8 @@ class Batch:
         ending = tasks.endings(config.task, facts)
         terms = tasks.reward_terms(config.task, facts, ending)
         terminated = np.logical_or.reduce(list(ending.values()))
-        truncated = (self.steps >= self._steps_allowed) | self._road_ends()
+        ending |= {"road_end": self._road_ends(), "time_limit": self.steps >= self._steps_allowed}
+        truncated = ending["road_end"] | ending["time_limit"]
         self._front = 1 - self._front
         self.world.render(self._frames[self._front])
         return Transition(
@@ -232,7 +234,7 @@ class Batch:
     def _road_ends(self) -> Flags:
         if self.track.closed:
             return np.zeros(len(self), dtype=np.bool_)
-        return self.sensed[:, stepping.ARC] >= self.track.length - 2.0
+        return self.sensed[:, stepping.ARC] >= self.track.length
 
     def _facts(self, previous: FloatArray, before: FloatArray, change: FloatArray) -> tasks.Facts:
         sensed = self.sensed

@@ -74,12 +74,12 @@ class LapTimer:
             gained = progress[i] - self._progress[i]
             share = (self._next_line[i] - self._progress[i]) / gained if gained > 0.0 else 0.0
             moment = self._time[i] + max(share, 0.0) * (time[i] - self._time[i])
+            began = np.isnan(self._crossed_at[i])
             # An open road has a start and an end: one lap.
-            self._next_line[i] += self._length if self._closed else np.inf
-            if np.isnan(self._crossed_at[i]):
+            lap = self._length if self._closed else self._length - self._line
+            self._next_line[i] += lap if self._closed or began else np.inf
+            if began:
                 self._begin(int(i), moment, faults)
-                if not self._closed:
-                    self._next_line[i] = progress[i] + self._length - self._line
             elif moment - self._crossed_at[i] >= self._least:
                 # What happens in the step of the crossing spoils the lap that it begins.
                 self._end(int(i), moment)

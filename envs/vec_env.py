@@ -69,7 +69,7 @@ class SB3View(VecEnv):
         observed, done = moved.observation, moved.terminated | moved.truncated
         if done.any():
             ended = np.flatnonzero(done)
-            names = ending_names(moved.ending, moved.truncated)
+            names = ending_names(moved.ending)
             for i in ended:
                 infos[i] |= {
                     "terminal_observation": {k: np.array(v[i]) for k, v in observed.items()},

@@ -120,7 +120,7 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                 final[i] = {name: np.array(value[i]) for name, value in observed.items()}
             infos["final_obs"], infos["_final_obs"] = final, done
             last = privileged(self.batch)
-            last["ending"] = ending_names(moved.ending, moved.truncated)
+            last["ending"] = ending_names(moved.ending)
             infos["final_info"] = _with_masks(last, done)
             infos["_final_info"] = done
             self.batch.reset(ended)
@@ -153,14 +153,14 @@ def _with_masks(values: dict[str, npt.NDArray[Any]], mask: Flags | None) -> Info
     return infos
 
 
-def ending_names(ending: dict[str, Flags], truncated: Flags) -> npt.NDArray[Any]:
-    """Returns why each episode ended, ``""`` where it goes on, shape (N,).
+def ending_names(ending: dict[str, Flags]) -> npt.NDArray[Any]:
+    """Returns what ended each episode by name, "" where nothing did, shape (N,).
 
     Args:
-        ending: Flags by the names of `tasks.ENDINGS`, shape (N,) each.
-        truncated: Whether time or road ended, shape (N,).
+        ending: The flags of `batch.Transition.ending`, shape (N,) each; the first that is set
+            counts.
     """
-    names = np.where(truncated, "time_limit", "").astype(object)
+    names = np.full(len(next(iter(ending.values()))), "", dtype=object)
     for reason, flags in ending.items():
         names[flags & (names == "")] = reason
     return names

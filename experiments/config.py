@@ -54,7 +54,7 @@ class CheckConfig(Config):
     """
 
     every: int = Field(default=4_000, ge=1)
-    every_later: int = Field(default=16_000, ge=1)
+    every_later: int = Field(default=20_000, ge=1)
     races: int = Field(default=8, ge=1, le=256)
     laps: int = Field(default=3, ge=1, le=100)
 
@@ -96,7 +96,7 @@ class TrainingConfig(Config):
     agent: str = "sac"
     track: str = "generated_track"
     seed: int = Field(default=0, ge=0, lt=2**31)
-    steps: int = Field(default=240_000, ge=1)
+    steps: int = Field(default=200_000, ge=1)
     cars: int = Field(default=64, ge=1, le=4096)
     vehicle: str = vehicle.DEFAULT_VEHICLE
     history: int = Field(default=3, ge=1, le=100)

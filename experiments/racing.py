@@ -7,6 +7,7 @@ the road, or its time is up. Leaving the road or a hit spoils the lap, not the r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,7 +27,10 @@ Act = Callable[[Observation], npt.NDArray[np.float32]]
 """Observation of N cars to their actions, (N, 2)."""
 
 SLOWEST_LAP_S = 100.0
-"""Time limit of a lap: that of the race server's qualifying."""
+"""Time limit of a lap: that of the race server's qualifying, unless the track is long."""
+
+SLOWEST_SPEED = 4.0
+"""Mean speed (u/s) that is waited for on a long track."""
 
 _START_LATERAL = 0.15
 _START_YAW = 4.0
@@ -45,7 +49,7 @@ def race_environment(config: EnvironmentConfig, laps: int) -> EnvironmentConfig:
         max_cte=middle + _LOST * half_width,
         stuck_s=5.0,
         reverse_limit=20.0,
-        time_limit_s=SLOWEST_LAP_S * (laps + 1),
+        time_limit_s=math.ceil(max(SLOWEST_LAP_S, road.length / SLOWEST_SPEED)) * (laps + 1),
     )
     start = Randomisation(start_lateral=_START_LATERAL, start_yaw=_START_YAW)
     return config.model_copy(update={"task": task, "randomisation": start})
@@ -76,7 +80,7 @@ class Field:
         frames: list[npt.NDArray[np.uint8]] | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> tuple[Race, ...]:
-        """Drives all races from the same starts as ever.
+        """Drives all races from the same starts as ever; an open road is one lap.
 
         Args:
             act: The driver.
@@ -89,6 +93,7 @@ class Field:
             The record of each race.
         """
         batch = self.batch
+        laps = laps if batch.track.closed else 1
         batch.world.seed(self._seed)
         batch.reset(np.arange(len(batch)))
         recorder = RaceRecorder(self._headers(laps, about or {}))

@@ -35,7 +35,9 @@ def test_readme_shows_both_commands_and_python_on_its_first_screen() -> None:
     assert "```python" in first
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/configuration.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/configuration.md", "docs/simulator.md", "docs/environments.md"]
+)
 def test_python_of_document_runs(name: str, tmp_path: Path) -> None:
     (program,) = blocks(name, "python")
     done = subprocess.run(
