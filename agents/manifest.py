@@ -39,7 +39,9 @@ class DriverDescription(Config):
 
     agent: str = pydantic.Field(description="Algorithm that trained it.")
     vehicle: str = pydantic.Field(description="Car generation it drove.")
-    tracks: tuple[str, ...] = pydantic.Field(description="Tracks it was trained on.")
+    tracks: tuple[str, ...] = pydantic.Field(
+        min_length=1, description="Tracks it was trained on, at least one."
+    )
     simulator: str = pydantic.Field(description="Simulator it was trained in, with its version.")
     camera: dict[str, Any] = pydantic.Field(description="Camera configuration, as in ``conf``.")
     steering_limits: _Limits = pydantic.Field(

@@ -11,9 +11,6 @@ Every module of ``donkey_rl.agents`` that computes with tensors writes
 * **GPU.** Hidden. Copying small batches to a GPU and back costs more than it saves.
 * **Messages.** TensorFlow writes start-up lines to file descriptor 2 before any of its settings
   can stop it. They are held back while it is imported, everything else passes on.
-
-Numba's OpenMP threads spin against TensorFlow's. A process that uses both must set
-``OMP_WAIT_POLICY=PASSIVE`` before Numba is imported; the embedded simulator does.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Every command imports what it needs when it runs, so that `--help` answers at once. With `--json`
 a command prints exactly one JSON object on standard output; everything else goes to standard
-error. Exit codes: 0 done, 1 failure, 2 bad input, 130 interrupted.
+error. Exit codes: 0 done, 1 failure, 2 bad input, 130 interrupted. Ctrl-C while `train` learns is
+a way to end it, exit code 0: the best driver so far is kept and the run is marked as stopped.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Steps to train, all cars together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Name of a recipe of the package, or a YAML file.")
+        str | None, typer.Option(help="A recipe of the package (first_lap, pace), or a YAML file.")
     ] = None,
     setting: Annotated[
         list[str] | None,
@@ -133,7 +134,11 @@ def train(
     simulator: SimulatorOption = "embedded",
     as_json: JsonOption = False,
 ) -> None:
-    """Train a driver, race it, and keep the run in MLflow."""
+    """Train a driver, race it, and keep the run in MLflow.
+
+    Ctrl-C ends the training early: the best driver so far is kept, the run is
+    marked as stopped (KILLED in MLflow), and the exit code is 0.
+    """
     _check_simulator(simulator)
     from donkey_rl import configuration
     from donkey_rl.experiments.config import TrainingConfig
@@ -196,11 +201,17 @@ def evaluate(
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
-    """Open the MLflow pages of all runs; Ctrl-C ends them."""
+    """Open the MLflow pages of all runs; Ctrl-C ends them.
+
+    Where MLFLOW_TRACKING_URI names a server, its own pages are opened.
+    """
     from donkey_rl.experiments import dashboard as pages
 
-    typer.echo(f"MLflow's pages: http://{pages.HOST}:{port} (Ctrl-C ends them)", err=True)
-    pages.open_dashboard(port)
+    def announce(address: str, ours: bool) -> None:
+        ending = " (Ctrl-C ends them)" if ours else ""
+        typer.echo(f"MLflow's pages: {address}{ending}", err=True)
+
+    pages.open_dashboard(port, announce=announce)
 
 
 @app.command(epilog="Example: donkey-rl bench --json")

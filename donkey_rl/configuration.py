@@ -64,7 +64,7 @@ def validate(model: type[ConfigT], mapping: Mapping[str, Any]) -> ConfigT:
         ConfigurationError: A key is unknown, or a value has the wrong type or range.
     """
     try:
-        return model.model_validate(dict(mapping))
+        return model.model_validate(_over_defaults(model, mapping))
     except pydantic.ValidationError as error:
         raise ConfigurationError(_describe(model, error.errors())) from error
 
@@ -309,11 +309,35 @@ def _assign(mapping: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(inner, dict):
             inner = mapping[group] = {}
         mapping = inner
-    if isinstance(value, dict) and isinstance(mapping.get(leaf), dict):
-        for name, inner_value in value.items():
-            _assign(mapping[leaf], str(name), inner_value)
-    else:
-        mapping[leaf] = value
+    mapping |= _merged(mapping, {leaf: value})
+
+
+def _over_defaults(model: type[Config], mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Lays nested values over the defaults that the model gives its groups.
+
+    Without this, naming one key of a group would put the others back to the defaults of the
+    group's class, where the model has set its own.
+    """
+    values = dict(mapping)
+    for name, field in model.model_fields.items():
+        given = values.get(name)
+        if isinstance(given, Mapping) and not field.is_required():
+            default = field.get_default(call_default_factory=True)
+            if isinstance(default, Config):
+                values[name] = _merged(default.model_dump(), given)
+    return values
+
+
+def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `base` with the values of `given`, mapping by mapping."""
+    result = dict(base)
+    for name, value in given.items():
+        inner = result.get(name)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            result[name] = _merged(inner, value)
+        else:
+            result[name] = value
+    return result
 
 
 def _describe(model: type[Config], details: Sequence[ErrorDetails]) -> str:

@@ -40,9 +40,12 @@ def show_training(result: Mapping[str, Any]) -> None:
         "trained": f"{result['steps']:,} steps in {result['wall_s']:.0f} s",
     }
     console.print(_facts(facts))
+    _lines(console, f"run {result['run_id']}{' (stopped)' if result.get('stopped') else ''}")
+    if result["steps"] == 0:
+        _lines(console, "No driver was stored: the run ended before driving began.")
+        return
     _lines(
         console,
-        f"run {result['run_id']}{' (stopped)' if result.get('stopped') else ''}",
         "Next:",
         f"  {_command()} evaluate {result['run_id']}",
         f"  {_command()} dashboard",

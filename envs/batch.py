@@ -88,7 +88,7 @@ class Batch:
             together: Whether all cars share one scene, see each other and collide.
         """
         self.config = config
-        self.track = track.load(config.track, seed=seed)
+        self.track = track.load(config.track)
         self.vehicle = vehicles.load(config.vehicle)
         groups = [0] * count if together else None
         self.world = World(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,12 @@ from donkey_rl.errors import ConfigurationError, nearest
 IGNORED = (
     "exe_path", "host", "port", "start_delay", "log_level", "cam_encode", "level",
     "car_config", "body_style", "body_rgb", "car_name", "font_size",
-    "racer_name", "country", "bio", "guid", "lidar_config", "cam_config_b",
+    "racer_name", "country", "bio", "guid",
 )  # fmt: skip
 """Keys that are accepted and mean nothing to the embedded simulator."""
+
+MISSING = {"lidar_config": "lidar", "cam_config_b": "second camera"}
+"""Keys that are accepted with a warning: what they ask for is not simulated."""
 
 USED = (
     "max_cte", "frame_skip", "cam_resolution", "cam_config",
@@ -36,13 +40,15 @@ def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentCo
 
     In `cam_config` a 0 means "leave as it is", as in the simulator: the place and the fish-eye
     are set as soon as one of their values is not 0, the size if both are. `conf` is not changed.
+    A lidar or a second camera that it asks for is warned of (`UserWarning`) and left out.
 
     Raises:
         ConfigurationError: An unknown key or a value out of range.
     """
+    known = (*IGNORED, *USED, *MISSING)
     for key in conf:
-        if key not in IGNORED + USED:
-            close = nearest(key, IGNORED + USED)
+        if key not in known:
+            close = nearest(key, known)
             hint = f"Did you mean '{close}'?" if close else f"Known: {', '.join(USED)}."
             raise ConfigurationError(f"Unknown key '{key}' in conf. {hint}")
     if conf.get("frame_skip", 1) != 1:
@@ -50,6 +56,11 @@ def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentCo
             f"conf['frame_skip'] must be 1: one step is one telemetry message. "
             f"Received: {conf['frame_skip']}."
         )
+    for key, part in MISSING.items():
+        if conf.get(key):
+            warnings.warn(
+                f"conf['{key}'] has no effect: the embedded simulator has no {part}.", stacklevel=2
+            )
     values = config.model_dump()
     for key in ("steer_limit", "throttle_min", "throttle_max"):
         if key in conf:

@@ -92,7 +92,7 @@ def sample_frames(
         seed: Seed of places and looks.
         batch: Images at a time.
     """
-    road = track.load(config.track, seed=seed)
+    road = track.load(config.track)
     car = vehicle.load(config.vehicle)
     world = World(
         road, car, config.camera, min(batch, count), randomise=config.randomisation, seed=seed

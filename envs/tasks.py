@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from donkey_rl.configuration import Config
 from donkey_rl.errors import ConfigurationError
@@ -58,6 +58,12 @@ class TaskConfig(Config):
     stuck_speed: float = Field(default=0.5, ge=0.0, le=10.0)
     reverse_limit: float = Field(default=4.0, gt=0.0, le=1000.0)
     time_limit_s: float = Field(default=60.0, gt=0.0, le=86400.0)
+
+    @field_validator("time_limit_s")
+    @classmethod
+    def _whole_steps(cls, value: float) -> float:
+        count_steps(value)
+        return value
 
 
 class Facts(NamedTuple):

@@ -37,7 +37,6 @@ class Findings:
         best_lap_s: Best clean lap of any check.
         best_rank: How good the best policy was: share of clean laps, then minus its mean lap.
         best_weights: Its weights, None before the first check.
-        best_steps: Environment steps at the best check.
         curve: One entry a check: environment steps and scores by name.
     """
 
@@ -46,7 +45,6 @@ class Findings:
     best_lap_s: float | None = None
     best_rank: tuple[float, float, float] = (-1.0, -math.inf, -math.inf)
     best_weights: list[Any] | None = None
-    best_steps: int = 0
     curve: list[tuple[int, dict[str, float]]] = dataclasses.field(default_factory=list)
 
 
@@ -78,9 +76,7 @@ class Checks(BaseCallback):
         self._run = run
         self._phase = phase
         self._first_lap = first_lap
-        self._field = racing.Field(
-            config.environment(), config.check.races, config.check.laps, seed=CHECK_SEED
-        )
+        self._field = racing.Field(config.environment(), config.check.races, seed=CHECK_SEED)
         self._next = config.check.every
 
     def _on_step(self) -> bool:
@@ -104,10 +100,10 @@ class Checks(BaseCallback):
         if not math.isnan(best):
             self.findings.best_lap_s = min(best, self.findings.best_lap_s or math.inf)
         rank = (found["clean_share"], -_or(found["mean_lap_s"], math.inf), found["completion"])
-        if rank >= self.findings.best_rank:
+        # Before the first clean lap whoever comes farther is better; after it only who laps.
+        if rank >= self.findings.best_rank and (found["clean_laps"] > 0.0 or not lapped):
             self.findings.best_rank = rank
             self.findings.best_weights = model.deterministic_model().get_weights()
-            self.findings.best_steps = self.num_timesteps
         self.seconds += time.perf_counter() - started
         self._run.log_metrics({f"check/{k}": v for k, v in found.items()}, self.num_timesteps)
         if found["clean_laps"] > 0.0 and not lapped:

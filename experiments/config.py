@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import pydantic
 from pydantic import Field
 
+from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.configuration import Config
@@ -53,7 +54,7 @@ class CheckConfig(Config):
         laps: Laps of a race after the first clean lap; one before.
     """
 
-    every: int = Field(default=4_000, ge=1)
+    every: int = Field(default=2_000, ge=1)
     every_later: int = Field(default=20_000, ge=1)
     races: int = Field(default=8, ge=1, le=256)
     laps: int = Field(default=3, ge=1, le=100)
@@ -129,17 +130,30 @@ class TrainingConfig(Config):
         track.load(value)
         return value
 
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        self.environment()
+        self.encoder.check(self.camera.shape)
+        return self
+
     def environment(self) -> EnvironmentConfig:
-        """Returns the environment to learn in."""
-        return EnvironmentConfig(
-            track=self.track,
-            vehicle=self.vehicle,
-            camera=self.camera,
-            randomisation=self.randomisation,
-            task=self.task,
-            history=self.history,
-            throttle_min=self.throttle_min,
-            throttle_max=self.highest_throttle,
+        """Returns the environment to learn in.
+
+        Raises:
+            ConfigurationError: The limits of the throttle do not fit.
+        """
+        return configuration.validate(
+            EnvironmentConfig,
+            {
+                "track": self.track,
+                "vehicle": self.vehicle,
+                "camera": self.camera,
+                "randomisation": self.randomisation,
+                "task": self.task,
+                "history": self.history,
+                "throttle_min": self.throttle_min,
+                "throttle_max": self.highest_throttle,
+            },
         )
 
     @property

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.mlflow_store import set_environment, tracking_uri
@@ -31,7 +31,13 @@ def dashboard_command(port: int = 5000, uri: str | None = None) -> list[str]:
     ]
 
 
-def open_dashboard(port: int = 5000, uri: str | None = None, *, browser: bool = True) -> None:
+def open_dashboard(
+    port: int = 5000,
+    uri: str | None = None,
+    *,
+    browser: bool = True,
+    announce: Callable[[str, bool], None] | None = None,
+) -> None:
     """Serves the pages until Ctrl-C, and shows them in the browser where there is a screen.
 
     A store that is a server already has pages: these are opened.
@@ -40,6 +46,8 @@ def open_dashboard(port: int = 5000, uri: str | None = None, *, browser: bool = 
         port: Port on this machine.
         uri: The store, as in `donkey_rl.experiments.tracking.start`.
         browser: Whether to open the browser.
+        announce: Called once the pages can be opened, with their address and whether they end
+            with this call.
 
     Raises:
         InputError: If the port is taken.
@@ -47,13 +55,20 @@ def open_dashboard(port: int = 5000, uri: str | None = None, *, browser: bool = 
     """
     address = tracking_uri(uri)
     if address.startswith(("http://", "https://")):
-        webbrowser.open(address)
+        _show(address, browser, announce, ours=False)
         return
-    with serve(port, uri) as server:
-        if browser and _has_screen():
-            webbrowser.open(f"http://{HOST}:{port}")
-        with contextlib.suppress(KeyboardInterrupt):
-            server.wait()
+    with serve(port, uri) as server, contextlib.suppress(KeyboardInterrupt):
+        _show(f"http://{HOST}:{port}", browser, announce, ours=True)
+        server.wait()
+
+
+def _show(
+    address: str, browser: bool, announce: Callable[[str, bool], None] | None, *, ours: bool
+) -> None:
+    if announce is not None:
+        announce(address, ours)
+    if browser and _has_screen():
+        webbrowser.open(address)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -95,16 +96,21 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
     if request.track is not None:
         config = config.model_copy(update={"track": request.track})
     run = tracking.attach(stored.id)
-    place = pathlib.PurePath(config.track).stem.replace(":", "-")
     plan = RacePlan(
         races=request.races,
         laps=request.laps,
         seed=request.seed,
         video=request.video,
-        folder=f"evaluation-{place}-seed{request.seed}",
+        folder=_folder(config.track, request),
     )
     with run:
         return race_driver(driver, config, run, plan, progress)
+
+
+def _folder(name: str, request: EvaluationRequest) -> str:
+    """Returns the folder of an evaluation inside its run, in letters that MLflow allows."""
+    place = re.sub(r"[^A-Za-z0-9_-]+", "-", name.replace(".json", "").rpartition("/")[2])
+    return f"evaluation-{place}-{request.races}x{request.laps}-seed{request.seed}"
 
 
 def environment_of(driver: Driver) -> EnvironmentConfig:
@@ -142,7 +148,7 @@ def race_driver(
         progress: Shows how far it is.
     """
     driver.check_observation_space(batches.observation_space(config))
-    field = racing.Field(config, plan.races, plan.laps, seed=FIRST_SEED + plan.seed)
+    field = racing.Field(config, plan.races, seed=FIRST_SEED + plan.seed)
     frames: list[npt.NDArray[np.uint8]] = []
     with progress.phase("racing", 100, "%") as phase:
         races = field.race(
@@ -157,9 +163,11 @@ def race_driver(
         tempfile.TemporaryDirectory(prefix="donkey-rl-") as name,
         progress.phase("writing video, plots and records", None, "files") as phase,
     ):
-        files = _write(pathlib.Path(name), races, frames, field, plan)
-        phase.update(len(list(pathlib.Path(name).iterdir())))
-        run.log_artifact(name, plan.folder)
+        folder = pathlib.Path(name) / plan.folder
+        folder.mkdir()
+        files = _write(folder, races, frames, field, plan)
+        phase.update(len(list(folder.iterdir())))
+        run.log_artifact(folder)
     run.log_metrics(
         {f"{plan.folder}/{k}": v["mean"] for k, v in metrics.items() if v["mean"] is not None}, 0
     )
@@ -223,7 +231,8 @@ def _write(
 ) -> dict[str, str]:
     """Writes video, plots and records; returns where they lie inside the run."""
     names = {"video": "race.mp4", "trajectory": "trajectory.png", "speed": "speed_profile.png"}
-    video.write_race(folder / names["video"], frames, races[0])
+    shown = races[0].cut(len(frames))
+    video.write_race(folder / names["video"], frames, shown)
     plots.trajectory(races[0], track_lines(field.batch.track), folder / names["trajectory"])
     plots.speed_profile(races[0], folder / names["speed"])
     for k, race in enumerate(races):

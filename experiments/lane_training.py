@@ -26,7 +26,9 @@ def train_encoder(
     Returns:
         The encoder, and its errors on frames that it was not trained on.
     """
-    settings = config.encoder.model_copy(update={"seed": config.seed})
+    settings = config.encoder
+    if settings.seed is None:
+        settings = settings.model_copy(update={"seed": config.seed})
     encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS, settings)
     images: list[npt.NDArray[np.uint8]] = []
     truth: list[npt.NDArray[np.float32]] = []

@@ -1,13 +1,12 @@
 """Races in the embedded simulator: the one protocol that checks and evaluations share.
 
 Each race is one car, alone on the track, from the start grid, a little displaced and turned by
-the race's seed. It ends with its laps, or when the car stands, drives back, is lost far beside
-the road, or its time is up. Leaving the road or a hit spoils the lap, not the race.
+the race's seed. It ends with its laps, or when the car stands, drives back, gets nowhere, or is
+lost far beside the road. Leaving the road or a hit spoils the lap, not the race.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,17 +19,18 @@ from donkey_rl.envs.lap_timer import start_line_progress
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator.randomisation import Randomisation
-from donkey_rl.envs.tasks import TaskConfig
+from donkey_rl.envs.tasks import TaskConfig, count_steps
 from donkey_rl.metrics.race import Race, RaceHeader, RaceRecorder
 
 Act = Callable[[Observation], npt.NDArray[np.float32]]
 """Observation of N cars to their actions, (N, 2)."""
 
-SLOWEST_LAP_S = 100.0
-"""Time limit of a lap: that of the race server's qualifying, unless the track is long."""
+_PATIENCE_S = 20.0
+_LEAST_GAIN = 20.0
+"""A race is over when a car gains less way (u) than this in that time (s)."""
 
-SLOWEST_SPEED = 4.0
-"""Mean speed (u/s) that is waited for on a long track."""
+_MOST_FRAME_BYTES = 400_000_000
+"""Frames kept of a race for its video: five minutes of the usual camera and more."""
 
 _START_LATERAL = 0.15
 _START_YAW = 4.0
@@ -38,7 +38,7 @@ _LOST = 3.0
 """Half road widths beside the road's middle at which a car is lost."""
 
 
-def race_environment(config: EnvironmentConfig, laps: int) -> EnvironmentConfig:
+def race_environment(config: EnvironmentConfig) -> EnvironmentConfig:
     """Returns the environment of a race: nominal looks, a start near the grid slot."""
     road = track.load(config.track)
     half_width = 0.5 * (road.road_right - road.road_left)
@@ -49,27 +49,47 @@ def race_environment(config: EnvironmentConfig, laps: int) -> EnvironmentConfig:
         max_cte=middle + _LOST * half_width,
         stuck_s=5.0,
         reverse_limit=20.0,
-        time_limit_s=math.ceil(max(SLOWEST_LAP_S, road.length / SLOWEST_SPEED)) * (laps + 1),
+        time_limit_s=86_400.0,
     )
     start = Randomisation(start_lateral=_START_LATERAL, start_yaw=_START_YAW)
     return config.model_copy(update={"task": task, "randomisation": start})
 
 
+class _Patience:
+    """Ends races that get nowhere: each 20 s must bring 20 u of new progress."""
+
+    def __init__(self, races: int) -> None:
+        self._reached = np.zeros(races)
+        self._waited = np.zeros(races, dtype=np.int64)
+
+    def is_over(self, best_progress: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Counts a step; returns which races have come to nothing."""
+        gained = best_progress >= self._reached + _LEAST_GAIN
+        self._reached = np.where(gained, best_progress, self._reached)
+        self._waited = np.where(gained, 0, self._waited + 1)
+        return self._waited >= count_steps(_PATIENCE_S)
+
+
+def _keep(frames: list[npt.NDArray[np.uint8]] | None, image: npt.NDArray[np.uint8]) -> None:
+    """Adds a frame while there is room for it."""
+    if frames is not None and len(frames) * image.nbytes < _MOST_FRAME_BYTES:
+        frames.append(image.copy())
+
+
 class Field:
     """The cars of some races that are driven at the same time, built once and raced often."""
 
-    def __init__(self, config: EnvironmentConfig, races: int, laps: int, *, seed: int) -> None:
+    def __init__(self, config: EnvironmentConfig, races: int, *, seed: int) -> None:
         """Builds the cars.
 
         Args:
             config: Track, car and camera; task and randomisation are the race's own.
             races: Number of races.
-            laps: Laps of the longest race.
-            seed: Seed of the first race; the others are drawn from it and their number.
+            seed: Seed of the first race; each further race has the next one.
         """
-        self.config = race_environment(config, laps)
-        self.batch = Batch(self.config, races, seed=seed)
-        self._seed = seed
+        self.config = race_environment(config)
+        self.batch = Batch(self.config, races)
+        self.seeds = [seed + k for k in range(races)]
 
     def race(
         self,
@@ -86,7 +106,8 @@ class Field:
             act: The driver.
             laps: Laps of a race.
             about: Further fields of the records' headers, such as the driver's hash.
-            frames: Takes the camera images of the first race, one for each row, if given.
+            frames: Takes the camera images of the first race, one for each row, if given; of a
+                very long race only the beginning.
             progress: Called with the share of the laps done by the car furthest behind.
 
         Returns:
@@ -94,23 +115,25 @@ class Field:
         """
         batch = self.batch
         laps = laps if batch.track.closed else 1
-        batch.world.seed(self._seed)
+        batch.world.seed(self.seeds)
         batch.reset(np.arange(len(batch)))
         recorder = RaceRecorder(self._headers(laps, about or {}))
+        patience = _Patience(len(batch))
         driving = np.ones(len(batch), dtype=np.bool_)
         observed = batch.observation()
         while driving.any():
             recorder.append(self._row(), driving)
-            if frames is not None and driving[0]:
-                frames.append(observed["image"][0].copy())
+            if driving[0]:
+                _keep(frames, observed["image"][0])
             moved = batch.step(act(observed))
             observed = moved.observation
             finished = batch.timer.count >= laps
-            ended = driving & (finished | moved.terminated | moved.truncated)
+            gave_up = patience.is_over(batch.best_progress)
+            ended = driving & (finished | moved.terminated | moved.truncated | gave_up)
             if ended.any():
                 recorder.append(self._row(), ended)
-                if frames is not None and ended[0]:
-                    frames.append(observed["image"][0].copy())
+            if ended[0]:
+                _keep(frames, observed["image"][0])
             driving &= ~ended
             if progress is not None:
                 progress(float(np.where(driving, batch.timer.count, laps).min()) / laps)
@@ -132,7 +155,7 @@ class Field:
                 min_lap_s=road.min_lap_s,
                 laps=laps,
                 vehicle=self.config.vehicle,
-                seed=self._seed + i,
+                seed=self.seeds[i],
                 version=donkey_rl.__version__,
                 camera=self.config.camera.model_dump(),
                 **about,

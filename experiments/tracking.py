@@ -89,6 +89,7 @@ class Run:
         self._experiment_id = experiment_id
         self._ends = ends
         self._interval_s = interval_s
+        self._ended = False
         self._waiting: list[Metric] = []
         self._written_s = time.monotonic()
 
@@ -206,6 +207,7 @@ class Run:
             StorageError: If it cannot be written.
         """
         self.flush()
+        self._ended = True
         if self._ends:
             with self._writing("status"):
                 self._client.set_terminated(self.id, status)
@@ -222,7 +224,8 @@ class Run:
     ) -> None:
         """Ends the run by what happened in it."""
         if kind is None:
-            self.end()
+            if not self._ended:
+                self.end()
             return
         try:
             self.end("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")

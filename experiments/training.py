@@ -91,8 +91,7 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
             stopped = True
             progress.message("stopped: storing the driver so far")
         report = session.finish(race=not stopped)
-    if stopped:
-        run.end("KILLED")
+        run.end("KILLED" if stopped else "FINISHED")
     return report.model_copy(update={"stopped": stopped})
 
 
@@ -171,7 +170,7 @@ class _Session:
             DriverDescription(
                 agent=config.agent,
                 vehicle=config.vehicle,
-                tracks=(config.track,),
+                tracks=(_lasting(config.track),),
                 simulator=f"embedded {donkey_rl.__version__}",
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
@@ -243,6 +242,11 @@ class _Session:
             laps=laps,
             time_split=split,
         )
+
+
+def _lasting(name: str) -> str:
+    """Returns a track's name so that it is found from any folder."""
+    return str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
 
 
 @contextlib.contextmanager

@@ -112,6 +112,12 @@ class Race:
         """Returns the number of rows."""
         return len(self.columns["time_s"])
 
+    def cut(self, rows: int) -> Race:
+        """Returns the race's first rows, the race itself if it has no more."""
+        if rows >= len(self):
+            return self
+        return Race(self.header, {name: values[:rows] for name, values in self.columns.items()})
+
     @property
     def duration_s(self) -> float:
         """Simulation time from the first row to the last (s)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 
 import donkey_rl
-from donkey_rl import cli
+from donkey_rl import cli, configuration
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import StorageError, TrackError
+from donkey_rl.experiments import dashboard
 
 COMMANDS = ("train", "evaluate", "dashboard", "bench", "tracks")
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "numba", "torch", "matplotlib", "numpy")
@@ -147,6 +149,41 @@ def test_unknown_run_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     code, line = error_of(capsys, "evaluate", "no-such-run")
     assert (code, "no run 'no-such-run'" in line) == (cli.BAD_INPUT, True)
     assert list(Path().iterdir()) == []
+
+
+def test_help_of_train_says_what_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Ctrl-C" in text
+    assert "exit code is 0" in text
+
+
+def test_help_of_train_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert [name for name in configuration.recipes() if name not in text] == []
+
+
+def test_dashboard_names_no_address_that_it_cannot_serve(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as taken:
+        taken.bind((dashboard.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert cli.main(["dashboard", "--port", str(port)]) == cli.BAD_INPUT
+    err = capsys.readouterr().err
+    assert f"Port {port} cannot be used" in err
+    assert "http://" not in err
+
+
+def test_dashboard_of_a_server_is_that_servers_address() -> None:
+    heard: list[tuple[str, bool]] = []
+    server = "http://mlflow.example:5001"
+    dashboard.open_dashboard(
+        5000, server, browser=False, announce=lambda *words: heard.append(words)
+    )
+    assert heard == [(server, False)]
 
 
 def test_tracks_lists_all_with_figures(capsys: pytest.CaptureFixture[str]) -> None:

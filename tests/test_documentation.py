@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from donkey_rl import cli
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -49,6 +53,40 @@ def test_python_of_document_runs(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_settings_of_sac_page_are_those_of_a_training() -> None:
+    from donkey_rl import configuration
+    from donkey_rl.experiments.config import TrainingConfig
+
+    page = (ROOT / "docs/agents/sac.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", page, flags=re.MULTILINE)
+    shown = {name: configuration._load_yaml(value) for name, value in rows}
+    assert shown == TrainingConfig().sac.model_dump(mode="json")
+
+
+def test_configuration_page_shows_the_packaged_recipes() -> None:
+    from donkey_rl import configuration
+
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"`--recipe ([a-z_]+)`", page))
+    assert shown == set(configuration.recipes())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_are_understood(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = re.findall(r"^donkey-rl .*|(?<=`)donkey-rl [^`]+(?=`)", text, flags=re.MULTILINE)
+    program = typer.main.get_command(cli.app)
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        if words[0] in ("--help", "--version"):
+            continue
+        # Building the context reads the words and refuses unknown ones; nothing runs.
+        group = program.make_context("donkey-rl", list(words))
+        command = program.get_command(group, words[0])
+        assert command is not None, line
+        command.make_context(words[0], words[1:])
 
 
 def test_settings_of_configuration_page_exist() -> None:

@@ -37,7 +37,7 @@ class Chaser:
 
 @pytest.fixture(scope="module")
 def field() -> racing.Field:
-    return racing.Field(CONFIG, 3, 2, seed=11)
+    return racing.Field(CONFIG, 3, seed=11)
 
 
 def test_an_honest_driver_laps_clean_and_the_record_says_so(field: racing.Field) -> None:
@@ -100,3 +100,38 @@ def test_the_lines_of_a_plot_are_the_edges_of_the_road() -> None:
     # At the start the road leads to +Z: its right edge lies 3 u towards +X.
     k = int(np.argmin(np.abs(np.sin(road.path.yaw)) - np.cos(road.path.yaw)))
     assert (lines.right - lines.centre)[k, 0] == pytest.approx(3.0, abs=0.1)
+
+
+def test_a_record_says_which_seed_drives_its_race_again(field: racing.Field) -> None:
+    second = field.race(Chaser(field, 0.0), 1)[1]
+    alone = racing.Field(CONFIG, 1, seed=second.header.seed)
+    again = alone.race(Chaser(alone, 0.0), 1)[0]
+    np.testing.assert_array_equal(again["x"], second["x"])
+    np.testing.assert_array_equal(again["steering"], second["steering"])
+
+
+def test_circling_ends_the_race_after_20_s_without_new_way(field: racing.Field) -> None:
+    races = field.race(lambda _: np.tile(np.array([1.0, -0.6], np.float32), (3, 1)), 1)
+    for race in races:
+        assert len(laps.laps(race)) == 0
+        # At most 20 s for the first 20 u, which a circle of 5.4 u never reaches.
+        assert race.duration_s <= 20.11
+
+
+def test_a_race_can_be_cut_to_the_frames_that_were_kept(field: racing.Field) -> None:
+    race = field.race(Chaser(field, -1.0), 1)[0]
+    assert len(race.cut(7)) == 7
+    assert race.cut(10_000) is race
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("generated_track", "evaluation-generated_track-5x3-seed2"),
+        ("generated_track:mirror", "evaluation-generated_track-mirror-5x3-seed2"),
+        ("/home/me/my track (1).json", "evaluation-my-track-1--5x3-seed2"),
+    ],
+)
+def test_the_folder_of_an_evaluation_tells_it_from_others(name: str, folder: str) -> None:
+    request = evaluation.EvaluationRequest(run_id="x", races=5, laps=3, seed=2)
+    assert evaluation._folder(name, request) == folder

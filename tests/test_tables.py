@@ -57,6 +57,16 @@ def test_stopped_training_without_a_lap_says_so(capsys: pytest.CaptureFixture[st
     assert f"run {TRAINED['run_id']} (stopped)" in lines
 
 
+def test_training_stopped_before_driving_names_no_command_for_the_driver(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    none = {"first_clean_lap_wall_s": None, "first_clean_lap_steps": None, "best_lap_s": None}
+    tables.show_training(TRAINED | none | {"steps": 0, "stopped": True, "laps": []})
+    text = "\n".join(words(capsys))
+    assert "No driver was stored" in text
+    assert "evaluate" not in text
+
+
 def test_evaluation_shows_intervals_races_and_whole_paths(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

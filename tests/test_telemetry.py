@@ -178,11 +178,37 @@ def test_fields_come_in_the_simulators_order() -> None:
         "pitch", "yaw", "roll", "cte", "activeNode", "totalNodes",
         "pos_x", "pos_y", "pos_z", "vel_x", "vel_y", "vel_z",
     ]  # fmt: skip
-    older = World(road("waveshare"), vehicles.load("donkey_2021"), SMALL, 1)
-    fields = telemetry.fields(older, 0)
-    assert "yaw" not in fields
+
+
+@pytest.mark.parametrize("name", ["donkey_2020", "donkey_2021"])
+def test_older_cars_send_the_speed_before_the_image_and_no_angles(name: str) -> None:
+    world = World(road("waveshare"), vehicles.load(name), SMALL, 1)
+    world.step([[0.0, 1.0]])
+    fields = telemetry.fields(world, 0)
+    # The image would come between speed and lidar.
+    assert list(fields) == [
+        "msg_type", "steering_angle", "throttle", "speed", "lidar", "hit", "time",
+        "accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z", "gyro_w",
+        "cte", "activeNode", "totalNodes", "pos_x", "pos_y", "pos_z", "vel_x", "vel_y", "vel_z",
+        "on_road", "progress_on_shortest_path",
+    ]  # fmt: skip
+    assert fields["speed"] == pytest.approx(world.cars.motion[0, physics.FORWARD])
     assert fields["on_road"] == 1
     assert fields["gyro_w"] == pytest.approx(1.0)
+
+
+def test_every_car_reports_velocity_and_acceleration_in_its_own_axes() -> None:
+    world = World(road("generated_track"), vehicles.load("donkey_2020"), SMALL, 1)
+    world.reset(np.array([0]), Start(*np.array([[40.0], [0.0], [0.0], [5.0]])))
+    world.cars.motion[0, physics.YAW] = math.pi / 2.0
+    for _ in range(2):
+        world.step([[0.0, 1.0]])
+    fields = telemetry.fields(world, 0)
+    # Facing +X the velocity in world axes would be (5, 0, 0).
+    assert fields["vel_x"] == pytest.approx(0.0, abs=0.01)
+    assert fields["vel_z"] > 5.0
+    # Two messages are 0.1 s; the acceleration changes little in that time.
+    assert fields["vel_z"] - 5.0 == pytest.approx(0.1 * fields["accel_z"], rel=0.1)
 
 
 @pytest.mark.parametrize(("name", "scale"), [("donkey_2022", 8.0), ("donkey_2021", 1.0)])

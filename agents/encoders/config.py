@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pydantic
 
 from donkey_rl.configuration import Config
+from donkey_rl.errors import InputError
 
 
 class LaneEncoderConfig(Config):
@@ -64,6 +67,38 @@ class LaneEncoderConfig(Config):
     clip: float = pydantic.Field(
         default=5.0, gt=0, description="Bound of the features, in standard deviations."
     )
-    seed: int = pydantic.Field(
-        default=0, ge=0, lt=2**31, description="Decides weights, order and augmentation."
+    seed: int | None = pydantic.Field(
+        default=None,
+        ge=0,
+        lt=2**31,
+        description="Decides weights, order and augmentation; none takes the run's seed.",
     )
+
+    def check(self, image_shape: tuple[int, int, int]) -> None:
+        """Checks that images are large enough and frames enough to train on.
+
+        Args:
+            image_shape: Height, width and channels of the camera's images.
+
+        Raises:
+            InputError: When they are not.
+        """
+        height = (image_shape[0] - round(image_shape[0] * self.crop)) // self.pool
+        width = image_shape[1] // self.pool
+        sides = (height, width)
+        for index in range(len(self.filters)):
+            size = 5 if index == 0 else 3
+            if min(sides) < size:
+                raise InputError(
+                    f"Expected images large enough for {len(self.filters)} convolutions. "
+                    f"Received: {height}x{width} after cropping and averaging. Use a larger "
+                    "camera image, a smaller encoder.pool or fewer encoder.filters."
+                )
+            sides = ((sides[0] - size) // 2 + 1, (sides[1] - size) // 2 + 1)
+        kept = max(1, math.ceil(self.frames * self.validation_share))
+        if self.frames - kept < self.batch_size:
+            raise InputError(
+                f"Expected at least one batch of {self.batch_size} frames beside the {kept} "
+                f"kept back. Received: {self.frames} frames. Render more, or lower "
+                "encoder.batch_size."
+            )

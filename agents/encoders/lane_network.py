@@ -43,7 +43,7 @@ def reader(reduced_shape: tuple[int, int, int], labels: int, config: LaneEncoder
     Raises:
         InputError: When the images are too small for the convolutions.
     """
-    seeds = np.random.default_rng(config.seed)
+    seeds = np.random.default_rng(config.seed or 0)
 
     def initialiser() -> Any:
         return keras.initializers.HeUniform(seed=int(seeds.integers(2**31)))

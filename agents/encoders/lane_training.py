@@ -136,7 +136,7 @@ def train(
         DonkeyRLError: When the loss is no longer finite.
     """
     started = time.perf_counter()
-    random = np.random.default_rng(config.seed)
+    random = np.random.default_rng(config.seed or 0)
     per_epoch = len(images) // config.batch_size
     steps = per_epoch * config.epochs
     with tf.device("CPU"):
@@ -150,7 +150,9 @@ def train(
             rows = order[first : first + _BATCHES_PER_CALL]
             at = done + np.arange(len(rows))
             rates = cosine(at, steps, config.learning_rate, config.final_learning_rate)
-            seeds = np.stack([np.full(len(rows), config.seed), 2 * at], axis=1).astype(np.int32)
+            seeds = np.stack([np.full(len(rows), config.seed or 0), 2 * at], axis=1).astype(
+                np.int32
+            )
             loss = float(trainer.steps(rows, rates, seeds).numpy())
             if not math.isfinite(loss):
                 raise DonkeyRLError(

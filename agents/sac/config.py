@@ -14,7 +14,8 @@ Width = Annotated[int, pydantic.Field(ge=1, le=4096)]
 class SACConfig(Config):
     """Settings of soft actor-critic.
 
-    The defaults are those that lap ``generated_track`` soonest; see ``docs/agents/sac.md``.
+    The defaults here are those of the algorithm by itself. ``donkey-rl train`` starts from those
+    of ``experiments/config.py``, which ``docs/agents/sac.md`` lists.
     """
 
     learning_rate: float = pydantic.Field(

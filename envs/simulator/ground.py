@@ -26,6 +26,7 @@ LEVELS = 6
 FINEST = 1.0 / 32.0
 _MOST_TEXELS = 24e6
 _MOST_CELLS = 3e6
+_MOST_SPAN = 160
 _PROFILE_STEP = 1.0 / 128.0
 _ROAD, _GROUND, _SHOULDER = 253, 254, 255
 _FAR = 1e6
@@ -157,12 +158,14 @@ def _profile(track: Track, first: float, last: float, texel: float, *, dashes: b
 
 def _offsets(track: Track, low: FloatArray, extent: FloatArray) -> _Field:
     """Computes lateral offset and arc length around the road on a coarse grid."""
-    cell = max(0.25, math.sqrt(float(np.prod(extent)) / _MOST_CELLS))
+    middle = 0.5 * (track.road_left + track.road_right)
+    left = min(stripe.start for stripe in track.stripes)
+    right = max(stripe.end for stripe in track.stripes)
+    reach = max(right - middle, middle - left) + 3.0
+    cell = max(0.25, reach / _MOST_SPAN, math.sqrt(float(np.prod(extent)) / _MOST_CELLS))
     shape = (int(extent[1] / cell) + 2, int(extent[0] / cell) + 2)
     lateral = np.full(shape, _FAR, dtype=np.float32)
     along = np.zeros(shape, dtype=np.float32)
-    middle = 0.5 * (track.road_left + track.road_right)
-    reach = max(stripe.end for stripe in track.stripes) - middle + 3.0
     path = track.path
     _spread(lateral, along, path.points - low, path.yaw, (cell, middle, reach, path.spacing))
     return _Field(lateral, along, cell)

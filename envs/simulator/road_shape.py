@@ -7,18 +7,38 @@ import pathlib
 
 import numpy as np
 
-from donkey_rl.envs.simulator import track_file
+from donkey_rl.envs.simulator import track_fields, track_file
 from donkey_rl.envs.simulator.path import FloatArray, Path
 
 MIN_ROAD_WIDTH = 1.5
 MAX_FOLD = 1.35
+MAX_TURN = 1.0
 TOUCH = 1.0
+MIN_LENGTH = 10.0
+START_REACH = 30.0
+THING_REACH = 1000.0
 _SLACK = 0.02
 _CHORD = 0.02
 _LONGEST_SIDE = 8.0
 
 
-def check(file: pathlib.Path, track: track_file.TrackFile, path: Path) -> None:
+def check_length(file: pathlib.Path, length: float) -> None:
+    """Checks the length in u of the curve through a file's waypoints, before it is cut up.
+
+    Raises:
+        TrackError: Names the file and the length.
+    """
+    if not MIN_LENGTH <= length <= track_fields.MAX_LENGTH:
+        raise track_file.wrong(
+            file,
+            "waypoints",
+            f"a road of {MIN_LENGTH:g} to {track_fields.MAX_LENGTH:g} u",
+            f"{length:g} u",
+            "Coordinates are in u, 8 to a metre of the real car.",
+        )
+
+
+def check(file: pathlib.Path, track: track_fields.TrackFile, path: Path) -> None:
     """Checks that the road of a track file can be driven.
 
     Args:
@@ -30,7 +50,8 @@ def check(file: pathlib.Path, track: track_file.TrackFile, path: Path) -> None:
         TrackError: The edges are exchanged or closer than 1.5 u; a bend is so tight that the
             edge inside it folds back (its offset exceeds 1.35 times the radius, a little more
             than in the tightest bend of the simulator's own tracks); an edge comes within 1 u of
-            the centre of another part of the road and the file does not declare that.
+            the centre of another part of the road and the file does not declare that; a start
+            pose or the start line lies farther than 30 u from the path, or a thing than 1000 u.
     """
     left, right = track.road.left, track.road.right
     if right - left < MIN_ROAD_WIDTH:
@@ -41,8 +62,6 @@ def check(file: pathlib.Path, track: track_file.TrackFile, path: Path) -> None:
             f"left={left:g}, right={right:g}",
             "Offsets are negative to the left of the path and positive to the right.",
         )
-    if not path.closed:
-        return
     for index, barrier in enumerate(track.barriers):
         if barrier.offset is not None and barrier.offset < max(-left, right):
             raise track_file.wrong(
@@ -52,17 +71,66 @@ def check(file: pathlib.Path, track: track_file.TrackFile, path: Path) -> None:
                 f"{barrier.offset:g}",
                 "Move the barrier off the road.",
             )
+    _check_places(file, track, path)
+    if not path.closed:
+        return
     _check_bends(file, path, left, right)
     if not track.crosses_itself:
         _check_touching(file, path, left, right)
 
 
+def _check_places(file: pathlib.Path, track: track_fields.TrackFile, path: Path) -> None:
+    """Checks that starts and things are not far away from the road.
+
+    Raises:
+        TrackError: Names the first field that is, and its distance.
+    """
+    places = [
+        (f"grid.poses[{index}]", pose.x, pose.z, START_REACH)
+        for index, pose in enumerate(track.grid.poses)
+    ]
+    if track.start_line is not None:
+        places.append(("start_line", track.start_line.x, track.start_line.z, START_REACH))
+    places += [
+        (f"obstacles[{index}]", thing.x, thing.z, THING_REACH)
+        for index, thing in enumerate(track.obstacles)
+    ]
+    places += [
+        (f"barriers[{index}].points[{corner}]", x, z, THING_REACH)
+        for index, barrier in enumerate(track.barriers)
+        for corner, (x, z) in enumerate(barrier.points or ())
+    ]
+    distances = path.clearance(np.array([place[1:3] for place in places]).reshape(-1, 2))
+    for (field, x, z, reach), distance in zip(places, distances, strict=True):
+        if distance > reach:
+            raise track_file.wrong(
+                file,
+                field,
+                f"a place within {reach:g} u of the path",
+                f"[{x:g}, {z:g}], which is {distance:.1f} u from it",
+                "Move it to the road; x and z are in u.",
+            )
+
+
 def _check_bends(file: pathlib.Path, path: Path, left: float, right: float) -> None:
-    """Checks that no edge folds back inside a bend.
+    """Checks that the path does not turn round on the spot and no edge folds back in a bend.
 
     Raises:
         TrackError: Names the side and the tightest place.
     """
+    turn = np.diff(path.yaw, append=path.yaw[:1])
+    turn = np.abs(np.mod(turn + np.pi, 2.0 * np.pi) - np.pi)
+    worst = int(np.argmax(turn))
+    if turn[worst] > MAX_TURN:
+        x, z = path.points[worst]
+        raise track_file.wrong(
+            file,
+            "waypoints",
+            "a line that leads on",
+            f"one that turns by {math.degrees(turn[worst]):.0f} degrees on the spot near "
+            f"[{x:.1f}, {z:.1f}]",
+            "Lay a bend through more waypoints there.",
+        )
     for field, offset in (("road.left", left), ("road.right", right)):
         fold = offset * path.curvature
         worst = int(np.argmax(fold))
@@ -160,11 +228,19 @@ def _polylines(points: FloatArray, kept: np.ndarray, path: Path) -> list[FloatAr
         joined[0] = np.vstack([last, joined[0]])
         if not len(last):
             joined[0] = np.vstack([joined[0], joined[0][:1]])
-    return [_thinned(piece) for piece in joined if len(piece) > 1]
+    return [thin for piece in joined if len(thin := _thinned(_spread(piece))) > 1]
+
+
+def _spread(line: FloatArray) -> FloatArray:
+    """Leaves out points of a line that coincide with the one before, as in a bend's centre."""
+    apart = np.hypot(*np.diff(line, axis=0).T) >= track_fields.MIN_GAP
+    return line[np.concatenate([[True], apart])]
 
 
 def _thinned(line: FloatArray) -> FloatArray:
     """Leaves out points of a line that lie within 2 cm of the side across them, up to 8 u long."""
+    if len(line) < 3:
+        return line
     sides = np.diff(line, axis=0)
     lengths = np.hypot(*sides.T).tolist()
     turns = np.abs(np.diff(np.unwrap(np.arctan2(*sides.T)))).tolist()

@@ -125,17 +125,37 @@ def _cells(ends: tuple[FloatArray, FloatArray], reach: FloatArray, cell: float) 
     empty = np.zeros(0, dtype=np.int64)
     if not len(reach):
         return Cells(0.0, 0.0, cell, 0, 0, np.zeros(1, dtype=np.int64), empty)
-    low = np.minimum(*ends) - reach[:, None]
-    high = np.maximum(*ends) + reach[:, None]
+    # Pieces no longer than a cell: the box around a long slanting wall would be mostly empty.
+    way = ends[1] - ends[0]
+    pieces = np.maximum(1, np.ceil(np.hypot(*way.T) / cell)).astype(np.int64)
+    thing, piece = _counted(pieces)
+    step = (way / pieces[:, None])[thing]
+    begin = ends[0][thing] + piece[:, None] * step
+    low = np.minimum(begin, begin + step) - reach[thing, None]
+    high = np.maximum(begin, begin + step) + reach[thing, None]
     origin = low.min(axis=0)
     columns, rows = (math.ceil(v / cell) + 1 for v in high.max(axis=0) - origin)
-    first = ((low - origin) // cell).astype(int)
-    last = ((high - origin) // cell).astype(int)
-    lists: list[list[int]] = [[] for _ in range(columns * rows)]
-    for k in range(len(reach)):
-        for row in range(first[k, 1], last[k, 1] + 1):
-            for column in range(first[k, 0], last[k, 0] + 1):
-                lists[row * columns + column].append(k)
-    start = np.concatenate([[0], np.cumsum([len(entry) for entry in lists])]).astype(np.int64)
-    items = np.array([k for entry in lists for k in entry], dtype=np.int64)
-    return Cells(float(origin[0]), float(origin[1]), cell, columns, rows, start, items)
+    first = ((low - origin) // cell).astype(np.int64)
+    last = ((high - origin) // cell).astype(np.int64)
+    width, depth = (last - first + 1).T
+    box, place = _counted(width * depth)
+    row = first[box, 1] + place // width[box]
+    column = first[box, 0] + place % width[box]
+    entries = np.unique((row * columns + column) * len(reach) + thing[box])
+    start = np.searchsorted(entries, np.arange(columns * rows + 1) * len(reach))
+    return Cells(
+        float(origin[0]),
+        float(origin[1]),
+        cell,
+        columns,
+        rows,
+        start.astype(np.int64),
+        entries % len(reach),
+    )
+
+
+def _counted(counts: IntArray) -> tuple[IntArray, IntArray]:
+    """Returns each index repeated ``counts[index]`` times, and beside it 0, 1, 2, ... of each."""
+    index = np.repeat(np.arange(len(counts)), counts)
+    before = np.cumsum(counts) - counts
+    return index, np.arange(len(index)) - before[index]

@@ -49,7 +49,7 @@ class Cars(NamedTuple):
     Attributes:
         motion: See `physics`, shape (n, 6).
         command: Steering, throttle, brake, shape (n, 3).
-        parameters: See `vehicle.parameter_row`, shape (n, 19).
+        parameters: See `vehicle.parameter_row`, shape (n, 18).
         torque: See `vehicle.torque_table`, shape (P,).
         sensed: Time (s), arc length, lateral offset (u), angle to the path (rad), progress and
             distance driven since the start (u), cte (u), acceleration forward and right (u/s^2),
@@ -85,7 +85,7 @@ class Surface(NamedTuple):
 
 
 @njit(cache=True)
-def _count_wheels_off(motion: Any, route: Route, lateral: float, error: float) -> int:
+def _count_wheels_off(route: Route, lateral: float, error: float) -> int:
     """Wheels outside the road, the road taken as straight below the car."""
     sin_error, cos_error = math.sin(error), math.cos(error)
     count = 0
@@ -181,7 +181,7 @@ def _finish(cars: Cars, i: int, route: Route) -> None:
     sensed[CTE] = cte
     cars.node[i] = node
     lateral, error = sensed[LATERAL], sensed[HEADING_ERROR]
-    cars.wheels_off[i] = _count_wheels_off(motion, route, lateral, error)
+    cars.wheels_off[i] = _count_wheels_off(route, lateral, error)
     cars.ticks[i] += 1
 
 

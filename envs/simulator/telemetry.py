@@ -1,8 +1,15 @@
-"""A car's telemetry as the simulator's generation of that car reports it.
+"""A car's telemetry: the fields, order and units of the `telemetry` message of its generation.
 
-Fields, units, frames and signs of the `telemetry` message. The car of 2022 divides speed,
-velocity, acceleration and position by 8; `cte` is never divided. Velocity and acceleration are in
-the car's axes (x right, y up, z forward).
+The car of 2022 divides speed, velocity, acceleration and position by 8; `cte` is never divided.
+The older cars send the speed ahead of the image, and no odometry and no pitch, yaw and roll; in
+their place come `gyro_w`, `on_road` and `progress_on_shortest_path`.
+
+Three things are the same for every car here, though they were not in the simulator:
+
+* Velocity and acceleration are in the car's axes (x right, y up, z forward). The build of August
+  2020 sent the velocity in world axes, and the same velocity again as acceleration.
+* `cte` and `activeNode` follow the rule of 2022.
+* Messages come every 0.06 and 0.04 s in turn. Before 2022 they came with the drawn frames.
 """
 
 from __future__ import annotations
@@ -25,13 +32,17 @@ def fields(world: World, i: int) -> Fields:
     cars, scale = world.cars, world.vehicle.report_scale
     motion, sensed = cars.motion[i], cars.sensed[i]
     forward, right = motion[physics.FORWARD], motion[physics.RIGHTWARD]
+    speed = math.hypot(forward, right) / scale
     newest = not world.vehicle.gyro_as_rotation
     message: Fields = {
         "msg_type": "telemetry",
         "steering_angle": float(cars.command[i, physics.STEERING]),
         "throttle": float(cars.command[i, physics.THROTTLE]),
-        "lidar": None,
     }
+    if not newest:
+        # Ahead of the image; a dictionary keeps this place when the speed is set again below.
+        message["speed"] = speed
+    message["lidar"] = None
     if newest:
         message |= {
             "rear_right_odom": float(sensed[stepping.ODOMETRY_REAR_RIGHT]),
@@ -42,7 +53,7 @@ def fields(world: World, i: int) -> Fields:
     message |= {
         "hit": world.hit_names()[i],
         "time": float(sensed[stepping.TIME]),
-        "speed": math.hypot(forward, right) / scale,
+        "speed": speed,
         "accel_x": float(sensed[stepping.ACCEL_RIGHT]) / scale,
         "accel_y": 0.0,
         "accel_z": float(sensed[stepping.ACCEL_FORWARD]) / scale,

@@ -19,7 +19,7 @@ import pathlib
 import numpy as np
 
 from donkey_rl import errors
-from donkey_rl.envs.simulator import random_road, road_shape, track_file
+from donkey_rl.envs.simulator import random_road, road_shape, track_fields, track_file
 from donkey_rl.envs.simulator.path import Curve, FloatArray, Path
 from donkey_rl.envs.simulator.scenery import (
     MATERIALS,
@@ -161,8 +161,15 @@ def load(name_or_path: str, *, seed: int = 0) -> Track:
         file = pathlib.Path(plain)
     else:
         raise errors.UnknownNameError("track", plain, _NAMES)
-    changed = file.stat().st_mtime_ns if file.is_file() else 0
-    return _load(file, changed, plain if plain in _NAMES else None, seed, plain != wanted)
+    return _load(file, _changed(file), plain if plain in _NAMES else None, seed, plain != wanted)
+
+
+def _changed(file: pathlib.Path) -> int:
+    """Returns when a file was last changed (ns), 0 if only reading it can say what is wrong."""
+    try:
+        return file.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 @functools.lru_cache(maxsize=64)
@@ -174,9 +181,9 @@ def _load(file: pathlib.Path, changed: int, scene: str | None, seed: int, mirror
     return track.mirrored() if mirrored else track
 
 
-def _build(file: pathlib.Path, fields: track_file.TrackFile, name: str, seed: int) -> Track:
+def _build(file: pathlib.Path, fields: track_fields.TrackFile, name: str, seed: int) -> Track:
     """Lays out the track that a file describes."""
-    nodes, path = _centre_line(fields, seed)
+    nodes, path = _centre_line(file, fields, seed)
     road_shape.check(file, fields, path)
     grid = _grid(fields, path)
     if fields.start_line is None:
@@ -202,7 +209,7 @@ def _build(file: pathlib.Path, fields: track_file.TrackFile, name: str, seed: in
         road_friction=fields.road.friction,
         ground_friction=fields.ground_friction,
         look=Look(
-            colours=track_file.DEFAULT_COLOURS | {str(k): v for k, v in look.colours.items()},
+            colours=track_fields.DEFAULT_COLOURS | {str(k): v for k, v in look.colours.items()},
             grain=look.grain,
             scenery=look.scenery,
             sky_top=look.sky_top,
@@ -212,7 +219,9 @@ def _build(file: pathlib.Path, fields: track_file.TrackFile, name: str, seed: in
     )
 
 
-def _centre_line(fields: track_file.TrackFile, seed: int) -> tuple[FloatArray, Path]:
+def _centre_line(
+    file: pathlib.Path, fields: track_fields.TrackFile, seed: int
+) -> tuple[FloatArray, Path]:
     """Returns the nodes and the dense path."""
     if fields.random_road is not None:
         road = fields.random_road
@@ -225,11 +234,12 @@ def _centre_line(fields: track_file.TrackFile, seed: int) -> tuple[FloatArray, P
         )
         return nodes, Curve(nodes, closed=False).path()
     curve = Curve(np.array(fields.waypoints, dtype=np.float64), closed=True)
-    by_length = max(track_file.MIN_WAYPOINTS, round(curve.length / NODE_SPACING))
+    road_shape.check_length(file, curve.length)
+    by_length = max(track_fields.MIN_WAYPOINTS, round(curve.length / NODE_SPACING))
     return curve.nodes(fields.source_nodes or by_length), curve.path()
 
 
-def _grid(fields: track_file.TrackFile, path: Path) -> StartGrid:
+def _grid(fields: track_fields.TrackFile, path: Path) -> StartGrid:
     """Returns the start grid, at the path's first point if the file gives no pose."""
     poses = tuple(Pose(pose.x, pose.z, math.radians(pose.yaw_deg)) for pose in fields.grid.poses)
     if not poses:
@@ -242,7 +252,7 @@ def _grid(fields: track_file.TrackFile, path: Path) -> StartGrid:
     )
 
 
-def _stripes(fields: track_file.TrackFile) -> tuple[Stripe, ...]:
+def _stripes(fields: track_fields.TrackFile) -> tuple[Stripe, ...]:
     """Returns the stripes of the file, or asphalt with two white lines and a yellow one."""
     if fields.stripes is not None:
         return tuple(
@@ -261,7 +271,7 @@ def _stripes(fields: track_file.TrackFile) -> tuple[Stripe, ...]:
     )
 
 
-def _obstacle(fields: track_file.Obstacle) -> Obstacle:
+def _obstacle(fields: track_fields.Obstacle) -> Obstacle:
     """Converts one obstacle of a file."""
     return Obstacle(
         name=fields.name,
@@ -277,7 +287,7 @@ def _obstacle(fields: track_file.Obstacle) -> Obstacle:
     )
 
 
-def _barriers(fields: track_file.TrackFile, path: Path) -> tuple[Barrier, ...]:
+def _barriers(fields: track_fields.TrackFile, path: Path) -> tuple[Barrier, ...]:
     """Returns the walls of a file: listed ones, ones along the road, ones around the track."""
     walls: list[Barrier] = []
     for wall in fields.barriers:

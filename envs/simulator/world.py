@@ -171,10 +171,17 @@ class World:
             body=np.array(body, dtype=np.float64),
         )
 
-    def seed(self, seed: int) -> None:
-        """Starts every car's random stream anew."""
-        self._seed = seed
-        self._streams = [np.random.default_rng([seed, i]) for i in range(len(self))]
+    def seed(self, seed: int | Sequence[int]) -> None:
+        """Starts every car's random stream anew.
+
+        Args:
+            seed: One seed, of which each car draws its own stream; or one seed for each car,
+                which then draws what the first car of a world with that seed draws.
+        """
+        if isinstance(seed, int | np.integer):
+            self._streams = [np.random.default_rng([int(seed), i]) for i in range(len(self))]
+        else:
+            self._streams = [np.random.default_rng([int(own), 0]) for own in seed]
 
     def stream(self, i: int) -> np.random.Generator:
         """Returns the random stream of car `i`."""
@@ -214,10 +221,19 @@ class World:
         self.cars.command[chosen] = (0.0, 0.0, _RESET_BRAKE)
         self.cars.hit[chosen] = stepping.NO_HIT
         self.cars.touching[chosen] = stepping.NO_HIT
-        places = motion[chosen][:, [physics.X, physics.Z]]
-        gaps = places[:, None, :] - self.track.nodes[None, :, :]
-        self.cars.node[chosen] = np.argmin((gaps**2).sum(axis=2), axis=1)
+        self.cars.node[chosen] = self._nearest_nodes(chosen)
         stepping.settle(self.cars, chosen, self.route)
+
+    def _nearest_nodes(self, chosen: IntArray) -> IntArray:
+        """Returns the path node nearest to each car, out of those around its arc length."""
+        nodes, track = self.track.nodes, self.track
+        pieces = len(nodes) if track.closed else len(nodes) - 1
+        along = np.rint(self.cars.sensed[chosen, stepping.ARC] / track.length * pieces)
+        near = along.astype(np.int64)[:, None] + np.arange(-3, 4)
+        near = near % len(nodes) if track.closed else np.clip(near, 0, len(nodes) - 1)
+        places = self.cars.motion[chosen][:, [physics.X, physics.Z]]
+        gaps = ((nodes[near] - places[:, None, :]) ** 2).sum(axis=2)
+        return np.take_along_axis(near, gaps.argmin(axis=1)[:, None], axis=1)[:, 0]
 
     @property
     def _starts_vary(self) -> bool:
