@@ -26,6 +26,9 @@ EXPERIMENT = "donkey-rl"
 ARTIFACTS = "mlartifacts"
 """Folder of videos, plots and drivers, beside the database."""
 
+_KIND = "custom_model_development"
+"""Without it MLflow's pages open with what belongs to language models."""
+
 _SQLITE = "sqlite:///"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -82,7 +85,8 @@ def experiment_id(store: MlflowClient, uri: str | None = None) -> str:
             path = database_path(tracking_uri(uri))
             location = (path.parent / ARTIFACTS / EXPERIMENT).as_uri() if path else None
             try:
-                return str(store.create_experiment(EXPERIMENT, artifact_location=location))
+                tags = {"mlflow.experimentKind": _KIND}
+                return str(store.create_experiment(EXPERIMENT, location, tags))
             except MlflowException:
                 # Another thread or process may have been quicker.
                 found = store.get_experiment_by_name(EXPERIMENT)
