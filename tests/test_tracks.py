@@ -1,19 +1,17 @@
-"""Tracks: the shipped scenes against known figures, the geometry, the file format."""
+"""Tracks: the shipped scenes against known figures, and the geometry."""
 
 from __future__ import annotations
 
-import json
 import math
 import pathlib
 import re
-from typing import Any
 
 import numpy as np
 import pytest
 
-from donkey_rl import errors
 from donkey_rl.envs.simulator import random_road, road_shape, track
 from donkey_rl.envs.simulator.path import Curve, FloatArray, Path
+from donkey_rl.errors import TrackError
 
 # Lengths by adaptive quadrature of the splines, and of the simulator's own node paths, in u;
 # then radius of the tightest bend, nodes of the simulator, and turns to the right per lap.
@@ -44,19 +42,6 @@ SPAWN_CTE = {
     "circuit_launch": 3.0,
 }
 DOCS = pathlib.Path(__file__).parents[1] / "docs" / "tracks.md"
-
-
-def circle(radius: float = 20.0, count: int = 24) -> list[list[float]]:
-    """Waypoints of a circle around the origin, clockwise from its westernmost point."""
-    angles = 2.0 * np.pi * np.arange(count) / count
-    return [[-radius * math.cos(a), radius * math.sin(a)] for a in angles]
-
-
-def save(folder: pathlib.Path, **fields: Any) -> str:
-    """Writes a track file: a circle unless told otherwise."""
-    file = folder / "mine.json"
-    file.write_text(json.dumps({"waypoints": circle(), **fields}))
-    return str(file)
 
 
 def lies_on_road(road: track.Track, points: FloatArray, radius: float) -> np.ndarray:
@@ -205,19 +190,21 @@ def test_only_the_shortest_track_has_short_laps() -> None:
     assert track.load("waveshare").min_lap_s == 5.0
 
 
-def test_offset_is_positive_to_the_right(tmp_path: pathlib.Path) -> None:
+def test_offset_is_positive_to_the_right() -> None:
     # Clockwise around the origin with radius 20: at the westernmost point the car drives towards
     # +Z, so that the centre, 20 u to the east, is on its right. A car at x = -17 is 3 u inside.
-    road = track.load(save(tmp_path))
-    assert road.length == pytest.approx(2.0 * np.pi * 20.0, rel=1e-4)
-    np.testing.assert_allclose(road.path.curvature, 1.0 / 20.0, rtol=0.01)
-    s, lateral = road.path.locate([[-17.0, 0.0], [-22.0, 0.0], [0.0, 23.0]])
+    angles = 2.0 * np.pi * np.arange(24) / 24
+    loop = 20.0 * np.stack([-np.cos(angles), np.sin(angles)], axis=1)
+    path = Curve(loop, closed=True).path()
+    assert path.length == pytest.approx(2.0 * np.pi * 20.0, rel=1e-4)
+    np.testing.assert_allclose(path.curvature, 1.0 / 20.0, rtol=0.01)
+    s, lateral = path.locate([[-17.0, 0.0], [-22.0, 0.0], [0.0, 23.0]])
     np.testing.assert_allclose(lateral, [3.0, -2.0, -3.0], atol=0.01)
     # A quarter of the lap later the car is at the northernmost point, heading east.
-    assert s[2] == pytest.approx(0.25 * road.length, abs=0.01)
-    x, z, yaw = road.path.at(0.25 * road.length)
+    assert s[2] == pytest.approx(0.25 * path.length, abs=0.01)
+    x, z, yaw = path.at(0.25 * path.length)
     np.testing.assert_allclose([x, z, yaw], [0.0, 20.0, 0.5 * np.pi], atol=0.01)
-    np.testing.assert_allclose(road.path.beside(0.0, 5.0), [-15.0, 0.0], atol=0.01)
+    np.testing.assert_allclose(path.beside(0.0, 5.0), [-15.0, 0.0], atol=0.01)
 
 
 def test_locate_inverts_beside() -> None:
@@ -307,21 +294,6 @@ def test_mirror_exchanges_left_and_right() -> None:
     assert s[0] == pytest.approx(s[1], abs=0.2)
 
 
-def test_mirror_moves_what_stands_beside_the_road(tmp_path: pathlib.Path) -> None:
-    crate = {"name": "crate", "shape": "box", "x": 1, "z": 2, "yaw_deg": 30, "width": 1}
-    file = save(
-        tmp_path,
-        obstacles=[{**crate, "height": 1, "colour": [1, 2, 3]}],
-        barriers=[{"name": "wall", "points": [[3, 4], [5, 6]]}],
-        grid={"poses": [{"x": -20, "z": 1, "yaw_deg": 10}]},
-    )
-    mirror = track.load(f"{file}:mirror")
-    box, pose = mirror.obstacles[0], mirror.grid.slot(0)
-    np.testing.assert_allclose([box.x, box.z, np.degrees(box.yaw)], [-1.0, 2.0, -30.0])
-    np.testing.assert_allclose([pose.x, pose.z, np.degrees(pose.yaw)], [20.0, 1.0, -10.0])
-    np.testing.assert_allclose(mirror.barriers[0].points, [[-3.0, 4.0], [-5.0, 6.0]])
-
-
 @pytest.mark.parametrize("name", track.names())
 def test_mirrored_twice_is_the_same_track(name: str) -> None:
     road = track.load(name)
@@ -344,10 +316,10 @@ def test_nothing_stands_on_a_mirrored_road() -> None:
 
 
 def test_random_road_follows_its_seed() -> None:
-    first = track.load("generated_road", seed=3)
+    first = track.load("generated_road:3")
     assert not first.closed
-    np.testing.assert_array_equal(first.nodes, track.load("generated_road", seed=3).nodes)
-    assert np.abs(first.nodes - track.load("generated_road", seed=4).nodes).max() > 10.0
+    np.testing.assert_array_equal(first.nodes, track.load("generated_road:3").nodes)
+    assert np.abs(first.nodes - track.load("generated_road:4").nodes).max() > 10.0
     assert len(first.nodes) == 1000
     assert (first.road_left, first.road_right) == (-7.2, 2.8)
     # 999 steps of 2 u; the spline between them is hardly longer.
@@ -374,7 +346,7 @@ def test_random_walk_by_the_rule_of_the_simulator() -> None:
 def test_random_roads_can_be_driven(seed: int) -> None:
     # Without the look ahead the rate of turn grows without bound: to a radius of 2.6 u with the
     # seeds 0 and 4, where the steering of the car can follow 5.4 u.
-    curvature = track.load("generated_road", seed=seed).path.curvature
+    curvature = track.load(f"generated_road:{seed}").path.curvature
     assert 1.0 / np.abs(curvature).max() > 8.0
 
 
@@ -397,23 +369,6 @@ def test_barriers_beside_a_bend_keep_their_distance() -> None:
     assert len(wide) == 2
 
 
-def test_example_of_the_documentation(tmp_path: pathlib.Path) -> None:
-    block = re.search(r"```json\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert block
-    assert len(json.loads(block[1])["waypoints"]) == 12
-    file = tmp_path / "peanut.json"
-    file.write_text(block[1])
-    road = track.load(str(file))
-    assert road.name == "peanut"
-    assert (road.road_left, road.road_right) == (-3.5, 3.5)
-    assert (road.grid.slot(0).x, road.grid.slot(0).z) == (0.0, -12.0)
-    # Clockwise: at the southernmost point it leads to the west.
-    assert np.degrees(road.grid.slot(0).yaw) == pytest.approx(-90.0, abs=5.0)
-    assert road.start_line == pytest.approx(3.0, abs=0.01)
-    assert not road.start_line_drawn
-    assert track.load(f"{file}:mirror").name == "peanut:mirror"
-
-
 def test_documented_figures_are_those_of_the_tracks() -> None:
     text = DOCS.read_text(encoding="utf-8")
     for name in FIGURES:
@@ -426,157 +381,23 @@ def test_documented_figures_are_those_of_the_tracks() -> None:
         np.testing.assert_allclose(figures, expected, atol=0.06)
 
 
-def test_own_track_with_everything(tmp_path: pathlib.Path) -> None:
-    road = track.load(
-        save(
-            tmp_path,
-            name="ring",
-            source_nodes=50,
-            road={"left": -2.0, "right": 2.0, "friction": 0.5},
-            stripes=[{"start": -0.1, "end": 0.1, "material": "centre_line", "dash": [2, 1]}],
-            obstacles=[
-                {
-                    "name": "crate",
-                    "shape": "box",
-                    "x": 1,
-                    "z": 2,
-                    "yaw_deg": 90,
-                    "width": 3,
-                    "height": 1,
-                    "colour": [1, 2, 3],
-                }
-            ],
-            barriers=[
-                {"name": "fence", "margin": 5.0},
-                {"name": "rail", "offset": 2.5},
-                {"name": "post", "points": [[0, 0], [1, 0]], "height": 2.0},
-            ],
-            start_line={"x": 0.0, "z": 21.0},
-            look={"colours": {"road": [9, 9, 9]}, "scenery": "room"},
-        )
+def test_wall_around_a_bend_has_no_sides_without_length() -> None:
+    # The offset is the radius: the inner line is one point, up to the inexactness of the spline.
+    angles = 2.0 * np.pi * np.arange(24) / 24
+    loop = 20.0 * np.stack([-np.cos(angles), np.sin(angles)], axis=1)
+    path = Curve(loop, closed=True).path()
+    for offset in (19.99, 20.0, 20.005):
+        lines = road_shape.lines_beside(path, offset)
+        assert lines
+        for line in lines:
+            assert np.hypot(*np.diff(line, axis=0).T).min() >= 0.01
+
+
+def test_a_random_road_is_known_by_its_number() -> None:
+    assert track.load("generated_road:3").name == "generated_road:3"
+    assert track.load("generated_road:3:mirror").name == "generated_road:3:mirror"
+    np.testing.assert_array_equal(
+        track.load("generated_road").nodes, track.load("generated_road:0").nodes
     )
-    assert road.name == "ring"
-    assert len(road.nodes) == 50
-    assert road.road_friction == 0.5
-    assert road.stripes == (track.Stripe(-0.1, 0.1, "centre_line", (2.0, 1.0)),)
-    crate = road.obstacles[0]
-    assert crate.solid
-    np.testing.assert_allclose([crate.length, crate.yaw], [3.0, 0.5 * math.pi])
-    # Half the diagonal of a square of 3 u: 1.5 * sqrt(2).
-    assert crate.radius == pytest.approx(2.1213, abs=1e-4)
-    assert [barrier.name for barrier in road.barriers] == ["fence", "rail", "rail", "post"]
-    np.testing.assert_allclose(road.barriers[0].points.max(axis=0), [25.0, 25.0], atol=0.05)
-    radii = [np.linalg.norm(barrier.points, axis=1) for barrier in road.barriers[1:3]]
-    np.testing.assert_allclose(radii[0], 22.5, atol=0.05)
-    np.testing.assert_allclose(radii[1], 17.5, atol=0.05)
-    # The line is drawn at the northernmost point, a quarter of the lap from the first waypoint.
-    assert road.start_line == pytest.approx(0.25 * road.length, abs=0.05)
-    assert road.start_line_drawn
-    assert road.look.colours["road"] == (9, 9, 9)
-    assert set(road.look.colours) == set(track.MATERIALS)
-
-
-def test_unknown_scene_names_the_nearest() -> None:
-    with pytest.raises(errors.UnknownNameError, match="Did you mean 'generated_track'") as info:
-        track.load("generated_trakc")
-    assert info.value.nearest == "generated_track"
-    with pytest.raises(errors.UnknownNameError, match="Unknown track 'warehous'"):
-        track.load("warehous:mirror")
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"waypoint": []}, r"'waypoint': expected a known field.*Did you mean 'waypoints'"),
-        ({"road": {"lefd": -3}}, r"'road.lefd'.*Did you mean 'left'"),
-        (
-            {"stripes": [{"start": 0, "end": 1, "material": "road", "dashes": [1, 1]}]},
-            r"'stripes\[0\].dashes'.*Did you mean 'dash'",
-        ),
-        ({"grid": {"poses": [{"x": 0, "z": 0}]}}, r"'grid.poses\[0\].yaw_deg'.*Add the field"),
-        ({"grid": {"poses": [{"y": 0}]}}, r"'grid.poses\[0\]"),
-        ({"waypoints": circle(count=7)}, r"'waypoints': expected at least 8 points.*7 points"),
-        (
-            {"waypoints": [*circle(), [float("nan"), 0.0]]},
-            r"'waypoints\[24\]\[0\]': expected a finite number. Received: nan",
-        ),
-        ({"waypoints": [[0, 0, 0]]}, r"'waypoints\[0\]'"),
-        ({"waypoints": [[0, 30000.0]]}, r"'waypoints\[0\]\[1\]'.*Received: 30000"),
-        (
-            {"waypoints": [*circle()[:5], circle()[4], *circle()[5:]]},
-            r"'waypoints\[4\]': expected a point other than waypoints\[5\].*Remove one",
-        ),
-        (
-            {"waypoints": [*circle(), circle()[0]]},
-            r"'waypoints\[24\]'.*Remove the last: the road is closed without it",
-        ),
-        ({"random_road": {"x": 0, "z": 0}}, r"'waypoints': expected either.*Received: both"),
-        ({"waypoints": None}, r"Received: neither"),
-        ({"road": {"left": 3.0, "right": -7.0}}, r"'road': expected left < right.*left=3"),
-        ({"road": {"left": -0.7, "right": 0.7}}, r"at least 1.5 u apart"),
-        ({"road": {"left": -3.0, "right": 28.0}}, r"'road.right': expected no bend.*narrower"),
-        ({"barriers": [{"name": "w"}]}, r"'barriers\[0\]': expected exactly one.*none"),
-        (
-            {"barriers": [{"name": "w", "margin": 2, "offset": 9}]},
-            r"'barriers\[0\]'.*offset, margin",
-        ),
-        ({"barriers": [{"name": "w", "offset": 4}]}, r"'barriers\[0\].offset': expected at le"),
-        (
-            {"stripes": [{"start": 1, "end": -1, "material": "road"}]},
-            r"'stripes\[0\]': expected start < end",
-        ),
-        ({"stripes": [{"start": 0, "end": 1, "material": "rode"}]}, r"stripes\[0\].material"),
-        ({"look": {"colours": {"road": [0, 0, 256]}}}, r"look.colours.road\[2\].*Received: 256"),
-        ({"look": {"colours": {"rode": [0, 0, 0]}}}, r"look.colours.rode"),
-        ({"format": 2}, r"'format': expected 1. Received: 2"),
-        ({"min_lap_s": "soon"}, r"'min_lap_s'.*Received: 'soon'"),
-    ],
-)
-def test_wrong_files_are_refused(
-    tmp_path: pathlib.Path, fields: dict[str, Any], expected: str
-) -> None:
-    with pytest.raises(errors.TrackError, match=expected) as info:
-        track.load(save(tmp_path, **fields))
-    assert str(tmp_path / "mine.json") in str(info.value)
-
-
-def test_files_that_are_no_tracks_are_refused(tmp_path: pathlib.Path) -> None:
-    file = tmp_path / "broken.json"
-    with pytest.raises(errors.TrackError, match=r"readable track file. Received: No such file"):
-        track.load(str(file))
-    file.write_text('{"waypoints": [\n[1, 2],,')
-    with pytest.raises(errors.TrackError, match=r"expected JSON.*at line 2, column 8"):
-        track.load(str(file))
-    file.write_text("[[1, 2], [3, 4]]")
-    with pytest.raises(errors.TrackError, match=r"JSON object with a field 'waypoints'.*list"):
-        track.load(str(file))
-    file.write_bytes(b"\xff\xfe{}")
-    with pytest.raises(errors.TrackError, match="not UTF-8 text"):
-        track.load(str(file))
-
-
-def eight(count: int = 40) -> list[list[float]]:
-    """Waypoints of a figure of eight."""
-    angles = 2.0 * np.pi * np.arange(count) / count
-    return [[40.0 * math.sin(a), 20.0 * math.sin(2.0 * a)] for a in angles]
-
-
-def test_road_that_crosses_itself_must_say_so(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(errors.TrackError, match=r'another part near \[.*"crosses_itself": true'):
-        track.load(save(tmp_path, waypoints=eight()))
-    road = track.load(save(tmp_path, waypoints=eight(), crosses_itself=True))
-    assert road.path.curvature.sum() * road.path.spacing == pytest.approx(0.0, abs=0.05)
-
-
-def test_parallel_stretches_must_not_share_their_road(tmp_path: pathlib.Path) -> None:
-    # A dog bone: its sides are 8 u apart in the middle, at z = 4 and -4, driven clockwise. Right
-    # edges at 3.5 u leave 1 u of ground between the roads, those at 7.5 u reach within 0.5 u of
-    # the other centre line. The bends at its ends are wide enough for that.
-    angles = 2.0 * np.pi * np.arange(60) / 60
-    bone = [
-        [60.0 * math.sin(a), math.cos(a) * (4.0 + 20.0 * math.sin(a) ** 2)]
-        for a in angles.tolist()
-    ]
-    assert track.load(save(tmp_path, waypoints=bone, road={"left": -3.5, "right": 3.5})).closed
-    with pytest.raises(errors.TrackError, match=r"'road.right': expected an edge more than 1 u"):
-        track.load(save(tmp_path, waypoints=bone, road={"left": -3.5, "right": 7.5}))
+    with pytest.raises(TrackError, match="Only a random road takes a number"):
+        track.load("warehouse:3")

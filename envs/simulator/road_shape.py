@@ -210,7 +210,7 @@ def _polylines(points: FloatArray, kept: np.ndarray, path: Path) -> list[FloatAr
     if not kept.any():
         return []
     if path.closed and kept.all():
-        return [_thinned(np.vstack([points, points[:1]]))]
+        return _walls([np.vstack([points, points[:1]])])
     if path.closed:
         # Start behind a gap, so that no piece runs over the end of the array.
         shift = int(np.argmax(~kept))
@@ -228,19 +228,26 @@ def _polylines(points: FloatArray, kept: np.ndarray, path: Path) -> list[FloatAr
         joined[0] = np.vstack([last, joined[0]])
         if not len(last):
             joined[0] = np.vstack([joined[0], joined[0][:1]])
-    return [thin for piece in joined if len(thin := _thinned(_spread(piece))) > 1]
+    return _walls(joined)
 
 
-def _spread(line: FloatArray) -> FloatArray:
-    """Leaves out points of a line that coincide with the one before, as in a bend's centre."""
-    apart = np.hypot(*np.diff(line, axis=0).T) >= track_fields.MIN_GAP
-    return line[np.concatenate([[True], apart])]
+def _walls(lines: list[FloatArray]) -> list[FloatArray]:
+    """Thins lines out and drops those without any length."""
+    walls = (_apart(_thinned(line)) for line in lines if len(line) > 1)
+    return [wall for wall in walls if len(wall) > 1]
+
+
+def _apart(line: FloatArray) -> FloatArray:
+    """Leaves out points too near to the one before, as where a bend's centre is the offset."""
+    kept = [0]
+    for index in range(1, len(line)):
+        if math.dist(line[index], line[kept[-1]]) >= track_fields.MIN_GAP:
+            kept.append(index)
+    return line[kept]
 
 
 def _thinned(line: FloatArray) -> FloatArray:
     """Leaves out points of a line that lie within 2 cm of the side across them, up to 8 u long."""
-    if len(line) < 3:
-        return line
     sides = np.diff(line, axis=0)
     lengths = np.hypot(*sides.T).tolist()
     turns = np.abs(np.diff(np.unwrap(np.arctan2(*sides.T)))).tolist()

@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import re
 
 import numpy as np
 
@@ -141,13 +142,13 @@ def names() -> tuple[str, ...]:
     return _NAMES
 
 
-def load(name_or_path: str, *, seed: int = 0) -> Track:
+def load(name_or_path: str) -> Track:
     """Loads a track.
 
     Args:
         name_or_path: A scene's name, or the path of a ``.json`` track file; with ``:mirror``
-            behind it, its mirror image.
-        seed: Which random road to lay; other tracks are the same for every seed.
+            behind it, its mirror image. Of a random road each number is another road:
+            ``generated_road:7``; without a number it is road 0.
 
     Raises:
         UnknownNameError: No scene has that name. Carries the nearest one.
@@ -155,13 +156,17 @@ def load(name_or_path: str, *, seed: int = 0) -> Track:
     """
     wanted = str(name_or_path)
     plain = wanted.removesuffix(MIRROR)
+    numbered = re.fullmatch(r"(.+):(\d{1,9})", plain)
+    number = int(numbered[2]) if numbered else None
+    plain = numbered[1] if numbered else plain
     if plain in _NAMES:
         file = FOLDER / f"{plain}.json"
     elif plain.endswith(".json"):
         file = pathlib.Path(plain)
     else:
         raise errors.UnknownNameError("track", plain, _NAMES)
-    return _load(file, _changed(file), plain if plain in _NAMES else None, seed, plain != wanted)
+    scene = plain if plain in _NAMES else None
+    return _load(file, _changed(file), scene, number, wanted.endswith(MIRROR))
 
 
 def _changed(file: pathlib.Path) -> int:
@@ -173,11 +178,20 @@ def _changed(file: pathlib.Path) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _load(file: pathlib.Path, changed: int, scene: str | None, seed: int, mirrored: bool) -> Track:
+def _load(
+    file: pathlib.Path, changed: int, scene: str | None, number: int | None, mirrored: bool
+) -> Track:
     """Reads a file once for each time that it was changed, so that one track is one object."""
     fields = track_file.read(file)
     name = scene or fields.name or file.stem
-    track = _build(file, fields, name, seed if fields.random_road is not None else 0)
+    if number is not None:
+        if fields.random_road is None:
+            raise errors.TrackError(
+                f"Only a random road takes a number. Received: '{name}:{number}'. "
+                f"Leave the number out, or drive 'generated_road:{number}'."
+            )
+        name = f"{name}:{number}"
+    track = _build(file, fields, name, number or 0)
     return track.mirrored() if mirrored else track
 
 
