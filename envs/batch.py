@@ -256,5 +256,4 @@ class Batch:
             hit=self.world.cars.hit != stepping.NO_HIT,
             still_s=self.still_s.copy(),
             steering_change=change,
-            time_s=sensed[:, stepping.TIME].copy(),
         )

@@ -79,7 +79,6 @@ class Facts(NamedTuple):
         hit: Whether a contact began.
         still_s: Seconds since the car last moved.
         steering_change: Change of the steering command.
-        time_s: Simulation time of the episode.
     """
 
     gain: FloatArray
@@ -91,7 +90,6 @@ class Facts(NamedTuple):
     hit: Flags
     still_s: FloatArray
     steering_change: FloatArray
-    time_s: FloatArray
 
 
 def count_steps(seconds: float) -> int:

@@ -55,7 +55,7 @@ class CheckConfig(Config):
     """
 
     every: int = Field(default=2_000, ge=1)
-    every_later: int = Field(default=20_000, ge=1)
+    every_later: int = Field(default=25_000, ge=1)
     races: int = Field(default=8, ge=1, le=256)
     laps: int = Field(default=3, ge=1, le=100)
 
@@ -107,7 +107,9 @@ class TrainingConfig(Config):
     task: TaskConfig = Field(default_factory=lambda: TaskConfig(time_limit_s=20.0))
     randomisation: Randomisation = Field(default_factory=_training_randomisation)
     encoder: LaneEncoderConfig = Field(default_factory=LaneEncoderConfig)
-    sac: SACConfig = Field(default_factory=lambda: SACConfig(final_learning_rate=1e-4))
+    sac: SACConfig = Field(
+        default_factory=lambda: SACConfig(final_learning_rate=1e-4, gradient_steps=16)
+    )
     check: CheckConfig = Field(default_factory=CheckConfig)
     evaluation: RaceConfig = Field(default_factory=RaceConfig)
 

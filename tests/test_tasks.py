@@ -177,7 +177,7 @@ def facts(**changed: Any) -> tasks.Facts:
     """A plain step of one car that gained 0.5 u."""
     values: dict[str, Any] = {
         "gain": 0.5, "setback": 0.0, "off_track": False, "left_track": False, "wheels_off": 0,
-        "cte": 1.0, "hit": False, "still_s": 0.0, "steering_change": 0.0, "time_s": 3.0,
+        "cte": 1.0, "hit": False, "still_s": 0.0, "steering_change": 0.0,
     } | changed  # fmt: skip
     return tasks.Facts(**{name: np.array([value]) for name, value in values.items()})
 

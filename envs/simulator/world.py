@@ -57,6 +57,23 @@ class Start(NamedTuple):
     speed: FloatArray
 
 
+def _groups(groups: Sequence[int] | None, count: int) -> IntArray:
+    """Returns the group of each car; by default each car is alone.
+
+    Raises:
+        ConfigurationError: There is no car, or not one group for each.
+    """
+    if count < 1:
+        raise ConfigurationError(f"A world needs at least 1 car. Received: count={count}.")
+    group = np.arange(count) if groups is None else np.asarray(groups, dtype=np.int64)
+    if group.shape != (count,):
+        raise ConfigurationError(
+            f"`groups` must name one group for each of {count} cars. "
+            f"Received: {len(group)} entries."
+        )
+    return group
+
+
 @functools.lru_cache(maxsize=4)
 def _scene(track: Track) -> render.Scene:
     """Bakes what all worlds on a track share; a scene is some tens of megabytes."""
@@ -103,14 +120,7 @@ class World:
         Raises:
             ConfigurationError: `count` or `groups` do not fit.
         """
-        if count < 1:
-            raise ConfigurationError(f"A world needs at least 1 car. Received: count={count}.")
-        group = np.arange(count) if groups is None else np.asarray(groups, dtype=np.int64)
-        if group.shape != (count,):
-            raise ConfigurationError(
-                f"`groups` must name one group for each of {count} cars. "
-                f"Received: {len(group)} entries."
-            )
+        group = _groups(groups, count)
         self.track = track
         self.vehicle = vehicle
         self.camera = camera_config

@@ -1,0 +1,118 @@
+"""The races of a policy that learns: when they are held, and which policy is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from donkey_rl.experiments import checks, racing
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.progress import ProgressDisplay
+
+
+class Weights:
+    """A policy that is one number."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def deterministic_model(self) -> Weights:
+        return self
+
+    def get_weights(self) -> list[int]:
+        return [self.value]
+
+
+class Metrics:
+    """Takes what is logged."""
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[int, dict[str, float]]] = []
+
+    def log_metrics(self, values: dict[str, float], step: int) -> None:
+        self.logged.append((step, values))
+
+
+def scored(laps: int, mean: float, completion: float) -> dict[str, float]:
+    return {
+        "clean_laps": float(laps),
+        "clean_share": laps / 24,
+        "best_lap_s": mean,
+        "mean_lap_s": mean,
+        "completion": completion,
+    }
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[checks.Checks, Any, list[int]]]:
+    """Checks whose races are replaced by scores from a list; also the calls at the first lap."""
+    monkeypatch.setattr(racing, "Field", lambda *_, **__: None)
+    first: list[int] = []
+    with ProgressDisplay() as display, display.phase("training", 10) as phase:
+        made = checks.Checks(
+            TrainingConfig(),
+            None,
+            Metrics(),
+            phase,
+            lambda: first.append(1),  # type: ignore[arg-type]
+        )
+        made.model = Weights()  # type: ignore[assignment]
+        yield made, monkeypatch, first
+
+
+def test_the_best_policy_is_kept_and_a_worse_one_never_replaces_it(held: Any) -> None:
+    made, monkeypatch, first = held
+    nothing = scored(0, math.nan, 0.2)
+    story = [
+        (nothing, 0),  # comes farther than none: kept
+        (scored(0, math.nan, 0.1), 0),  # less far: not
+        (scored(1, 25.0, 0.3), 2),  # the first clean lap
+        (nothing, 2),  # no lap any more: not
+        (scored(6, 21.0, 1.0), 4),  # laps in races of three laps
+        (scored(24, 20.0, 1.0), 5),  # all clean
+        (scored(23, 18.0, 1.0), 5),  # quicker, but not all clean: not
+        (scored(24, 19.0, 1.0), 7),  # quicker and all clean
+        (scored(24, 19.5, 1.0), 7),  # slower: not
+    ]
+    for number, (score, kept) in enumerate(story):
+        monkeypatch.setattr(checks, "summary", lambda _, score=score: score)
+        made.model.value = number
+        made.num_timesteps = 1000 * (number + 1)
+        made._field = type("F", (), {"race": staticmethod(lambda *_: ())})
+        made.check()
+        assert made.findings.best_weights == [kept], number
+    assert first == [1]
+    assert made.findings.first_clean_lap_steps == 3000
+    assert made.findings.best_lap_s == 18.0
+    assert len(made.findings.curve) == len(story)
+
+
+def test_checks_are_held_often_before_the_first_lap_and_seldom_after(held: Any) -> None:
+    made, monkeypatch, _ = held
+    setting = TrainingConfig().check
+    monkeypatch.setattr(checks, "summary", lambda _: scored(0, math.nan, 0.1))
+    made._field = type("F", (), {"race": staticmethod(lambda *_: ())})
+    made.num_timesteps = setting.every - 1
+    made._on_step()
+    assert made.findings.curve == []
+    made.num_timesteps = setting.every
+    made._on_step()
+    made.num_timesteps = 2 * setting.every
+    monkeypatch.setattr(checks, "summary", lambda _: scored(1, 25.0, 0.3))
+    made._on_step()
+    made.num_timesteps = 3 * setting.every
+    made._on_step()
+    assert [step for step, _ in made.findings.curve] == [setting.every, 2 * setting.every]
+    made.num_timesteps = 2 * setting.every + setting.every_later
+    made._on_step()
+    assert len(made.findings.curve) == 3
+
+
+def test_a_summary_of_no_clean_lap_has_no_lap_time() -> None:
+    assert math.isnan(checks._or(math.nan, math.nan))
+    assert checks._or(math.nan, 3.0) == 3.0
+    assert np.isfinite(checks._or(2.0, 3.0))
