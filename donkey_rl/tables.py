@@ -74,6 +74,8 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     console.print(_table(title, ("metric", "mean", "95 % interval"), rows))
     _lines(console, f"{result['races_clean']} of {result['races']} races clean.")
     files = result.get("files") or ()
+    if files:
+        _lines(console, f"Kept in the run; `{_command()} dashboard` shows them:")
     for file in files.values() if isinstance(files, Mapping) else files:
         _lines(console, f"  {file}")
 

@@ -15,6 +15,7 @@ from donkey_rl.envs import gym_donkeycar
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, telemetry
 from donkey_rl.envs.telemetry_log import TelemetryLog
+from donkey_rl.errors import ActionError
 
 Info = dict[str, Any]
 
@@ -78,7 +79,12 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
             ActionError: The action has the wrong shape or is not finite.
         """
         wanted = np.asarray(action, dtype=np.float64)
-        moved = self._batch.step(wanted[None] if wanted.ndim else wanted)
+        if wanted.shape != (2,):
+            raise ActionError(
+                "An action is steering and throttle in [-1, 1], shape (2,). "
+                f"Received: shape {wanted.shape}."
+            )
+        moved = self._batch.step(wanted[None])
         reward = float(moved.reward[0])
         info = self._info()
         info["reward_terms"] = {name: float(term[0]) for name, term in moved.terms.items()}
