@@ -57,7 +57,7 @@ class Checks(BaseCallback):
         extractor: FeatureExtractor,
         run: Run,
         phase: Phase,
-        first_lap: Callable[[], object],
+        hooks: tuple[Callable[[], object], Callable[[], None]],
     ) -> None:
         """Builds the cars of the checks.
 
@@ -66,7 +66,8 @@ class Checks(BaseCallback):
             extractor: Observation to features.
             run: Where scores are logged.
             phase: The progress bar of the training.
-            first_lap: Called once, when a check sees the first clean lap.
+            hooks: Called once, when a check sees the first clean lap; and called between two
+                steps, where what it raises ends the training.
         """
         super().__init__()
         self.findings = Findings()
@@ -75,11 +76,12 @@ class Checks(BaseCallback):
         self._extractor = extractor
         self._run = run
         self._phase = phase
-        self._first_lap = first_lap
+        self._first_lap, self._between = hooks
         self._field = racing.Field(config.environment(), config.check.races, seed=CHECK_SEED)
         self._next = config.check.every
 
     def _on_step(self) -> bool:
+        self._between()
         self._phase.update(self.num_timesteps, best_lap_s=self.findings.best_lap_s)
         if self.num_timesteps >= self._next:
             self.check()
@@ -114,6 +116,7 @@ class Checks(BaseCallback):
             self._first_lap()
 
     def _act(self, observation: Observation) -> Any:
+        self._between()
         model: SAC = self.model  # type: ignore[assignment]
         return model.predict(self._extractor(observation), deterministic=True)[0]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,13 +17,14 @@ _SEED_OFFSET = 7919
 
 
 def train_encoder(
-    config: TrainingConfig, progress: ProgressDisplay
+    config: TrainingConfig, progress: ProgressDisplay, between: Callable[[], None]
 ) -> tuple[LaneEncoder, EncoderReport]:
     """Renders labelled frames and trains the encoder on them.
 
     Args:
         config: The run.
         progress: Shows how far it is.
+        between: Called between two pieces of work; what it raises ends the training.
 
     Returns:
         The encoder, and its errors on frames that it was not trained on.
@@ -40,10 +43,12 @@ def train_encoder(
             images.append(encoder.preprocess(part.images))
             truth.append(part.labels)
             phase.update(phase.done + len(part.images))
+            between()
     with progress.phase("training encoder", 100, "%") as phase:
-        report = encoder.fit(
-            np.concatenate(images),
-            np.concatenate(truth),
-            lambda share, loss: phase.update(round(100 * share), loss=loss),
-        )
+
+        def show(share: float, loss: float) -> None:
+            phase.update(round(100 * share), loss=loss)
+            between()
+
+        report = encoder.fit(np.concatenate(images), np.concatenate(truth), show)
     return encoder, report

@@ -27,6 +27,7 @@ from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import evaluation, lane_training, plots, process_clock, tracking
 from donkey_rl.experiments.checks import Checks, MlflowWriter
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.tracking import Run
 
@@ -86,7 +87,8 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
         session = _Session(config, run, progress)
         stopped = False
         try:
-            session.learn()
+            with Interruption() as interruption:
+                session.learn(interruption)
         except KeyboardInterrupt:
             stopped = True
             progress.message("stopped: storing the driver so far")
@@ -110,10 +112,16 @@ class _Session:
         scale = vehicle.load(config.vehicle).report_scale
         self._scaling = FeatureScaling(speed=FEATURE_SPEED / scale)
 
-    def learn(self) -> None:
-        """Trains the encoder, then the policy."""
+    def learn(self, interruption: Interruption) -> None:
+        """Trains the encoder, then the policy.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
         config = self._config
-        self._encoder, report = lane_training.train_encoder(config, self._progress)
+        self._encoder, report = lane_training.train_encoder(
+            config, self._progress, interruption.check
+        )
         self._run.log_metrics(
             {"encoder/mean_r2": report.mean_r2, "encoder/seconds": report.seconds}, 0
         )
@@ -124,7 +132,11 @@ class _Session:
         started = process_clock.seconds()
         with self._progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(
-                config, self._env.extractor, self._run, phase, self._store_driver
+                config,
+                self._env.extractor,
+                self._run,
+                phase,
+                (self._store_driver, interruption.check),
             )
             try:
                 self._model.learn(config.steps, self._checks, log_interval=config.cars)

@@ -55,10 +55,10 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[checks.Checks, Any, 
     with ProgressDisplay() as display, display.phase("training", 10) as phase:
         made = checks.Checks(
             TrainingConfig(),
-            None,
-            Metrics(),
+            None,  # type: ignore[arg-type]
+            Metrics(),  # type: ignore[arg-type]
             phase,
-            lambda: first.append(1),  # type: ignore[arg-type]
+            (lambda: first.append(1), lambda: None),
         )
         made.model = Weights()  # type: ignore[assignment]
         yield made, monkeypatch, first

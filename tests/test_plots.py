@@ -135,5 +135,9 @@ def test_an_unwritable_folder_is_one_line(tmp_path: pathlib.Path) -> None:
 
 
 def test_plots_leave_no_window_system_behind(tmp_path: pathlib.Path) -> None:
+    # Another test of this process may have imported pyplot before.
+    before = sys.modules.pop("matplotlib.pyplot", None)
     plots.speed_profile(drive(1.0), tmp_path / "speed.png")
     assert "matplotlib.pyplot" not in sys.modules
+    if before is not None:
+        sys.modules["matplotlib.pyplot"] = before

@@ -81,19 +81,19 @@ def test_a_recipe_changes_only_what_it_names(name: str) -> None:
 def test_ctrl_c_keeps_the_driver_and_marks_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = train(tmp_path, "--steps", "5000000", *SMALL, "--set", "check.every=100")
-    assert process.stderr is not None
     lines: list[str] = []
-    # A run that never gets there is ended, and the assertions below say what it printed.
-    ended = threading.Timer(180.0, process.kill)
-    ended.start()
-    for line in process.stderr:
-        lines.append(line)
-        if line.startswith("training driver"):
-            process.send_signal(signal.SIGINT)
-            break
-    out, rest = process.communicate(timeout=120)
-    ended.cancel()
+    with train(tmp_path, "--steps", "5000000", *SMALL, "--set", "check.every=100") as process:
+        # A run that never ends is ended, and the assertions below say what it printed.
+        ended = threading.Timer(150.0, process.kill)
+        ended.start()
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("training driver"):
+                process.send_signal(signal.SIGINT)
+                break
+        out, rest = process.communicate()
+        ended.cancel()
     assert process.returncode == 0, "".join(lines) + rest
     result = json.loads(out)
     assert result["stopped"] is True
@@ -129,8 +129,12 @@ def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_learns_to_lap_from_camera_images(tmp_path: Path) -> None:
     """An agent that does not learn never laps: random driving leaves the road within seconds."""
-    process = train(tmp_path, "--seed", "0", "--steps", "80000", "--set", "evaluation.races=2")
-    out, err = process.communicate(timeout=400)
+    words = ("--seed", "0", "--steps", "80000", "--set", "evaluation.races=2")
+    with train(tmp_path, *words) as process:
+        ended = threading.Timer(400.0, process.kill)
+        ended.start()
+        out, err = process.communicate()
+        ended.cancel()
     assert process.returncode == 0, err
     result = json.loads(out)
     assert result["first_clean_lap_steps"] is not None, err
