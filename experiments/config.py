@@ -135,7 +135,8 @@ class TrainingConfig(Config):
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
         self.environment()
-        self.encoder.check(self.camera.shape)
+        self.encoder.check_image(self.camera.shape)
+        self.encoder.kept_back(self.encoder.frames)
         return self
 
     def environment(self) -> EnvironmentConfig:

@@ -326,3 +326,13 @@ def test_mirror_moves_what_stands_beside_the_road(tmp_path: pathlib.Path) -> Non
     np.testing.assert_allclose([box.x, box.z, np.degrees(box.yaw)], [-1.0, 2.0, -30.0])
     np.testing.assert_allclose([pose.x, pose.z, np.degrees(pose.yaw)], [20.0, 1.0, -10.0])
     np.testing.assert_allclose(mirror.barriers[0].points, [[-3.0, 4.0], [-5.0, 6.0]])
+
+
+def test_a_random_road_is_known_by_its_number() -> None:
+    assert track.load("generated_road:3").name == "generated_road:3"
+    assert track.load("generated_road:3:mirror").name == "generated_road:3:mirror"
+    np.testing.assert_array_equal(
+        track.load("generated_road").nodes, track.load("generated_road:0").nodes
+    )
+    with pytest.raises(errors.TrackError, match="Only a random road takes a number"):
+        track.load("warehouse:3")

@@ -11,7 +11,6 @@ import pytest
 
 from donkey_rl.envs.simulator import random_road, road_shape, track
 from donkey_rl.envs.simulator.path import Curve, FloatArray, Path
-from donkey_rl.errors import TrackError
 
 # Lengths by adaptive quadrature of the splines, and of the simulator's own node paths, in u;
 # then radius of the tightest bend, nodes of the simulator, and turns to the right per lap.
@@ -391,13 +390,3 @@ def test_wall_around_a_bend_has_no_sides_without_length() -> None:
         assert lines
         for line in lines:
             assert np.hypot(*np.diff(line, axis=0).T).min() >= 0.01
-
-
-def test_a_random_road_is_known_by_its_number() -> None:
-    assert track.load("generated_road:3").name == "generated_road:3"
-    assert track.load("generated_road:3:mirror").name == "generated_road:3:mirror"
-    np.testing.assert_array_equal(
-        track.load("generated_road").nodes, track.load("generated_road:0").nodes
-    )
-    with pytest.raises(TrackError, match="Only a random road takes a number"):
-        track.load("warehouse:3")

@@ -74,8 +74,8 @@ class LaneEncoderConfig(Config):
         description="Decides weights, order and augmentation; none takes the run's seed.",
     )
 
-    def check(self, image_shape: tuple[int, int, int]) -> None:
-        """Checks that images are large enough and frames enough to train on.
+    def check_image(self, image_shape: tuple[int, int, int]) -> None:
+        """Checks that images are large enough for the convolutions.
 
         Args:
             image_shape: Height, width and channels of the camera's images.
@@ -95,10 +95,21 @@ class LaneEncoderConfig(Config):
                     "camera image, a smaller encoder.pool or fewer encoder.filters."
                 )
             sides = ((sides[0] - size) // 2 + 1, (sides[1] - size) // 2 + 1)
-        kept = max(1, math.ceil(self.frames * self.validation_share))
-        if self.frames - kept < self.batch_size:
+
+    def kept_back(self, frames: int) -> int:
+        """Returns how many frames are kept for the report.
+
+        Args:
+            frames: Frames there are.
+
+        Raises:
+            InputError: When less than one batch would be left to train on.
+        """
+        kept = max(1, math.ceil(frames * self.validation_share))
+        if frames - kept < self.batch_size:
             raise InputError(
                 f"Expected at least one batch of {self.batch_size} frames beside the {kept} "
-                f"kept back. Received: {self.frames} frames. Render more, or lower "
+                f"kept back. Received: {frames} frames. Render more, or lower "
                 "encoder.batch_size."
             )
+        return kept

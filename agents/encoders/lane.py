@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -184,13 +183,7 @@ class LaneEncoder:
                 f"Expected finite labels. Received: {np.count_nonzero(~np.isfinite(labels))} "
                 "that are not. Leave those frames out."
             )
-        kept = max(1, math.ceil(len(labels) * self.config.validation_share))
-        if len(labels) - kept < self.config.batch_size:
-            raise InputError(
-                f"Expected at least one batch of {self.config.batch_size} frames beside the "
-                f"{kept} kept back. Received: {len(labels)} frames. Render more, or lower "
-                "encoder.batch_size."
-            )
+        kept = self.config.kept_back(len(labels))
         self._mean = labels[:-kept].mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = labels[:-kept].std(axis=0, dtype=np.float64).astype(np.float32)
         self._std = np.where(spread > 1e-6, spread, np.float32(1.0))

@@ -8,7 +8,6 @@ import numpy as np
 
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.tensorflow_setup import keras
-from donkey_rl.errors import InputError
 
 
 def reducer(image_shape: tuple[int, int, int], config: LaneEncoderConfig) -> Any:
@@ -39,9 +38,6 @@ def reader(reduced_shape: tuple[int, int, int], labels: int, config: LaneEncoder
 
     Returns:
         A Keras model, (B, h, w, C) in 0..255 -> standardised labels (B, L).
-
-    Raises:
-        InputError: When the images are too small for the convolutions.
     """
     seeds = np.random.default_rng(config.seed or 0)
 
@@ -52,12 +48,6 @@ def reader(reduced_shape: tuple[int, int, int], labels: int, config: LaneEncoder
     x = keras.layers.Rescaling(1.0 / 127.5, offset=-1.0)(inputs)
     for index, filters in enumerate(config.filters):
         size = 5 if index == 0 else 3
-        if min(x.shape[1:3]) < size:
-            raise InputError(
-                f"Expected images large enough for {len(config.filters)} convolutions. "
-                f"Received: {reduced_shape[0]}x{reduced_shape[1]} after cropping and averaging. "
-                "Use a larger camera image, a smaller encoder.pool or fewer encoder.filters."
-            )
         x = keras.layers.Conv2D(
             filters, size, strides=2, activation="relu", kernel_initializer=initialiser()
         )(x)
@@ -77,7 +67,11 @@ def encoder(image_shape: tuple[int, int, int], labels: int, config: LaneEncoderC
 
     Returns:
         A Keras model, uint8 (B, H, W, C) -> standardised labels within ``config.clip``, (B, L).
+
+    Raises:
+        InputError: When the images are too small for the convolutions.
     """
+    config.check_image(image_shape)
     inputs = keras.Input(image_shape, dtype="uint8", name="image")
     reduce = reducer(image_shape, config)
     read = reader(reduce.output_shape[1:], labels, config)
