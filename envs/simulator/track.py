@@ -20,7 +20,13 @@ import re
 import numpy as np
 
 from donkey_rl import errors
-from donkey_rl.envs.simulator import random_road, road_shape, track_fields, track_file
+from donkey_rl.envs.simulator import (
+    random_road,
+    road_shape,
+    script_road,
+    track_fields,
+    track_file,
+)
 from donkey_rl.envs.simulator.path import Curve, FloatArray, Path
 from donkey_rl.envs.simulator.scenery import (
     MATERIALS,
@@ -50,6 +56,9 @@ FOLDER = pathlib.Path(__file__).with_name("tracks")
 MIRROR = ":mirror"
 NODE_SPACING = 2.0
 START_LINE_AHEAD = 3.0
+_SEAM = 2.5
+"""Spans around the start of a script from which its last nodes are left out of the path."""
+
 
 _NAMES = (
     "generated_road",
@@ -247,6 +256,15 @@ def _centre_line(
             seed=seed,
         )
         return nodes, Curve(nodes, closed=False).path()
+    if fields.script is not None:
+        script = fields.script
+        nodes = script_road.lay((script.x, script.z), script.span, script.commands)
+        # A script seldom ends where it began: the last nodes give way to a smooth seam.
+        seam = np.hypot(*(nodes - nodes[0]).T) < _SEAM * script.span
+        seam[: len(nodes) // 2] = False
+        curve = Curve(script_road.eased(nodes[~seam]), closed=True)
+        road_shape.check_length(file, curve.length)
+        return nodes, curve.path()
     curve = Curve(np.array(fields.waypoints, dtype=np.float64), closed=True)
     road_shape.check_length(file, curve.length)
     by_length = max(track_fields.MIN_WAYPOINTS, round(curve.length / NODE_SPACING))

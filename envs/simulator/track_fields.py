@@ -137,8 +137,17 @@ class RandomRoad(Config):
     )
 
 
+class ScriptRoad(Config):
+    """A closed line of nodes from a track script, see `script_road`."""
+
+    x: Coordinate
+    z: Coordinate
+    span: float = pydantic.Field(default=2.0, ge=0.5, le=200.0, description="u from node to node")
+    commands: str = pydantic.Field(max_length=10_000)
+
+
 class TrackFile(Config):
-    """One track: a closed line of `waypoints`, or a `random_road`."""
+    """One track: a closed line of `waypoints`, a `script`, or a `random_road`."""
 
     format: Literal[1] = 1
     name: str = pydantic.Field(
@@ -147,6 +156,7 @@ class TrackFile(Config):
     source: str = ""
     note: str = ""
     waypoints: tuple[Point, ...] | None = pydantic.Field(default=None, max_length=MAX_WAYPOINTS)
+    script: ScriptRoad | None = None
     random_road: RandomRoad | None = None
     source_nodes: int | None = pydantic.Field(default=None, ge=MIN_WAYPOINTS, le=100_000)
     crosses_itself: bool = False

@@ -11,8 +11,14 @@ from typing import get_args
 import pydantic
 
 from donkey_rl import errors
-from donkey_rl.envs.simulator import track_fields
-from donkey_rl.envs.simulator.track_fields import MAX_GAP, MAX_LENGTH, MIN_GAP, MIN_WAYPOINTS
+from donkey_rl.envs.simulator import script_road, track_fields
+from donkey_rl.envs.simulator.track_fields import (
+    MAX_GAP,
+    MAX_LENGTH,
+    MAX_WAYPOINTS,
+    MIN_GAP,
+    MIN_WAYPOINTS,
+)
 
 MAX_BYTES = 5_000_000
 
@@ -108,17 +114,40 @@ def _check_values(file: pathlib.Path, track: track_fields.TrackFile) -> None:
     Raises:
         TrackError: Names the file and the field.
     """
-    if (track.waypoints is None) == (track.random_road is None):
-        both = "both" if track.waypoints is not None else "neither"
+    lines = ("waypoints", "script", "random_road")
+    given = [name for name in lines if getattr(track, name) is not None]
+    if len(given) != 1:
+        expected = "one of 'waypoints', 'script' and 'random_road'"
         raise wrong(
-            file, "waypoints", "either 'waypoints' or 'random_road'", both, "Give exactly one."
+            file, "waypoints", expected, " and ".join(given) or "neither", "Give exactly one."
         )
+    if track.script is not None:
+        _check_script(file, track.script)
     if track.waypoints is not None:
         _check_waypoints(file, track.waypoints)
     if track.random_road is not None:
         _check_random_road(file, track.random_road)
     _check_stripes(file, track.stripes or ())
     _check_barriers(file, track.barriers)
+
+
+def _check_script(file: pathlib.Path, script: track_fields.ScriptRoad) -> None:
+    """Checks that a script has only known commands and lays a sensible number of nodes.
+
+    Raises:
+        TrackError: Names the file and the field.
+    """
+    known = "commands like 'S 11', 'L 9', 'R 9' and 'DY 15.5', separated by commas"
+    try:
+        nodes = script_road.count(script.commands)
+    except ValueError as error:
+        raise wrong(
+            file, "script.commands", known, repr(str(error)), "Leave other commands out."
+        ) from None
+    if not MIN_WAYPOINTS <= nodes <= MAX_WAYPOINTS:
+        expected = f"{MIN_WAYPOINTS} to {MAX_WAYPOINTS} nodes"
+        remedy = "Change the numbers of nodes."
+        raise wrong(file, "script.commands", expected, f"{nodes} nodes", remedy)
 
 
 def _check_random_road(file: pathlib.Path, road: track_fields.RandomRoad) -> None:
