@@ -229,9 +229,21 @@ def bench(as_json: JsonOption = False) -> None:
     tables.show_speeds(result)
 
 
-@app.command(epilog="Example: donkey-rl tracks --json")
-def tracks(as_json: JsonOption = False) -> None:
+tracks_app = typer.Typer(
+    help="List the tracks, or hold the embedded simulator against recordings.",
+    epilog="Example: donkey-rl tracks --json",
+    add_completion=False,
+)
+app.add_typer(tracks_app, name="tracks")
+
+
+@tracks_app.callback(invoke_without_command=True)
+def tracks(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the tracks by the names that --track takes."""
+    if context.invoked_subcommand is not None:
+        # `tracks --json compare` is `tracks compare --json`.
+        context.obj = as_json
+        return
     from donkey_rl.envs.simulator import track
 
     loaded = [track.load(name) for name in track.names()]
@@ -250,6 +262,65 @@ def tracks(as_json: JsonOption = False) -> None:
     from donkey_rl import tables
 
     tables.show_tracks(rows)
+
+
+@tracks_app.command(
+    epilog="Example: donkey-rl tracks compare --recording tub --sheet pairs.png --json"
+)
+def compare(
+    context: typer.Context,
+    recording: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="A donkeycar tub (v1, v2), or CSV files with frames/."),
+    ],
+    track: Annotated[
+        str | None, typer.Option(help="Where it was driven. Default: found by its positions.")
+    ] = None,
+    vehicle: Annotated[
+        str | None, typer.Option(help="With which car. Default: found by its motion.")
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="RUN_ID", help="Read with that run's encoder. Default: train one."),
+    ] = None,
+    reading: Annotated[
+        bool, typer.Option("--reading/--no-reading", help="Let an encoder read the frames.")
+    ] = True,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write pairs of frames to this .png.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Camera, randomisation, encoder, seed."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the embedded simulator against recordings of the real one.
+
+    Geometry, motion, picture, and what an encoder trained in the embedded
+    simulator alone reads from the recorded frames; docs/fidelity.md says how.
+    """
+    as_json = as_json or bool(context.obj)
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise InputError(f"The sheet is a .png file. Received: '{sheet}'.")
+    from donkey_rl import configuration
+    from donkey_rl.experiments.config import TrainingConfig
+
+    training = configuration.with_settings(TrainingConfig(), setting or ())
+    with _at_work(as_json) as progress:
+        from donkey_rl.experiments.fidelity import comparison
+
+        request = comparison.ComparisonRequest(
+            recording=recording, track=track, vehicle=vehicle, run_id=run, training=training,
+            read_frames=reading, sheet=sheet,
+        )  # fmt: skip
+        result = comparison.compare(request, progress).model_dump(mode="json")
+    if as_json:
+        _print_json(result)
+        return
+    from donkey_rl import tables
+
+    tables.show_comparison(result)
 
 
 def _check_simulator(simulator: str) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 UNKNOWN = "-"
+_RANGE = ("value", "low", "high")
 
 
 def show_training(result: Mapping[str, Any]) -> None:
@@ -98,6 +99,58 @@ def show_tracks(tracks: Iterable[Mapping[str, Any]]) -> None:
         for each in tracks
     )
     _console().print(_table("Tracks", ("name", "length (u)", "road (u)", "kind"), rows))
+
+
+def show_comparison(result: Mapping[str, Any]) -> None:
+    """Shows how close the embedded simulator comes to recordings.
+
+    Args:
+        result: With `track`, `vehicle`, `geometry`, `motion`, `picture`, `reading`,
+            `not_measurable` (reasons by part) and `recordings` (each with `name`, `records`,
+            `frames`, `seconds`, `notes`, `picture`).
+    """
+    console = _console()
+    rows = (
+        (each["name"], f"{each['records']:,}", f"{each['frames']:,}", f"{each['seconds']:.0f}")
+        for each in result["recordings"]
+    )
+    title = f"Recordings on {result['track'] or 'no known track'}, car {result['vehicle']}"
+    console.print(_table(title, ("recording", "records", "frames", "simulation s"), rows))
+    cte, read = result["geometry"]["cte"], result["reading"]
+    motion, picture = result["motion"], result["picture"]
+    figures = (
+        ("cte: correlation", cte["correlation"], ".4f"),
+        ("cte: mean difference (u)", cte["mean_difference"], ".3f"),
+        ("speed after 1 s: error", motion["speed_error_1s"], ".1%"),
+        ("position after 1 s: error (u)", motion["position_error_1s"], ".2f"),
+        ("horizon (pixels)", picture["horizon_px"], ".1f"),
+        ("centre line (pixels)", picture["centre_line_px"], ".1f"),
+        ("right edge line (pixels)", picture["edge_line_px"], ".1f"),
+        ("lateral offset read: correlation", read["lateral_offset"]["correlation"], ".3f"),
+        ("lateral offset read: RMSE (u)", read["lateral_offset"]["rmse"], ".2f"),
+        ("heading read: correlation", read["heading"]["correlation"], ".3f"),
+        ("heading read: RMSE (rad)", read["heading"]["rmse"], ".3f"),
+    )
+    shown = (
+        (name, UNKNOWN if value is None else f"{value:{form}}") for name, value, form in figures
+    )
+    console.print(_table("Embedded simulator against recordings", ("figure", ""), shown))
+    for each in result["recordings"]:
+        figures_of = each["picture"]["estimate"]["figures"]
+        cells = (
+            (name, *(UNKNOWN if figure[key] is None else f"{figure[key]:.3f}" for key in _RANGE))
+            for name, figure in figures_of.items()
+        )
+        if figures_of:
+            title = f"Camera of {each['name']}; drive with it: --set camera.fov=..."
+            console.print(_table(title, ("setting", "estimate", "low", "high"), cells))
+    for part, reason in result["not_measurable"].items():
+        _lines(console, f"Not measurable: {part}: {reason}.")
+    for each in result["recordings"]:
+        for note in each["notes"]:
+            _lines(console, f"{each['name']}: {note}")
+    if result.get("sheet"):
+        _lines(console, f"Pairs of frames: {result['sheet']}")
 
 
 def _command() -> str:

@@ -19,6 +19,9 @@ from donkey_rl.envs.simulator.world import Start, World
 AHEAD = (1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 28.0)
 """Distances along the road (u) at which its middle is asked for."""
 
+_BESIDE = 1.3
+"""Places reach this far from the road's middle, in half widths of the road."""
+
 _PLACES_PER_LOOK = 4
 """Drawing a look takes longer than drawing an image: each look is seen from some places."""
 
@@ -77,14 +80,24 @@ def lane(
     ).astype(np.float32)
 
 
+def _leans(
+    car: vehicle.Vehicle, rng: np.random.Generator, count: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Draws roll and pitch (rad) of bodies under any acceleration that the tyres can bear."""
+    hardest = vehicle.GRAVITY * car.friction_lateral
+    gains = car.lean_gains
+    sideways, forward = rng.uniform(-hardest, hardest, (2, count))
+    return gains[0] * sideways, -0.5 * gains[1] * forward
+
+
 def sample_frames(
     config: EnvironmentConfig, count: int, *, seed: int, batch: int = 256
 ) -> Iterator[LabelledFrames]:
     """Yields labelled images from random places on and beside the road.
 
     What the configuration randomises is drawn anew for every fourth batch. Cars stand anywhere
-    along the track, up to 15 % of its half width beside the road, turned by up to 50 degrees,
-    most by less.
+    along the track, up to 30 % of its half width beside the road, turned by up to 50 degrees,
+    most by less, and lean as they would under any acceleration.
 
     Args:
         config: Track, camera and randomisation.
@@ -105,11 +118,14 @@ def sample_frames(
     while count > 0:
         size = min(batch, count)
         cars = np.arange(len(world))
+        roll, pitch = _leans(car, rng, len(cars))
         start = Start(
             arc=rng.uniform(0.0, last, len(cars)),
-            lateral=middle + 1.15 * half * rng.uniform(-1.0, 1.0, len(cars)),
+            lateral=middle + _BESIDE * half * rng.uniform(-1.0, 1.0, len(cars)),
             turn=np.clip(rng.normal(0.0, 0.3, len(cars)), -0.9, 0.9),
             speed=np.zeros(len(cars)),
+            roll=roll,
+            pitch=pitch,
         )
         world.reset(cars, start, redraw=drawn % _PLACES_PER_LOOK == 0)
         drawn += 1

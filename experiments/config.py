@@ -26,17 +26,27 @@ _GRIP_SHARE = 0.65
 
 
 def _training_randomisation() -> Randomisation:
-    """Looks and cameras that differ a little each episode; starts anywhere on the road."""
+    """Looks and cameras around the calibrated ones; starts anywhere on the road.
+
+    The ranges cover what calibration cannot know: docs/fidelity.md has the ablation.
+    """
     return Randomisation(
         colours=0.3,
         light=0.3,
+        gamma=0.2,
+        contrast=0.3,
         texture=0.5,
         surroundings=True,
+        shadows=3.0,
+        bonnet=0.2,
         noise=6.0,
         blur=0.5,
-        camera_offset=0.05,
-        camera_pitch=1.0,
-        fov=2.0,
+        jpeg=50,
+        camera_offset=0.15,
+        camera_pitch=3.0,
+        camera_yaw=1.5,
+        camera_roll=1.5,
+        fov=6.0,
         start_anywhere=True,
         start_lateral=0.6,
         start_yaw=15.0,

@@ -54,15 +54,15 @@ def test_the_row_of_the_horizon(fov: float, pitch: float, height: int, horizon: 
 
 def test_each_row_sees_the_ground_at_one_distance() -> None:
     made = views()
-    # The camera is 1.1204 + 0.49 = 1.6104 u above the ground. The centre of the last row lies
+    # The camera is 1.1204 + 0.525 = 1.6454 u above the ground. The centre of the last row lies
     # 59.5 px below the middle: atan(59.5 / 60) = 44.76 degrees below an axis of -15 degrees.
     below = math.radians(15.0) + math.atan(59.5 / 60.0)
-    assert made.ahead[0, 119] == pytest.approx(1.6104 / math.tan(below), rel=1e-4)
+    assert made.ahead[0, 119] == pytest.approx(1.6454 / math.tan(below), rel=1e-4)
     below = math.radians(15.0) + math.atan(0.5 / 60.0)
-    assert made.ahead[0, 60] == pytest.approx(1.6104 / math.tan(below), rel=1e-4)
+    assert made.ahead[0, 60] == pytest.approx(1.6454 / math.tan(below), rel=1e-4)
     assert (np.diff(made.ahead[0, 44:]) < 0.0).all()
     # A pixel is as wide as the depth along the axis says, over the focal length.
-    depth = math.hypot(1.6104, made.ahead[0, 119]) * math.cos(math.atan(59.5 / 60.0))
+    depth = math.hypot(1.6454, made.ahead[0, 119]) * math.cos(math.atan(59.5 / 60.0))
     assert made.across[0, 119] == pytest.approx(depth / 60.0, rel=1e-4)
 
 

@@ -33,11 +33,14 @@ def test_stripes_are_painted_on_both_sides(
     stripes = [Stripe(-3.0, 3.0, "road"), Stripe(band[0], band[1], "edge_line")]
     if wide:
         stripes.insert(0, Stripe(-100.0, 100.0, "shoulder"))
+    base = track.load("generated_track")
     road = dataclasses.replace(
-        track.load("generated_track"),
+        base,
+        look=dataclasses.replace(base.look, worn_lines=0.0),
         road_left=-3.0,
         road_right=3.0,
         stripes=tuple(stripes),
+        obstacles=(),
         start_line_drawn=False,
     )
     for each in (road, road.mirrored()):

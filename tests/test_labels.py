@@ -22,7 +22,7 @@ CONFIG = EnvironmentConfig(
 def test_labels_by_hand_on_the_first_straight() -> None:
     road = track.load("generated_track")
     world = World(road, vehicles.load("donkey_2022"), CONFIG.camera, 1)
-    # The first 20 u are straight; the road spans -7 to 3 of the path, its middle is at -2.
+    # The first 20 u are straight; the road spans -7.2 to 2.8 of the path, its middle is at -2.2.
     start = (np.array([value]) for value in (4.0, 1.0, 0.2, 0.0))
     world.reset(np.array([0]), Start(*start))
     found = dict(
@@ -30,13 +30,13 @@ def test_labels_by_hand_on_the_first_straight() -> None:
             strict=True)
     )  # fmt: skip
     assert len(found) == 21
-    assert found["left_edge"] == pytest.approx(8.0, abs=0.05)
-    assert found["right_edge"] == pytest.approx(2.0, abs=0.05)
+    assert found["left_edge"] == pytest.approx(8.2, abs=0.05)
+    assert found["right_edge"] == pytest.approx(1.8, abs=0.05)
     assert found["heading_error"] == pytest.approx(0.2, abs=0.03)
-    # The middle 9 u on is 3 u to the left; seen from a car turned right by 0.2 rad it lies
-    # -3 cos 0.2 - 9 sin 0.2 = -4.73 to the right and 9 cos 0.2 - 3 sin 0.2 = 8.22 ahead.
-    assert found["right_9"] == pytest.approx(-4.73, abs=0.3)
-    assert found["ahead_9"] == pytest.approx(8.22, abs=0.15)
+    # The middle 9 u on is 3.2 u to the left; seen from a car turned right by 0.2 rad it lies
+    # -3.2 cos 0.2 - 9 sin 0.2 = -4.92 to the right and 9 cos 0.2 - 3.2 sin 0.2 = 8.18 ahead.
+    assert found["right_9"] == pytest.approx(-4.92, abs=0.1)
+    assert found["ahead_9"] == pytest.approx(8.18, abs=0.1)
 
 
 def test_frames_come_in_full_and_repeat_with_their_seed() -> None:
@@ -66,9 +66,9 @@ def test_places_cover_the_road_and_a_strip_beside_it() -> None:
     left, right = found[:, 0], found[:, 1]
     # The road is 10 u wide: both distances sum to its width, whatever the place.
     assert left + right == pytest.approx(np.full(600, 10.0), abs=1e-4)
-    # 15 % of the half width beside the road are 0.75 u.
-    assert -0.9 < left.min() < -0.4
-    assert 10.4 < left.max() < 10.9
+    # 30 % of the half width beside the road are 1.5 u.
+    assert -1.7 < left.min() < -1.1
+    assert 11.1 < left.max() < 11.7
     assert np.abs(found[:, 2]).max() < 1.1
     assert found[:, 2].std() == pytest.approx(0.3, abs=0.05)
 
@@ -92,4 +92,4 @@ def test_labels_describe_what_lies_ahead_of_the_car() -> None:
         x = motion[i, physics.X] + right[i] * math.cos(yaw) + ahead[i] * math.sin(yaw)
         z = motion[i, physics.Z] - right[i] * math.sin(yaw) + ahead[i] * math.cos(yaw)
         arcs = world.cars.sensed[i, stepping.ARC] + np.array(labels.AHEAD)
-        assert np.column_stack([x, z]) == pytest.approx(road.path.beside(arcs, -2.0), abs=1e-3)
+        assert np.column_stack([x, z]) == pytest.approx(road.path.beside(arcs, -2.2), abs=1e-3)

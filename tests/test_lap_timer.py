@@ -69,15 +69,15 @@ def recorded(
 
 def test_laps_by_hand() -> None:
     made = road()
-    # From 40 u at 10 u/s: the line at 50 after 1 s, then a lap of 214.2 u each 21.42 s.
+    # From 40 u at 10 u/s: the line at 50 after 1 s, then a lap of 214.97 u each 21.5 s.
     time = 0.05 * np.arange(1000)
     timer, times, clean = timed(made, 40.0, time, 10.0 * time, np.zeros(1000))
-    # 49.95 s reach 1 + 2 * 21.42 = 43.84 s but not 65.26 s: two laps.
+    # 49.95 s reach 1 + 2 * 21.5 = 44 s but not 65.5 s: two laps.
     assert times == pytest.approx([made.length / 10.0] * 2)
     assert clean == [True, True]
     assert timer.count.tolist() == [2]
     assert timer.clean_count.tolist() == [2]
-    assert timer.best_clean[0] == pytest.approx(21.42, abs=0.01)
+    assert timer.best_clean[0] == pytest.approx(21.5, abs=0.01)
 
 
 def test_a_fault_spoils_its_lap_only() -> None:
@@ -147,9 +147,11 @@ def test_a_fault_in_the_very_step_of_the_crossing_belongs_to_the_new_lap() -> No
     made = road()
     time = 0.05 * np.arange(1400)
     progress = 10.0 * time
-    # The lap ends at 22.42 s: between rows 448 (22.40 s) and 449 (22.45 s).
+    # The lap ends after 1 s and a lap at 10 u/s: the row behind it has the fault.
+    row = int(np.searchsorted(time, 1.0 + made.length / 10.0))
+    assert time[row - 1] < 1.0 + made.length / 10.0 < time[row]
     faults = np.zeros(1400)
-    faults[449] = 1.0
+    faults[row] = 1.0
     _, _, clean = timed(made, 40.0, time, progress, faults)
     assert clean == [True, False, True]
     found = laps.laps(recorded(made, 40.0, time, progress, faults))

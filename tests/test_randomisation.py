@@ -31,6 +31,8 @@ def test_by_default_every_episode_looks_the_same() -> None:
     assert (first.ground == other.ground).all()
     assert (first.sky == other.sky).all()
     assert (first.noise, first.blur, first.sky_turn) == (0.0, 0.0, 0)
+    assert (first.jpeg, first.shadows, first.shadow_key) == (0, 0.0, 0)
+    assert not first.bonnet.any()
     assert first.light.tolist() == [1.0, 1.0, 1.0]
     # The plain bytes of the palette are the track's own colours: byte 0 is the road alone.
     assert colours(first.ground)[0].tolist() == list(ROAD.look.colours["road"])
@@ -38,7 +40,7 @@ def test_by_default_every_episode_looks_the_same() -> None:
     assert nominal[2].tolist() == list(ROAD.look.colours["edge_line"])
 
 
-@pytest.mark.parametrize("key", ["colours", "light", "texture"])
+@pytest.mark.parametrize("key", ["colours", "light", "texture", "gamma", "contrast"])
 def test_each_setting_changes_the_colours_and_repeats_with_its_seed(key: str) -> None:
     plain, one, again, other = (
         drawn(),
@@ -85,24 +87,85 @@ def test_noise_and_blur_fill_their_ranges() -> None:
     assert 0.57 < blur.max() <= 0.6
 
 
+def test_a_blur_may_turn_into_sharpening() -> None:
+    blur = np.array([drawn(seed, blur=1.5, sharpen=0.5).blur for seed in range(300)])
+    assert -0.5 <= blur.min() < -0.47
+    assert 1.45 < blur.max() <= 1.5
+    assert drawn(3, sharpen=0.5).blur < 0.0
+
+
+def test_jpeg_qualities_fill_their_range() -> None:
+    quality = np.array([drawn(seed, jpeg=40).jpeg for seed in range(600)])
+    assert set(quality) == set(range(40, 96))
+
+
+def test_gamma_bends_the_colours_and_keeps_black_and_white() -> None:
+    nominal, _ = randomisation.nominal_colours(ROAD)
+    exponents = []
+    for seed in range(60):
+        road = colours(drawn(seed, gamma=0.5).ground)[0]
+        # byte = 255 * (nominal / 255) ** exponent, within e^-0.5 to e^0.5.
+        exponents.append(np.log(road / 255.0) / np.log(nominal[0] / 255.0))
+    found = np.array(exponents)
+    assert np.ptp(found, axis=1).max() < 0.05
+    assert math.exp(-0.5) - 0.03 < found.min() < 0.68
+    assert 1.55 < found.max() < math.exp(0.5) + 0.03
+
+
+def test_contrast_moves_colours_from_and_to_the_middle() -> None:
+    nominal, _ = randomisation.nominal_colours(ROAD)
+    factors = []
+    for seed in range(60):
+        road = colours(drawn(seed, contrast=0.4).ground)[0].astype(float)
+        factors.append((road - 127.5) / (nominal[0] - 127.5))
+    # The channel that lies farthest from the middle tells the factor best.
+    found = np.array(factors)[:, np.abs(nominal[0] - 127.5).argmax()]
+    assert 0.55 < found.min() < 0.67
+    assert 1.33 < found.max() < 1.45
+
+
+def test_bonnets_come_as_often_as_asked_and_stay_small() -> None:
+    bonnets = np.array([drawn(seed, bonnet=0.3).bonnet for seed in range(500)])
+    there = bonnets[:, 0] > 0.0
+    # 150 of 500, standard deviation 10.
+    assert 115 < there.sum() < 185
+    assert bonnets[there, 1].max() <= 0.15
+    assert bonnets[there, 1].min() >= 0.03
+    assert np.ptp(bonnets[there, 3]) > 200.0
+    assert not bonnets[~there].any()
+
+
+def test_settings_that_are_off_draw_nothing_from_the_stream() -> None:
+    # What was drawn with a seed before a setting existed is still drawn.
+    plain = np.random.default_rng(4)
+    randomisation.draw_look(Randomisation(), ROAD, plain)
+    assert plain.random() == np.random.default_rng(4).random()
+
+
 def test_the_camera_stays_within_its_reach() -> None:
     config = CameraConfig()
     nominal = pose_of(config)
-    setting = Randomisation(camera_offset=0.2, camera_pitch=3.0, fov=5.0)
+    setting = Randomisation(
+        camera_offset=0.2, camera_pitch=3.0, fov=5.0, camera_yaw=4.0, camera_roll=2.0
+    )
     rng = np.random.default_rng(0)
     poses = [randomisation.draw_pose(setting, config, rng) for _ in range(400)]
     gaps = np.array(poses) - np.array(nominal)
-    reach = np.array([0.2, 0.2, 0.2, 3.0, 5.0])
+    reach = np.array([0.2, 0.2, 0.2, 3.0, 5.0, 4.0, 2.0])
     assert (np.abs(gaps) <= reach + 1e-9).all()
     assert (np.abs(gaps).max(axis=0) > 0.95 * reach).all()
     assert setting.moves_camera
+    assert Randomisation(camera_roll=1.0).moves_camera
+    assert Randomisation(camera_yaw=1.0).moves_camera
     assert not Randomisation(colours=0.3, mass=0.2).moves_camera
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [("colours", 1.5), ("light", -0.1), ("noise", 100.0), ("mass", 0.9), ("blur", math.nan),
-     ("start_yaw", 120.0), ("start_anywhere", "often"), ("colour", 0.5)],
+     ("jpeg", 96), ("jpeg", 40.5), ("bonnet", 1.2), ("shadows", -1.0), ("shadows", 7.0),
+     ("sharpen", 1.5), ("camera_roll", 11.0), ("camera_yaw", -1.0), ("gamma", 1.5),
+     ("contrast", 1.0), ("start_yaw", 120.0), ("start_anywhere", "often"), ("colour", 0.5)],
 )  # fmt: skip
 def test_a_setting_out_of_range_is_refused_by_name(key: str, value: Any) -> None:
     with pytest.raises(errors.ConfigurationError, match=key):

@@ -76,7 +76,7 @@ def test_generated_track_is_the_simulators_script() -> None:
 )
 def test_bad_scripts_are_refused(tmp_path: pathlib.Path, commands: str, received: str) -> None:
     script = {"x": 0.0, "z": 0.0, "commands": commands}
-    with pytest.raises(errors.TrackError, match="script.commands") as error:
+    with pytest.raises(errors.TrackError, match=r"script\.commands") as error:
         track.load(save(tmp_path, script=script))
     assert received in str(error.value)
 

@@ -157,8 +157,8 @@ def scores(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def test_a_slow_honest_lap_earns_its_length(scores: dict[str, Any]) -> None:
     assert scores["honest laps"]
-    # 0.3 for each of 214.2 u, up to 0.3 u over the line.
-    assert scores["honest"] == pytest.approx(0.3 * 214.2, abs=0.15)
+    # 0.3 for each of 215 u, up to 0.3 u over the line.
+    assert scores["honest"] == pytest.approx(0.3 * 215.0, abs=0.15)
 
 
 @pytest.mark.parametrize("cheat", list(CHEATS))
@@ -170,7 +170,7 @@ def test_a_cheat_earns_less_than_a_slow_honest_lap(scores: dict[str, Any], cheat
 def test_a_cheat_that_goes_nowhere_earns_next_to_nothing(
     scores: dict[str, Any], cheat: str
 ) -> None:
-    assert max(scores[cheat]) <= 0.3 * scores["honest"]
+    assert max(scores[cheat]) <= scores["honest"] / 3.0
 
 
 def facts(**changed: Any) -> tasks.Facts:

@@ -194,7 +194,11 @@ def test_older_cars_send_the_speed_before_the_image_and_no_angles(name: str) -> 
     ]  # fmt: skip
     assert fields["speed"] == pytest.approx(world.cars.motion[0, physics.FORWARD])
     assert fields["on_road"] == 1
-    assert fields["gyro_w"] == pytest.approx(1.0)
+    # The nose comes up at some tenths of a rad/s; half a step of that is some milliradians.
+    assert fields["gyro_w"] == pytest.approx(1.0, abs=1e-4)
+    assert fields["gyro_x"] ** 2 + fields["gyro_y"] ** 2 + fields["gyro_z"] ** 2 == pytest.approx(
+        1.0 - fields["gyro_w"] ** 2
+    )
 
 
 def test_every_car_reports_velocity_and_acceleration_in_its_own_axes() -> None:
@@ -223,8 +227,9 @@ def test_units_of_each_generation(name: str, scale: float) -> None:
     assert fields["pos_x"] == pytest.approx(motion[physics.X] / scale)
     assert fields["vel_z"] == pytest.approx(motion[physics.FORWARD] / scale)
     assert fields["vel_x"] == pytest.approx(motion[physics.RIGHTWARD] / scale)
-    # cte is never divided: the car starts 0.13 to 0.2 u right of the path.
-    assert fields["cte"] == pytest.approx(world.cars.sensed[0, stepping.LATERAL], abs=0.15)
+    # cte is never divided: the car starts 0.13 to 0.25 u right of the first piece's line. The
+    # smooth path bends a little where it closes, behind the first node.
+    assert fields["cte"] == pytest.approx(world.cars.sensed[0, stepping.LATERAL], abs=0.2)
     assert fields["steering_angle"] == pytest.approx(0.2)
     assert fields["throttle"] == pytest.approx(0.2)
     # A right turn is a positive rate about the upward axis of a left-handed frame.
@@ -244,6 +249,25 @@ def test_yaw_is_reported_in_degrees_from_0_to_360() -> None:
     for yaw, expected in ((math.pi / 2.0, 90.0), (-math.pi / 2.0, 270.0), (7.0 * math.pi, 180.0)):
         world.cars.motion[0, physics.YAW] = yaw
         assert telemetry.fields(world, 0)["yaw"] == pytest.approx(expected)
+
+
+def test_the_lean_of_the_body_is_reported_in_unitys_signs() -> None:
+    world = World(road("generated_track"), vehicles.load("donkey_2022"), SMALL, 1)
+    # Facing +X: the car's right is -Z. Right side up by 2 degrees, nose up by 1, both growing.
+    lean = [math.radians(2.0), 0.3, -math.radians(1.0), -0.1]
+    world.place(np.array([0]), [[50.0, 50.0, math.pi / 2.0, 0.0, 0.0, 0.5]], [lean])
+    fields = telemetry.fields(world, 0)
+    assert fields["roll"] == pytest.approx(2.0)
+    assert fields["pitch"] == pytest.approx(359.0)
+    # The nose comes up around the cross axis (-Z), the right side around the long one (+X).
+    rates = [fields[name] for name in ("gyro_x", "gyro_y", "gyro_z")]
+    assert rates == pytest.approx([0.3, 0.5, 0.1])
+    old = World(road("generated_track"), vehicles.load("donkey_2021"), SMALL, 1)
+    old.place(np.array([0]), [[50.0, 50.0, math.pi / 2.0, 0.0, 0.0, 0.5]], [lean])
+    # A step of 0.02 s turns by 0.02 times the rates; a quaternion holds half of that.
+    fields = telemetry.fields(old, 0)
+    rates = [fields[name] for name in ("gyro_x", "gyro_y", "gyro_z")]
+    assert rates == pytest.approx([0.003, 0.005, 0.001], rel=1e-4)
 
 
 def test_messages_come_at_20_hz_in_gaps_of_three_and_two_physics_steps() -> None:

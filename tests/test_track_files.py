@@ -133,7 +133,10 @@ def test_unknown_scene_names_the_nearest() -> None:
             {"waypoints": [*circle(), circle()[0]]},
             r"'waypoints\[24\]'.*Remove the last: the road is closed without it",
         ),
-        ({"random_road": {"x": 0, "z": 0}}, r"'waypoints': expected one of.*Received: waypoints and random_road"),
+        (
+            {"random_road": {"x": 0, "z": 0}},
+            r"'waypoints': expected one of.*Received: waypoints and",
+        ),
         ({"waypoints": None}, r"Received: neither"),
         ({"road": {"left": 3.0, "right": -7.0}}, r"'road': expected left < right.*left=3"),
         ({"road": {"left": -0.7, "right": 0.7}}, r"at least 1.5 u apart"),

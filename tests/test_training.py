@@ -54,7 +54,7 @@ def test_configuration_goes_to_flat_parameters_and_back() -> None:
         ({"vehicle": "donkey_2032"}, "Did you mean 'donkey_2022'"),
         ({"track": "generated_trak"}, "Did you mean 'generated_track'"),
         ({"camera": {"img_w": 513}}, "camera.img_w"),
-        ({"camera": {"img_w": 16, "img_h": 16}}, "large enough for 3 convolutions"),
+        ({"camera": {"img_w": 16, "img_h": 16}}, "large enough for 4 convolutions"),
         ({"steps": 0}, "steps"),
         ({"throttle_min": 0.5}, "throttle_min must be below throttle_max"),
         ({"task": {"time_limit_s": 20.01}}, "multiple of 0.05 s"),

@@ -23,6 +23,8 @@ EVERYTHING = Randomisation(
     colours=0.5, light=0.3, texture=0.5, surroundings=True, noise=8.0, blur=0.5,
     camera_offset=0.1, camera_pitch=2.0, fov=4.0, mass=0.2, grip=0.2,
     start_anywhere=True, start_lateral=0.5, start_yaw=20.0, start_speed=6.0,
+    camera_roll=3.0, camera_yaw=3.0, shadows=6.0, bonnet=0.5, jpeg=30, gamma=0.3, contrast=0.2,
+    sharpen=0.3,
 )  # fmt: skip
 
 
@@ -147,8 +149,8 @@ def test_random_starts_lie_in_their_ranges_and_fill_them() -> None:
     assert 5.5 < speed.max() <= 6.0
     assert np.ptp(sensed[:, stepping.ARC]) < 1.0
     anywhere = world(300, randomise=Randomisation(start_anywhere=True), seed=1).cars.sensed
-    # On the middle of the road, which lies at -2.
-    assert anywhere[:, stepping.LATERAL] == pytest.approx(np.full(300, -2.0), abs=0.1)
+    # On the middle of the road, which lies at -2.2.
+    assert anywhere[:, stepping.LATERAL] == pytest.approx(np.full(300, -2.2), abs=0.1)
     assert np.histogram(anywhere[:, stepping.ARC], bins=10)[0].min() > 10
 
 

@@ -20,7 +20,7 @@ class LaneEncoderConfig(Config):
         default=2, ge=1, le=8, description="Pixels averaged into one, along each side."
     )
     filters: tuple[pydantic.PositiveInt, ...] = pydantic.Field(
-        default=(16, 32, 32),
+        default=(16, 32, 48, 48),
         min_length=1,
         max_length=6,
         description="Filters of the convolutions; the first is 5x5, the others 3x3, stride 2.",
@@ -29,7 +29,7 @@ class LaneEncoderConfig(Config):
         default=128, ge=1, le=4096, description="Units between convolutions and labels."
     )
     frames: int = pydantic.Field(
-        default=16_000, ge=64, le=5_000_000, description="Labelled frames to train on."
+        default=24_000, ge=64, le=5_000_000, description="Labelled frames to train on."
     )
     validation_share: float = pydantic.Field(
         default=0.1, gt=0, lt=0.9, description="Share of the frames kept for the report."
@@ -38,7 +38,7 @@ class LaneEncoderConfig(Config):
         default=64, ge=1, le=4096, description="Frames per gradient step."
     )
     epochs: int = pydantic.Field(
-        default=6, ge=1, le=1000, description="Passes over the training frames."
+        default=5, ge=1, le=1000, description="Passes over the training frames."
     )
     learning_rate: float = pydantic.Field(
         default=2e-3, gt=0, le=1, description="Adam's step size at the start."
@@ -85,16 +85,14 @@ class LaneEncoderConfig(Config):
         """
         height = (image_shape[0] - round(image_shape[0] * self.crop)) // self.pool
         width = image_shape[1] // self.pool
-        sides = (height, width)
-        for index in range(len(self.filters)):
-            size = 5 if index == 0 else 3
-            if min(sides) < size:
-                raise InputError(
-                    f"Expected images large enough for {len(self.filters)} convolutions. "
-                    f"Received: {height}x{width} after cropping and averaging. Use a larger "
-                    "camera image, a smaller encoder.pool or fewer encoder.filters."
-                )
-            sides = ((sides[0] - size) // 2 + 1, (sides[1] - size) // 2 + 1)
+        smallest = 2 ** len(self.filters)
+        if min(height, width) < smallest:
+            raise InputError(
+                f"Expected images large enough for {len(self.filters)} convolutions, "
+                f"{smallest}x{smallest}. Received: {height}x{width} after cropping and "
+                "averaging. Use a larger camera image, a smaller encoder.pool or fewer "
+                "encoder.filters."
+            )
 
     def kept_back(self, frames: int) -> int:
         """Returns how many frames are kept for the report.

@@ -15,11 +15,11 @@ from numba import njit
 from pydantic import Field
 
 from donkey_rl.configuration import Config
+from donkey_rl.envs.simulator import vehicle
 
 FloatArray = npt.NDArray[np.float64]
 
-RIDE_HEIGHT = 0.49
-"""Height of the car's origin above the ground (u): wheels 0.32 in radius, 0.171 below it."""
+RIDE_HEIGHT = vehicle.RIDE_HEIGHT
 
 PANORAMA_WIDTH = 1024
 PANORAMA_HEIGHT = 160
@@ -34,6 +34,7 @@ class CameraConfig(Config):
 
     Attributes:
         offset_x: To the right of the car's origin (u); `offset_y` up, `offset_z` forward.
+        rot_y: Turn to the right, then `rot_x` downwards, then `rot_z` with the right side up.
     """
 
     img_w: int = Field(default=160, ge=16, le=512, description="width, pixels")
@@ -44,6 +45,8 @@ class CameraConfig(Config):
     offset_y: float = Field(default=1.1203952, ge=0.0, le=20.0, description="up, u")
     offset_z: float = Field(default=0.5528488, ge=-10.0, le=10.0, description="forward, u")
     rot_x: float = Field(default=15.0, ge=-45.0, le=89.0, description="pitch down, degrees")
+    rot_y: float = Field(default=0.0, ge=-180.0, le=180.0, description="yaw, degrees")
+    rot_z: float = Field(default=0.0, ge=-20.0, le=20.0, description="roll, degrees")
     fish_eye_x: float = Field(default=0.0, ge=0.0, le=1.0)
     fish_eye_y: float = Field(default=0.0, ge=0.0, le=1.0)
 
@@ -56,15 +59,20 @@ class CameraConfig(Config):
 class Views(NamedTuple):
     """The cameras of all cars as tables; axis 0 is the car.
 
+    The tables reach beyond the image by a margin on each side, H rows by W columns in all: a
+    leaning camera looks there (see `leaning`).
+
     Attributes:
-        pose: Shape (n, 6): right, height above ground and forward of the camera (u), sine and
-            cosine of the pitch, and the focal length in pixels.
+        pose: Shape (n, 9): right, height above ground and forward of the camera (u), sine and
+            cosine of the pitch, the focal length in pixels, pitch, yaw and roll (rad).
         horizon: First row that sees the ground, shape (n,).
-        ahead: Ground distance seen by a row's centre, from the camera (u), shape (n, h).
-        ahead_span: How far along the ground a row reaches (u), shape (n, h).
-        across: Ground width of a pixel (u), shape (n, h).
+        ahead: Ground distance seen by a row's centre, from the camera (u), shape (n, H).
+        ahead_span: How far along the ground a row reaches (u), shape (n, H).
+        across: Ground width of a pixel (u), shape (n, H).
         sky: Panorama row and column at yaw 0 of each pixel, as row * PANORAMA_WIDTH + column,
-            shape (n, h, w).
+            shape (n, H, W).
+        margin_rows: Rows above and below the image.
+        margin_columns: Columns at both sides of the image.
     """
 
     pose: FloatArray
@@ -73,6 +81,8 @@ class Views(NamedTuple):
     ahead_span: npt.NDArray[np.float32]
     across: npt.NDArray[np.float32]
     sky: npt.NDArray[np.uint32]
+    margin_rows: int
+    margin_columns: int
 
 
 class Pose(NamedTuple):
@@ -83,23 +93,29 @@ class Pose(NamedTuple):
     offset_z: float
     rot_x: float
     fov: float
+    rot_y: float = 0.0
+    rot_z: float = 0.0
 
 
 def pose_of(config: CameraConfig) -> Pose:
     """Returns the configured pose."""
-    return Pose(config.offset_x, config.offset_y, config.offset_z, config.rot_x, config.fov)
+    place = (config.offset_x, config.offset_y, config.offset_z)
+    return Pose(*place, config.rot_x, config.fov, config.rot_y, config.rot_z)
 
 
-def empty_views(cameras: int, config: CameraConfig) -> Views:
-    """Allocates the tables of `cameras` cameras."""
-    height, width = config.img_h, config.img_w
+def empty_views(cameras: int, config: CameraConfig, margin: tuple[int, int] = (0, 0)) -> Views:
+    """Allocates the tables of `cameras` cameras with a margin of rows and columns."""
+    rows, columns = margin
+    height, width = config.img_h + 2 * rows, config.img_w + 2 * columns
     return Views(
-        pose=np.zeros((cameras, 6)),
+        pose=np.zeros((cameras, 9)),
         horizon=np.zeros(cameras, dtype=np.int64),
         ahead=np.zeros((cameras, height), dtype=np.float32),
         ahead_span=np.zeros((cameras, height), dtype=np.float32),
         across=np.zeros((cameras, height), dtype=np.float32),
         sky=np.zeros((cameras, height, width), dtype=np.uint32),
+        margin_rows=rows,
+        margin_columns=columns,
     )
 
 
@@ -108,13 +124,16 @@ def point(views: Views, k: int, pose: Pose) -> None:
 
     A pixel at height `y` and width `x` on the image plane at distance 1 looks along
     ``(x, y cos p - sin p, cos p + y sin p)`` (right, up, forward) for a pitch `p` downwards.
+    Roll and yaw are left to the drawing.
     """
     height = views.sky.shape[1]
     tangent = math.tan(math.radians(min(pose.fov, _MAX_FOV)) / 2.0)
-    focal = height / 2.0 / tangent
-    sin_pitch, cos_pitch = (f(math.radians(pose.rot_x)) for f in (math.sin, math.cos))
+    focal = (height - 2 * views.margin_rows) / 2.0 / tangent
+    pitch, yaw, roll = (math.radians(angle) for angle in (pose.rot_x, pose.rot_y, pose.rot_z))
+    sin_pitch, cos_pitch = math.sin(pitch), math.cos(pitch)
     above = pose.offset_y + RIDE_HEIGHT
-    views.pose[k] = (pose.offset_x, above, pose.offset_z, sin_pitch, cos_pitch, focal)
+    place = (pose.offset_x, above, pose.offset_z)
+    views.pose[k] = (*place, sin_pitch, cos_pitch, focal, pitch, yaw, roll)
 
     y = (height / 2.0 - 0.5 - np.arange(height)) / focal
     up = y * cos_pitch - sin_pitch

@@ -45,16 +45,51 @@ def _blend(pixel: Any, colour: Any, cover: float) -> None:
 
 
 @njit(cache=True)
+def _cover(row: Any, left: float, right: float, vertical: float, colour: Any) -> None:
+    """Covers a row between two places by the share `vertical` of its height."""
+    inner, end = math.ceil(left), math.floor(right)
+    if inner > end:
+        _blend(row[end], colour, (right - left) * vertical)
+        return
+    if inner > left:
+        _blend(row[inner - 1], colour, (inner - left) * vertical)
+    if vertical < 1.0:
+        for column in range(inner, end):
+            _blend(row[column], colour, vertical)
+    else:
+        red, green, blue = np.uint8(colour[0]), np.uint8(colour[1]), np.uint8(colour[2])
+        for column in range(inner, end):
+            row[column, 0], row[column, 1], row[column, 2] = red, green, blue
+    if right > end:
+        _blend(row[end], colour, (right - end) * vertical)
+
+
+@njit(cache=True)
 def _row_extent(points: Any, count: int, y: float) -> tuple[float, float]:
     """Left and right end of a convex polygon on the line at image height `y`."""
     left, right = 1e9, -1e9
     for k in range(count):
         x0, y0 = points[k, 0], points[k, 1]
-        x1, y1 = points[(k + 1) % count, 0], points[(k + 1) % count, 1]
+        following = k + 1 if k + 1 < count else 0
+        x1, y1 = points[following, 0], points[following, 1]
         if (y0 <= y) != (y1 <= y):
             x = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
             left, right = min(left, x), max(right, x)
     return left, right
+
+
+@njit(cache=True)
+def _project(image: Any, pose: Any, corners: Any, points: Any) -> tuple[int, float, float]:
+    """Cuts a polygon and turns it into image points; returns their count, top and bottom."""
+    height, width = image.shape[:2]
+    count = _clip(corners, points)
+    low, high = 1e9, -1e9
+    for k in range(count):
+        scale = pose[5] / points[k, 2]
+        points[k, 0] = 0.5 * width + points[k, 0] * scale
+        points[k, 1] = 0.5 * height - points[k, 1] * scale
+        low, high = min(low, points[k, 1]), max(high, points[k, 1])
+    return count, low, high
 
 
 @njit(cache=True)
@@ -64,26 +99,18 @@ def fill(image: Any, pose: Any, corners: Any, colour: Any) -> None:
     Args:
         image: Shape (h, w, 3) uint8, changed in place.
         pose: The camera's row of `camera.Views.pose`.
-        corners: Shape (k, 3), k <= 6, in the camera's axes (right, up, depth).
+        corners: Shape (k, 3), k <= 10, in the camera's axes (right, up, depth).
         colour: Shape (3,), 0 to 255.
     """
     height, width = image.shape[:2]
-    points = np.empty((8, 3))
-    count = _clip(corners, points)
+    points = np.empty((12, 3))
+    count, low, high = _project(image, pose, corners, points)
     if count < 3:
         return
-    low, high = 1e9, -1e9
-    for k in range(count):
-        scale = pose[5] / points[k, 2]
-        points[k, 0] = 0.5 * width + points[k, 0] * scale
-        points[k, 1] = 0.5 * height - points[k, 1] * scale
-        low, high = min(low, points[k, 1]), max(high, points[k, 1])
     for row in range(max(0, int(low)), min(height, math.ceil(high))):
         y = min(max(row + 0.5, low + 1e-6), high - 1e-6)
         vertical = min(row + 1.0, high) - max(float(row), low)
         left, right = _row_extent(points, count, y)
         left, right = max(left, 0.0), min(right, float(width))
-        for column in range(int(left), min(width, math.ceil(right))):
-            across = min(column + 1.0, right) - max(float(column), left)
-            if across > 0.0:
-                _blend(image[row, column], colour, across * vertical)
+        if left < right:
+            _cover(image[row], left, right, vertical, colour)

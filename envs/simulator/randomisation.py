@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +10,13 @@ import numpy.typing as npt
 from pydantic import Field
 
 from donkey_rl.configuration import Config
-from donkey_rl.envs.simulator import camera, materials
+from donkey_rl.envs.simulator import camera, effects, materials, patches
 from donkey_rl.envs.simulator.track import Track
 
 FloatArray = npt.NDArray[np.float64]
+
+HIGHEST_QUALITY = 95
+"""Best JPEG quality that is drawn."""
 
 
 class Randomisation(Config):
@@ -21,12 +25,22 @@ class Randomisation(Config):
     Attributes:
         colours: Share by which each material's colour moves towards a random one.
         light: Relative change of brightness and of the warmth of the light.
+        gamma: Change of the exponent of brightness (as a power of e), of ground and surroundings.
+        contrast: Relative change of contrast around the middle gray, of the same.
         texture: Share by which grain and ground patches gain or lose contrast.
         surroundings: Whether the horizon is turned at random.
+        shadows: Most dark patches within 25 u ahead, on average; 1 to 8 u long and wide, lying
+            still on the ground, 20 to 60 % darker than it.
+        bonnet: Probability that the car's own bonnet covers the middle of the lower edge, up to
+            15 % of the image's height.
         noise: Highest standard deviation of the sensor noise, of 255.
-        blur: Highest weight of the neighbours in a 3x3 blur.
+        blur: Highest weight of the neighbours in a 3x3 blur; above 1, two blurs of half of it.
+        sharpen: How far that weight may fall below 0, which sharpens.
+        jpeg: Lowest JPEG quality that images go through (1 to 95; the highest is 95).
         camera_offset: Change of the camera's place on each axis (u).
         camera_pitch: Change of the camera's pitch (degrees).
+        camera_yaw: Change of the camera's yaw (degrees).
+        camera_roll: Change of the camera's roll (degrees).
         fov: Change of the vertical field of view (degrees).
         mass: Relative change of the car's mass.
         grip: Relative change of the tyres' grip.
@@ -38,12 +52,20 @@ class Randomisation(Config):
 
     colours: float = Field(default=0.0, ge=0.0, le=1.0)
     light: float = Field(default=0.0, ge=0.0, le=0.9)
+    gamma: float = Field(default=0.0, ge=0.0, le=1.0)
+    contrast: float = Field(default=0.0, ge=0.0, le=0.9)
     texture: float = Field(default=0.0, ge=0.0, le=1.0)
     surroundings: bool = False
+    shadows: float = Field(default=0.0, ge=0.0, le=6.0)
+    bonnet: float = Field(default=0.0, ge=0.0, le=1.0)
     noise: float = Field(default=0.0, ge=0.0, le=80.0)
-    blur: float = Field(default=0.0, ge=0.0, le=1.0)
+    blur: float = Field(default=0.0, ge=0.0, le=2.0)
+    sharpen: float = Field(default=0.0, ge=0.0, le=1.0)
+    jpeg: int = Field(default=0, ge=0, le=HIGHEST_QUALITY)
     camera_offset: float = Field(default=0.0, ge=0.0, le=1.0)
     camera_pitch: float = Field(default=0.0, ge=0.0, le=20.0)
+    camera_yaw: float = Field(default=0.0, ge=0.0, le=20.0)
+    camera_roll: float = Field(default=0.0, ge=0.0, le=10.0)
     fov: float = Field(default=0.0, ge=0.0, le=30.0)
     mass: float = Field(default=0.0, ge=0.0, le=0.5)
     grip: float = Field(default=0.0, ge=0.0, le=0.5)
@@ -55,11 +77,17 @@ class Randomisation(Config):
     @property
     def moves_camera(self) -> bool:
         """Whether each car needs a camera of its own."""
-        return self.camera_offset > 0.0 or self.camera_pitch > 0.0 or self.fov > 0.0
+        turns = max(self.camera_pitch, self.camera_yaw, self.camera_roll)
+        return max(self.camera_offset, turns, self.fov) > 0.0
+
+    @property
+    def varies_start(self) -> bool:
+        """Whether cars start elsewhere than on the grid."""
+        return self.start_anywhere or any((self.start_lateral, self.start_yaw, self.start_speed))
 
 
 class Look(NamedTuple):
-    """How one car sees the world; see `render.Looks`."""
+    """How one car sees the world; see `looks.Looks`."""
 
     ground: npt.NDArray[np.uint32]
     sky: npt.NDArray[np.uint32]
@@ -67,6 +95,10 @@ class Look(NamedTuple):
     light: FloatArray
     noise: float
     blur: float
+    jpeg: int
+    shadows: float
+    shadow_key: int
+    bonnet: FloatArray
 
 
 def nominal_colours(track: Track) -> tuple[FloatArray, FloatArray]:
@@ -109,14 +141,58 @@ def draw_look(setting: Randomisation, track: Track, rng: np.random.Generator) ->
         light *= 1.0 + setting.light * rng.uniform(-1.0, 0.7)
         light *= 1.0 + warmth * np.array([1.0, 0.0, -1.0])
     turn = int(rng.integers(camera.PANORAMA_WIDTH)) if setting.surroundings else 0
+    noise = float(rng.uniform(0.0, setting.noise)) if setting.noise else 0.0
+    blur = 0.0
+    if setting.blur or setting.sharpen:
+        blur = float(rng.uniform(-setting.sharpen, setting.blur))
+    tone = _draw_tone(setting, rng)
+    cells, key = 0.0, 0
+    if setting.shadows > 0.0:
+        cells = float(rng.uniform(0.0, setting.shadows)) / patches.CELLS_AHEAD
+        key = int(rng.integers(1 << 40))
     return Look(
-        ground=materials.palette(np.clip(ground * light, 0.0, 255.0)),
-        sky=materials.palette(np.clip(sky * light, 0.0, 255.0)),
+        ground=materials.palette(_toned(ground * light, tone)),
+        sky=materials.palette(_toned(sky * light, tone)),
         sky_turn=turn,
         light=light,
-        noise=float(rng.uniform(0.0, setting.noise)) if setting.noise else 0.0,
-        blur=float(rng.uniform(0.0, setting.blur)) if setting.blur else 0.0,
+        noise=noise,
+        blur=blur,
+        jpeg=int(rng.integers(setting.jpeg, HIGHEST_QUALITY + 1)) if setting.jpeg else 0,
+        shadows=cells,
+        shadow_key=key,
+        bonnet=_draw_bonnet(setting, light, rng),
     )
+
+
+def _draw_tone(setting: Randomisation, rng: np.random.Generator) -> tuple[float, float]:
+    """Draws the exponent of brightness and the factor on contrast."""
+    gamma, contrast = 1.0, 1.0
+    if setting.gamma > 0.0:
+        gamma = math.exp(setting.gamma * rng.uniform(-1.0, 1.0))
+    if setting.contrast > 0.0:
+        contrast = 1.0 + setting.contrast * rng.uniform(-1.0, 1.0)
+    return gamma, contrast
+
+
+def _toned(colours: FloatArray, tone: tuple[float, float]) -> FloatArray:
+    """Returns colours under an exponent of brightness and a factor on contrast, 0 to 255."""
+    gamma, contrast = tone
+    if gamma == contrast == 1.0:
+        return np.clip(colours, 0.0, 255.0)
+    curved = 255.0 * (np.clip(colours, 0.0, 255.0) / 255.0) ** gamma
+    return np.clip(127.5 + contrast * (curved - 127.5), 0.0, 255.0)
+
+
+def _draw_bonnet(
+    setting: Randomisation, light: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """Draws the car's own bonnet, see `effects.BONNET`; zeros where there is none."""
+    bonnet = np.zeros(effects.BONNET)
+    if setting.bonnet > 0.0 and rng.uniform(0.0, 1.0) < setting.bonnet:
+        bonnet[:3] = rng.uniform((0.15, 0.03, -0.08), (0.6, 0.15, 0.08))
+        bonnet[3:6] = rng.uniform(10.0, 255.0, size=3) * light
+        bonnet[6:] = rng.uniform((-1.0, 0.0), (1.0, 0.5))
+    return bonnet
 
 
 def draw_pose(
@@ -126,10 +202,19 @@ def draw_pose(
     nominal = camera.pose_of(config)
     reach = setting.camera_offset
     shift = rng.uniform(-reach, reach, size=3)
+    pitch = nominal.rot_x + rng.uniform(-1.0, 1.0) * setting.camera_pitch
+    fov = float(np.clip(nominal.fov + rng.uniform(-1.0, 1.0) * setting.fov, 10.0, 170.0))
+    yaw, roll = nominal.rot_y, nominal.rot_z
+    if setting.camera_yaw > 0.0:
+        yaw += rng.uniform(-1.0, 1.0) * setting.camera_yaw
+    if setting.camera_roll > 0.0:
+        roll += rng.uniform(-1.0, 1.0) * setting.camera_roll
     return camera.Pose(
         offset_x=nominal.offset_x + shift[0],
         offset_y=max(0.1, nominal.offset_y + shift[1]),
         offset_z=nominal.offset_z + shift[2],
-        rot_x=nominal.rot_x + rng.uniform(-1.0, 1.0) * setting.camera_pitch,
-        fov=float(np.clip(nominal.fov + rng.uniform(-1.0, 1.0) * setting.fov, 10.0, 170.0)),
+        rot_x=pitch,
+        fov=fov,
+        rot_y=yaw,
+        rot_z=roll,
     )

@@ -121,6 +121,49 @@ class Barrier:
         return dataclasses.replace(self, points=self.points * np.array([-1.0, 1.0]))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Hedge:
+    """A line of high grass or bushes that is no obstacle.
+
+    Attributes:
+        points: ``(k, 2)`` corners ``[x, z]`` in u; a closed one repeats its first.
+        height: In u.
+    """
+
+    points: FloatArray
+    height: float
+
+    def mirrored(self) -> Hedge:
+        """Returns the image under x -> -x."""
+        return dataclasses.replace(self, points=self.points * np.array([-1.0, 1.0]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Palm:
+    """A palm that is no obstacle: place and height in u."""
+
+    x: float
+    z: float
+    height: float
+
+    def mirrored(self) -> Palm:
+        """Returns the image under x -> -x."""
+        return dataclasses.replace(self, x=-self.x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hill:
+    """A hill at the horizon: azimuth of its middle, half its width and its elevation, in rad."""
+
+    azimuth: float
+    half_width: float
+    elevation: float
+
+    def mirrored(self) -> Hill:
+        """Returns the image under x -> -x."""
+        return dataclasses.replace(self, azimuth=-self.azimuth)
+
+
 @dataclasses.dataclass(frozen=True)
 class StartGrid:
     """Where cars stand before a race.
@@ -168,16 +211,34 @@ class StartGrid:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sun:
+    """Where the sun stands: azimuth clockwise from +Z and elevation, in rad."""
+
+    azimuth: float
+    elevation: float
+
+    def mirrored(self) -> Sun:
+        """Returns the image under x -> -x."""
+        return dataclasses.replace(self, azimuth=-self.azimuth)
+
+
+@dataclasses.dataclass(frozen=True)
 class Look:
     """The colours of a scene.
 
     Attributes:
         colours: Red, green and blue of each of ``MATERIALS``, 0 to 255.
-        grain: Share of the ``*_grain`` colour mixed into road and ground, 0 to 1.
+        grain: Strength of the grain of road and ground, 0 to 1.
         scenery: What stands at the horizon.
         sky_top: Colour straight above (indoors: of the ceiling).
         sky_horizon: Colour just above the horizon (indoors: of the walls).
         indoor: Whether walls hide the horizon.
+        wear: Share of ``road_grain`` in the road over the lateral offset, as (offset in u, share)
+            from left to right, linear between; half everywhere if empty.
+        worn_lines: How wavy and broken painted lines are, 0 to 1.
+        sheen: How much the road shines at a distance and towards the sun, 0 to 1.
+        sun: Where shadows come from; none without.
+        hills: What stands at the horizon; drawn at random if empty.
     """
 
     colours: Mapping[str, Colour]
@@ -186,3 +247,17 @@ class Look:
     sky_top: Colour
     sky_horizon: Colour
     indoor: bool = False
+    wear: tuple[tuple[float, float], ...] = ()
+    worn_lines: float = 0.0
+    sheen: float = 0.0
+    sun: Sun | None = None
+    hills: tuple[Hill, ...] = ()
+
+    def mirrored(self) -> Look:
+        """Returns the image under x -> -x."""
+        return dataclasses.replace(
+            self,
+            wear=tuple((-offset, share) for offset, share in reversed(self.wear)),
+            sun=self.sun.mirrored() if self.sun else None,
+            hills=tuple(hill.mirrored() for hill in self.hills),
+        )

@@ -1,4 +1,4 @@
-"""Roads from the simulator's track scripts: straight nodes and turns, one command after another."""
+"""Roads from the simulator's track scripts: straight nodes and turns, command after command."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.envs.simulator.track import Track
+from donkey_rl.envs.simulator.track import Sun, Track
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -20,6 +20,9 @@ NEAR_REACH = 3.0
 
 SIGHT = 70.0
 """Things beyond this distance are not drawn (u)."""
+
+
+_LAMP = Sun(azimuth=math.radians(-60.0), elevation=math.radians(50.0))
 
 
 class Cells(NamedTuple):
@@ -45,6 +48,7 @@ class Solids(NamedTuple):
         thing: Index of the named thing that each entry belongs to: all walls of a barrier are one.
         shape: `CIRCLE` (a cone; `half_width` is its radius), `BOX`, or `WALL` (a segment from
             (x, z) to (end_x, end_z)).
+        sun: Direction towards the sun, of length 1: x, z and up.
         near: Cells for collisions.
         far: Cells for the camera.
     """
@@ -62,6 +66,7 @@ class Solids(NamedTuple):
     height: FloatArray
     colour: FloatArray
     solid: npt.NDArray[np.bool_]
+    sun: tuple[float, float, float]
     near: Cells
     far: Cells
 
@@ -109,12 +114,24 @@ def build(track: Track) -> Solids:
         height=table[:, 8].copy(),
         colour=table[:, 9:12].copy(),
         solid=table[:, 12] > 0.0,
-        near=_cells(ends, reach + NEAR_REACH, 8.0),
-        far=_cells(ends, reach + SIGHT, 24.0),
+        sun=_sun(track),
+        near=cells(ends, reach + NEAR_REACH, 8.0),
+        far=cells(ends, reach + SIGHT, 24.0),
     )
 
 
-def _cells(ends: tuple[FloatArray, FloatArray], reach: FloatArray, cell: float) -> Cells:
+def _sun(track: Track) -> tuple[float, float, float]:
+    """Returns the direction of the light; without a sun it comes from above on the left."""
+    sun = track.look.sun or _LAMP
+    level = math.cos(sun.elevation)
+    return (
+        level * math.sin(sun.azimuth),
+        level * math.cos(sun.azimuth),
+        math.sin(sun.elevation),
+    )
+
+
+def cells(ends: tuple[FloatArray, FloatArray], reach: FloatArray, cell: float) -> Cells:
     """Sorts things into cells.
 
     Args:

@@ -48,8 +48,9 @@ class Cars(NamedTuple):
 
     Attributes:
         motion: See `physics`, shape (n, 6).
+        lean: Roll and pitch of the body and their rates, see `physics`, shape (n, 4).
         command: Steering, throttle, brake, shape (n, 3).
-        parameters: See `vehicle.parameter_row`, shape (n, 18).
+        parameters: See `vehicle.parameter_row`, shape (n, 23).
         torque: See `vehicle.torque_table`, shape (P,).
         sensed: Time (s), arc length, lateral offset (u), angle to the path (rad), progress and
             distance driven since the start (u), cte (u), acceleration forward and right (u/s^2),
@@ -63,6 +64,7 @@ class Cars(NamedTuple):
     """
 
     motion: FloatArray
+    lean: FloatArray
     command: FloatArray
     parameters: FloatArray
     torque: FloatArray
@@ -139,7 +141,8 @@ def _step_car(cars: Cars, i: int, surface: Surface) -> None:
         grip = surface.road_friction if on_road else surface.ground_friction
     x, z = motion[X], motion[Z]
     forward, right = motion[FORWARD], motion[RIGHTWARD]
-    physics.advance(motion, cars.command[i], car, cars.torque, grip)
+    push = physics.advance(motion, cars.command[i], car, cars.torque, grip)
+    physics.sway(cars.lean[i], push, car)
     _begin_contact(
         cars, i, THING,
         collisions.with_solids(motion, car, surface.solids, (x, z), cars.touching[i, THING]),

@@ -17,10 +17,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from donkey_rl.envs.simulator import camera, physics, stepping
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs.simulator import physics, stepping, vehicle
 from donkey_rl.envs.simulator.world import World
 
 Fields = dict[str, Any]
+FloatArray = npt.NDArray[np.float64]
 
 
 def fields(world: World, i: int) -> Fields:
@@ -58,16 +62,18 @@ def fields(world: World, i: int) -> Fields:
         "accel_y": 0.0,
         "accel_z": float(sensed[stepping.ACCEL_FORWARD]) / scale,
     }
-    message |= _gyro(float(motion[physics.YAW_RATE]), newest)
+    lean = cars.lean[i]
+    message |= _gyro(motion, lean, newest)
     if newest:
-        yaw = math.degrees(motion[physics.YAW]) % 360.0
-        message |= {"pitch": 0.0, "yaw": yaw, "roll": 0.0}
+        angles = (lean[physics.PITCH], motion[physics.YAW], lean[physics.ROLL])
+        degrees = (math.degrees(angle) % 360.0 for angle in angles)
+        message |= dict(zip(("pitch", "yaw", "roll"), degrees, strict=True))
     message |= {
         "cte": float(sensed[stepping.CTE]),
         "activeNode": int(cars.node[i]),
         "totalNodes": len(world.track.nodes),
         "pos_x": float(motion[physics.X]) / scale,
-        "pos_y": camera.RIDE_HEIGHT / scale,
+        "pos_y": vehicle.RIDE_HEIGHT / scale,
         "pos_z": float(motion[physics.Z]) / scale,
         "vel_x": float(right) / scale,
         "vel_y": 0.0,
@@ -83,9 +89,23 @@ def fields(world: World, i: int) -> Fields:
     return message
 
 
-def _gyro(yaw_rate: float, newest: bool) -> Fields:
+def _gyro(motion: FloatArray, lean: FloatArray, newest: bool) -> Fields:
     """Angular velocity in rad/s about world axes, or the rotation of one physics step."""
+    yaw, down, side = (
+        motion[physics.YAW],
+        lean[physics.PITCH_RATE],
+        lean[physics.ROLL_RATE],
+    )
+    rates = (
+        float(down * math.cos(yaw) + side * math.sin(yaw)),
+        float(motion[physics.YAW_RATE]),
+        float(side * math.cos(yaw) - down * math.sin(yaw)),
+    )
+    names = ("gyro_x", "gyro_y", "gyro_z")
     if newest:
-        return {"gyro_x": 0.0, "gyro_y": yaw_rate, "gyro_z": 0.0}
-    half = 0.5 * yaw_rate * physics.TIME_STEP
-    return {"gyro_x": 0.0, "gyro_y": math.sin(half), "gyro_z": 0.0, "gyro_w": math.cos(half)}
+        return dict(zip(names, rates, strict=True))
+    size = math.hypot(*rates)
+    half = 0.5 * size * physics.TIME_STEP
+    share = math.sin(half) / size if size > 0.0 else 0.0
+    turned = {name: share * rate for name, rate in zip(names, rates, strict=True)}
+    return turned | {"gyro_w": math.cos(half)}

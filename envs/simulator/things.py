@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from donkey_rl.envs.simulator import polygons
+from donkey_rl.envs.simulator import cones, plants, polygons
 from donkey_rl.envs.simulator import vehicle as v
 from donkey_rl.envs.simulator.physics import YAW, X, Z
-from donkey_rl.envs.simulator.solids import BOX, CIRCLE, SIGHT, Solids
+from donkey_rl.envs.simulator.solids import BOX, CIRCLE, SIGHT
 
-_MOST = 192
+_MOST = 256
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _seen_from(eye: Any, x: float, z: float) -> tuple[float, float]:
     """A ground point as seen from the camera: to the right, ahead (u)."""
     dx, dz = x - eye[0], z - eye[1]
@@ -42,28 +42,6 @@ def _quad(image, pose, bottom, top, heights, colour, shade):  # type: ignore[no-
     polygons.camera_point(pose, top[2], heights[1] - pose[1], top[3], corners[2])
     polygons.camera_point(pose, top[0], heights[1] - pose[1], top[1], corners[3])
     polygons.fill(image, pose, corners, np.minimum(colour * shade, 255.0))
-
-
-@njit(cache=True)
-def _cone(image, pose, place, size, colour):  # type: ignore[no-untyped-def]
-    """Draws a cone with a foot, lit from the left."""
-    right, ahead = place
-    radius, height = size
-    tip = 0.12 * radius
-    shadow, lit = 0.72, 1.0
-    _quad(
-        image, pose,
-        (right - 1.25 * radius, ahead, right + 1.25 * radius, ahead),
-        (right - 1.25 * radius, ahead, right + 1.25 * radius, ahead),
-        (0.0, 0.06 * height), colour, 0.6,
-    )  # fmt: skip
-    for side, shade in ((-1.0, lit), (1.0, shadow)):
-        _quad(
-            image, pose,
-            (right, ahead, right + side * radius, ahead),
-            (right, ahead, right + side * tip, ahead),
-            (0.06 * height, height), colour, shade,
-        )  # fmt: skip
 
 
 @njit(cache=True)
@@ -108,7 +86,11 @@ def _solid(image, pose, eye, solids, k, light):  # type: ignore[no-untyped-def]
     colour = solids.colour[k] * light
     if solids.shape[k] == CIRCLE:
         place = _seen_from(eye, solids.x[k], solids.z[k])
-        _cone(image, pose, place, (solids.half_width[k], solids.height[k]), colour)
+        toward = _seen_from(eye, eye[0] + solids.sun[0], eye[1] + solids.sun[1])
+        round_size = (solids.half_width[k], solids.height[k])
+        packed = image.view(np.uint32)
+        sun = (toward[0], toward[1], solids.sun[2])
+        cones.draw(packed, pose, place, round_size, colour, sun)
     elif solids.shape[k] == BOX:
         place_box = (solids.x[k], solids.z[k], solids.cos_yaw[k], solids.sin_yaw[k])
         size = (solids.half_width[k], solids.half_length[k], 0.0, solids.height[k])
@@ -135,63 +117,154 @@ def _car(image, pose, eye, motion, colour):  # type: ignore[no-untyped-def]
     _box(image, pose, eye, place, cabin, 0.6 * colour)
 
 
-@njit(cache=True)
-def _distance(eye: Any, solids: Solids, k: int) -> float:
-    """Squared distance from the camera to the nearest point of a solid's core."""
-    dx, dz = solids.end_x[k] - solids.x[k], solids.end_z[k] - solids.z[k]
+@njit(cache=True, inline="always")
+def _distance(eye: Any, things: Any, k: int) -> float:
+    """Squared distance from the camera to the nearest point of a thing's core."""
+    x, z = things.x[k] - eye[0], things.z[k] - eye[1]
+    dx, dz = things.end_x[k] - things.x[k], things.end_z[k] - things.z[k]
     length = dx * dx + dz * dz
-    share = 0.0
     if length > 0.0:
-        share = ((eye[0] - solids.x[k]) * dx + (eye[1] - solids.z[k]) * dz) / length
-        share = min(1.0, max(0.0, share))
-    x, z = solids.x[k] + share * dx - eye[0], solids.z[k] + share * dz - eye[1]
+        share = min(1.0, max(0.0, -(x * dx + z * dz) / length))
+        x, z = x + share * dx, z + share * dz
     return float(x * x + z * z)
 
 
-@njit(cache=True)
-def _in_view(eye: Any, solids: Solids, k: int) -> bool:
-    """Whether some of a solid lies before the camera."""
-    reach = solids.half_width[k] + solids.half_length[k]
-    _, ahead = _seen_from(eye, solids.x[k], solids.z[k])
-    _, end_ahead = _seen_from(eye, solids.end_x[k], solids.end_z[k])
-    return bool(max(ahead, end_ahead) + reach > 0.0)
-
-
-@njit(cache=True)
-def draw(image, pose, eye, solids, cars, light):  # type: ignore[no-untyped-def]
-    """Draws all things in sight, the farthest first.
+@njit(cache=True, inline="always")
+def _in_view(eye: Any, things: Any, k: int, reach: float, view: Any) -> bool:
+    """Whether some of a thing may be in the picture.
 
     Args:
-        image: Shape (h, w, 3) uint8.
-        pose: The camera's row of `camera.Views.pose`.
         eye: Camera x, z, sine and cosine of its yaw.
-        solids: What stands on the track.
-        cars: Own index, the group of each car, motion of all, colour of all.
-        light: Factor on each colour channel, shape (3,).
+        things: `Solids` or `Plants`.
+        k: Which one.
+        reach: How far it reaches around its core (u).
+        view: Half the picture's width by the distance ahead, and that width at distance 0 (u).
     """
-    own, group, motion, colours = cars
-    found, depth, count = np.empty(_MOST, np.int64), np.empty(_MOST), 0
-    near = solids.far
+    right, ahead = _seen_from(eye, things.x[k], things.z[k])
+    end_right, end_ahead = _seen_from(eye, things.end_x[k], things.end_z[k])
+    if max(ahead, end_ahead) + reach <= 0.0:
+        return False
+    half = view[0] * (max(ahead, end_ahead) + reach) + view[1] + reach
+    return bool(min(right, end_right) <= half and max(right, end_right) >= -half)
+
+
+@njit(cache=True, inline="always")
+def _from_outside(eye: Any, growth: Any, k: int) -> bool:
+    """Whether the camera stands on a side from which a hedge is seen."""
+    way_x, way_z = growth.end_x[k] - growth.x[k], growth.end_z[k] - growth.z[k]
+    left = way_x * (eye[1] - growth.z[k]) - way_z * (eye[0] - growth.x[k])
+    return bool(growth.side[k] * left >= 0.0)
+
+
+@njit(cache=True, inline="always")
+def _cell(near: Any, eye: Any) -> tuple[int, int]:
+    """First and last entry of `near.items` for the cell that the camera is in."""
     column = math.floor((eye[0] - near.origin_x) / near.cell)
     row = math.floor((eye[1] - near.origin_z) / near.cell)
-    if 0 <= column < near.columns and 0 <= row < near.rows:
-        cell = row * near.columns + column
-        for place in range(near.start[cell], near.start[cell + 1]):
-            k = near.items[place]
-            distance = _distance(eye, solids, k)
-            if distance < SIGHT * SIGHT and count < _MOST and _in_view(eye, solids, k):
-                found[count], depth[count] = k, distance
-                count += 1
+    if not (0 <= column < near.columns and 0 <= row < near.rows):
+        return 0, 0
+    cell = row * near.columns + column
+    return near.start[cell], near.start[cell + 1]
+
+
+@njit(cache=True)
+def _find(found, depth, eye, view, solids, growth, cars):  # type: ignore[no-untyped-def]
+    """Lists what may be in the picture.
+
+    Args:
+        found: Filled in: index of a solid; of a plant behind the solids; or -1 - index of a car.
+        depth: Filled in: squared distances.
+        eye: Camera x, z, sine and cosine of its yaw.
+        view: As for `_in_view`.
+        solids: What stands on the track.
+        growth: What grows beside it.
+        cars: Own index, the group of each car, motion of all, colour of all.
+
+    Returns:
+        How many.
+    """
+    count, most = 0, found.shape[0]
+    first, last = _cell(solids.far, eye)
+    for place in range(first, last):
+        k = solids.far.items[place]
+        distance = _distance(eye, solids, k)
+        reach = 1.25 * solids.half_width[k] + solids.half_length[k]
+        if distance < SIGHT * SIGHT and count < most and _in_view(eye, solids, k, reach, view):
+            found[count], depth[count] = k, distance
+            count += 1
+    first, last = _cell(growth.far, eye)
+    for place in range(first, last):
+        k = growth.far.items[place]
+        distance = _distance(eye, growth, k)
+        if distance > growth.sight[k] * growth.sight[k] or count == most:
+            continue
+        reach = 0.0 if growth.hedge[k] else 0.5 * growth.height[k]
+        if _from_outside(eye, growth, k) and _in_view(eye, growth, k, reach, view):
+            found[count], depth[count] = solids.x.shape[0] + k, distance
+            count += 1
+    own, group, motion, _ = cars
     for j in range(motion.shape[0]):
-        if j != own and group[j] == group[own] and count < _MOST:
+        if j != own and group[j] == group[own] and count < most:
             right, ahead = _seen_from(eye, motion[j, X], motion[j, Z])
             distance = right * right + ahead * ahead
             if ahead > -1.0 and distance < SIGHT * SIGHT:
                 found[count], depth[count] = -j - 1, distance
                 count += 1
-    for place in np.argsort(-depth[:count]):
+    return count
+
+
+@njit(cache=True)
+def _sort(found: Any, depth: Any, count: int) -> None:
+    """Sorts by falling distance; the few things in sight need no better way."""
+    for place in range(1, count):
+        k, distance, before = found[place], depth[place], place - 1
+        while before >= 0 and depth[before] < distance:
+            found[before + 1], depth[before + 1] = found[before], depth[before]
+            before -= 1
+        found[before + 1], depth[before + 1] = k, distance
+
+
+@njit(cache=True)
+def _plant(image, pose, eye, growth, k, colours):  # type: ignore[no-untyped-def]
+    palette, tones = colours
+    a = _seen_from(eye, growth.x[k], growth.z[k])
+    if growth.hedge[k]:
+        b = _seen_from(eye, growth.end_x[k], growth.end_z[k])
+        piece = (k, math.hypot(a[0] - b[0], a[1] - b[1]), growth.height[k])
+        plants.draw_hedge(image, pose, (a[0], a[1], b[0], b[1]), piece, tones)
+    else:
+        number = growth.picture[k]
+        picture, extent = growth.pictures[number], growth.extent[number]
+        plants.draw_palm(image, pose, a, growth.height[k], picture, extent, palette)
+
+
+@njit(cache=True)
+def draw(image, pose, eye, scenery, cars, light, palette):  # type: ignore[no-untyped-def]
+    """Draws all things in sight, the farthest first.
+
+    Args:
+        image: Packed pixels as bytes, shape (h, w, 4) uint8.
+        pose: The camera's row of `camera.Views.pose`.
+        eye: Camera x, z, sine and cosine of its yaw.
+        scenery: What stands on the track and what grows beside it.
+        cars: Own index, the group of each car, motion of all, colour of all.
+        light: Factor on each colour channel, shape (3,).
+        palette: Packed colours of the surroundings, shape (256,).
+    """
+    solids, growth = scenery
+    _, _, motion, colours = cars
+    half = 0.5 * image.shape[1] / pose[5]
+    view = (half * pose[4], half * abs(pose[1] * pose[3]))
+    found, depth = np.empty(_MOST, np.int64), np.empty(_MOST)
+    count = _find(found, depth, eye, view, solids, growth, cars)
+    _sort(found, depth, count)
+    standing, packed = solids.x.shape[0], image.view(np.uint32)
+    tones = palette[growth.leaves]
+    for place in range(count):
         k = found[place]
-        if k >= 0:
+        if k < 0:
+            _car(image, pose, eye, motion[-k - 1], colours[-k - 1] * light)
+        elif k < standing:
             _solid(image, pose, eye, solids, k, light)
         else:
-            _car(image, pose, eye, motion[-k - 1], colours[-k - 1] * light)
+            _plant(packed, pose, eye, growth, k - standing, (palette, tones))

@@ -4,9 +4,9 @@ The scenes of the DonkeyCar simulator by their names, and tracks from files of t
 
 >>> from donkey_rl.envs.simulator import track
 >>> track.load("generated_track").road_right
-3.0
+2.8
 >>> track.load("generated_track:mirror").road_left
--3.0
+-2.8
 """
 
 from __future__ import annotations
@@ -31,22 +31,30 @@ from donkey_rl.envs.simulator.path import Curve, FloatArray, Path
 from donkey_rl.envs.simulator.scenery import (
     MATERIALS,
     Barrier,
+    Hedge,
+    Hill,
     Look,
     Obstacle,
+    Palm,
     Pose,
     StartGrid,
     Stripe,
+    Sun,
 )
 
 __all__ = [
     "MATERIALS",
     "Barrier",
+    "Hedge",
+    "Hill",
     "Look",
     "Obstacle",
+    "Palm",
     "Path",
     "Pose",
     "StartGrid",
     "Stripe",
+    "Sun",
     "Track",
     "load",
     "names",
@@ -93,6 +101,10 @@ class Track:
         start_line: Arc length of the start and finish line.
         look: Colours.
         start_line_drawn: Whether a chequered band is painted on the road.
+        quads: Whether edges and lines are straight between the nodes, as in the simulator's
+            road meshes.
+        hedges: High grass and bushes; no obstacles.
+        palms: No obstacles either.
         min_lap_s: Crossings of the line sooner than this after the last are no laps.
         road_friction: Static friction of the road.
         ground_friction: Static friction beside it.
@@ -111,6 +123,9 @@ class Track:
     start_line: float
     look: Look
     start_line_drawn: bool = False
+    quads: bool = False
+    hedges: tuple[Hedge, ...] = ()
+    palms: tuple[Palm, ...] = ()
     min_lap_s: float = 10.0
     road_friction: float = 0.8
     ground_friction: float = 0.6
@@ -143,6 +158,9 @@ class Track:
             obstacles=tuple(obstacle.mirrored() for obstacle in self.obstacles),
             barriers=tuple(barrier.mirrored() for barrier in self.barriers),
             grid=self.grid.mirrored(),
+            look=self.look.mirrored(),
+            hedges=tuple(hedge.mirrored() for hedge in self.hedges),
+            palms=tuple(palm.mirrored() for palm in self.palms),
         )
 
 
@@ -214,7 +232,6 @@ def _build(file: pathlib.Path, fields: track_fields.TrackFile, name: str, seed: 
         line = path.locate([spawn.x, spawn.z])[0] + START_LINE_AHEAD
     else:
         line = path.locate([fields.start_line.x, fields.start_line.z])[0]
-    look = fields.look
     return Track(
         name=name,
         source=fields.source,
@@ -228,17 +245,31 @@ def _build(file: pathlib.Path, fields: track_fields.TrackFile, name: str, seed: 
         grid=grid,
         start_line=float(np.mod(line, path.length)),
         start_line_drawn=fields.start_line is not None and fields.start_line.drawn,
+        quads=fields.road.quads,
+        hedges=tuple(Hedge(np.array(hedge.points), hedge.height) for hedge in fields.hedges),
+        palms=tuple(Palm(palm.x, palm.z, palm.height) for palm in fields.palms),
         min_lap_s=fields.min_lap_s,
         road_friction=fields.road.friction,
         ground_friction=fields.ground_friction,
-        look=Look(
-            colours=track_fields.DEFAULT_COLOURS | {str(k): v for k, v in look.colours.items()},
-            grain=look.grain,
-            scenery=look.scenery,
-            sky_top=look.sky_top,
-            sky_horizon=look.sky_horizon,
-            indoor=look.indoor,
-        ),
+        look=_look(fields.look),
+    )
+
+
+def _look(fields: track_fields.Look) -> Look:
+    """Returns the colours of a file, those of asphalt and grass where it names none."""
+    sun = fields.sun
+    return Look(
+        colours=track_fields.DEFAULT_COLOURS | {str(k): v for k, v in fields.colours.items()},
+        grain=fields.grain,
+        scenery=fields.scenery,
+        sky_top=fields.sky_top,
+        sky_horizon=fields.sky_horizon,
+        indoor=fields.indoor,
+        wear=fields.wear,
+        worn_lines=fields.worn_lines,
+        sheen=fields.sheen,
+        sun=Sun(math.radians(sun.azimuth_deg), math.radians(sun.elevation_deg)) if sun else None,
+        hills=tuple(Hill(*(math.radians(angle) for angle in hill)) for hill in fields.hills_deg),
     )
 
 

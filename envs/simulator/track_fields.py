@@ -28,6 +28,8 @@ Material = Literal[
 Length = Annotated[float, pydantic.Field(gt=0.0, le=200.0)]
 Edge = Annotated[float, pydantic.Field(ge=-30.0, le=30.0)]
 Offset = Annotated[float, pydantic.Field(ge=-100.0, le=100.0)]
+Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+HillSize = Annotated[float, pydantic.Field(gt=0.0, le=60.0)]
 Degrees = Annotated[float, pydantic.Field(ge=-360.0, le=360.0)]
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=100)]
 
@@ -48,6 +50,9 @@ class Road(Config):
     left: Edge = pydantic.Field(default=-5.0, description="lateral offset of the left edge, u")
     right: Edge = pydantic.Field(default=5.0, description="lateral offset of the right edge, u")
     friction: float = pydantic.Field(default=0.8, gt=0.0, le=2.0, description="static friction")
+    quads: bool = pydantic.Field(
+        default=False, description="edges and lines are straight between nodes"
+    )
 
 
 class Stripe(Config):
@@ -89,6 +94,21 @@ class Barrier(Config):
     colour: Colour = (150, 150, 155)
 
 
+class Hedge(Config):
+    """A line of high grass or bushes through `points`; no obstacle."""
+
+    points: tuple[Point, ...] = pydantic.Field(min_length=2, max_length=256)
+    height: Length = 1.2
+
+
+class Palm(Config):
+    """A palm; no obstacle."""
+
+    x: Coordinate
+    z: Coordinate
+    height: Length = 8.0
+
+
 class Pose(Config):
     """A start pose; yaw in degrees, clockwise from +Z."""
 
@@ -114,6 +134,13 @@ class StartLine(Config):
     drawn: bool = True
 
 
+class Sun(Config):
+    """Where the sun stands; azimuth clockwise from +Z."""
+
+    azimuth_deg: Degrees = 150.0
+    elevation_deg: float = pydantic.Field(default=50.0, ge=10.0, le=90.0)
+
+
 class Look(Config):
     """Colours and surroundings; colours that are not given are those of asphalt and grass."""
 
@@ -123,6 +150,15 @@ class Look(Config):
     sky_top: Colour = (70, 106, 172)
     sky_horizon: Colour = (182, 198, 222)
     indoor: bool = False
+    wear: tuple[tuple[Offset, Share], ...] = pydantic.Field(
+        default=(), max_length=64, description="share of road_grain over the lateral offset, u"
+    )
+    worn_lines: Share = 0.0
+    sheen: Share = 0.0
+    sun: Sun | None = None
+    hills_deg: tuple[tuple[Degrees, HillSize, HillSize], ...] = pydantic.Field(
+        default=(), max_length=64, description="azimuth, half width and elevation of each hill"
+    )
 
 
 class RandomRoad(Config):
@@ -165,6 +201,8 @@ class TrackFile(Config):
     stripes: tuple[Stripe, ...] | None = pydantic.Field(default=None, min_length=1, max_length=64)
     obstacles: tuple[Obstacle, ...] = pydantic.Field(default=(), max_length=1000)
     barriers: tuple[Barrier, ...] = pydantic.Field(default=(), max_length=32)
+    hedges: tuple[Hedge, ...] = pydantic.Field(default=(), max_length=64)
+    palms: tuple[Palm, ...] = pydantic.Field(default=(), max_length=256)
     grid: Grid = Grid()
     start_line: StartLine | None = None
     min_lap_s: float = pydantic.Field(default=10.0, gt=0.0, le=3600.0)

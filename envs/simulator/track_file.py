@@ -129,6 +129,7 @@ def _check_values(file: pathlib.Path, track: track_fields.TrackFile) -> None:
         _check_random_road(file, track.random_road)
     _check_stripes(file, track.stripes or ())
     _check_barriers(file, track.barriers)
+    _check_wear(file, track.look.wear)
 
 
 def _check_script(file: pathlib.Path, script: track_fields.ScriptRoad) -> None:
@@ -193,6 +194,23 @@ def _check_stripes(file: pathlib.Path, stripes: tuple[track_fields.Stripe, ...])
                 f"the pattern of stripes[{first}], {list(pattern)} (a track has one)",
                 f"{list(stripe.dash or ())}",
                 "Give all dashed stripes the same pattern.",
+            )
+
+
+def _check_wear(file: pathlib.Path, wear: tuple[tuple[float, float], ...]) -> None:
+    """Checks that the wear of a road is given from left to right.
+
+    Raises:
+        TrackError: Names the file and the entry.
+    """
+    for index in range(1, len(wear)):
+        if wear[index][0] <= wear[index - 1][0]:
+            raise wrong(
+                file,
+                f"look.wear[{index}]",
+                f"an offset above {wear[index - 1][0]:g}, that of the entry before",
+                f"{wear[index][0]:g}",
+                "Sort the entries from left to right.",
             )
 
 

@@ -28,6 +28,21 @@ WHEEL_LONGITUDINAL = 0.78
 WHEEL_LATERAL = 0.70
 """Wheel centres seen from the car's centre (u): what must stay inside the road."""
 
+RIDE_HEIGHT = 0.525
+"""Height of the car's origin above the ground (u), on springs that are a little longer than the
+wheels' places (0.171) and radius (0.32) say: positions of drives report 0.555 over a road at
+0.03, and the camera's place in their images agrees."""
+
+_MASS_BELOW_ORIGIN = 0.122
+_FORCES_BELOW_ORIGIN = 0.171 + 0.32
+MASS_HEIGHT = RIDE_HEIGHT - _MASS_BELOW_ORIGIN
+"""Height of the centre of mass above the ground (u); the body leans around it."""
+
+_COLLIDER_HEIGHT = 0.5
+ROLL_GYRATION = (BODY_WIDTH**2 + _COLLIDER_HEIGHT**2) / 12.0
+PITCH_GYRATION = (BODY_LENGTH**2 + _COLLIDER_HEIGHT**2) / 12.0
+"""Inertia of the box collider over its mass, around its long and its cross axis (u^2)."""
+
 
 class CurveKey(NamedTuple):
     """A key of a cubic Hermite curve: relative speed, value, slope."""
@@ -44,6 +59,8 @@ class Vehicle(Config):
         torque_curve: Factor on the wheel torque over speed / `curve_speed`; empty for a constant
             torque that is cut at `curve_speed`.
         friction_from_ground: Whether the ground's static friction scales the tyres'.
+        spring: Of one wheel's suspension; the body leans on the four.
+        force_height: How far above the foot of the wheels at rest the tyres' forces push the body.
         report_scale: Telemetry divides speed, velocity, acceleration and position by this.
         gyro_as_rotation: Whether `gyro_*` is the quaternion of one physics step (True) or the
             angular velocity in rad/s.
@@ -68,6 +85,10 @@ class Vehicle(Config):
     slip_peak: float = Field(default=0.2, gt=0, description="sideways slip of most grip")
     slip_slide: float = Field(default=0.5, gt=0, description="sideways slip of full sliding")
     grip_slide: float = Field(default=0.75, gt=0, description="share of the grip left there")
+    spring: float = Field(gt=0, description="per wheel, N/u")
+    damper: float = Field(ge=0, description="per wheel, N s/u")
+    spring_lateral: float = Field(default=0.695, gt=0, description="springs from the middle, u")
+    force_height: float = Field(default=0.0, ge=0, lt=0.3, description="u")
     report_scale: float = Field(gt=0)
     gyro_as_rotation: bool
 
@@ -79,6 +100,32 @@ class Vehicle(Config):
     def turning_radius(self, command: float = 1.0) -> float:
         """Radius (u) that the car follows at walking pace under a steering command."""
         return self.wheelbase / math.tan(math.radians(self.steer_limit_deg) * abs(command))
+
+    @property
+    def lean_arm(self) -> float:
+        """Height (u) of the centre of mass above the point where the tyres' forces act."""
+        return _FORCES_BELOW_ORIGIN - _MASS_BELOW_ORIGIN - self.force_height
+
+    @property
+    def lean_gains(self) -> tuple[float, float]:
+        """Angles of the body under steady tyre forces, rad per u/s^2: roll, pitch.
+
+        Springs of stiffness `K` around an axis hold a body of mass `m` whose centre is `h` above
+        the forces, while gravity tips it farther: ``m h / (K - m g h)``.
+        """
+        tip = self.mass * self.lean_arm
+        reaches = (self.spring_lateral, 0.5 * self.wheelbase)
+        roll, pitch = (tip / (4.0 * self.spring * reach**2 - tip * GRAVITY) for reach in reaches)
+        return roll, pitch
+
+    @property
+    def lean_limits(self) -> tuple[float, float]:
+        """Roll and pitch (rad) that the body hardly ever exceeds while it swings."""
+        roll, pitch = self.lean_gains
+        strongest = 4.0 * max(self.wheel_torque, self.brake_torque) / self.wheel_radius / self.mass
+        # Steered front wheels push backwards as well, some part of half the grip.
+        along = min(self.friction_longitudinal * GRAVITY, strongest + 0.14 * GRAVITY)
+        return 1.5 * roll * self.friction_lateral * GRAVITY, 1.5 * pitch * along
 
 
 _DONKEY_2021 = Vehicle(
@@ -92,7 +139,12 @@ _DONKEY_2021 = Vehicle(
     front_axle=0.784 - 0.085,
     rear_axle=0.765 + 0.085,
     steer_limit_deg=16.0,
+    # The prefab says 1; in recordings of this car the tyres of the model hold so much, see
+    # docs/fidelity.md.
+    friction_lateral=0.895,
     friction_from_ground=False,
+    spring=35000.0,
+    damper=1000.0,
     report_scale=1.0,
     gyro_as_rotation=True,
 )
@@ -124,6 +176,9 @@ _VEHICLES = {
         rear_axle=0.765 + 0.085,
         steer_limit_deg=16.0,
         friction_from_ground=True,
+        spring=40000.0,
+        damper=500.0,
+        force_height=0.05,
         report_scale=8.0,
         gyro_as_rotation=False,
     ),
@@ -168,13 +223,19 @@ def load(name: str) -> Vehicle:
     SLIP_SLIDE,
     GRIP_SLIDE,
     WHEEL_RADIUS,
-) = range(18)
+    ROLL_STIFFNESS,
+    ROLL_DAMPING,
+    PITCH_STIFFNESS,
+    PITCH_DAMPING,
+    LEAN_ARM,
+) = range(23)
+PARAMETERS = 23
 
 
 def parameter_row(vehicle: Vehicle) -> npt.NDArray[np.float64]:
-    """Returns what the physics kernel needs of a car, in the column order above, shape (18,)."""
+    """Returns what the physics kernel needs of a car, in the column order above, shape (23,)."""
     radius = vehicle.wheel_radius
-    row = np.zeros(18)
+    row = np.zeros(PARAMETERS)
     row[MASS] = vehicle.mass
     row[YAW_INERTIA] = vehicle.mass / 12.0 * (BODY_LENGTH**2 + BODY_WIDTH**2)
     row[DRAG] = vehicle.drag
@@ -193,6 +254,12 @@ def parameter_row(vehicle: Vehicle) -> npt.NDArray[np.float64]:
     row[SLIP_SLIDE] = vehicle.slip_slide
     row[GRIP_SLIDE] = vehicle.grip_slide
     row[WHEEL_RADIUS] = radius
+    across, along = vehicle.spring_lateral**2, (0.5 * vehicle.wheelbase) ** 2
+    row[ROLL_STIFFNESS] = 4.0 * vehicle.spring * across
+    row[ROLL_DAMPING] = 4.0 * vehicle.damper * across
+    row[PITCH_STIFFNESS] = 4.0 * vehicle.spring * along
+    row[PITCH_DAMPING] = 4.0 * vehicle.damper * along
+    row[LEAN_ARM] = vehicle.lean_arm
     return row
 
 

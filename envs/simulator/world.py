@@ -12,14 +12,20 @@ import numpy.typing as npt
 
 from donkey_rl.envs.simulator import (
     camera,
+    effects,
     following,
     ground,
+    leaning,
+    looks,
     panorama,
     parallel,
     physics,
+    plants,
     randomisation,
     render,
+    sheen,
     solids,
+    starts,
     stepping,
 )
 from donkey_rl.envs.simulator import vehicle as vehicles
@@ -35,11 +41,6 @@ IntArray = npt.NDArray[np.int64]
 _RESET_BRAKE = 10.0
 """`reset_car` requests ten times the full brake until the next control."""
 
-_OPEN_END = 30.0
-"""No random start lies within this distance of an open road's end (u)."""
-
-_BODY_COLOURS = ((220, 60, 50), (40, 90, 200), (240, 200, 40), (60, 170, 80), (235, 235, 235))
-
 
 class Start(NamedTuple):
     """Where cars start, one entry a car.
@@ -49,12 +50,16 @@ class Start(NamedTuple):
         lateral: Offset to the right of the path (u).
         turn: Angle to the path, clockwise (rad).
         speed: Forward (u/s).
+        roll: Of the body, right side up (rad); it swings back on its springs.
+        pitch: Of the body, nose down (rad).
     """
 
     arc: FloatArray
     lateral: FloatArray
     turn: FloatArray
     speed: FloatArray
+    roll: FloatArray | float = 0.0
+    pitch: FloatArray | float = 0.0
 
 
 def _groups(groups: Sequence[int] | None, count: int) -> IntArray:
@@ -74,10 +79,32 @@ def _groups(groups: Sequence[int] | None, count: int) -> IntArray:
     return group
 
 
+def _finite_rows(name: str, values: npt.ArrayLike, count: int, width: int) -> FloatArray:
+    """Returns `values` as an array of shape (count, width).
+
+    Raises:
+        ConfigurationError: The shape is another one or a value is not finite.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    if rows.shape != (count, width) or not np.isfinite(rows).all():
+        raise ConfigurationError(
+            f"`{name}` must be finite numbers of shape ({count}, {width}), one row for each "
+            f"chosen car. Received: shape {rows.shape}, {int((~np.isfinite(rows)).sum())} of "
+            f"them not finite."
+        )
+    return rows
+
+
 @functools.lru_cache(maxsize=4)
 def _scene(track: Track) -> render.Scene:
     """Bakes what all worlds on a track share; a scene is some tens of megabytes."""
-    return render.Scene(ground.bake(track), panorama.bake(track), solids.build(track))
+    return render.Scene(
+        ground.bake(track),
+        panorama.bake(track),
+        solids.build(track),
+        sheen.build(track),
+        plants.build(track),
+    )
 
 
 class World:
@@ -138,14 +165,16 @@ class World:
         self._group_start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._slot = np.array([int((group[:i] == group[i]).sum()) for i in range(count)])
         own_cameras = self.randomise.moves_camera
-        self._views = camera.empty_views(count if own_cameras else 1, camera_config)
+        self._views = camera.empty_views(
+            count if own_cameras else 1, camera_config, self._margins()
+        )
         self._view_of = np.arange(count) if own_cameras else np.zeros(count, dtype=np.int64)
         camera.point(self._views, 0, camera.pose_of(camera_config))
         source = camera.fish_eye_source(camera_config)
-        self._lens = render.Lens(
+        self._lens = effects.Lens(
             np.zeros(0, dtype=np.int32) if source is None else source, camera_config.img_d == 1
         )
-        self._looks = self._empty_looks(count)
+        self._looks = looks.empty(count)
         self._noise_key = np.zeros(count, dtype=np.int64)
         self.seed(seed)
         self.reset(np.arange(count))
@@ -154,9 +183,22 @@ class World:
         """Number of cars."""
         return len(self.cars.node)
 
+    def _margins(self) -> tuple[int, int]:
+        """Returns how far beyond the image the cameras may look, rows and columns."""
+        setting, config = self.randomise, self.camera
+        roll, pitch = self.vehicle.lean_limits
+        # A camera that looks to the side sees the body's roll as pitch, and the reverse.
+        turn = math.radians(min(90.0, abs(config.rot_y) + setting.camera_yaw))
+        roll, pitch = roll + pitch * math.sin(turn), pitch + roll * math.sin(turn)
+        roll += math.radians(abs(config.rot_z) + setting.camera_roll)
+        if max(roll, pitch) < leaning.UPRIGHT:
+            return 0, 0
+        return leaning.margins(config.shape[:2], config.fov + setting.fov, roll, pitch)
+
     def _empty_cars(self, count: int, group: IntArray) -> stepping.Cars:
         return stepping.Cars(
             motion=np.zeros((count, 6)),
+            lean=np.zeros((count, 4)),
             command=np.zeros((count, 3)),
             parameters=np.tile(self._nominal_row, (count, 1)),
             torque=vehicles.torque_table(self.vehicle),
@@ -167,18 +209,6 @@ class World:
             wheels_off=np.zeros(count, dtype=np.int64),
             ticks=np.zeros(count, dtype=np.int64),
             group=group.astype(np.int64),
-        )
-
-    def _empty_looks(self, count: int) -> render.Looks:
-        body = [_BODY_COLOURS[k % len(_BODY_COLOURS)] for k in range(count)]
-        return render.Looks(
-            ground=np.zeros((count, 256), dtype=np.uint32),
-            sky=np.zeros((count, 256), dtype=np.uint32),
-            sky_turn=np.zeros(count, dtype=np.int64),
-            light=np.ones((count, 3)),
-            noise=np.zeros(count),
-            blur=np.zeros(count),
-            body=np.array(body, dtype=np.float64),
         )
 
     def seed(self, seed: int | Sequence[int]) -> None:
@@ -212,10 +242,11 @@ class World:
             return
         for i in chosen if redraw else ():
             self._draw_episode(int(i))
-        if start is None and self._starts_vary:
+        if start is None and self.randomise.varies_start:
             start = self._draw_starts(chosen)
-        motion, sensed = self.cars.motion, self.cars.sensed
+        motion, sensed, lean = self.cars.motion, self.cars.sensed, self.cars.lean
         motion[chosen] = 0.0
+        lean[chosen] = 0.0
         sensed[chosen] = 0.0
         if start is None:
             poses = [self.track.grid.slot(int(self._slot[i])) for i in chosen]
@@ -227,68 +258,67 @@ class World:
             motion[chosen, physics.Z] = z - start.lateral * np.sin(yaw)
             motion[chosen, physics.YAW] = yaw + start.turn
             motion[chosen, physics.FORWARD] = start.speed
+            lean[chosen, physics.ROLL] = start.roll
+            lean[chosen, physics.PITCH] = start.pitch
             sensed[chosen, stepping.ARC] = start.arc
+        self._settle(chosen)
+
+    def place(
+        self, chosen: IntArray, motion: npt.ArrayLike, lean: npt.ArrayLike | None = None
+    ) -> None:
+        """Puts cars exactly where they are wanted, off the road if need be, brakes on.
+
+        The car's telemetry clock starts again; looks, camera, mass and grip stay as they are.
+        Where roads cross, a car counts as on the nearer one.
+
+        Args:
+            chosen: Indices of the cars, shape (k,).
+            motion: Rows of `physics`: x, z (u), yaw (rad), forward, rightward velocity (u/s), yaw
+                rate (rad/s), shape (k, 6).
+            lean: Rows of `physics`: roll (right side up), its rate, pitch (nose down), its rate
+                (rad, rad/s), shape (k, 4); upright by default. What a camera sees beyond the
+                vehicle's own limits (`Vehicle.lean_limits`) repeats the edge of the picture.
+
+        Raises:
+            ConfigurationError: A shape is wrong or a value is not finite; no car has moved.
+        """
+        chosen = np.asarray(chosen, dtype=np.int64)
+        rows = _finite_rows("motion", motion, len(chosen), 6)
+        leans = np.zeros((len(chosen), 4))
+        if lean is not None:
+            leans = _finite_rows("lean", lean, len(chosen), 4)
+        if not len(chosen):
+            return
+        self.cars.motion[chosen] = rows
+        self.cars.lean[chosen] = leans
+        self.cars.sensed[chosen] = 0.0
+        arcs = [self.nearest_arc(x, z) for x, z in rows[:, [physics.X, physics.Z]]]
+        self.cars.sensed[chosen, stepping.ARC] = arcs
+        self._settle(chosen)
+
+    def _settle(self, chosen: IntArray) -> None:
+        """Brings everything else in line with where cars have just been put."""
         self.cars.command[chosen] = (0.0, 0.0, _RESET_BRAKE)
         self.cars.hit[chosen] = stepping.NO_HIT
         self.cars.touching[chosen] = stepping.NO_HIT
-        self.cars.node[chosen] = self._nearest_nodes(chosen)
-        stepping.settle(self.cars, chosen, self.route)
-
-    def _nearest_nodes(self, chosen: IntArray) -> IntArray:
-        """Returns the path node nearest to each car, out of those around its arc length."""
-        nodes, track = self.track.nodes, self.track
-        pieces = len(nodes) if track.closed else len(nodes) - 1
-        along = np.rint(self.cars.sensed[chosen, stepping.ARC] / track.length * pieces)
-        near = along.astype(np.int64)[:, None] + np.arange(-3, 4)
-        near = near % len(nodes) if track.closed else np.clip(near, 0, len(nodes) - 1)
+        arcs = self.cars.sensed[chosen, stepping.ARC]
         places = self.cars.motion[chosen][:, [physics.X, physics.Z]]
-        gaps = ((nodes[near] - places[:, None, :]) ** 2).sum(axis=2)
-        return np.take_along_axis(near, gaps.argmin(axis=1)[:, None], axis=1)[:, 0]
-
-    @property
-    def _starts_vary(self) -> bool:
-        setting = self.randomise
-        return setting.start_anywhere or any(
-            (setting.start_lateral, setting.start_yaw, setting.start_speed)
-        )
+        self.cars.node[chosen] = starts.nearest_nodes(self.track, arcs, places)
+        stepping.settle(self.cars, chosen, self.route)
 
     def _draw_starts(self, chosen: IntArray) -> Start:
         """Draws a start for each car, around its grid slot or anywhere on the road."""
-        setting, track = self.randomise, self.track
-        half_width = 0.5 * (track.road_right - track.road_left)
-        last = track.length - (0.0 if track.closed else _OPEN_END)
-        rows = []
-        for i in chosen:
-            rng = self._streams[i]
-            offsets = rng.uniform(-1.0, 1.0, size=2)
-            arc = rng.uniform(0.0, last)
-            lateral, turn = 0.5 * (track.road_left + track.road_right), 0.0
-            if not setting.start_anywhere:
-                arc, lateral, turn = self._grid_place(int(i))
-            lateral += offsets[0] * setting.start_lateral * half_width
-            turn += offsets[1] * math.radians(setting.start_yaw)
-            rows.append((arc, lateral, turn, rng.uniform(0.0, 1.0) * setting.start_speed))
+        rows = [
+            starts.draw(self.randomise, self.track, int(self._slot[i]), self._streams[i])
+            for i in chosen
+        ]
         table = np.array(rows, dtype=np.float64)
         return Start(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
-
-    def _grid_place(self, i: int) -> tuple[float, float, float]:
-        """Returns arc length, lateral offset and angle to the path of car `i`'s grid slot."""
-        pose = self.track.grid.slot(int(self._slot[i]))
-        arc = self.nearest_arc(pose.x, pose.z)
-        x, z, yaw = (float(value) for value in self.track.path.at(arc))
-        lateral = (pose.x - x) * math.cos(yaw) - (pose.z - z) * math.sin(yaw)
-        return arc, lateral, pose.yaw - yaw
 
     def _draw_episode(self, i: int) -> None:
         """Draws the randomised properties of car `i`."""
         setting, rng = self.randomise, self._streams[i]
-        look = randomisation.draw_look(setting, self.track, rng)
-        self._looks.ground[i] = look.ground
-        self._looks.sky[i] = look.sky
-        self._looks.sky_turn[i] = look.sky_turn
-        self._looks.light[i] = look.light
-        self._looks.noise[i] = look.noise
-        self._looks.blur[i] = look.blur
+        looks.give(self._looks, i, randomisation.draw_look(setting, self.track, rng))
         if setting.moves_camera:
             camera.point(self._views, i, randomisation.draw_pose(setting, self.camera, rng))
         row = self._nominal_row.copy()
@@ -303,8 +333,7 @@ class World:
 
     def nearest_arc(self, x: float, z: float) -> float:
         """Returns the arc length (u) of the path's point nearest to a place."""
-        gaps = self.track.path.points - np.array([x, z])
-        return float(np.argmin((gaps**2).sum(axis=1)) * self.track.path.spacing)
+        return starts.nearest_arc(self.track, x, z)
 
     def step(self, commands: npt.ArrayLike) -> None:
         """Drives all cars to their next telemetry message, 0.05 s on average.
@@ -352,7 +381,8 @@ class World:
                 f"Images must be uint8 of shape {(len(cars), *self.camera.shape)}. "
                 f"Received: {out.dtype} of shape {out.shape}."
             )
-        state = (self.cars.motion, self.cars.group, self._view_of, self._noise_keys())
+        cars_now = (self.cars.motion, self.cars.lean, self.cars.group)
+        state = (*cars_now, self._view_of, self._noise_keys())
         fixed = (self._views, self._scene, self._lens)
         draw = functools.partial(render.render, out, cars, state, fixed, self._looks)
         parallel.over(len(cars), draw)

@@ -1,0 +1,67 @@
+"""How cars see the world, as the drawing reads it: one row a car."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs.simulator import effects
+from donkey_rl.envs.simulator.randomisation import Look
+
+_BODY_COLOURS = ((220, 60, 50), (40, 90, 200), (240, 200, 40), (60, 170, 80), (235, 235, 235))
+
+
+class Looks(NamedTuple):
+    """How each car sees the world; axis 0 is the car.
+
+    Attributes:
+        ground: Packed colour of each ground byte, shape (n, 256).
+        sky: Packed colour of each byte of the surroundings, shape (n, 256).
+        sky_turn: Columns by which the panorama is turned, shape (n,).
+        light: Factor on the colours of things, shape (n, 3).
+        noise: Standard deviation of the sensor noise, 0 to 255, shape (n,).
+        blur: Weight of the neighbours, see `effects.blur`, shape (n,).
+        jpeg: JPEG quality, 1 to 100, or 0 for none, shape (n,).
+        shadows: Share of the ground's cells with a dark patch, see `patches`, shape (n,).
+        shadow_key: Which patches they are, shape (n,).
+        bonnet: The car's own bonnet, see `effects.BONNET`, shape (n, 8).
+        body: Colour of the car as others see it, shape (n, 3).
+    """
+
+    ground: npt.NDArray[np.uint32]
+    sky: npt.NDArray[np.uint32]
+    sky_turn: npt.NDArray[np.int64]
+    light: npt.NDArray[np.float64]
+    noise: npt.NDArray[np.float64]
+    blur: npt.NDArray[np.float64]
+    jpeg: npt.NDArray[np.int64]
+    shadows: npt.NDArray[np.float64]
+    shadow_key: npt.NDArray[np.int64]
+    bonnet: npt.NDArray[np.float64]
+    body: npt.NDArray[np.float64]
+
+
+def empty(count: int) -> Looks:
+    """Allocates the looks of `count` cars."""
+    body = [_BODY_COLOURS[k % len(_BODY_COLOURS)] for k in range(count)]
+    return Looks(
+        ground=np.zeros((count, 256), dtype=np.uint32),
+        sky=np.zeros((count, 256), dtype=np.uint32),
+        sky_turn=np.zeros(count, dtype=np.int64),
+        light=np.ones((count, 3)),
+        noise=np.zeros(count),
+        blur=np.zeros(count),
+        jpeg=np.zeros(count, dtype=np.int64),
+        shadows=np.zeros(count),
+        shadow_key=np.zeros(count, dtype=np.int64),
+        bonnet=np.zeros((count, effects.BONNET)),
+        body=np.array(body, dtype=np.float64),
+    )
+
+
+def give(looks: Looks, i: int, look: Look) -> None:
+    """Gives car `i` a look; its body keeps its colour."""
+    for name, value in look._asdict().items():
+        getattr(looks, name)[i] = value

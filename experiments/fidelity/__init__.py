@@ -1,0 +1,1 @@
+"""How close the embedded simulator comes to a recording of the real one."""
