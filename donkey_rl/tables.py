@@ -136,21 +136,35 @@ def show_comparison(result: Mapping[str, Any]) -> None:
     )
     console.print(_table("Embedded simulator against recordings", ("figure", ""), shown))
     for each in result["recordings"]:
-        figures_of = each["picture"]["estimate"]["figures"]
-        cells = (
-            (name, *(UNKNOWN if figure[key] is None else f"{figure[key]:.3f}" for key in _RANGE))
-            for name, figure in figures_of.items()
-        )
-        if figures_of:
-            title = f"Camera of {each['name']}; drive with it: --set camera.fov=..."
-            console.print(_table(title, ("setting", "estimate", "low", "high"), cells))
+        _show_estimates(console, each)
     for part, reason in result["not_measurable"].items():
         _lines(console, f"Not measurable: {part}: {reason}.")
     for each in result["recordings"]:
+        for part in ("geometry", "motion", "picture", "reading"):
+            if each[part]["reason"] and part not in result["not_measurable"]:
+                _lines(console, f"{each['name']}: {part}: {each[part]['reason']}.")
         for note in each["notes"]:
             _lines(console, f"{each['name']}: {note}")
     if result.get("sheet"):
         _lines(console, f"Pairs of frames: {result['sheet']}")
+
+
+def _show_estimates(console: Console, recording: Mapping[str, Any]) -> None:
+    """Shows the car and the camera of one recording, as far as they were estimated."""
+    fit = {name: each for name, each in recording["motion"]["fit"].items() if each["value"]}
+    if fit:
+        cells = ((name, _cell(each["configured"]), *_ranged(each)) for name, each in fit.items())
+        title = f"Car of {recording['name']}"
+        console.print(_table(title, ("figure", "configured", "fitted", "low", "high"), cells))
+    figures = recording["picture"]["estimate"]["figures"]
+    if figures:
+        rows = ((name, *_ranged(each)) for name, each in figures.items())
+        title = f"Camera of {recording['name']}; drive with it: --set camera.fov=..."
+        console.print(_table(title, ("setting", "estimate", "low", "high"), rows))
+
+
+def _ranged(figure: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(UNKNOWN if figure[key] is None else f"{figure[key]:.3f}" for key in _RANGE)
 
 
 def _command() -> str:

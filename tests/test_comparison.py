@@ -156,6 +156,15 @@ def test_a_drive_on_no_track(place: pathlib.Path) -> None:
     assert result["not_measurable"]["geometry"].startswith("the positions do not lie on any track")
 
 
+def test_a_track_that_does_not_fit_tells_no_unit(place: pathlib.Path) -> None:
+    """Eightfold the places come near the named track, but not onto it."""
+    truth = drive(vehicle="donkey_2022")
+    result = compare(synthetic.write_csv(truth, place / "misnamed"), track="mountain_track")
+    (only,) = result["recordings"]
+    assert (result["track"], result["scale"]) == (None, 1.0)
+    assert [note for note in only["notes"] if "multiplied" in note] == []
+
+
 def test_a_track_file_is_driven_on_and_trained_on(
     place: pathlib.Path, trained: list[TrainingConfig]
 ) -> None:

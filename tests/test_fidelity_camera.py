@@ -164,15 +164,26 @@ def test_names_of_lines_from_left_to_right() -> None:
     assert mirrored[0].lateral == pytest.approx(-lines.painted(road)[2].lateral)
     double = dataclasses.replace(
         road,
-        stripes=(Stripe(-1.0, -0.8, "centre_line"), Stripe(-0.6, -0.4, "centre_line")),
+        stripes=(Stripe(-2.6, -2.4, "centre_line"), Stripe(-2.1, -1.9, "centre_line")),
     )
     assert [line.name for line in lines.painted(double)] == ["centre_line", "centre_line_2"]
 
 
+def test_lines_are_named_by_place_not_by_colour() -> None:
+    road = tracks.load("mountain_track")
+    found = {line.name: line for line in lines.painted(road)}
+    assert found["left_edge_line"].material == "centre_line"  # yellow
+    assert found["left_edge_line"].lateral < -4.0
+    assert found["right_edge_line"].lateral > 4.0
+
+
 def test_lines_are_straight_from_node_to_node() -> None:
     road = tracks.load(TRACK)
-    kinked, smooth = lines.corners(road, 2.0), lines.corners(road, 2.0, kinked=False)
-    assert len(kinked) == len(road.nodes)
+    kinked, smooth = (
+        lines.corners(road, 2.0),
+        lines.corners(dataclasses.replace(road, quads=False), 2.0),
+    )
+    assert len(kinked) == len(road.nodes) - 1  # the last lies beside the first
     assert road.path.locate(kinked)[1] == pytest.approx(2.0, abs=0.3)
     assert road.path.locate(smooth)[1] == pytest.approx(2.0, abs=0.02)
     # Between nodes 2 u apart on a radius of 7.5 u, a chord lies 2**2 / (8 * 7.5) = 0.07 u inside.

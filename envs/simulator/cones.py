@@ -119,6 +119,8 @@ def draw(image, pose, place, size, colour, sun):  # type: ignore[no-untyped-def]
         frame = (pose, image.shape[1], image.shape[0])
         sign = 2.0 * side - 1.0
         counts[side] = _chain(chains[side], frame, place, (sign * radius, tall), sight, rings)
+    if min(counts[0], counts[1]) < 2:
+        return
     level = math.sqrt(sun[0] * sun[0] + sun[1] * sun[1])
     scale = 1.0 / max(level, 1e-6)
     toward = -(sun[0] * sight[0] + sun[1] * sight[1]) * scale

@@ -103,6 +103,8 @@ def _advance(motion: Any, command: Any, car: Any, torque: Any, grip: float) -> t
     most = 0.5 * grip * car[v.GRIP_LONGITUDINAL] * mass * v.GRAVITY
     # Under power the rear axle carries more, and the front axle less of the bend.
     shift = v.MASS_HEIGHT / (front + rear) * 2.0 * min(most, max(-most, drive))
+    least = 0.9 * weight * min(front, rear)
+    shift = min(least, max(-least, shift))
     front_load, rear_load = weight * rear - shift, weight * front + shift
     front_along, front_across = _axle_forces(drive, front_slip, front_load, grip, car)
     rear_along, rear_across = _axle_forces(drive, rear_slip, rear_load, grip, car)

@@ -161,6 +161,8 @@ def draw_palm(image, pose, place, size, picture, extent, palette):  # type: igno
         return
     foot = 0.5 * height - focal * (ahead * pose[3] - pose[1] * pose[4]) / depth
     up_depth = depth - size * pose[3]
+    if up_depth < 0.5:
+        return
     top = 0.5 * height - focal * (ahead * pose[3] + (size - pose[1]) * pose[4]) / up_depth
     scale, texel = _SIDE / max(foot - top, 1e-6), (foot - top) / _SIDE
     left = 0.5 * width + focal * right / depth - 0.5 * (foot - top) - 0.5

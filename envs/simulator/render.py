@@ -216,6 +216,8 @@ def _draw_car_view(image, room, i, k, cars, views, scene, looks):  # type: ignor
     part[:, 0], part[:, 1] = 0, width
     turn = leaning.rotation(tilt, roll)
     if leans:
+        # Far beyond the margins pixels are fetched that nothing draws: not another car's.
+        canvas[:] = 0
         rows = leaning.spans((height, width), canvas.shape, pose[5], turn, part)
     _draw_upright(canvas, part, rows, gaze, views, scene, looks)
     channels = canvas.view(np.uint8).reshape(canvas.shape[0], canvas.shape[1], 4)
@@ -244,7 +246,7 @@ def render(out, cars, state, fixed, looks, first, last):  # type: ignore[no-unty
     """
     motion, lean, group, view_of, key = state
     views, scene, lens = fixed
-    room = np.empty(views.sky.shape[1:], dtype=np.uint32)
+    room = np.zeros(views.sky.shape[1:], dtype=np.uint32)
     planes = jpeg.room(out.shape[1])
     drawn = (motion, lean, group)
     for place in range(first, last):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import pathlib
@@ -129,6 +130,7 @@ def _check_values(file: pathlib.Path, track: track_fields.TrackFile) -> None:
         _check_random_road(file, track.random_road)
     _check_stripes(file, track.stripes or ())
     _check_barriers(file, track.barriers)
+    _check_hedges(file, track.hedges)
     _check_wear(file, track.look.wear)
 
 
@@ -212,6 +214,22 @@ def _check_wear(file: pathlib.Path, wear: tuple[tuple[float, float], ...]) -> No
                 f"{wear[index][0]:g}",
                 "Sort the entries from left to right.",
             )
+
+
+def _check_hedges(file: pathlib.Path, hedges: tuple[track_fields.Hedge, ...]) -> None:
+    """Checks the length of all hedges, which are drawn piece by piece.
+
+    Raises:
+        TrackError: Names the file and the field.
+    """
+    length = sum(
+        math.dist(here, then)
+        for hedge in hedges
+        for here, then in itertools.pairwise(hedge.points)
+    )
+    if length > MAX_LENGTH:
+        remedy = "Leave some of them out."
+        raise wrong(file, "hedges", f"at most {MAX_LENGTH:g} u in all", f"{length:g} u", remedy)
 
 
 def _check_barriers(file: pathlib.Path, barriers: tuple[track_fields.Barrier, ...]) -> None:

@@ -166,10 +166,15 @@ def _drives(request: ComparisonRequest) -> tuple[list[_Drive], Match | None]:
     names = None if request.track is None else [request.track]
     drives = [_Drive(each, traces.trace(each)) for each in recorded]
     match = geometry.identify(drives, names)
-    if match is not None and match.scale != 1.0:
-        scaled = [each.scaled(match.scale) for each in recorded]
+    if (scale := _scale(match)) != 1.0:
+        scaled = [each.scaled(scale) for each in recorded]
         drives = [_Drive(each, traces.trace(each)) for each in scaled]
     return drives, match
+
+
+def _scale(match: Match | None) -> float:
+    """Returns the scale of a track that fits; one that does not says nothing of it."""
+    return match.scale if match is not None and geometry.fits(match) else 1.0
 
 
 def _yardstick(
@@ -247,7 +252,7 @@ def _reader(
     try:
         config.encoder.check_image(config.camera.shape)
     except InputError as error:
-        return str(error)
+        return str(error).rstrip(".")
     encoder, _ = lane_training.train_encoder(config, progress, lambda: None)
     return encoder
 
@@ -343,7 +348,7 @@ def _result(
     return ComparisonResult(
         recording=str(request.recording),
         track=None if found.track is None else found.track.name,
-        scale=1.0 if match is None else match.scale,
+        scale=_scale(match),
         vehicle=found.vehicle.name,
         geometry=summary.geometry(reports),
         motion=summary.motion(reports),

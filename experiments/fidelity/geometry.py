@@ -234,8 +234,7 @@ def _follow(trace: Trace, track: Track) -> _Followed:
     gains: list[float] = []
     for stretch in trace.stretches():
         first = stretch.start
-        arcs, _ = track.path.locate(trace.place[stretch])
-        arc = float(arcs[0])
+        arc = float(track.path.locate(trace.place[first])[0])
         node = int(((track.nodes - trace.place[first]) ** 2).sum(axis=1).argmin())
         for k in range(first, stretch.stop):
             x, z = trace.place[k]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from donkey_rl.envs.simulator import road_mesh
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.experiments.fidelity import projection
 from donkey_rl.experiments.fidelity.poses import Poses
@@ -39,6 +40,9 @@ _OFF_COLOUR = 0.3
 """How much a difference in another colour than the paint's counts against a place."""
 
 _FLANK = 1.5
+
+_CENTRAL = 0.3
+"""A line this near to the road's middle, in half widths, is a centre line."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,15 +85,17 @@ class Seen:
 
 
 def painted(track: Track) -> tuple[PaintedLine, ...]:
-    """Returns the painted lines of a track, from left to right."""
+    """Returns the painted lines of a track, from left to right, named by their places."""
     middle = 0.5 * (track.road_left + track.road_right)
+    near = _CENTRAL * 0.5 * (track.road_right - track.road_left)
     road = np.array(track.look.colours["road"], dtype=np.float64)
     found: list[PaintedLine] = []
     for stripe in sorted(track.stripes, key=lambda each: each.start):
         if stripe.material not in PAINT:
             continue
-        side = "left_" if 0.5 * (stripe.start + stripe.end) < middle else "right_"
-        name = stripe.material if stripe.material == "centre_line" else side + stripe.material
+        beside = 0.5 * (stripe.start + stripe.end) - middle
+        name = "left_edge_line" if beside < 0.0 else "right_edge_line"
+        name = "centre_line" if abs(beside) < near else name
         same = sum(each.name.rstrip("_0123456789") == name for each in found)
         colour = np.array(track.look.colours[stripe.material], dtype=np.float64)
         found.append(
@@ -104,27 +110,24 @@ def painted(track: Track) -> tuple[PaintedLine, ...]:
     return tuple(found)
 
 
-def corners(track: Track, lateral: float, *, kinked: bool = True) -> FloatArray:
-    """Returns the corners ``[x, z]`` (u) of a line along the road.
+def corners(track: Track, lateral: float) -> FloatArray:
+    """Returns the corners ``[x, z]`` (u) of a line along the road, as the road is drawn.
 
     Args:
-        track: The track.
+        track: The track; with `quads` its lines are straight from node to node.
         lateral: Offset of the line in u.
-        kinked: Whether it is straight from node to node of the track, as on the road's mesh, or
-            follows the path smoothly.
 
     Returns:
         Shape (m, 2); behind the end of an open road lies a corner that is NaN.
     """
-    if kinked:
-        nodes = track.nodes
-        ends = (np.roll(nodes, 1, axis=0), np.roll(nodes, -1, axis=0))
-        if not track.closed:
-            ends = (np.vstack([nodes[:1], nodes[:-1]]), np.vstack([nodes[1:], nodes[-1:]]))
-        yaw = np.arctan2(*(ends[1] - ends[0]).T)
+    if track.quads:
+        mesh = road_mesh.build(track, np.zeros(2))
+        share = (lateral - track.road_left) / (track.road_right - track.road_left)
+        line = mesh.left + share * (mesh.right - mesh.left)
+        # A closed mesh ends where it begins.
+        line = line[:-1] if track.closed else line
     else:
-        nodes, yaw = track.path.points, track.path.yaw
-    line = nodes + lateral * np.column_stack([np.cos(yaw), -np.sin(yaw)])
+        line = track.path.beside(np.arange(len(track.path.points)) * track.path.spacing, lateral)
     return line if track.closed else np.vstack([line, [[np.nan, np.nan]]])
 
 
@@ -170,18 +173,13 @@ class Layout:
         return Seen(column, np.abs(right - left), slope)
 
 
-def layout(track: Track, *, kinked: bool = True) -> Layout:
+def layout(track: Track) -> Layout:
     """Lays out the painted lines of a track; see `corners`."""
     lines = painted(track)
-    sides = tuple(
-        (corners(track, line.start, kinked=kinked), corners(track, line.end, kinked=kinked))
-        for line in lines
-    )
-    spacing = track.path.spacing
-    if kinked:
-        pieces = len(track.nodes) - (0 if track.closed else 1)
-        spacing = track.length / pieces
-    return Layout(track, lines, sides, spacing)
+    sides = tuple((corners(track, line.start), corners(track, line.end)) for line in lines)
+    # An open road has a piece less than corners, and a corner that is NaN.
+    pieces = len(sides[0][0]) - (0 if track.closed else 2) if sides else 1
+    return Layout(track, lines, sides, track.length / max(pieces, 1))
 
 
 def clear(seen: Seen, size: tuple[int, int]) -> npt.NDArray[np.bool_]:

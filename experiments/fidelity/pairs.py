@@ -24,6 +24,8 @@ from donkey_rl.experiments.fidelity.projection import Mounting
 ImageArray = npt.NDArray[np.uint8]
 
 _FRAMES = 200
+_FEWEST_FRAMES = 60
+_MOST_PIXELS = 16_000_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,6 +76,12 @@ def draw(poses: Poses, track: Track, vehicle: Vehicle, camera: CameraConfig) -> 
     return images
 
 
+def _frame_count(recording: Recording) -> int:
+    """Returns how many frames are compared: fewer of large ones, for the memory they take."""
+    height, width = recording.frame_size() or (1, 1)
+    return max(_FEWEST_FRAMES, min(_FRAMES, _MOST_PIXELS // (height * width)))
+
+
 def pair(
     recording: Recording,
     trace: Trace,
@@ -95,7 +103,7 @@ def pair(
     Returns:
         About 200 pairs, or why there are none.
     """
-    chosen = frames.choose(recording, trace, track, vehicle, _FRAMES)
+    chosen = frames.choose(recording, trace, track, vehicle, _frame_count(recording))
     if isinstance(chosen, str):
         return chosen
     height, width = chosen.size

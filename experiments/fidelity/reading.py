@@ -205,7 +205,8 @@ def _truth(
     chosen: IntArray, lag: float, recording: Recording, trace: Trace, track: Track, car: Vehicle
 ) -> _Truth:
     """Returns where the car was when frames of that age were taken."""
-    where = poses.at(recording, trace, car, chosen, lag=lag)
+    grip = poses.grip(car, track)
+    where = poses.at(recording, trace, car, chosen, lag=lag, grip=grip)
     known = where.known
     lateral, heading = np.full(len(chosen), np.nan), np.full(len(chosen), np.nan)
     if known.any():
