@@ -22,6 +22,9 @@ AHEAD = (1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 28.0)
 _BESIDE = 1.3
 """Places reach this far from the road's middle, in half widths of the road."""
 
+_LESS_ALONG = 0.5
+"""Engine and brake push less than a bend does."""
+
 _PLACES_PER_LOOK = 4
 """Drawing a look takes longer than drawing an image: each look is seen from some places."""
 
@@ -85,9 +88,9 @@ def _leans(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Draws roll and pitch (rad) of bodies under any acceleration that the tyres can bear."""
     hardest = vehicle.GRAVITY * car.friction_lateral
-    gains = car.lean_gains
+    roll, pitch = car.lean_gains
     sideways, forward = rng.uniform(-hardest, hardest, (2, count))
-    return gains[0] * sideways, -0.5 * gains[1] * forward
+    return roll * sideways, -_LESS_ALONG * pitch * forward
 
 
 def sample_frames(

@@ -106,11 +106,7 @@ class Rows:
         Raises:
             InputError: There are more than a million records.
         """
-        if len(self._names) + self._bad >= MAX_RECORDS:
-            raise InputError(
-                f"{self.source}: expected at most {MAX_RECORDS:,} records. Received: more. "
-                "Split the recording."
-            )
+        self._check_count()
         try:
             found = [number(field, values.get(field)) for field in FIELDS]
             name = self._frame_name(frame)
@@ -122,8 +118,20 @@ class Rows:
         self._values.extend(found)
         self._names.append(name)
 
+    def _check_count(self) -> None:
+        if len(self._names) + self._bad >= MAX_RECORDS:
+            raise InputError(
+                f"{self.source}: expected at most {MAX_RECORDS:,} records. Received: more. "
+                "Split the recording."
+            )
+
     def skip(self, where: str, reason: str) -> None:
-        """Counts a bad record; the first one is named in the notes."""
+        """Counts a bad record; the first one is named in the notes.
+
+        Raises:
+            InputError: There are more than a million records.
+        """
+        self._check_count()
         self._first_bad = self._first_bad or f"{where}: {reason}"
         self._bad += 1
 

@@ -345,6 +345,9 @@ def _result(
     written: str | None,
 ) -> ComparisonResult:
     estimates = [each.picture.estimate.camera for each in reports]
+    reasons = summary.reasons(reports)
+    if request.sheet is not None and written is None:
+        reasons["sheet"] = "no recording has frames that could be compared"
     return ComparisonResult(
         recording=str(request.recording),
         track=None if found.track is None else found.track.name,
@@ -355,7 +358,7 @@ def _result(
         picture=summary.picture(reports),
         camera=next((each for each in estimates if each is not None), None),
         reading=summary.reading(reports),
-        not_measurable=summary.reasons(reports),
+        not_measurable=reasons,
         recordings=reports,
         sheet=written,
     )

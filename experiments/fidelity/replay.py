@@ -171,7 +171,7 @@ def _command_times(
 ) -> tuple[IntArray, FloatArray]:
     """Returns the records of a stretch and when they were written on its clock."""
     records = np.arange(trace.record[stretch.start], trace.record[stretch.stop - 1] + 1)
-    time = trace.simulation_time(recording.time_s[records], stretch)
+    time = trace.simulation_time(recording.time_s[records], stretch, even=True)
     known = np.isfinite(time)
     return records[known], np.maximum.accumulate(time[known])
 
