@@ -5,19 +5,13 @@ from __future__ import annotations
 import pathlib
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from donkey_rl.errors import StorageError
-from donkey_rl.experiments.fidelity import lines
 from donkey_rl.experiments.fidelity.pairs import Pairs
-from donkey_rl.experiments.fidelity.projection import Mounting
-
-ImageArray = npt.NDArray[np.uint8]
 
 _GAP = 6
 _CAPTION = 16
-_MARKS = ((255, 0, 255), (0, 255, 0), (0, 255, 255))
 
 
 def save(
@@ -27,7 +21,6 @@ def save(
     count: int = 12,
     columns: int = 2,
     enlarged: int = 3,
-    marked: bool = False,
 ) -> None:
     """Writes a sheet of pairs, evenly chosen over the recording, as a PNG.
 
@@ -37,7 +30,6 @@ def save(
         count: How many of them.
         columns: Pairs beside each other.
         enlarged: Factor on the size of the images.
-        marked: Whether to mark the places at which lines were found.
 
     Raises:
         StorageError: The file cannot be written.
@@ -45,10 +37,7 @@ def save(
     chosen = np.unique(
         np.linspace(0, len(made.frames) - 1, max(1, min(count, len(made.frames)))).astype(np.int64)
     )
-    both = [made.frames.images[chosen].copy(), made.embedded[chosen].copy()]
-    if marked:
-        for images, camera in zip(both, (made.recorded_mounting, made.mounting), strict=True):
-            _mark(images, made, chosen, camera)
+    both = (made.frames.images[chosen], made.embedded[chosen])
     height, width = (enlarged * side for side in made.frames.size)
     cell = (2 * width + 2 * _GAP, height + _CAPTION + _GAP)
     rows = -(-len(chosen) // columns)
@@ -70,15 +59,3 @@ def save(
         sheet.save(file, format="PNG")
     except OSError as error:
         raise StorageError(f"The sheet {file} could not be written: {error}.") from error
-
-
-def _mark(
-    images: ImageArray, made: Pairs, chosen: npt.NDArray[np.int64], camera: Mounting
-) -> None:
-    """Colours the pixels at which lines are found."""
-    height, width = made.frames.size
-    expected = made.layout.seen(made.poses.chosen(chosen), camera, (height, width))
-    found, _ = lines.find(images.copy(), made.layout.lines, expected, window=8.0 * height / 120.0)
-    for line, part in enumerate(found):
-        image, row = np.nonzero(np.isfinite(part))
-        images[image, row, part[image, row].astype(np.int64)] = _MARKS[line % len(_MARKS)]
