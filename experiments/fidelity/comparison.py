@@ -24,6 +24,7 @@ from donkey_rl.errors import InputError
 from donkey_rl.experiments import lane_training, tracking
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.fidelity import (
+    frames,
     geometry,
     motion,
     pairs,
@@ -39,7 +40,6 @@ from donkey_rl.experiments.fidelity.summary import RecordingReport
 from donkey_rl.experiments.progress import ProgressDisplay
 
 _NOT_WANTED = "not asked for"
-_SMALLEST, _LARGEST = 16, 512
 
 
 class ComparisonRequest(Config):
@@ -195,13 +195,9 @@ def _yardstick(
         track, source = tracks.load(match.name), match.name
     camera = request.training.camera
     size = max(drives, key=lambda drive: drive.frames).size
-    if size is not None and _drawable(size):
+    if size is not None and frames.unsuitable_size(size) is None:
         camera = camera.model_copy(update={"img_h": size[0], "img_w": size[1]})
     return _Yardstick(track, source, why, _vehicle(request, drives, track), camera)
-
-
-def _drawable(size: tuple[int, int]) -> bool:
-    return all(_SMALLEST <= side <= _LARGEST for side in size)
 
 
 def _road(track: Track | None) -> dict[str, Any]:
@@ -266,11 +262,8 @@ def _why_unread(drive: _Drive, found: _Yardstick) -> str | None:
     size = drive.size
     if size is None:
         return "none of the frames can be read"
-    if not _drawable(size):
-        return (
-            f"frames of {_SMALLEST} to {_LARGEST} pixels a side are needed, these are "
-            f"{size[1]} x {size[0]}"
-        )
+    if (reason := frames.unsuitable_size(size)) is not None:
+        return reason
     if size != found.camera.shape[:2]:
         return (
             f"frames are {size[1]} x {size[0]}, those of another recording in the folder, for "

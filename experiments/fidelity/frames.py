@@ -70,6 +70,16 @@ class Frames:
         return poses.at(self.recording, self.trace, self.vehicle, self.record, lag=lag, grip=grip)
 
 
+def unsuitable_size(size: tuple[int, int]) -> str | None:
+    """Returns why no embedded camera draws frames of that height and width; None if one does."""
+    if all(_SIZES[0] <= side <= _SIZES[1] for side in size):
+        return None
+    return (
+        f"frames of {_SIZES[0]} to {_SIZES[1]} pixels a side are needed, these are "
+        f"{size[1]} x {size[0]}"
+    )
+
+
 def choose(
     recording: Recording, trace: Trace, track: Track, vehicle: Vehicle, count: int
 ) -> Frames | str:
@@ -91,11 +101,8 @@ def choose(
     size = recording.frame_size()
     if size is None:
         return "none of the frames can be read"
-    if not all(_SIZES[0] <= side <= _SIZES[1] for side in size):
-        return (
-            f"frames of {_SIZES[0]} to {_SIZES[1]} pixels a side are needed, these are "
-            f"{size[1]} x {size[0]}"
-        )
+    if (reason := unsuitable_size(size)) is not None:
+        return reason
     record = np.array(having, dtype=np.int64)
     grip = poses.grip(vehicle, track)
     known = np.ones(len(record), dtype=np.bool_)
