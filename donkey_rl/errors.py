@@ -3,6 +3,12 @@
 ```
 DonkeyRLError                  the run failed                  exit code 1
 ├── StorageError               a disk is full, a folder cannot be written
+├── LinkError                  a simulator cannot be reached or used; names host, port and scene
+│   ├── LinkRefused            nobody answers at the address
+│   ├── LinkTimeout            an answer did not come in time
+│   ├── LinkClosed             the simulator closed the connection, or it broke
+│   └── LinkProtocolError      what came is not the simulator's protocol
+├── MessageError               one message that does not fit; who receives it goes on
 └── InputError                 the user can mend it            exit code 2
     ├── UnknownNameError       a name that does not exist; carries the nearest one
     ├── ConfigurationError     a setting outside its range, an unknown key
@@ -24,6 +30,74 @@ class DonkeyRLError(Exception):
 
 class StorageError(DonkeyRLError):
     """Something could not be written or read back."""
+
+
+class LinkError(DonkeyRLError):
+    """A simulator at the other end of a connection cannot be reached or used.
+
+    Attributes:
+        host: Its host.
+        port: Its port.
+        scene: The scene that was wanted, None for whichever is loaded.
+        awaited: What was waited for, such as ``"telemetry"``.
+    """
+
+    def __init__(
+        self, what: str, *, host: str, port: int, scene: str | None, awaited: str, remedy: str
+    ) -> None:
+        """Builds the message.
+
+        Args:
+            what: What happened, a sentence without its stop.
+            host: The simulator's host.
+            port: Its port.
+            scene: The wanted scene, if any.
+            awaited: What was waited for.
+            remedy: What to do, a sentence.
+        """
+        self.host = host
+        self.port = port
+        self.scene = scene
+        self.awaited = awaited
+        where = f"{host}:{port}" + (f", scene '{scene}'" if scene else "")
+        super().__init__(f"{what} ({where}; awaited: {awaited}). {remedy}")
+
+
+class LinkRefused(LinkError):  # noqa: N818
+    """Nobody answers at the address."""
+
+
+class LinkTimeout(LinkError):  # noqa: N818
+    """An answer did not come in time."""
+
+
+class LinkClosed(LinkError):  # noqa: N818
+    """The simulator closed the connection, or it broke."""
+
+
+class LinkProtocolError(LinkError):
+    """What came is not the simulator's protocol."""
+
+
+class MessageError(DonkeyRLError):
+    """One message does not fit the protocol; whoever receives it drops it and goes on.
+
+    Attributes:
+        type_name: Its `msg_type`, ``"?"`` where there is none.
+        field: The field that does not fit.
+    """
+
+    def __init__(self, type_name: str, field: str, expected: str) -> None:
+        """Builds the message.
+
+        Args:
+            type_name: The `msg_type`.
+            field: The field that does not fit.
+            expected: What was expected and received.
+        """
+        self.type_name = type_name
+        self.field = field
+        super().__init__(f"Message '{type_name}': {field} {expected}.")
 
 
 class InputError(DonkeyRLError, ValueError):

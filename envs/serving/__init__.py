@@ -1,0 +1,1 @@
+"""The embedded simulator behind the simulator's own TCP protocol."""
