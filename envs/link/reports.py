@@ -378,8 +378,12 @@ def to_fields(report: Report) -> dict[str, Any]:
             fields = {"starting_line_index": index, "timeStamp": stamp}
             return {"msg_type": "collision_with_starting_line", **named, **fields}
         case ConeTouched(index, stamp, name):
-            fields = {"car_name": name, "cone_index": index, "timeStamp": stamp}
-            return {"msg_type": "collision_with_cone", **fields}
+            return {
+                "msg_type": "collision_with_cone",
+                "car_name": name,
+                "cone_index": index,
+                "timeStamp": stamp,
+            }
         case PrivateKeyError(message):
             return {"msg_type": "private_key_error", "error_message": message}
         case NodePosition(index, place, rotation):
