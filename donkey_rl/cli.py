@@ -8,21 +8,19 @@ a way to end it, exit code 0: the best driver so far is kept and the run is mark
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 import donkey_rl
+from donkey_rl import cli_simulators, cli_tracks
+from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
-
-if TYPE_CHECKING:
-    from donkey_rl.experiments.progress import ProgressDisplay
 
 SUCCESS, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 DEBUG_VARIABLE = "DONKEY_RL_DEBUG"
@@ -36,13 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output.")
-]
-SimulatorOption = Annotated[
-    str, typer.Option(help="Where to drive: embedded, the simulator inside this package.")
-]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,7 +122,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
     ] = None,
-    simulator: SimulatorOption = "embedded",
+    simulator: SimulatorOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a driver, race it, and keep the run in MLflow.
@@ -139,21 +130,22 @@ def train(
     Ctrl-C ends the training early: the best driver so far is kept, the run is
     marked as stopped (KILLED in MLflow), and the exit code is 0.
     """
-    _check_simulator(simulator)
     from donkey_rl import configuration
     from donkey_rl.experiments.config import TrainingConfig
 
     mapping = configuration.read_recipe(recipe) if recipe else {}
-    options = {"agent": agent, "track": track, "steps": steps, "seed": seed}
+    options = {
+        "agent": agent, "track": track, "steps": steps, "seed": seed, "simulator": simulator,
+    }  # fmt: skip
     mapping.update({name: value for name, value in options.items() if value is not None})
     config = configuration.validate(TrainingConfig, mapping)
     config = configuration.with_settings(config, setting or ())
-    with _at_work(as_json) as progress:
+    with at_work(as_json) as progress:
         from donkey_rl.experiments import training
 
         result = training.train(config, progress).model_dump(mode="json")
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
     from donkey_rl import tables
 
@@ -171,26 +163,32 @@ def evaluate(
     races: Annotated[int, typer.Option(min=1, help="Races, each from another start seed.")] = 5,
     laps: Annotated[int, typer.Option(min=1, help="Laps of one race.")] = 3,
     seed: Annotated[int, typer.Option(help="Same seed, same races.")] = 0,
-    simulator: SimulatorOption = "embedded",
+    simulator: SimulatorOption = None,
     video: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the video to this .mp4 file.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Race the driver of a run by the fixed protocol and score it."""
-    _check_simulator(simulator)
     if video is not None and video.suffix.lower() != ".mp4":
         raise InputError(f"The video is an .mp4 file. Received: '{video}'.")
     from donkey_rl import configuration
 
-    with _at_work(as_json) as progress:
+    with at_work(as_json) as progress:
         from donkey_rl.experiments import evaluation
 
-        values = {"run_id": run_id, "track": track, "races": races, "laps": laps, "seed": seed}
-        request = configuration.validate(evaluation.EvaluationRequest, {**values, "video": video})
+        values: dict[str, Any] = {
+            "run_id": run_id,
+            "track": track,
+            "races": races,
+            "laps": laps,
+            "seed": seed,
+        }
+        values |= {"video": video, "simulator": simulator or "embedded"}
+        request = configuration.validate(evaluation.EvaluationRequest, values)
         result = evaluation.evaluate(request, progress).model_dump(mode="json")
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
     from donkey_rl import tables
 
@@ -214,145 +212,31 @@ def dashboard(
     pages.open_dashboard(port, announce=announce)
 
 
-@app.command(epilog="Example: donkey-rl bench --json")
-def bench(as_json: JsonOption = False) -> None:
-    """Measure the speed of the simulator and of learning on this machine."""
-    with _at_work(as_json) as progress:
-        from donkey_rl.experiments import bench as benchmark
-
-        result = benchmark.run(progress).model_dump(mode="json")
-    if as_json:
-        _print_json(result)
-        return
-    from donkey_rl import tables
-
-    tables.show_speeds(result)
-
-
-tracks_app = typer.Typer(
-    help="List the tracks, or hold the embedded simulator against recordings.",
-    epilog="Example: donkey-rl tracks --json",
-    add_completion=False,
-)
-app.add_typer(tracks_app, name="tracks")
-
-
-@tracks_app.callback(invoke_without_command=True)
-def tracks(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List the tracks by the names that --track takes."""
-    if context.invoked_subcommand is not None:
-        # `tracks --json compare` is `tracks compare --json`.
-        context.obj = as_json
-        return
-    from donkey_rl.envs.simulator import track
-
-    loaded = [track.load(name) for name in track.names()]
-    rows = [
-        {
-            "name": each.name,
-            "length_u": round(each.length, 1),
-            "road_width_u": round(each.road_right - each.road_left, 1),
-            "kind": "circuit" if each.closed else "open road",
-        }
-        for each in loaded
-    ]
-    if as_json:
-        _print_json({"tracks": rows})
-        return
-    from donkey_rl import tables
-
-    tables.show_tracks(rows)
-
-
-@tracks_app.command(
-    epilog="Example: donkey-rl tracks compare --recording tub --sheet pairs.png --json"
-)
-def compare(
-    context: typer.Context,
-    recording: Annotated[
-        Path,
-        typer.Option(metavar="DIR", help="A donkeycar tub (v1, v2), or CSV files with frames/."),
-    ],
-    track: Annotated[
-        str | None, typer.Option(help="Where it was driven. Default: found by its positions.")
-    ] = None,
-    vehicle: Annotated[
-        str | None, typer.Option(help="With which car. Default: found by its motion.")
-    ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option(metavar="RUN_ID", help="Read with that run's encoder. Default: train one."),
-    ] = None,
-    reading: Annotated[
-        bool, typer.Option("--reading/--no-reading", help="Let an encoder read the frames.")
-    ] = True,
-    sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write pairs of frames to this .png.")
-    ] = None,
-    setting: Annotated[
+@app.command(epilog="Example: donkey-rl bench --part link --seconds 60 --json")
+def bench(
+    part: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Camera, randomisation, encoder, seed."),
+        typer.Option(
+            help="Only this: simulator, learning, driver or link; may be repeated. Default: all."
+        ),
     ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=2.0, max=600.0, help="Of each measurement of the link.")
+    ] = 10.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold the embedded simulator against recordings of the real one.
+    """Measure the speed of the simulator, of learning and of the link on this machine."""
+    with at_work(as_json) as progress:
+        from donkey_rl.experiments import bench as benchmark
 
-    Geometry, motion, picture, and what an encoder trained in the embedded
-    simulator alone reads from the recorded frames; docs/fidelity.md says how.
-    """
-    as_json = as_json or bool(context.obj)
-    if sheet is not None and sheet.suffix.lower() != ".png":
-        raise InputError(f"The sheet is a .png file. Received: '{sheet}'.")
-    from donkey_rl import configuration
-    from donkey_rl.experiments.config import TrainingConfig
-
-    training = configuration.with_settings(TrainingConfig(), setting or ())
-    with _at_work(as_json) as progress:
-        from donkey_rl.experiments.fidelity import comparison
-
-        request = comparison.ComparisonRequest(
-            recording=recording, track=track, vehicle=vehicle, run_id=run, training=training,
-            read_frames=reading, sheet=sheet,
-        )  # fmt: skip
-        result = comparison.compare(request, progress).model_dump(mode="json")
+        result = benchmark.run(progress, part or benchmark.PARTS, seconds)
     if as_json:
-        _print_json(result)
+        print_json(result.model_dump(mode="json"))
         return
     from donkey_rl import tables
 
-    tables.show_comparison(result)
+    tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
-def _check_simulator(simulator: str) -> None:
-    if simulator != "embedded":
-        raise InputError(
-            "Remote simulators are not supported yet; the simulator is 'embedded'. "
-            f"Received: '{simulator}'."
-        )
-
-
-@contextlib.contextmanager
-def _at_work(as_json: bool) -> Iterator[ProgressDisplay]:
-    """Shows progress on standard error and keeps standard output free for a JSON object."""
-    from donkey_rl.experiments.progress import ProgressDisplay
-
-    redirect = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    with redirect, ProgressDisplay() as progress:
-        yield progress
-
-
-def _print_json(values: Mapping[str, Any]) -> None:
-    import json
-
-    typer.echo(json.dumps(_finite(values), allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """Replaces what JSON cannot say, such as the best lap of no laps, by null."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and value - value != 0.0:
-        return None
-    return value
+app.add_typer(cli_tracks.app, name="tracks")
+app.registered_commands += cli_simulators.app.registered_commands

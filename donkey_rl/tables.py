@@ -101,6 +101,46 @@ def show_tracks(tracks: Iterable[Mapping[str, Any]]) -> None:
     _console().print(_table("Tracks", ("name", "length (u)", "road (u)", "kind"), rows))
 
 
+def show_track(track: Mapping[str, Any]) -> None:
+    """Shows one track, as `show_tracks` does, and its `plot`."""
+    show_tracks([track])
+    _lines(_console(), f"Drawn: {track['plot']}")
+
+
+def show_recorded_track(result: Mapping[str, Any]) -> None:
+    """Shows a recorded track and what to type next.
+
+    Args:
+        result: With `file`, `method`, `points`, `length_u`, `closed`, `road_left_u`,
+            `road_right_u` and `notes`.
+    """
+    console = _console()
+    facts = {
+        "track file": result["file"],
+        "centre line": f"{result['length_u']:.1f} u, {result['points']:,} points"
+        + (", a circuit" if result["closed"] else ", an open road"),
+        "found by": {"nodes": "asking for its nodes", "lap": "driving a lap"}[result["method"]],
+        "road": f"{result['road_left_u']:g} to {result['road_right_u']:g} u",
+    }
+    console.print(_facts(facts))
+    _lines(
+        console,
+        *result["notes"],
+        "Next:",
+        f"  {_command()} tracks show {result['file']}",
+        f"  {_command()} train --agent sac --track {result['file']}",
+    )
+
+
+def show_findings(findings: Iterable[Mapping[str, Any]]) -> None:
+    """Shows what a check-up found: `check`, `ok`, `found` and `remedy` of each."""
+    console = _console()
+    for each in findings:
+        _lines(console, f"{'ok  ' if each['ok'] else 'FAIL'} {each['check']}: {each['found']}")
+        if each["remedy"]:
+            _lines(console, f"     {each['remedy']}")
+
+
 def show_comparison(result: Mapping[str, Any]) -> None:
     """Shows how close the embedded simulator comes to recordings.
 

@@ -1,4 +1,4 @@
-"""The loop that every environment of the embedded simulator runs: world, task, observations.
+"""The loop that every environment runs: simulator, task, observations.
 
 One `Batch` drives N cars. The Gymnasium and Stable-Baselines3 environments are thin views of it.
 """
@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from donkey_rl.envs import tasks
+from donkey_rl.envs import simulators, tasks
 from donkey_rl.envs.lap_timer import LapTimer
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import physics, stepping, track
-from donkey_rl.envs.simulator import vehicle as vehicles
-from donkey_rl.envs.simulator.world import Start, World
+from donkey_rl.envs.simulator import physics, stepping
+from donkey_rl.envs.simulator.interface import Simulator
+from donkey_rl.envs.simulator.world import Start
 from donkey_rl.errors import ActionError
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,8 +38,8 @@ class Transition(NamedTuple):
         terminated: Whether the task ended the episode, shape (N,).
         truncated: Whether time or road ended while the task went on, shape (N,).
         terms: Named terms of the reward, shape (N,) each.
-        ending: What ended each episode: flags by the names of `tasks.ENDINGS`, and `road_end` and
-            `time_limit` for truncation.
+        ending: What ended each episode: flags by the names of `tasks.ENDINGS`, and `road_end`,
+            `time_limit` and `connection` (it was lost and made anew) for truncation.
     """
 
     observation: Observation
@@ -77,7 +77,13 @@ class Batch:
     """N cars that drive one task on one track."""
 
     def __init__(
-        self, config: EnvironmentConfig, count: int, *, seed: int = 0, together: bool = False
+        self,
+        config: EnvironmentConfig,
+        count: int,
+        *,
+        seed: int = 0,
+        together: bool = False,
+        world: Simulator | None = None,
     ) -> None:
         """Builds the world.
 
@@ -86,20 +92,18 @@ class Batch:
             count: Number of cars N.
             seed: Seed of all random streams.
             together: Whether all cars share one scene, see each other and collide.
+            world: Cars to drive that are there already; whoever made them closes them.
+
+        Raises:
+            LinkError: The configuration names a simulator that cannot be reached.
         """
         self.config = config
-        self.track = track.load(config.track)
-        self.vehicle = vehicles.load(config.vehicle)
-        groups = [0] * count if together else None
-        self.world = World(
-            self.track,
-            self.vehicle,
-            config.camera,
-            count,
-            randomise=config.randomisation,
-            groups=groups,
-            seed=seed,
+        self.world: Simulator = world or simulators.open_simulator(
+            config, count, seed=seed, together=together
         )
+        self._owns_world = world is None
+        self.track = self.world.track
+        self.vehicle = self.world.vehicle
         self._steps_allowed = tasks.count_steps(config.task.time_limit_s)
         self._frames = np.zeros((2, count, *config.camera.shape), dtype=np.uint8)
         self._front = 0
@@ -114,6 +118,11 @@ class Batch:
     def __len__(self) -> int:
         """Number of cars."""
         return len(self.world)
+
+    def close(self) -> None:
+        """Gives up the world; only simulators of other programs hold anything."""
+        if self._owns_world:
+            self.world.close()
 
     @property
     def sensed(self) -> FloatArray:
@@ -202,8 +211,13 @@ class Batch:
         ending = tasks.endings(config.task, facts)
         terms = tasks.reward_terms(config.task, facts, ending)
         terminated = np.logical_or.reduce(list(ending.values()))
-        ending |= {"road_end": self._road_ends(), "time_limit": self.steps >= self._steps_allowed}
-        truncated = ending["road_end"] | ending["time_limit"]
+        cut = {
+            "road_end": self._road_ends(),
+            "time_limit": self.steps >= self._steps_allowed,
+            "connection": self.world.restarted.copy(),
+        }
+        ending |= cut
+        truncated = np.logical_or.reduce(list(cut.values()))
         self._front = 1 - self._front
         self.world.render(self._frames[self._front])
         return Transition(

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import gym_donkeycar
+from donkey_rl.envs.remote import RemoteWorld
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, telemetry
+from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.telemetry_log import TelemetryLog
 from donkey_rl.errors import ActionError
 
@@ -21,12 +23,13 @@ Info = dict[str, Any]
 
 
 class DonkeyEnv(gymnasium.Env[Any, Any]):
-    """Drives one car of the embedded simulator; 20 steps are one second of simulation time.
+    """Drives one car; 20 steps are one second of simulation time.
 
     Observation and action: see `batch.observation_space` and `batch.action_space`. `info` holds
     what gym-donkeycar's does (`pos`, `cte`, `speed`, `forward_vel`, `hit`, `gyro`, `accel`, `vel`,
     `lidar`, `car`, `last_lap_time`, `lap_count`) and `distance` and `progress` (u), `time` (s),
-    `off_track`, `wheels_off`, `lateral` (u), `node`, `reward_terms`, and at an end `ending`.
+    `off_track`, `wheels_off`, `lateral` (u), `node`, `missed_deadlines`, `reward_terms`, and at an
+    end `ending`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
@@ -36,6 +39,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
         config: EnvironmentConfig | None = None,
         *,
         conf: dict[str, Any] | None = None,
+        world: Simulator | None = None,
         telemetry_log: pathlib.Path | str | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -44,6 +48,8 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
         Args:
             config: What to drive; `generated_track` by default.
             conf: gym-donkeycar's configuration dictionary, applied on top.
+            world: A world of one car to drive, which is closed with the environment; the one
+                that the configuration names by default.
             telemetry_log: CSV file to write each step to.
             render_mode: None or `rgb_array`.
         """
@@ -52,7 +58,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
         self.render_mode = render_mode
         self.observation_space = batches.observation_space(config)
         self.action_space = batches.action_space()
-        self._batch = batches.Batch(config, 1)
+        self._batch = batches.Batch(config, 1, world=world)
         self._log = TelemetryLog(telemetry_log) if telemetry_log else None
         self._episode = 0
 
@@ -104,7 +110,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
         fields = telemetry.fields(batch.world, 0)
         motion, sensed = batch.motion[0], batch.sensed[0]
         yaw = math.degrees(motion[physics.YAW]) % 360.0
-        return {
+        info = {
             "pos": (fields["pos_x"], fields["pos_y"], fields["pos_z"]),
             "cte": fields["cte"],
             "speed": fields["speed"],
@@ -113,7 +119,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
             "gyro": (fields["gyro_x"], fields["gyro_y"], fields["gyro_z"]),
             "accel": (fields["accel_x"], fields["accel_y"], fields["accel_z"]),
             "vel": (fields["vel_x"], fields["vel_y"], fields["vel_z"]),
-            "lidar": [],
+            "lidar": self._lidar(),
             "car": (0.0, 0.0, yaw),
             "last_lap_time": float(batch.timer.last_time[0]),
             "lap_count": int(batch.timer.count[0]),
@@ -124,7 +130,20 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
             "off_track": bool(batch.off_track[0]),
             "wheels_off": int(batch.world.cars.wheels_off[0]),
             "node": fields["activeNode"],
+            "missed_deadlines": int(batch.world.missed[0]),
         }
+        world = batch.world
+        if isinstance(world, RemoteWorld) and (image_b := world.image_b(0)) is not None:
+            info["image_b"] = image_b
+        return info
+
+    def _lidar(self) -> list[float]:
+        """Returns the lidar's distances as gym-donkeycar arranges them; empty without one."""
+        world, config = self._batch.world, self.config.link.lidar
+        beams = world.beams(0) if isinstance(world, RemoteWorld) else None
+        if config is None:
+            return []
+        return [float(d) for d in gym_donkeycar.lidar_array(beams or (), config)]
 
     def _row(self, info: Info, reward: float) -> Info:
         return {
@@ -146,6 +165,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
         return np.array(self._batch.observation()["image"][0], dtype=np.uint8)
 
     def close(self) -> None:
-        """Closes the telemetry log."""
+        """Closes the telemetry log and gives up the car."""
         if self._log is not None:
             self._log.close()
+        self._batch.world.close()

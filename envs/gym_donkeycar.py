@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from donkey_rl.configuration import validate
+from donkey_rl.envs.link.reports import Beam
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator.lidar import LidarConfig
 from donkey_rl.errors import ConfigurationError, nearest
 
-IGNORED = (
-    "exe_path", "host", "port", "start_delay", "log_level", "cam_encode", "level",
-    "car_config", "body_style", "body_rgb", "car_name", "font_size",
-    "racer_name", "country", "bio", "guid",
-)  # fmt: skip
-"""Keys that are accepted and mean nothing to the embedded simulator."""
+REMOTE = ("exe_path", "host", "port")
+"""Keys that choose another simulator instead of the embedded one, as all of gym-donkeycar's do."""
+
+_CAR = ("body_style", "body_rgb", "car_name", "font_size")
+_RACER = ("racer_name", "country", "bio", "guid")
+
+IGNORED = ("start_delay", "log_level", "level")
+"""Keys that are accepted and mean nothing here: a simulator is waited for until it answers."""
+
+ONLY_REMOTE = (*_CAR, "car_config", *_RACER, "cam_encode")
+"""Keys that mean nothing to the embedded simulator, where nobody else sees the car."""
 
 MISSING = {"lidar_config": "lidar", "cam_config_b": "second camera"}
-"""Keys that are accepted with a warning: what they ask for is not simulated."""
+"""Keys that are accepted with a warning where the embedded simulator drives."""
 
 USED = (
     "max_cte", "frame_skip", "cam_resolution", "cam_config",
@@ -40,12 +51,14 @@ def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentCo
 
     In `cam_config` a 0 means "leave as it is", as in the simulator: the place and the fish-eye
     are set as soon as one of their values is not 0, the size if both are. `conf` is not changed.
-    A lidar or a second camera that it asks for is warned of (`UserWarning`) and left out.
+    With `host`, `port` or `exe_path` the simulator there drives; one that is a program is started.
+    A lidar or a second camera that the embedded simulator is asked for is warned of
+    (`UserWarning`) and left out.
 
     Raises:
         ConfigurationError: An unknown key or a value out of range.
     """
-    known = (*IGNORED, *USED, *MISSING)
+    known = (*USED, *REMOTE, *ONLY_REMOTE, *MISSING, *IGNORED)
     for key in conf:
         if key not in known:
             close = nearest(key, known)
@@ -56,8 +69,9 @@ def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentCo
             f"conf['frame_skip'] must be 1: one step is one telemetry message. "
             f"Received: {conf['frame_skip']}."
         )
+    remote = any(key in conf for key in REMOTE)
     for key, part in MISSING.items():
-        if conf.get(key):
+        if conf.get(key) and not remote:
             warnings.warn(
                 f"conf['{key}'] has no effect: the embedded simulator has no {part}.", stacklevel=2
             )
@@ -71,7 +85,60 @@ def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentCo
         height, width, depth = _resolution(conf["cam_resolution"])
         values["camera"] |= {"img_h": height, "img_w": width, "img_d": depth}
     values["camera"] |= _camera(dict(conf.get("cam_config") or {}))
+    if remote:
+        values["simulator"] = _simulator(conf)
+        values["link"] |= _link(conf, values["link"], values["camera"])
     return validate(EnvironmentConfig, values)
+
+
+def _simulator(conf: Mapping[str, Any]) -> str:
+    """Returns where to drive: the program, if there is one by that name, else the address."""
+    program = str(conf.get("exe_path") or "")
+    if program and pathlib.Path(program).is_file():
+        return program
+    return f"{conf.get('host', 'localhost')}:{conf.get('port', 9091)}"
+
+
+def _link(
+    conf: Mapping[str, Any], link: Mapping[str, Any], camera: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the settings of a connection that a `conf` changes."""
+    look = {**dict(conf.get("car_config") or {}), **conf}
+    car = {key: look[key] for key in ("body_style", "car_name", "font_size") if key in look}
+    if "body_rgb" in look:
+        car |= dict(zip(("body_r", "body_g", "body_b"), look["body_rgb"], strict=False))
+    names = {"racer_name": "name", "country": "country", "bio": "bio", "guid": "guid"}
+    racer = {ours: str(conf[key]) for key, ours in names.items() if key in conf}
+    changed: dict[str, Any] = {"car": link["car"] | car, "racer": link["racer"] | racer}
+    if "port" in conf:
+        changed["port"] = conf["port"]
+    if conf.get("cam_encode"):
+        changed["image_encoding"] = conf["cam_encode"]
+    if conf.get("cam_config_b"):
+        changed["camera_b"] = {**camera, **_camera(dict(conf["cam_config_b"]))}
+    if conf.get("lidar_config"):
+        changed["lidar"] = dict(conf["lidar_config"])
+    return changed
+
+
+def lidar_array(beams: Iterable[Beam], config: LidarConfig) -> npt.NDArray[np.float64]:
+    """Returns lidar returns as gym-donkeycar arranges them.
+
+    Args:
+        beams: The returns.
+        config: The lidar.
+
+    Returns:
+        Distance by level and direction, level by level, -1 where nothing was hit.
+    """
+    around = int(360.0 / config.degPerSweepInc)
+    found = np.full(around * config.numSweepsLevels, -1.0)
+    for beam in beams:
+        level = round(abs(beam.ry / config.degAngDelta)) if config.degAngDelta else 0
+        place = around * level + round(abs(beam.rx / config.degPerSweepInc))
+        if place < len(found):
+            found[place] = beam.d
+    return found
 
 
 def _camera(given: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from donkey_rl.configuration import Config
+from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
@@ -17,6 +18,9 @@ class EnvironmentConfig(Config):
     """A track, a car with its camera, and a task.
 
     Attributes:
+        simulator: `embedded`, `HOST:PORT` of a running simulator, or the path of one to start;
+            several of the latter two with commas, one for each car.
+        link: How the connection to such a simulator is kept.
         track: Scene name, `NAME:mirror`, or the path of a track file.
         vehicle: Car generation.
         history: Number of past commands in the observation.
@@ -25,6 +29,8 @@ class EnvironmentConfig(Config):
         steer_limit: Steering command at action +1.
     """
 
+    simulator: str = "embedded"
+    link: LinkConfig = Field(default_factory=LinkConfig)
     track: str = "generated_track"
     vehicle: str = vehicles.DEFAULT_VEHICLE
     camera: CameraConfig = Field(default_factory=CameraConfig)

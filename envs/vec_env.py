@@ -17,6 +17,9 @@ from donkey_rl.envs.vector import ending_names
 Info = dict[str, Any]
 Flags = npt.NDArray[np.bool_]
 
+INTERRUPTED = "interrupted"
+"""`info["ending"]` of episodes that were cut because the cars were wanted for something else."""
+
 
 class SB3View(VecEnv):
     """The batch as a Stable-Baselines3 `VecEnv`; frames are shared, not copied.
@@ -34,6 +37,7 @@ class SB3View(VecEnv):
         self.batch = batch
         self.render_mode = None
         self._returns = np.zeros(len(batch))
+        self._left: batches.Observation | None = None
         self._actions: npt.NDArray[np.float32] = np.zeros((len(batch), 2), dtype=np.float32)
         super().__init__(
             len(batch), batches.observation_space(batch.config), batches.action_space()
@@ -48,6 +52,14 @@ class SB3View(VecEnv):
         self.batch.reset(np.arange(self.num_envs))
         return self.batch.observation()
 
+    def interrupt(self) -> None:
+        """Says that somebody else will drive the cars for a while.
+
+        The episodes that go on are then cut at the next step, which moves no car: it returns
+        the last observation before the interruption as their end, and begins new ones.
+        """
+        self._left = {name: value.copy() for name, value in self.batch.observation().items()}
+
     def step_async(self, actions: npt.NDArray[np.float32]) -> None:
         """Takes the actions of the next step."""
         self._actions = actions
@@ -56,6 +68,8 @@ class SB3View(VecEnv):
         self,
     ) -> tuple[batches.Observation, npt.NDArray[np.float32], Flags, list[Info]]:
         """Drives all cars for one step."""
+        if self._left is not None:
+            return self._cut(self._left)
         moved = self.batch.step(self._actions)
         self._returns += moved.reward
         batch, sensed = self.batch, self.batch.sensed
@@ -71,25 +85,43 @@ class SB3View(VecEnv):
             ended = np.flatnonzero(done)
             names = ending_names(moved.ending)
             for i in ended:
-                infos[i] |= {
-                    "terminal_observation": {k: np.array(v[i]) for k, v in observed.items()},
-                    "TimeLimit.truncated": bool(moved.truncated[i]),
-                    "ending": names[i],
-                    "lap_count": int(batch.timer.count[i]),
-                    "clean_laps": int(batch.timer.clean_count[i]),
-                    "episode": {
-                        "r": float(self._returns[i]),
-                        "l": int(batch.steps[i]),
-                        "t": float(sensed[i, stepping.TIME]),
-                    },
-                }
+                infos[i] |= self._last_info(int(i), observed, bool(moved.truncated[i]))
+                infos[i]["ending"] = names[i]
             self._returns[ended] = 0.0
             batch.reset(ended)
             observed = batch.observation()
         return observed, moved.reward.astype(np.float32), done, infos
 
+    def _last_info(self, i: int, observed: batches.Observation, truncated: bool) -> Info:
+        """Returns what the last step of car `i`'s episode adds to its info."""
+        batch = self.batch
+        return {
+            "terminal_observation": {k: np.array(v[i]) for k, v in observed.items()},
+            "TimeLimit.truncated": truncated,
+            "lap_count": int(batch.timer.count[i]),
+            "clean_laps": int(batch.timer.clean_count[i]),
+            "episode": {
+                "r": float(self._returns[i]),
+                "l": int(batch.steps[i]),
+                "t": float(batch.sensed[i, stepping.TIME]),
+            },
+        }
+
+    def _cut(
+        self, left: batches.Observation
+    ) -> tuple[batches.Observation, npt.NDArray[np.float32], Flags, list[Info]]:
+        """Ends all episodes where they were interrupted, and begins new ones."""
+        cars = range(self.num_envs)
+        infos = [self._last_info(i, left, True) | {"ending": INTERRUPTED} for i in cars]
+        self._left = None
+        self._returns[:] = 0.0
+        self.batch.reset(np.arange(self.num_envs))
+        rewards = np.zeros(self.num_envs, dtype=np.float32)
+        return self.batch.observation(), rewards, np.ones(self.num_envs, np.bool_), infos
+
     def close(self) -> None:
-        """Does nothing: the batch holds no resources."""
+        """Gives up the cars."""
+        self.batch.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Returns an attribute of this view, once for each chosen car."""

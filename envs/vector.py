@@ -137,6 +137,10 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             return None
         return tuple(np.array(self.batch.observation()["image"]))
 
+    def close_extras(self, **_: Any) -> None:
+        """Gives up the cars."""
+        self.batch.close()
+
     def as_vec_env(self) -> SB3View:
         """Returns this environment as Stable-Baselines3 wants it, over the same frames."""
         # Stable-Baselines3 brings torch, which takes seconds to import.

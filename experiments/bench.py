@@ -9,13 +9,14 @@ import importlib.util
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 import stable_baselines3
 from gymnasium import spaces
+from pydantic import Field
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -29,6 +30,8 @@ from donkey_rl.envs import batch as batches
 from donkey_rl.envs import labels
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.vector import DonkeyVectorEnv
+from donkey_rl.errors import UnknownNameError
+from donkey_rl.experiments import link_bench
 from donkey_rl.experiments.progress import ProgressDisplay
 
 ROUNDS = 5
@@ -51,14 +54,20 @@ class BenchResult(Config):
         sac_updates_per_s: Gradient steps of 2 x 256 units, batches of 256, by party.
         ppo_samples_per_s: Not built yet.
         predict_ms: Image to action of one car, median and 99th percentile.
+        link_delay_ms: What a connection to a real-time simulator adds to a command on its way
+            out and a frame on its way in, beside a bare socket, see `link_bench.delays`.
+        served_hz: Telemetry messages per second and client of the served simulator with 16
+            clients, see `link_bench.served_rates`.
     """
 
-    sim_steps_per_s: float
-    sim_steps_per_s_one_car: float
-    carracing_steps_per_s: float | None
-    sac_updates_per_s: dict[str, float | None]
-    ppo_samples_per_s: dict[str, float | None]
-    predict_ms: dict[str, float]
+    sim_steps_per_s: float | None = None
+    sim_steps_per_s_one_car: float | None = None
+    carracing_steps_per_s: float | None = None
+    sac_updates_per_s: dict[str, float | None] = Field(default_factory=dict)
+    ppo_samples_per_s: dict[str, float | None] = Field(default_factory=dict)
+    predict_ms: dict[str, float] = Field(default_factory=dict)
+    link_delay_ms: dict[str, float] = Field(default_factory=dict)
+    served_hz: dict[str, float] = Field(default_factory=dict)
     machine: str
 
 
@@ -79,26 +88,58 @@ class _Features(gymnasium.Env[np.ndarray, np.ndarray]):
         return self.observation_space.sample(), float(self._rng.normal()), False, False, {}
 
 
-def run(progress: ProgressDisplay) -> BenchResult:
-    """Measures everything; takes about 20 s on two cores."""
-    with progress.phase("measuring", 4, "parts") as phase:
-        many, one = _simulator()
-        phase.update(1)
-        carracing = _carracing()
-        phase.update(2)
-        updates = _updates()
-        phase.update(3)
-        predict = _prediction()
-        phase.update(4)
-    return BenchResult(
-        sim_steps_per_s=many,
-        sim_steps_per_s_one_car=one,
-        carracing_steps_per_s=carracing,
-        sac_updates_per_s=updates,
-        ppo_samples_per_s={"ours": None, "sb3": None},
-        predict_ms=predict,
-        machine=f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-    )
+PARTS = ("simulator", "learning", "driver", "link")
+"""What can be measured by itself."""
+
+
+def run(
+    progress: ProgressDisplay, parts: Sequence[str] = PARTS, seconds: float = 10.0
+) -> BenchResult:
+    """Measures; all parts together take about a minute on two cores.
+
+    Args:
+        progress: Shows how far it is.
+        parts: Of `PARTS`.
+        seconds: How long each measurement of the connection takes.
+
+    Raises:
+        UnknownNameError: There is no such part.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise UnknownNameError("part", part, PARTS)
+    work = {"simulator": _simulators, "learning": _learning, "driver": _driver}
+    found: dict[str, Any] = {}
+    with progress.phase("measuring", len(parts), "parts") as phase:
+        for done, part in enumerate(parts):
+            found |= _link(seconds) if part == "link" else work[part]()
+            phase.update(done + 1)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    return BenchResult(**found, machine=machine)
+
+
+def _simulators() -> dict[str, Any]:
+    many, one = _simulator()
+    return {
+        "sim_steps_per_s": many,
+        "sim_steps_per_s_one_car": one,
+        "carracing_steps_per_s": _carracing(),
+    }
+
+
+def _learning() -> dict[str, Any]:
+    return {"sac_updates_per_s": _updates(), "ppo_samples_per_s": {"ours": None, "sb3": None}}
+
+
+def _driver() -> dict[str, Any]:
+    return {"predict_ms": _prediction()}
+
+
+def _link(seconds: float) -> dict[str, Any]:
+    return {
+        "link_delay_ms": link_bench.delays(seconds),
+        "served_hz": link_bench.served_rates(seconds),
+    }
 
 
 def _rates(parties: dict[str, tuple[Callable[[], object], int]]) -> dict[str, float]:

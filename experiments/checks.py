@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -16,7 +16,7 @@ from donkey_rl.agents.features import FeatureExtractor
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs.batch import Observation
 from donkey_rl.experiments import process_clock, racing
-from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.config import CheckConfig
 from donkey_rl.experiments.progress import Phase
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
@@ -48,40 +48,55 @@ class Findings:
     curve: list[tuple[int, dict[str, float]]] = dataclasses.field(default_factory=list)
 
 
+class Hooks(NamedTuple):
+    """What a check calls.
+
+    Attributes:
+        first_lap: Once, when a check sees the first clean lap.
+        between: Between two steps; what it raises ends the training.
+        before: Before a check, where the cars of the training may be the check's as well.
+    """
+
+    first_lap: Callable[[], object]
+    between: Callable[[], None]
+    before: Callable[[], None]
+
+
 class Checks(BaseCallback):
     """Races the policy every so many steps, logs the scores and keeps the best policy."""
 
     def __init__(
         self,
-        config: TrainingConfig,
+        setting: CheckConfig,
+        field: racing.Field,
         extractor: FeatureExtractor,
         run: Run,
         phase: Phase,
-        hooks: tuple[Callable[[], object], Callable[[], None]],
+        hooks: Hooks,
     ) -> None:
-        """Builds the cars of the checks.
+        """Prepares the checks.
 
         Args:
-            config: The run.
+            setting: How often, and how long.
+            field: The cars to race.
             extractor: Observation to features.
             run: Where scores are logged.
             phase: The progress bar of the training.
-            hooks: Called once, when a check sees the first clean lap; and called between two
-                steps, where what it raises ends the training.
+            hooks: Called at certain moments.
         """
         super().__init__()
         self.findings = Findings()
         self.seconds = 0.0
-        self._setting = config.check
+        self._setting = setting
         self._extractor = extractor
         self._run = run
         self._phase = phase
-        self._first_lap, self._between = hooks
-        self._field = racing.Field(config.environment(), config.check.races, seed=CHECK_SEED)
-        self._next = config.check.every
+        self._hooks = hooks
+        self._field = field
+        self._next = setting.every
 
     def _on_step(self) -> bool:
-        self._between()
+        self._hooks.between()
         self._phase.update(self.num_timesteps, best_lap_s=self.findings.best_lap_s)
         if self.num_timesteps >= self._next:
             self.check()
@@ -93,6 +108,7 @@ class Checks(BaseCallback):
     def check(self) -> None:
         """Races the policy as it is now."""
         started = time.perf_counter()
+        self._hooks.before()
         lapped = self.findings.first_clean_lap_steps is not None
         model: SAC = self.model  # type: ignore[assignment]
         races = self._field.race(self._act, self._setting.laps if lapped else 1)
@@ -113,10 +129,10 @@ class Checks(BaseCallback):
             self.findings.first_clean_lap_steps = self.num_timesteps
             # One lap of a short check says nothing of three: the ranking starts anew.
             self.findings.best_rank = (0.0, -math.inf, -math.inf)
-            self._first_lap()
+            self._hooks.first_lap()
 
     def _act(self, observation: Observation) -> Any:
-        self._between()
+        self._hooks.between()
         model: SAC = self.model  # type: ignore[assignment]
         return model.predict(self._extractor(observation), deterministic=True)[0]
 

@@ -11,6 +11,8 @@ from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.configuration import Config
+from donkey_rl.envs import simulators
+from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track, vehicle
 from donkey_rl.envs.simulator.camera import CameraConfig
@@ -87,6 +89,9 @@ class TrainingConfig(Config):
 
     Attributes:
         agent: The algorithm.
+        simulator: `embedded`, or others as `EnvironmentConfig.simulator` names them: each drives
+            one car, whatever `cars` says.
+        link: How the connection to such a simulator is kept.
         track: Scene name, `NAME:mirror`, or a track file.
         seed: Decides weights, world and exploration.
         steps: Environment steps, all cars together.
@@ -105,6 +110,8 @@ class TrainingConfig(Config):
     """
 
     agent: str = "sac"
+    simulator: str = simulators.EMBEDDED
+    link: LinkConfig = Field(default_factory=LinkConfig)
     track: str = "generated_track"
     seed: int = Field(default=0, ge=0, lt=2**31)
     steps: int = Field(default=200_000, ge=1)
@@ -128,6 +135,12 @@ class TrainingConfig(Config):
     def _known_agent(cls, value: str) -> str:
         if value not in AGENTS:
             raise UnknownNameError("agent", value, AGENTS)
+        return value
+
+    @pydantic.field_validator("simulator")
+    @classmethod
+    def _known_simulator(cls, value: str) -> str:
+        simulators.parse(value)
         return value
 
     @pydantic.field_validator("vehicle")
@@ -158,6 +171,8 @@ class TrainingConfig(Config):
         return configuration.validate(
             EnvironmentConfig,
             {
+                "simulator": self.simulator,
+                "link": self.link,
                 "track": self.track,
                 "vehicle": self.vehicle,
                 "camera": self.camera,
@@ -168,6 +183,11 @@ class TrainingConfig(Config):
                 "throttle_max": self.highest_throttle,
             },
         )
+
+    @property
+    def driven(self) -> int:
+        """How many cars are driven: one for each simulator, or `cars` in the embedded one."""
+        return simulators.count(self.simulator) or self.cars
 
     @property
     def highest_throttle(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 import re
@@ -18,10 +19,11 @@ from donkey_rl import configuration
 from donkey_rl.agents.driver import Driver
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
+from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import StorageError
-from donkey_rl.experiments import plots, racing, tracking, video
+from donkey_rl.experiments import plots, racing, track_plot, tracking, video
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
@@ -37,6 +39,7 @@ class EvaluationRequest(Config):
 
     run_id: str
     track: str | None = None
+    simulator: str = simulators.EMBEDDED
     races: int = Field(default=5, ge=1, le=1000)
     laps: int = Field(default=3, ge=1, le=100)
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -68,12 +71,15 @@ class EvaluationResult(Config):
         per_race: One row a race.
         laps: The laps of the first race.
         best_lap_s: The best clean lap of all races.
+        missed_deadlines: Telemetry messages that came before the driver had answered the one
+            before; 0 in the embedded simulator, which waits.
     """
 
     run_id: str
     track: str
     races: int
     races_clean: int
+    missed_deadlines: int
     metrics: dict[str, dict[str, float | None]]
     files: dict[str, str]
     per_race: tuple[dict[str, Any], ...]
@@ -90,11 +96,13 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
     """
     if request.track is not None:
         track.load(request.track)
+    simulators.parse(request.simulator)
     stored = tracking.find(request.run_id)
     driver = Driver.load(tracking.download_driver(stored.id))
     config = environment_of(driver)
-    if request.track is not None:
-        config = config.model_copy(update={"track": request.track})
+    config = config.model_copy(
+        update={"simulator": request.simulator, "track": request.track or config.track}
+    )
     run = tracking.attach(stored.id)
     plan = RacePlan(
         races=request.races,
@@ -110,7 +118,8 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
 def _folder(name: str, request: EvaluationRequest) -> str:
     """Returns the folder of an evaluation inside its run, in letters that MLflow allows."""
     place = re.sub(r"[^A-Za-z0-9_-]+", "-", name.replace(".json", "").rpartition("/")[2])
-    return f"evaluation-{place}-{request.races}x{request.laps}-seed{request.seed}"
+    where = "" if request.simulator == simulators.EMBEDDED else "-remote"
+    return f"evaluation-{place}{where}-{request.races}x{request.laps}-seed{request.seed}"
 
 
 def environment_of(driver: Driver) -> EnvironmentConfig:
@@ -148,9 +157,11 @@ def race_driver(
         progress: Shows how far it is.
     """
     driver.check_observation_space(batches.observation_space(config))
-    field = racing.Field(config, plan.races, seed=FIRST_SEED + plan.seed)
     frames: list[npt.NDArray[np.uint8]] = []
-    with progress.phase("racing", 100, "%") as phase:
+    with (
+        contextlib.closing(racing.Field(config, plan.races, seed=FIRST_SEED + plan.seed)) as field,
+        progress.phase("racing", 100, "%") as phase,
+    ):
         races = field.race(
             driver.act,
             plan.laps,
@@ -177,6 +188,7 @@ def race_driver(
         track=field.batch.track.name,
         races=len(races),
         races_clean=sum(_is_clean(race) for race in races),
+        missed_deadlines=int(field.batch.world.missed.sum()),
         metrics=metrics,
         files=files,
         per_race=tuple(_race_row(race) for race in races),
@@ -233,7 +245,7 @@ def _write(
     names = {"video": "race.mp4", "trajectory": "trajectory.png", "speed": "speed_profile.png"}
     shown = races[0].cut(len(frames))
     video.write_race(folder / names["video"], frames, shown)
-    plots.trajectory(races[0], track_lines(field.batch.track), folder / names["trajectory"])
+    plots.trajectory(races[0], track_plot.lines(field.batch.track), folder / names["trajectory"])
     plots.speed_profile(races[0], folder / names["speed"])
     for k, race in enumerate(races):
         race.save(folder / f"race_{k:02d}.parquet")
@@ -249,13 +261,3 @@ def _write(
             ) from error
         files["video file"] = str(plan.video)
     return files
-
-
-def track_lines(road: track.Track) -> plots.TrackLines:
-    """Returns the lines that plots draw of a track."""
-    yaw = road.path.yaw
-    right = np.stack([np.cos(yaw), -np.sin(yaw)], axis=1)
-    points = road.path.points
-    return plots.TrackLines(
-        points, points + road.road_left * right, points + road.road_right * right, road.closed
-    )

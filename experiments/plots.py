@@ -74,6 +74,68 @@ class TrackLines:
         )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What a track has beside its lines.
+
+    Attributes:
+        starts: x, z (u) and yaw (rad) of each start pose, shape (k, 3).
+        start_line: Its two ends, shape (2, 2).
+        things: Places of things beside the road, shape (m, 2).
+        walls: Lines of shape (n, 2).
+    """
+
+    starts: FloatArray
+    start_line: FloatArray
+    things: FloatArray
+    walls: tuple[FloatArray, ...] = ()
+
+
+def track(
+    lines: TrackLines, around: Surroundings, path: str | pathlib.Path, title: str
+) -> pathlib.Path:
+    """Draws a track from above: x to the right, z upwards, arrows in the direction of driving.
+
+    Args:
+        lines: The track's lines.
+        around: Start, things and walls.
+        path: The PNG file to write.
+        title: Above the picture.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    width, height = np.ptp(np.vstack([lines.left, lines.right]), axis=0)
+    stretch = float(np.sqrt(np.clip(width / max(height, 1e-9), 0.5, 2.0)))
+    figure = _figure(6.5 * stretch + 0.6, 6.5 / stretch + 1.4)
+    axes = figure.subplots()
+    _draw_road(axes, lines)
+    for wall in around.walls:
+        axes.plot(*wall.T, color=BLUE, linewidth=1.2)
+    _mark(axes, around.things, "^", VERMILION, f"things ({len(around.things)})")
+    axes.plot(*around.start_line.T, color=BLACK, linewidth=3, solid_capstyle="butt", label="line")
+    x, z, yaw = around.starts.T
+    axes.quiver(
+        x,
+        z,
+        np.sin(yaw),
+        np.cos(yaw),
+        color=GREEN,
+        pivot="mid",
+        zorder=6,
+        width=0.008,
+        label="start",
+    )
+    ahead = np.linspace(0, len(lines.centre) - 2, 13).astype(int)[1:-1]
+    step = lines.centre[ahead + 1] - lines.centre[ahead]
+    step /= np.maximum(np.hypot(*step.T), 1e-9)[:, None]
+    axes.quiver(*lines.centre[ahead].T, *step.T, color="#8c8c8c", pivot="mid", width=0.004)
+    axes.set(aspect="equal", xlabel="x (u)", ylabel="z (u)")
+    axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.09), ncols=4, frameon=False)
+    figure.suptitle(title)
+    return _save(figure, path)
+
+
 def trajectory(race: Race, lines: TrackLines, path: str | pathlib.Path) -> pathlib.Path:
     """Draws the way driven, coloured by speed, on the road, with its faults and its laps.
 

@@ -1,4 +1,4 @@
-"""Races in the embedded simulator: the one protocol that checks and evaluations share.
+"""Races: the one protocol that checks and evaluations share, in whichever simulator.
 
 Each race is one car, alone on the track, from the start grid, a little displaced and turned by
 the race's seed. It ends with its laps, or when the car stands, drives back, gets nowhere, or is
@@ -7,17 +7,19 @@ lost far beside the road. Leaving the road or a hit spoils the lap, not the race
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import donkey_rl
+from donkey_rl.envs import simulators
 from donkey_rl.envs.batch import Batch, Observation
 from donkey_rl.envs.lap_timer import start_line_progress
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track
+from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import TaskConfig, count_steps
 from donkey_rl.metrics.race import Race, RaceHeader, RaceRecorder
@@ -77,19 +79,39 @@ def _keep(frames: list[npt.NDArray[np.uint8]] | None, image: npt.NDArray[np.uint
 
 
 class Field:
-    """The cars of some races that are driven at the same time, built once and raced often."""
+    """The cars of some races that are driven at the same time, built once and raced often.
 
-    def __init__(self, config: EnvironmentConfig, races: int, *, seed: int) -> None:
+    The embedded simulator has a car for each race. Others have as many cars as there are
+    simulators, and drive the races in rounds.
+    """
+
+    def __init__(
+        self,
+        config: EnvironmentConfig,
+        races: int,
+        *,
+        seed: int,
+        world: Simulator | None = None,
+    ) -> None:
         """Builds the cars.
 
         Args:
-            config: Track, car and camera; task and randomisation are the race's own.
+            config: Simulator, track, car and camera; task and randomisation are the race's own.
             races: Number of races.
             seed: Seed of the first race; each further race has the next one.
+            world: Cars to race with that are there already.
+
+        Raises:
+            LinkError: A simulator cannot be reached.
         """
         self.config = race_environment(config)
-        self.batch = Batch(self.config, races)
+        cars = len(world) if world else simulators.count(config.simulator) or races
+        self.batch = Batch(self.config, cars, world=world)
         self.seeds = [seed + k for k in range(races)]
+
+    def close(self) -> None:
+        """Gives up the cars."""
+        self.batch.close()
 
     def race(
         self,
@@ -113,11 +135,35 @@ class Field:
         Returns:
             The record of each race.
         """
-        batch = self.batch
-        laps = laps if batch.track.closed else 1
-        batch.world.seed(self.seeds)
+        laps = laps if self.batch.track.closed else 1
+        cars, races = len(self.batch), len(self.seeds)
+        found: list[Race] = []
+        for first in range(0, races, cars):
+            wanted = min(cars, races - first)
+
+            def show(share: float, done: int = first, part: int = wanted) -> None:
+                if progress is not None:
+                    progress((done + share * part) / races)
+
+            # Of the last round, cars without a race of their own drive along unrecorded.
+            seeds = [self.seeds[min(first + k, races - 1)] for k in range(cars)]
+            kept = frames if first == 0 else None
+            found += self._round(act, laps, seeds, about or {}, (kept, show))[:wanted]
+        return tuple(found)
+
+    def _round(
+        self,
+        act: Act,
+        laps: int,
+        seeds: list[int],
+        about: Mapping[str, Any],
+        watching: tuple[list[npt.NDArray[np.uint8]] | None, Callable[[float], None]],
+    ) -> tuple[Race, ...]:
+        """Drives one race with each car."""
+        batch, (frames, show) = self.batch, watching
+        batch.world.seed(seeds)
         batch.reset(np.arange(len(batch)))
-        recorder = RaceRecorder(self._headers(laps, about or {}))
+        recorder = RaceRecorder(self._headers(laps, seeds, about))
         patience = _Patience(len(batch))
         driving = np.ones(len(batch), dtype=np.bool_)
         observed = batch.observation()
@@ -135,11 +181,12 @@ class Field:
             if ended[0]:
                 _keep(frames, observed["image"][0])
             driving &= ~ended
-            if progress is not None:
-                progress(float(np.where(driving, batch.timer.count, laps).min()) / laps)
+            show(float(np.where(driving, batch.timer.count, laps).min()) / laps)
         return recorder.races()
 
-    def _headers(self, laps: int, about: Mapping[str, Any]) -> list[RaceHeader]:
+    def _headers(
+        self, laps: int, seeds: Sequence[int], about: Mapping[str, Any]
+    ) -> list[RaceHeader]:
         road, arcs = self.batch.track, self.batch.sensed[:, stepping.ARC]
         first = start_line_progress(road.start_line, arcs, road.length, road.closed)
         return [
@@ -155,7 +202,7 @@ class Field:
                 min_lap_s=road.min_lap_s,
                 laps=laps,
                 vehicle=self.config.vehicle,
-                seed=self.seeds[i],
+                seed=seeds[i],
                 version=donkey_rl.__version__,
                 camera=self.config.camera.model_dump(),
                 **about,

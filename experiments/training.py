@@ -20,12 +20,19 @@ from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
-from donkey_rl.envs import vec_env
+from donkey_rl.envs import simulators, vec_env
 from donkey_rl.envs.simulator import vehicle
 from donkey_rl.errors import DonkeyRLError
 from donkey_rl.experiments import config as configs
-from donkey_rl.experiments import evaluation, lane_training, plots, process_clock, tracking
-from donkey_rl.experiments.checks import Checks, MlflowWriter
+from donkey_rl.experiments import (
+    evaluation,
+    lane_training,
+    plots,
+    process_clock,
+    racing,
+    tracking,
+)
+from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -46,6 +53,8 @@ class TrainingResult(Config):
         best_lap_s: Best clean lap of the finished driver's races.
         stopped: Whether Ctrl-C ended the training.
         laps: The laps of the finished driver's first race.
+        missed_deadlines: Telemetry messages that came before the driver had answered the one
+            before, while it learned; 0 in the embedded simulator, which waits.
         time_split: Share of the learning time by what it was spent on.
     """
 
@@ -56,6 +65,7 @@ class TrainingResult(Config):
     first_clean_lap_steps: int | None
     best_lap_s: float | None
     stopped: bool
+    missed_deadlines: int = 0
     laps: tuple[dict[str, Any], ...] = ()
     time_split: dict[str, float] = Field(default_factory=dict)
 
@@ -109,6 +119,7 @@ class _Session:
         self._env: FeatureVecEnv | None = None
         self._checks: Checks | None = None
         self._learn_s = 0.0
+        self._missed = 0
         scale = vehicle.load(config.vehicle).report_scale
         self._scaling = FeatureScaling(speed=FEATURE_SPEED / scale)
 
@@ -125,24 +136,31 @@ class _Session:
         self._run.log_metrics(
             {"encoder/mean_r2": report.mean_r2, "encoder/seconds": report.seconds}, 0
         )
-        environment = vec_env.make(config.environment(), config.cars, config.seed)
+        environment = vec_env.make(config.environment(), config.driven, config.seed)
         self._env = FeatureVecEnv(environment, self._encoder, self._scaling)
         self._model = SAC(self._env, config.sac, seed=config.seed)
         self._model.set_logger(Logger(None, [MlflowWriter(self._run)]))
         started = process_clock.seconds()
         with self._progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(
-                config,
+                config.check,
+                _check_field(config, environment),
                 self._env.extractor,
                 self._run,
                 phase,
-                (self._store_driver, interruption.check),
+                Hooks(
+                    self._store_driver,
+                    interruption.check,
+                    environment.interrupt if simulators.count(config.simulator) else _nothing,
+                ),
             )
             try:
-                self._model.learn(config.steps, self._checks, log_interval=config.cars)
+                self._model.learn(config.steps, self._checks, log_interval=config.driven)
                 self._checks.check()
             finally:
                 self._learn_s = process_clock.seconds() - started
+                self._missed = int(environment.batch.world.missed.sum())
+                self._env.close()
 
     def finish(self, *, race: bool) -> TrainingResult:
         """Stores the best driver, draws the curves and races it."""
@@ -183,7 +201,7 @@ class _Session:
                 agent=config.agent,
                 vehicle=config.vehicle,
                 tracks=(_lasting(config.track),),
-                simulator=f"embedded {donkey_rl.__version__}",
+                simulator=_simulator_name(config),
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
                 throttle_limits=(environment.throttle_min, environment.throttle_max),
@@ -240,6 +258,7 @@ class _Session:
             "result/first_clean_lap_wall_s": first_s,
             "result/first_clean_lap_steps": first_steps,
             "result/best_lap_s": best_lap,
+            "result/missed_deadlines": self._missed,
             **{f"time_split/{name}": share for name, share in split.items()},
         }
         self._run.log_metrics({k: float(v) for k, v in facts.items() if v is not None}, steps)
@@ -251,14 +270,37 @@ class _Session:
             first_clean_lap_steps=first_steps,
             best_lap_s=best_lap,
             stopped=False,
+            missed_deadlines=self._missed,
             laps=laps,
             time_split=split,
         )
 
 
+def _simulator_name(config: TrainingConfig) -> str:
+    """Returns what a driver's description says of where it was trained."""
+    if config.simulator == simulators.EMBEDDED:
+        return f"{simulators.EMBEDDED} {donkey_rl.__version__}"
+    return config.simulator
+
+
 def _lasting(name: str) -> str:
     """Returns a track's name so that it is found from any folder."""
     return str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
+
+
+def _nothing() -> None:
+    """What happens before a check whose cars are its own."""
+
+
+def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Field:
+    """Returns the cars of the checks: cars of their own, or those of the other simulators."""
+    embedded = simulators.count(config.simulator) is None
+    return racing.Field(
+        config.environment(),
+        config.check.races if embedded else config.driven,
+        seed=CHECK_SEED,
+        world=None if embedded else trained.batch.world,
+    )
 
 
 @contextlib.contextmanager

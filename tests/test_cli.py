@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import donkey_rl
-from donkey_rl import cli, configuration
+from donkey_rl import cli, cli_output, configuration
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import StorageError, TrackError
 from donkey_rl.experiments import dashboard
 
-COMMANDS = ("train", "evaluate", "dashboard", "bench", "tracks")
+COMMANDS = ("train", "evaluate", "dashboard", "bench", "tracks", "sim", "doctor")
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "numba", "torch", "matplotlib", "numpy")
 
 
@@ -211,7 +211,7 @@ def test_json_is_one_object_and_all_of_standard_output(capsys: pytest.CaptureFix
 
 
 def test_json_has_null_where_there_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
-    cli._print_json({"best": float("nan"), "all": [1.5, float("inf")], "in": {"x": None}})
+    cli_output.print_json({"best": float("nan"), "all": [1.5, float("inf")], "in": {"x": None}})
     assert json.loads(capsys.readouterr().out) == {
         "best": None,
         "all": [1.5, None],
@@ -220,7 +220,7 @@ def test_json_has_null_where_there_is_no_number(capsys: pytest.CaptureFixture[st
 
 
 def test_work_with_json_keeps_standard_output_free(capsys: pytest.CaptureFixture[str]) -> None:
-    with cli._at_work(as_json=True) as progress:
+    with cli_output.at_work(as_json=True) as progress:
         sys.stdout.write("a library that talks\n")
         progress.message("half way")
     out, err = capsys.readouterr()

@@ -40,6 +40,9 @@ RULES = {
     "experiments": Rule(frozenset(SUBPACKAGES)),
     "race_server": Rule(frozenset(SUBPACKAGES)),
     "cli": Rule(frozenset(SUBPACKAGES)),
+    "cli_output": Rule(frozenset(SUBPACKAGES)),
+    "cli_simulators": Rule(frozenset(SUBPACKAGES)),
+    "cli_tracks": Rule(frozenset(SUBPACKAGES)),
     "": Rule(frozenset()),
 }
 KEPT_TO = {**dict.fromkeys(LEARNING, "agents"), **dict.fromkeys(RECORDS, "experiments")}
@@ -93,6 +96,8 @@ def may_know(module: str, folder: str, ours: str) -> bool:
     part = ours.split(".")[0]
     if part == "cli":
         return module == "__main__"
+    if part.startswith("cli_"):
+        return module.startswith("cli")
     if part not in SUBPACKAGES:
         return True
     return any(is_within(ours, each) for each in {folder, *RULES[folder].ours} - {""})

@@ -162,7 +162,7 @@ def test_a_patch_darkens_the_ground_it_lies_on(
     assert np.median(ratio) < 0.81
     # Where the projection says: the middles of the patches before the camera.
     eye, _, height, turn = leaning.look(
-        made.cars.motion[0], made.cars.lean[0], made._views.pose[0]
+        made.cars.motion[0], made.cars.lean[0], made._mount.views.pose[0]
     )
     found = np.zeros((patches.MOST, patches.WIDTH))
     count = patches.find(found, eye, 5, 0.6)

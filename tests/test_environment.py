@@ -96,7 +96,7 @@ def test_a_zero_in_cam_config_leaves_things_alone(
 def test_what_is_not_simulated_is_warned_of_once(key: str) -> None:
     plain = EnvironmentConfig()
     with pytest.warns(UserWarning, match=rf"conf\['{key}'\] has no effect") as warned:
-        assert gym_donkeycar.applied(plain, {key: {"offset_x": "0"}, "port": 9091}) == plain
+        assert gym_donkeycar.applied(plain, {key: {"offset_x": "0"}, "level": 0}) == plain
     assert len(warned) == 1
     # Without a request nothing is warned of: any warning is an error here (pyproject.toml).
     assert gym_donkeycar.applied(plain, {key: None}) == plain

@@ -8,7 +8,7 @@ import pytest
 
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping
-from donkey_rl.experiments import checks, evaluation, racing
+from donkey_rl.experiments import checks, evaluation, racing, track_plot
 from donkey_rl.metrics import laps
 
 CONFIG = EnvironmentConfig(vehicle="donkey_2021", throttle_max=0.5)
@@ -94,7 +94,7 @@ def test_leaving_the_road_spoils_the_lap_but_not_the_race(field: racing.Field) -
 
 def test_the_lines_of_a_plot_are_the_edges_of_the_road() -> None:
     road = racing.track.load("generated_track")
-    lines = evaluation.track_lines(road)
+    lines = track_plot.lines(road)
     width = np.linalg.norm(lines.right - lines.left, axis=1)
     np.testing.assert_allclose(width, 10.0)
     # At the start the road leads to +Z: its right edge lies 3 u towards +X.

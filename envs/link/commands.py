@@ -115,7 +115,6 @@ class ResetCar(Command):
     """Puts the car back to its own start."""
 
     TYPE: ClassVar[str] = "reset_car"
-    SETS_UP: ClassVar[bool] = True
 
 
 @_known
@@ -194,7 +193,6 @@ class SetPosition(Command):
     """Puts the car somewhere (u); without a whole quaternion it looks along +Z."""
 
     TYPE: ClassVar[str] = "set_position"
-    SETS_UP: ClassVar[bool] = True
     pos_x: float = number(-1e5, 1e5)
     pos_y: float = number(-1e5, 1e5)
     pos_z: float = number(-1e5, 1e5)

@@ -87,7 +87,7 @@ def written(value: float | int | str) -> str:
         return value.replace("{", "(").replace("}", ")")
     if isinstance(value, int):
         return str(value)
-    return f"{value:.7g}"
+    return f"{value:.9g}"
 
 
 def read(type_name: str, name: str, rule: Rule, value: Any, *, strings_only: bool) -> Any:

@@ -19,6 +19,7 @@ from donkey_rl.envs.simulator.physics import FORWARD, RIGHTWARD, YAW, YAW_RATE, 
 from donkey_rl.envs.simulator.solids import BOX, CIRCLE, Solids
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 Vector = tuple[float, float]
 
 _CIRCLES = (-0.375, 0.0, 0.375)
@@ -161,6 +162,23 @@ def with_solids(motion: Any, car: Any, solids: Solids, start: Vector, touching: 
             return touched
     motion[X], motion[Z] = end_x, end_z
     return _push_from_all(motion, car, solids, touching)[1]
+
+
+def circles_touched(motion: FloatArray, places: FloatArray, radius: float) -> IntArray:
+    """Returns which circles on the ground a car's body touches; it is not pushed.
+
+    Args:
+        motion: Shape (6,).
+        places: x and z of the circles' centres (u), shape (k, 2).
+        radius: Of each of them (u).
+
+    Returns:
+        Indices of those circles, in rising order.
+    """
+    along = np.array(_CIRCLES)[:, None] * (math.sin(motion[YAW]), math.cos(motion[YAW]))
+    gaps = motion[[X, Z]] + along - places[:, None, :]
+    near = (gaps**2).sum(axis=2) < (radius + _CIRCLE_RADIUS) ** 2
+    return np.flatnonzero(near.any(axis=1))
 
 
 @njit(cache=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from donkey_rl.envs.simulator import effects
 from donkey_rl.envs.simulator.randomisation import Look
+from donkey_rl.errors import ConfigurationError
 
 _BODY_COLOURS = ((220, 60, 50), (40, 90, 200), (240, 200, 40), (60, 170, 80), (235, 235, 235))
 
@@ -65,3 +67,19 @@ def give(looks: Looks, i: int, look: Look) -> None:
     """Gives car `i` a look; its body keeps its colour."""
     for name, value in look._asdict().items():
         getattr(looks, name)[i] = value
+
+
+def paint(looks: Looks, i: int, colour: Sequence[float] | None) -> None:
+    """Paints the body of car `i`, red, green and blue; by default one of a few colours.
+
+    Raises:
+        ConfigurationError: The colour is none.
+    """
+    wanted = np.array(
+        _BODY_COLOURS[i % len(_BODY_COLOURS)] if colour is None else colour, dtype=np.float64
+    )
+    if wanted.shape != (3,) or not ((wanted >= 0.0) & (wanted <= 255.0)).all():
+        raise ConfigurationError(
+            f"A colour is red, green and blue from 0 to 255. Received: {colour}."
+        )
+    looks.body[i] = wanted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,13 @@ NEAR_REACH = 3.0
 SIGHT = 70.0
 """Things beyond this distance are not drawn (u)."""
 
+_FAR_CELL = 24.0
+
+CONE_RADIUS = 0.45
+"""Foot of a cone of `with_cones` (u): that of the track files' smaller cones, assumed."""
+
+_CONE_HEIGHT = 1.6
+_CONE_COLOUR = (226.0, 108.0, 38.0)
 
 _LAMP = Sun(azimuth=math.radians(-60.0), elevation=math.radians(50.0))
 
@@ -116,8 +123,43 @@ def build(track: Track) -> Solids:
         solid=table[:, 12] > 0.0,
         sun=_sun(track),
         near=cells(ends, reach + NEAR_REACH, 8.0),
-        far=cells(ends, reach + SIGHT, 24.0),
+        far=cells(ends, reach + SIGHT, _FAR_CELL),
     )
+
+
+def with_cones(solids: Solids, places: FloatArray) -> Solids:
+    """Returns what stands on a track with more cones, which are seen and not felt.
+
+    Args:
+        solids: What stands there already.
+        places: x and z of each cone (u), shape (k, 2).
+
+    Returns:
+        The same things in the same order, then the cones; the cells for collisions stay as they
+        are, since nothing collides with these cones.
+    """
+    count = len(places)
+    if not count:
+        return solids
+    round_one = np.full(count, CONE_RADIUS)
+    x, z = places[:, 0], places[:, 1]
+    more: dict[str, npt.NDArray[Any]] = {
+        "thing": np.full(count, -1),
+        "shape": np.full(count, CIRCLE),
+        **{"x": x, "z": z, "end_x": x, "end_z": z},
+        **{"cos_yaw": np.ones(count), "sin_yaw": np.zeros(count)},
+        **{"half_width": round_one, "half_length": round_one},
+        "height": np.full(count, _CONE_HEIGHT),
+        "colour": np.tile(_CONE_COLOUR, (count, 1)),
+        "solid": np.zeros(count, dtype=np.bool_),
+    }
+    joined: dict[str, Any] = {
+        key: np.concatenate([getattr(solids, key), rows]) for key, rows in more.items()
+    }
+    begin = np.column_stack([joined["x"], joined["z"]])
+    end = np.column_stack([joined["end_x"], joined["end_z"]])
+    reach = np.hypot(joined["half_width"], joined["half_length"]) + SIGHT
+    return solids._replace(**joined, far=cells((begin, end), reach, _FAR_CELL))
 
 
 def _sun(track: Track) -> tuple[float, float, float]:

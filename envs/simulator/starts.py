@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.envs.simulator import physics
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.track import Track
 
@@ -15,6 +17,26 @@ IntArray = npt.NDArray[np.int64]
 
 _OPEN_END = 30.0
 """No random start lies within this distance of an open road's end (u)."""
+
+
+class Start(NamedTuple):
+    """Where cars start, one entry a car.
+
+    Attributes:
+        arc: Arc length along the path (u).
+        lateral: Offset to the right of the path (u).
+        turn: Angle to the path, clockwise (rad).
+        speed: Forward (u/s).
+        roll: Of the body, right side up (rad); it swings back on its springs.
+        pitch: Of the body, nose down (rad).
+    """
+
+    arc: FloatArray
+    lateral: FloatArray
+    turn: FloatArray
+    speed: FloatArray
+    roll: FloatArray | float = 0.0
+    pitch: FloatArray | float = 0.0
 
 
 def nearest_arc(track: Track, x: float, z: float) -> float:
@@ -65,3 +87,23 @@ def draw(
     lateral += offsets[0] * setting.start_lateral * half_width
     turn += offsets[1] * math.radians(setting.start_yaw)
     return arc, lateral, turn, rng.uniform(0.0, 1.0) * setting.start_speed
+
+
+def draw_all(
+    setting: Randomisation, track: Track, slots: IntArray, streams: list[np.random.Generator]
+) -> Start:
+    """Draws a start for each of some cars, around its grid slot or anywhere on the road."""
+    pairs = zip(slots, streams, strict=True)
+    table = np.array([draw(setting, track, int(slot), rng) for slot, rng in pairs])
+    return Start(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+
+
+def motion(track: Track, start: Start) -> FloatArray:
+    """Returns the rows of `physics` of cars on their start, shape (k, 6)."""
+    x, z, yaw = track.path.at(start.arc)
+    rows = np.zeros((len(x), 6))
+    rows[:, physics.X] = x + start.lateral * np.cos(yaw)
+    rows[:, physics.Z] = z - start.lateral * np.sin(yaw)
+    rows[:, physics.YAW] = yaw + start.turn
+    rows[:, physics.FORWARD] = start.speed
+    return rows

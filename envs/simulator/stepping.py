@@ -14,6 +14,7 @@ from donkey_rl.envs.simulator import vehicle as v
 from donkey_rl.envs.simulator.following import Route
 from donkey_rl.envs.simulator.physics import FORWARD, RIGHTWARD, YAW, YAW_RATE, X, Z
 from donkey_rl.envs.simulator.solids import Solids
+from donkey_rl.errors import ActionError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -75,6 +76,77 @@ class Cars(NamedTuple):
     wheels_off: IntArray
     ticks: IntArray
     group: IntArray
+
+
+def empty(parameters: FloatArray, torque: FloatArray, group: IntArray) -> Cars:
+    """Allocates the state of cars that nobody has put anywhere yet.
+
+    Args:
+        parameters: The row of `vehicle.parameter_row` that all of them start with.
+        torque: See `vehicle.torque_table`.
+        group: Of each car, kept, not copied.
+    """
+    count = len(group)
+    return Cars(
+        motion=np.zeros((count, 6)),
+        lean=np.zeros((count, 4)),
+        command=np.zeros((count, 3)),
+        parameters=np.tile(parameters, (count, 1)),
+        torque=torque,
+        sensed=np.zeros((count, SENSED)),
+        node=np.zeros(count, dtype=np.int64),
+        hit=np.full(count, NO_HIT),
+        touching=np.full((count, 2), NO_HIT),
+        wheels_off=np.zeros(count, dtype=np.int64),
+        ticks=np.zeros(count, dtype=np.int64),
+        group=group,
+    )
+
+
+def hold(cars: Cars, chosen: IntArray, commands: npt.ArrayLike) -> None:
+    """Gives cars the commands that they hold from now on.
+
+    Args:
+        cars: State, changed in place.
+        chosen: Indices of the cars, shape (k,).
+        commands: Steering and throttle, and brake if there is a third column; shape (k, 2) or
+            (k, 3). Clamped to [-1, 1] and [0, 1], but for a row that the car holds already: the
+            brake of a reset is beyond that.
+
+    Raises:
+        ActionError: The shape is wrong or a value is not finite; no command has changed.
+    """
+    wanted, count = np.asarray(commands, dtype=np.float64), len(chosen)
+    if wanted.ndim != 2 or wanted.shape[0] != count or wanted.shape[1] not in (2, 3):
+        raise ActionError(
+            f"Commands must have shape ({count}, 2) or ({count}, 3): steering, "
+            f"throttle, brake. Received: shape {wanted.shape}."
+        )
+    if not np.isfinite(wanted).all():
+        row = int(np.flatnonzero(~np.isfinite(wanted).all(axis=1))[0])
+        raise ActionError(
+            f"Commands must be finite numbers. "
+            f"Received: {wanted[row].tolist()} for car {int(chosen[row])}."
+        )
+    rows = np.zeros((count, 3))
+    rows[:, :2] = np.clip(wanted[:, :2], -1.0, 1.0)
+    if wanted.shape[1] == 3:
+        rows[:, 2] = np.clip(wanted[:, 2], 0.0, 1.0)
+        same = (wanted == cars.command[chosen]).all(axis=1)
+        rows[same] = wanted[same]
+    cars.command[chosen] = rows
+
+
+def part(cars: Cars, moved: IntArray) -> None:
+    """Ends the contacts of cars with those that have left them or come to them.
+
+    Args:
+        cars: State, with the new groups, changed in place.
+        moved: The cars whose group has changed, shape (k,).
+    """
+    cars.touching[moved] = NO_HIT
+    other = cars.touching[:, CAR] - CAR_HIT
+    cars.touching[np.isin(other, moved), CAR] = NO_HIT
 
 
 class Surface(NamedTuple):
@@ -217,6 +289,44 @@ def step(cars, surface, start, members, first, last):  # type: ignore[no-untyped
             _finish(cars, i, surface.route)
 
 
+@njit(cache=True, nogil=True)
+def tick(cars, surface, start, members, clock, first, last):  # type: ignore[no-untyped-def]
+    """Moves all cars by one physics step.
+
+    Args:
+        cars: State, changed in place; what a telemetry message says beyond the motion only for
+            cars whose message is due.
+        surface: What they drive on.
+        start: Where each group's part of `members` starts, shape (groups + 1,).
+        members: Cars sorted by group, shape (n,).
+        clock: Physics steps of each car since its last message, and whether the next is due now,
+            both changed in place, shape (N,) each.
+        first: First group to move.
+        last: Group behind the last one to move.
+    """
+    waited, due = clock
+    for g in range(first, last):
+        own = members[start[g] : start[g + 1]]
+        short = True
+        for i in own:
+            if waited[i] == 0:
+                cars.hit[i] = NO_HIT
+        for i in own:
+            _step_car(cars, i, surface)
+            waited[i] += 1
+            due[i] = waited[i] >= 3 - cars.ticks[i] % 2
+            short = short and due[i] and cars.ticks[i] % 2 == 1
+        if own.shape[0] > 1:
+            _meet(cars, own)
+            if short:
+                # `step` lets cars meet three times in an interval of two physics steps as well.
+                _meet(cars, own)
+        for i in own:
+            if due[i]:
+                _finish(cars, i, surface.route)
+                waited[i] = 0
+
+
 @njit(cache=True)
 def settle(cars, chosen, route):  # type: ignore[no-untyped-def]
     """Computes the first telemetry of cars that were just placed.
@@ -232,3 +342,16 @@ def settle(cars, chosen, route):  # type: ignore[no-untyped-def]
         cars.sensed[i, PROGRESS] = 0.0
         _finish(cars, i, route)
         cars.ticks[i] = 0
+
+
+@njit(cache=True)
+def report(cars, chosen, route):  # type: ignore[no-untyped-def]
+    """Computes what a telemetry message says beyond the motion, for cars that others move.
+
+    Args:
+        cars: State; motion and what `follow` computes are those of the message.
+        chosen: Indices of the cars, shape (k,).
+        route: The path.
+    """
+    for place in range(chosen.shape[0]):
+        _finish(cars, chosen[place], route)

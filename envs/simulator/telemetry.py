@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs.simulator import physics, stepping, vehicle
-from donkey_rl.envs.simulator.world import World
+from donkey_rl.envs.simulator.interface import Simulator
 
 Fields = dict[str, Any]
 FloatArray = npt.NDArray[np.float64]
 
 
-def fields(world: World, i: int) -> Fields:
+def fields(world: Simulator, i: int) -> Fields:
     """Returns the telemetry of car `i`, without the image.
 
     Returns:

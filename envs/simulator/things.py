@@ -204,7 +204,7 @@ def _find(found, depth, eye, view, solids, growth, cars):  # type: ignore[no-unt
             count += 1
     own, group, motion, _ = cars
     for j in range(motion.shape[0]):
-        if j != own and group[j] == group[own] and count < most:
+        if j != own and group[j] == group[own] and group[j] >= 0 and count < most:
             right, ahead = _seen_from(eye, motion[j, X], motion[j, Z])
             distance = right * right + ahead * ahead
             if ahead > -1.0 and distance < SIGHT * SIGHT:

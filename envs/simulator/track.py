@@ -296,7 +296,7 @@ def _centre_line(
         curve = Curve(script_road.eased(nodes[~seam]), closed=True)
         road_shape.check_length(file, curve.length)
         return nodes, curve.path()
-    curve = Curve(np.array(fields.waypoints, dtype=np.float64), closed=True)
+    curve = Curve(np.array(fields.waypoints, dtype=np.float64), closed=fields.closed)
     road_shape.check_length(file, curve.length)
     by_length = max(track_fields.MIN_WAYPOINTS, round(curve.length / NODE_SPACING))
     return curve.nodes(fields.source_nodes or by_length), curve.path()

@@ -183,7 +183,7 @@ class ScriptRoad(Config):
 
 
 class TrackFile(Config):
-    """One track: a closed line of `waypoints`, a `script`, or a `random_road`."""
+    """One track: a line of `waypoints`, a `script`, or a `random_road`."""
 
     format: Literal[1] = 1
     name: str = pydantic.Field(
@@ -192,6 +192,9 @@ class TrackFile(Config):
     source: str = ""
     note: str = ""
     waypoints: tuple[Point, ...] | None = pydantic.Field(default=None, max_length=MAX_WAYPOINTS)
+    closed: bool = pydantic.Field(
+        default=True, description="whether the line leads back to its first waypoint"
+    )
     script: ScriptRoad | None = None
     random_road: RandomRoad | None = None
     source_nodes: int | None = pydantic.Field(default=None, ge=MIN_WAYPOINTS, le=100_000)

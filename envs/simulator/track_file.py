@@ -125,7 +125,10 @@ def _check_values(file: pathlib.Path, track: track_fields.TrackFile) -> None:
     if track.script is not None:
         _check_script(file, track.script)
     if track.waypoints is not None:
-        _check_waypoints(file, track.waypoints)
+        _check_waypoints(file, track.waypoints, closed=track.closed)
+    elif not track.closed:
+        remedy = "Leave 'closed' out: a script is closed, a random road is open."
+        raise wrong(file, "closed", "waypoints beside it", "closed without waypoints", remedy)
     if track.random_road is not None:
         _check_random_road(file, track.random_road)
     _check_stripes(file, track.stripes or ())
@@ -265,7 +268,9 @@ def _check_barriers(file: pathlib.Path, barriers: tuple[track_fields.Barrier, ..
                 )
 
 
-def _check_waypoints(file: pathlib.Path, waypoints: tuple[track_fields.Point, ...]) -> None:
+def _check_waypoints(
+    file: pathlib.Path, waypoints: tuple[track_fields.Point, ...], *, closed: bool
+) -> None:
     """Checks the number of waypoints and that neighbours are apart.
 
     Raises:
@@ -279,7 +284,7 @@ def _check_waypoints(file: pathlib.Path, waypoints: tuple[track_fields.Point, ..
             f"{len(waypoints)} points",
             "Add points along the centre line, one every 5 to 10 u.",
         )
-    for index, point in enumerate(waypoints):
+    for index, point in enumerate(waypoints if closed else waypoints[:-1]):
         following = (index + 1) % len(waypoints)
         if math.dist(point, waypoints[following]) < MIN_GAP:
             remedy = (

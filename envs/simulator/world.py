@@ -3,108 +3,43 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs.simulator import (
-    camera,
-    effects,
+    collisions,
     following,
-    ground,
-    leaning,
     looks,
-    panorama,
     parallel,
     physics,
-    plants,
     randomisation,
     render,
-    sheen,
+    rows,
+    scene,
     solids,
     starts,
     stepping,
 )
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.grouping import Grouping
+from donkey_rl.envs.simulator.mounting import Mount
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.starts import Start as Start
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import Vehicle
-from donkey_rl.errors import ActionError, ConfigurationError
+from donkey_rl.errors import ConfigurationError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_CAR_NAME = "Donkey(Clone)"
+
 _RESET_BRAKE = 10.0
 """`reset_car` requests ten times the full brake until the next control."""
-
-
-class Start(NamedTuple):
-    """Where cars start, one entry a car.
-
-    Attributes:
-        arc: Arc length along the path (u).
-        lateral: Offset to the right of the path (u).
-        turn: Angle to the path, clockwise (rad).
-        speed: Forward (u/s).
-        roll: Of the body, right side up (rad); it swings back on its springs.
-        pitch: Of the body, nose down (rad).
-    """
-
-    arc: FloatArray
-    lateral: FloatArray
-    turn: FloatArray
-    speed: FloatArray
-    roll: FloatArray | float = 0.0
-    pitch: FloatArray | float = 0.0
-
-
-def _groups(groups: Sequence[int] | None, count: int) -> IntArray:
-    """Returns the group of each car; by default each car is alone.
-
-    Raises:
-        ConfigurationError: There is no car, or not one group for each.
-    """
-    if count < 1:
-        raise ConfigurationError(f"A world needs at least 1 car. Received: count={count}.")
-    group = np.arange(count) if groups is None else np.asarray(groups, dtype=np.int64)
-    if group.shape != (count,):
-        raise ConfigurationError(
-            f"`groups` must name one group for each of {count} cars. "
-            f"Received: {len(group)} entries."
-        )
-    return group
-
-
-def _finite_rows(name: str, values: npt.ArrayLike, count: int, width: int) -> FloatArray:
-    """Returns `values` as an array of shape (count, width).
-
-    Raises:
-        ConfigurationError: The shape is another one or a value is not finite.
-    """
-    rows = np.asarray(values, dtype=np.float64)
-    if rows.shape != (count, width) or not np.isfinite(rows).all():
-        raise ConfigurationError(
-            f"`{name}` must be finite numbers of shape ({count}, {width}), one row for each "
-            f"chosen car. Received: shape {rows.shape}, {int((~np.isfinite(rows)).sum())} of "
-            f"them not finite."
-        )
-    return rows
-
-
-@functools.lru_cache(maxsize=4)
-def _scene(track: Track) -> render.Scene:
-    """Bakes what all worlds on a track share; a scene is some tens of megabytes."""
-    return render.Scene(
-        ground.bake(track),
-        panorama.bake(track),
-        solids.build(track),
-        sheen.build(track),
-        plants.build(track),
-    )
 
 
 class World:
@@ -119,6 +54,8 @@ class World:
         camera: The configured camera.
         cars: State of all cars, see `stepping.Cars`; read it, and change it only through this
             class.
+        missed: Telemetry messages that were passed over, by car: none.
+        restarted: Cars whose connection was lost: none.
     """
 
     def __init__(
@@ -141,39 +78,34 @@ class World:
             count: Number of cars N >= 1.
             randomise: Domain randomisation; nothing is randomised by default.
             groups: For each car the number of its group; cars of one group see and touch each
-                other. Each car is alone by default.
+                other, one of group -1 is absent. Each car is alone by default.
             seed: Seed of all random streams.
 
         Raises:
             ConfigurationError: `count` or `groups` do not fit.
         """
-        group = _groups(groups, count)
         self.track = track
         self.vehicle = vehicle
         self.camera = camera_config
         self.randomise = randomise or Randomisation()
         self.route = following.route(track)
         self._names = solids.names(track)
-        self._scene = _scene(track)
+        self._scene = scene.bake(track)
         self._surface = stepping.Surface(
             self.route, self._scene.solids, track.road_friction, track.ground_friction
         )
         self._nominal_row = vehicles.parameter_row(vehicle)
-        self.cars = self._empty_cars(count, group)
-        self._members = np.argsort(group, kind="stable").astype(np.int64)
-        sizes = np.unique(group, return_counts=True)[1]
-        self._group_start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._slot = np.array([int((group[:i] == group[i]).sum()) for i in range(count)])
-        own_cameras = self.randomise.moves_camera
-        self._views = camera.empty_views(
-            count if own_cameras else 1, camera_config, self._margins()
+        self._grouping = Grouping(count, groups)
+        self.cars = stepping.empty(
+            self._nominal_row, vehicles.torque_table(vehicle), self._grouping.group
         )
-        self._view_of = np.arange(count) if own_cameras else np.zeros(count, dtype=np.int64)
-        camera.point(self._views, 0, camera.pose_of(camera_config))
-        source = camera.fish_eye_source(camera_config)
-        self._lens = effects.Lens(
-            np.zeros(0, dtype=np.int32) if source is None else source, camera_config.img_d == 1
-        )
+        self._clock = (np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_))
+        self.missed = np.zeros(count, dtype=np.int64)
+        self.restarted = np.zeros(count, dtype=np.bool_)
+        self._mount = Mount(camera_config, vehicle, self.randomise, count)
+        self._aims: dict[int, Mapping[str, Any]] = {}
+        self._cones = np.zeros((0, 2))
+        self._car_names = [_CAR_NAME] * count
         self._looks = looks.empty(count)
         self._noise_key = np.zeros(count, dtype=np.int64)
         self.seed(seed)
@@ -183,33 +115,66 @@ class World:
         """Number of cars."""
         return len(self.cars.node)
 
-    def _margins(self) -> tuple[int, int]:
-        """Returns how far beyond the image the cameras may look, rows and columns."""
-        setting, config = self.randomise, self.camera
-        roll, pitch = self.vehicle.lean_limits
-        # A camera that looks to the side sees the body's roll as pitch, and the reverse.
-        turn = math.radians(min(90.0, abs(config.rot_y) + setting.camera_yaw))
-        roll, pitch = roll + pitch * math.sin(turn), pitch + roll * math.sin(turn)
-        roll += math.radians(abs(config.rot_z) + setting.camera_roll)
-        if max(roll, pitch) < leaning.UPRIGHT:
-            return 0, 0
-        return leaning.margins(config.shape[:2], config.fov + setting.fov, roll, pitch)
+    @property
+    def solids(self) -> solids.Solids:
+        """What cameras and lidars see standing on the track, `put_cones` included."""
+        return self._scene.solids
 
-    def _empty_cars(self, count: int, group: IntArray) -> stepping.Cars:
-        return stepping.Cars(
-            motion=np.zeros((count, 6)),
-            lean=np.zeros((count, 4)),
-            command=np.zeros((count, 3)),
-            parameters=np.tile(self._nominal_row, (count, 1)),
-            torque=vehicles.torque_table(self.vehicle),
-            sensed=np.zeros((count, stepping.SENSED)),
-            node=np.zeros(count, dtype=np.int64),
-            hit=np.full(count, stepping.NO_HIT),
-            touching=np.full((count, 2), stepping.NO_HIT),
-            wheels_off=np.zeros(count, dtype=np.int64),
-            ticks=np.zeros(count, dtype=np.int64),
-            group=group.astype(np.int64),
-        )
+    def close(self) -> None:
+        """Holds nothing that would have to be given up."""
+
+    def regroup(self, groups: Sequence[int] | IntArray) -> None:
+        """Groups all cars anew: who comes, who leaves, who meets whom.
+
+        Nobody is moved: `reset` puts a car that comes onto its start, the lowest grid slot that no
+        other car of its group holds, which stays its own until it leaves. A car that leaves or
+        changes its group takes off what `dress` gave it.
+
+        Args:
+            groups: For each car the number of its group, -1 for a car that is absent: it is not
+                moved, not seen and not touched. Shape (N,).
+
+        Raises:
+            ConfigurationError: `groups` does not fit; nothing has changed.
+        """
+        moved = self._grouping.change(groups)
+        stepping.part(self.cars, moved)
+        for i in moved:
+            self.dress(int(i))
+
+    def dress(
+        self, i: int, name: str | None = None, colour: Sequence[float] | None = None
+    ) -> None:
+        """Gives car `i` a name, which others report when they hit it, and a colour.
+
+        Args:
+            i: The car.
+            name: "Donkey(Clone)" by default.
+            colour: Of its body, red, green and blue from 0 to 255; by default one of a few.
+
+        Raises:
+            ConfigurationError: The colour is none.
+        """
+        looks.paint(self._looks, i, colour)
+        self._car_names[i] = _CAR_NAME if name is None else name
+
+    def put_cones(self, places: npt.ArrayLike) -> None:
+        """Replaces the extra cones, which are seen and not felt; at first there are none.
+
+        Args:
+            places: x and z of each (u), shape (k, 2).
+
+        Raises:
+            ConfigurationError: The shape is wrong or a value is not finite.
+        """
+        self._cones = rows.finite("places", places, len(np.asarray(places)), 2)
+        standing = solids.with_cones(self._surface.solids, self._cones)
+        self._scene = self._scene._replace(solids=standing)
+
+    def cones_touched(self, i: int) -> IntArray:
+        """Returns which of the extra cones the body of car `i` touches now, by their index."""
+        motion = self.cars.motion[i]
+        return collisions.circles_touched(motion, self._cones, solids.CONE_RADIUS)
 
     def seed(self, seed: int | Sequence[int]) -> None:
         """Starts every car's random stream anew.
@@ -243,21 +208,18 @@ class World:
         for i in chosen if redraw else ():
             self._draw_episode(int(i))
         if start is None and self.randomise.varies_start:
-            start = self._draw_starts(chosen)
+            slots, streams = self._grouping.slot[chosen], [self._streams[i] for i in chosen]
+            start = starts.draw_all(self.randomise, self.track, slots, streams)
         motion, sensed, lean = self.cars.motion, self.cars.sensed, self.cars.lean
         motion[chosen] = 0.0
         lean[chosen] = 0.0
         sensed[chosen] = 0.0
         if start is None:
-            poses = [self.track.grid.slot(int(self._slot[i])) for i in chosen]
+            poses = [self.track.grid.slot(int(self._grouping.slot[i])) for i in chosen]
             motion[chosen, :3] = [(pose.x, pose.z, pose.yaw) for pose in poses]
             sensed[chosen, stepping.ARC] = [self.nearest_arc(pose.x, pose.z) for pose in poses]
         else:
-            x, z, yaw = self.track.path.at(start.arc)
-            motion[chosen, physics.X] = x + start.lateral * np.cos(yaw)
-            motion[chosen, physics.Z] = z - start.lateral * np.sin(yaw)
-            motion[chosen, physics.YAW] = yaw + start.turn
-            motion[chosen, physics.FORWARD] = start.speed
+            motion[chosen] = starts.motion(self.track, start)
             lean[chosen, physics.ROLL] = start.roll
             lean[chosen, physics.PITCH] = start.pitch
             sensed[chosen, stepping.ARC] = start.arc
@@ -283,22 +245,23 @@ class World:
             ConfigurationError: A shape is wrong or a value is not finite; no car has moved.
         """
         chosen = np.asarray(chosen, dtype=np.int64)
-        rows = _finite_rows("motion", motion, len(chosen), 6)
+        motions = rows.finite("motion", motion, len(chosen), 6)
         leans = np.zeros((len(chosen), 4))
         if lean is not None:
-            leans = _finite_rows("lean", lean, len(chosen), 4)
+            leans = rows.finite("lean", lean, len(chosen), 4)
         if not len(chosen):
             return
-        self.cars.motion[chosen] = rows
+        self.cars.motion[chosen] = motions
         self.cars.lean[chosen] = leans
         self.cars.sensed[chosen] = 0.0
-        arcs = [self.nearest_arc(x, z) for x, z in rows[:, [physics.X, physics.Z]]]
+        arcs = [self.nearest_arc(x, z) for x, z in motions[:, [physics.X, physics.Z]]]
         self.cars.sensed[chosen, stepping.ARC] = arcs
         self._settle(chosen)
 
     def _settle(self, chosen: IntArray) -> None:
         """Brings everything else in line with where cars have just been put."""
         self.cars.command[chosen] = (0.0, 0.0, _RESET_BRAKE)
+        self._clock[0][chosen] = 0
         self.cars.hit[chosen] = stepping.NO_HIT
         self.cars.touching[chosen] = stepping.NO_HIT
         arcs = self.cars.sensed[chosen, stepping.ARC]
@@ -306,21 +269,13 @@ class World:
         self.cars.node[chosen] = starts.nearest_nodes(self.track, arcs, places)
         stepping.settle(self.cars, chosen, self.route)
 
-    def _draw_starts(self, chosen: IntArray) -> Start:
-        """Draws a start for each car, around its grid slot or anywhere on the road."""
-        rows = [
-            starts.draw(self.randomise, self.track, int(self._slot[i]), self._streams[i])
-            for i in chosen
-        ]
-        table = np.array(rows, dtype=np.float64)
-        return Start(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
-
     def _draw_episode(self, i: int) -> None:
         """Draws the randomised properties of car `i`."""
         setting, rng = self.randomise, self._streams[i]
         looks.give(self._looks, i, randomisation.draw_look(setting, self.track, rng))
         if setting.moves_camera:
-            camera.point(self._views, i, randomisation.draw_pose(setting, self.camera, rng))
+            self._aims[i] = rng.bit_generator.state
+            self._mount.aim(i, rng)
         row = self._nominal_row.copy()
         if setting.mass > 0.0:
             change = 1.0 + setting.mass * rng.uniform(-1.0, 1.0)
@@ -335,35 +290,52 @@ class World:
         """Returns the arc length (u) of the path's point nearest to a place."""
         return starts.nearest_arc(self.track, x, z)
 
+    def command(self, chosen: IntArray, commands: npt.ArrayLike) -> None:
+        """Sets what cars hold from the next physics step on, without moving them.
+
+        Args:
+            chosen: Indices of the cars, shape (k,).
+            commands: As for `step`, shape (k, 2) or (k, 3).
+
+        Raises:
+            ActionError: The shape is wrong or a value is not finite; no command has changed.
+        """
+        stepping.hold(self.cars, np.asarray(chosen, dtype=np.int64), commands)
+
     def step(self, commands: npt.ArrayLike) -> None:
         """Drives all cars to their next telemetry message, 0.05 s on average.
 
+        It takes a whole interval; physics steps of `tick` since the last message do not count.
+
         Args:
             commands: Steering and throttle in [-1, 1], and brake in [0, 1] if there is a third
-                column; shape (N, 2) or (N, 3). Values outside are clamped, as in the simulator.
+                column; shape (N, 2) or (N, 3). Values outside are clamped, as in the simulator;
+                a command that the car holds already stays as it is.
 
         Raises:
             ActionError: The shape is wrong or a value is not finite; no car has moved.
         """
-        command = np.asarray(commands, dtype=np.float64)
-        if command.ndim != 2 or command.shape[0] != len(self) or command.shape[1] not in (2, 3):
-            raise ActionError(
-                f"Commands must have shape ({len(self)}, 2) or ({len(self)}, 3): steering, "
-                f"throttle, brake. Received: shape {command.shape}."
-            )
-        if not np.isfinite(command).all():
-            car = int(np.flatnonzero(~np.isfinite(command).all(axis=1))[0])
-            raise ActionError(
-                f"Commands must be finite numbers. "
-                f"Received: {command[car].tolist()} for car {car}."
-            )
-        stored = self.cars.command
-        stored[:, :2] = np.clip(command[:, :2], -1.0, 1.0)
-        stored[:, 2] = np.clip(command[:, 2], 0.0, 1.0) if command.shape[1] == 3 else 0.0
-        move = functools.partial(
-            stepping.step, self.cars, self._surface, self._group_start, self._members
-        )
-        parallel.over(len(self._group_start) - 1, move)
+        stepping.hold(self.cars, np.arange(len(self)), commands)
+        self._clock[0][:] = 0
+        groups = (self._grouping.start, self._grouping.members)
+        move = functools.partial(stepping.step, self.cars, self._surface, *groups)
+        parallel.over(len(groups[0]) - 1, move)
+
+    def tick(self) -> IntArray:
+        """Drives all cars on by one physics step (0.02 s) with the commands that they hold.
+
+        Messages are due three and two physics steps after the last one, in turn. Between them
+        cte, node and wheels off the road keep the values of the last message, and a hit stays
+        until the first step after the message that reported it.
+
+        Returns:
+            The cars whose telemetry message is due now.
+        """
+        self._clock[1][:] = False
+        groups = (self._grouping.start, self._grouping.members)
+        move = functools.partial(stepping.tick, self.cars, self._surface, *groups, self._clock)
+        parallel.over(len(groups[0]) - 1, move)
+        return np.flatnonzero(self._clock[1])
 
     def render(self, out: npt.NDArray[np.uint8], chosen: IntArray | None = None) -> None:
         """Draws what the cameras see.
@@ -376,14 +348,40 @@ class World:
             ConfigurationError: `out` has the wrong shape or type.
         """
         cars = np.arange(len(self)) if chosen is None else np.asarray(chosen, dtype=np.int64)
-        if out.shape != (len(cars), *self.camera.shape) or out.dtype != np.uint8:
+        self._draw(self._mount, out, cars)
+
+    def photograph(self, mount: Mount, out: npt.NDArray[np.uint8], chosen: IntArray) -> None:
+        """Draws what other cameras see than the world's own.
+
+        Args:
+            mount: The cameras.
+            out: Shape (k, h, w, 3) by the mount's camera, filled in.
+            chosen: Indices of the k cars.
+
+        Raises:
+            ConfigurationError: `out` has the wrong shape or type, or the mount was built for
+                another number of cars.
+        """
+        if mount.count != len(self):
             raise ConfigurationError(
-                f"Images must be uint8 of shape {(len(cars), *self.camera.shape)}. "
-                f"Received: {out.dtype} of shape {out.shape}."
+                f"The mount must be built for this world's {len(self)} cars. "
+                f"Received: one for {mount.count}."
+            )
+        cars = np.asarray(chosen, dtype=np.int64)
+        for i in cars if self.randomise.moves_camera else ():
+            mount.aim_as(int(i), self._aims[int(i)])
+        self._draw(mount, out, cars)
+
+    def _draw(self, mount: Mount, out: npt.NDArray[np.uint8], cars: IntArray) -> None:
+        shape = (len(cars), *mount.config.shape)
+        if out.shape != shape or out.dtype != np.uint8:
+            raise ConfigurationError(
+                f"Images must be uint8 of shape {shape}. Received: {out.dtype} of shape "
+                f"{out.shape}."
             )
         cars_now = (self.cars.motion, self.cars.lean, self.cars.group)
-        state = (*cars_now, self._view_of, self._noise_keys())
-        fixed = (self._views, self._scene, self._lens)
+        state = (*cars_now, mount.view_of, self._noise_keys())
+        fixed = (mount.views, self._scene, mount.lens)
         draw = functools.partial(render.render, out, cars, state, fixed, self._looks)
         parallel.over(len(cars), draw)
 
@@ -397,4 +395,6 @@ class World:
     def _hit_name(self, k: int) -> str:
         if k == stepping.NO_HIT:
             return "none"
-        return "Donkey(Clone)" if k >= stepping.CAR_HIT else self._names[k]
+        if k >= stepping.CAR_HIT:
+            return self._car_names[k - stepping.CAR_HIT]
+        return self._names[k]

@@ -1,0 +1,53 @@
+"""What the commands share: options, progress, and one JSON object on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from donkey_rl.experiments.progress import ProgressDisplay
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output.")
+]
+SimulatorOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHERE",
+        help="embedded, HOST:PORT of a running simulator, or the PATH of one to start; several "
+        "with commas. Default: embedded.",
+    ),
+]
+
+
+@contextlib.contextmanager
+def at_work(as_json: bool) -> Iterator[ProgressDisplay]:
+    """Shows progress on standard error and keeps standard output free for a JSON object."""
+    from donkey_rl.experiments.progress import ProgressDisplay
+
+    redirect = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    with redirect, ProgressDisplay() as progress:
+        yield progress
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """Prints one JSON object; what JSON cannot say is null."""
+    import json
+
+    typer.echo(json.dumps(_finite(values), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Replaces what JSON cannot say, such as the best lap of no laps, by null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and value - value != 0.0:
+        return None
+    return value

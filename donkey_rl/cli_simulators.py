@@ -1,0 +1,141 @@
+"""The commands that serve a simulator and look at one."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.errors import InputError
+
+if TYPE_CHECKING:
+    from donkey_rl.envs.serving.server import Server
+
+app = typer.Typer()
+
+LOOPBACK = "127.0.0.1"
+
+
+@app.command(epilog="Example: donkey-rl sim --track generated_track --time-scale max")
+def sim(
+    track: Annotated[
+        str | None,
+        typer.Option(help="Scene name or track file. Default: the menu, clients choose."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for drivers.")] = 9091,
+    private_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the private API.")
+    ] = 9092,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others can connect if it is public.")
+    ] = LOOPBACK,
+    generation: Annotated[
+        str, typer.Option(help="Whose car and protocol: 2020, 2021 or 2022.")
+    ] = "2022",
+    time_scale: Annotated[
+        str, typer.Option(help="Simulation seconds per second, or max: as clients answer.")
+    ] = "1",
+    race: Annotated[bool, typer.Option("--race", help="Hold a race evening.")] = False,
+    rules: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Race rules (YAML); implies --race.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
+    ] = None,
+) -> None:
+    """Serve the embedded simulator over TCP, as if it were Unity; Ctrl-C ends it.
+
+    Any DonkeyCar client can drive it: gym-donkeycar, donkeycar, or
+    donkey-rl train --simulator 127.0.0.1:9091.
+    """
+    from donkey_rl import configuration
+    from donkey_rl.envs.serving import background
+    from donkey_rl.envs.serving.config import ServerConfig
+
+    values: dict[str, Any] = {
+        "track": track, "host": host, "port": port, "private_port": private_port,
+        "generation": _whole(generation), "time_scale": _scale(time_scale),
+    }  # fmt: skip
+    if race or rules is not None:
+        values["race"] = configuration.read_recipe(str(rules)) if rules is not None else {}
+    config = configuration.validate(ServerConfig, values)
+    config = configuration.with_settings(config, setting or ())
+    if not _is_loopback(config.host):
+        typer.echo(
+            f"warning: listening on {config.host}: whoever reaches this machine can drive, load "
+            "scenes and reset cars, without a password. Leave --host out to keep it to yourself.",
+            err=True,
+        )
+    background.serve(config, _announce)
+
+
+def _announce(server: Server) -> None:
+    scene = server.config.track or "the menu"
+    typer.echo(
+        f"Serving {scene} on {server.config.host}:{server.port} (Ctrl-C ends it). Drive it: "
+        f"donkey-rl train --agent sac --simulator {LOOPBACK}:{server.port}",
+        err=True,
+    )
+    if server.private_port is not None:
+        typer.echo(
+            f"Private API on port {server.private_port}, key {server.private_key}.", err=True
+        )
+
+
+def _whole(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _scale(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@app.command(epilog="Example: donkey-rl doctor --simulator 127.0.0.1:9091 --frame frame.png")
+def doctor(
+    simulator: Annotated[
+        str | None,
+        typer.Option(metavar="WHERE", help="HOST:PORT of a simulator, or the PATH of one."),
+    ] = None,
+    track: Annotated[
+        str, typer.Option(help="Scene to load if the simulator stands in its menu.")
+    ] = "generated_track",
+    frame: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a frame to this .png file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation, and a simulator: each line with its remedy.
+
+    Exit code 1 if something is broken.
+    """
+    if frame is not None and frame.suffix.lower() != ".png":
+        raise InputError(f"The frame is a .png file. Received: '{frame}'.")
+    with at_work(as_json) as progress:
+        from donkey_rl.experiments import doctor as doctors
+
+        findings = doctors.examine(simulator, track, frame, progress)
+    healthy = all(each.ok for each in findings)
+    if as_json:
+        print_json(
+            {"healthy": healthy, "findings": [each.model_dump(mode="json") for each in findings]}
+        )
+    else:
+        from donkey_rl import tables
+
+        tables.show_findings([each.model_dump(mode="json") for each in findings])
+    if not healthy:
+        raise typer.Exit(1)

@@ -1,0 +1,48 @@
+"""One telemetry message as a connection hands it out."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs.link.reports import Telemetry
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """What a car saw and sensed.
+
+    Attributes:
+        telemetry: The message.
+        image: Its picture, shape (h, w, 3), uint8.
+        image_b: The second camera's picture, None without one.
+        arrived: When it came (monotonic, s).
+        number: How many messages of telemetry had come with it.
+        skipped: Messages passed over since the last frame.
+        hits: What was touched, the messages passed over included, oldest first.
+        command_age_s: How old the last command was when it came, None before the first.
+        reconnected: Whether the connection was lost and made anew since the last frame.
+    """
+
+    telemetry: Telemetry
+    image: npt.NDArray[np.uint8]
+    image_b: npt.NDArray[np.uint8] | None
+    arrived: float
+    number: int
+    skipped: int = 0
+    hits: tuple[str, ...] = ()
+    command_age_s: float | None = None
+    reconnected: bool = False
+
+    @property
+    def hit(self) -> str:
+        """What was touched first since the last frame, "none" for nothing."""
+        return self.hits[0] if self.hits else "none"
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it came (s)."""
+        return time.monotonic() - self.arrived

@@ -1,0 +1,108 @@
+"""Bytes to and from a simulator: one socket and the thread that reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+_CHUNK = 256 * 1024
+_JOIN_S = 5.0
+_SHORTEST_TRY_S = 0.05
+
+
+class Transport:
+    """An open connection.
+
+    A thread receives and hands on what comes, until either end closes.
+    """
+
+    def __init__(
+        self,
+        link: socket.socket,
+        receive: Callable[[bytes], None],
+        end: Callable[[str], None],
+        send_timeout_s: float,
+    ) -> None:
+        """Starts to receive.
+
+        Args:
+            link: A connected socket, which is closed with this.
+            receive: Called with what came, in the reading thread.
+            end: Called once, in the reading thread, with why no more will come.
+            send_timeout_s: How long the peer may take to accept what is sent.
+        """
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        link.settimeout(send_timeout_s)
+        self._socket = link
+        self._receive = receive
+        self._end = end
+        self._closing = False
+        self._thread = threading.Thread(target=self._read, name="simulator link", daemon=True)
+        self._thread.start()
+
+    def send(self, data: bytes) -> None:
+        """Sends at once.
+
+        Raises:
+            TimeoutError: The peer takes nothing.
+            OSError: The connection is broken.
+        """
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        """Closes the connection and waits for the thread; may be called again."""
+        self._closing = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_S)
+        self._socket.close()
+
+    def _read(self) -> None:
+        reason = "The connection was closed by this program"
+        try:
+            while not self._closing:
+                try:
+                    data = self._socket.recv(_CHUNK)
+                except TimeoutError:
+                    continue
+                if not data:
+                    reason = "The simulator closed the connection"
+                    break
+                self._receive(data)
+        except OSError as error:
+            reason = f"The connection broke: {error.strerror or error}"
+        finally:
+            self._end(reason)
+
+
+def connect(
+    host: str, port: int, timeout_s: float, pauses: Callable[[int], float]
+) -> socket.socket:
+    """Connects, trying again until somebody answers.
+
+    Args:
+        host: Name or address.
+        port: Its port.
+        timeout_s: How long to try.
+        pauses: Seconds before the n-th new attempt, n from 0.
+
+    Raises:
+        OSError: Nobody answered; the last attempt's error.
+    """
+    deadline = time.monotonic() + timeout_s
+    attempt = 0
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return socket.create_connection((host, port), max(left, _SHORTEST_TRY_S))
+        except OSError:
+            pause = pauses(attempt)
+            if time.monotonic() + pause >= deadline:
+                raise
+        threading.Event().wait(pause)
+        attempt += 1

@@ -1,0 +1,299 @@
+"""A world that other programs simulate: cars whose motion comes over a wire.
+
+It has the shape of `simulator.world.World` as far as environments use it, so that tasks, laps,
+records and drivers are the same for both. Path, progress, lateral offset and cross-track error
+are computed from the reported positions and this project's track, by the rules of the embedded
+simulator; the simulator's own cte is in `sights`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs.heading import Heading
+from donkey_rl.envs.link import images
+from donkey_rl.envs.link.reports import Beam, Telemetry
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import following, physics, starts, stepping, track
+from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs.simulator.world import Start
+from donkey_rl.envs.sources import Place, Sight, Source
+from donkey_rl.errors import ActionError, ConfigurationError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+TOUCHED = 0
+"""`Cars.hit` of a car that touched something; its name is in `hit_names`."""
+
+_TELEPORT = 10.0
+"""A longer way between two messages (u) is no driving: the car was put elsewhere."""
+
+_HOP = 1.0
+"""Ways are followed along the path in pieces of this length (u)."""
+
+_NEAR = 1.0
+"""A car put within this distance of the place asked for stands there (u)."""
+
+
+class RemoteWorld:
+    """N cars of other programs on one track.
+
+    Attributes:
+        track: The track that the cars are on.
+        vehicle: Their generation, which says how they report.
+        camera: What their pictures must be like.
+        cars: State of all cars, see `stepping.Cars`; what is not reported is 0.
+        sights: The newest message of each car.
+        missed: Messages that came too early for a command and were passed over, by car.
+        restarted: Whether the connection to a car was lost in the last step, by car.
+        places_refused: Whether the simulator has left a car elsewhere than asked for.
+    """
+
+    def __init__(
+        self, config: EnvironmentConfig, sources: Sequence[Source], seed: int = 0
+    ) -> None:
+        """Takes over cars.
+
+        Args:
+            config: Track, car, camera and where episodes start; looks, cameras, mass and grip
+                are the other program's own and are not randomised.
+            sources: One for each car.
+            seed: Seed of random starts.
+
+        Raises:
+            ConfigurationError: There is no car.
+        """
+        if not sources:
+            raise ConfigurationError("A remote world needs at least 1 simulator. Received: none.")
+        self.track = track.load(config.track)
+        self.vehicle = vehicles.load(config.vehicle)
+        self.camera = config.camera
+        self.randomise = config.randomisation
+        self.route = following.route(self.track)
+        count = len(sources)
+        self.cars = stepping.empty(
+            np.tile(vehicles.parameter_row(self.vehicle), (count, 1)),
+            vehicles.torque_table(self.vehicle),
+            np.arange(count),
+        )
+        self.missed = np.zeros(len(sources), dtype=np.int64)
+        self.restarted = np.zeros(count, dtype=np.bool_)
+        self.places_refused = False
+        self.sights: list[Sight | None] = [None] * len(sources)
+        self._sources = tuple(sources)
+        self._headings = [Heading(0.0) for _ in sources]
+        self._began = np.zeros(len(sources))
+        self.seed(seed)
+
+    def __len__(self) -> int:
+        """Number of cars."""
+        return len(self._sources)
+
+    def seed(self, seed: int | Sequence[int]) -> None:
+        """Starts the random streams of starts anew, see `World.seed`."""
+        if isinstance(seed, int | np.integer):
+            self._streams = [np.random.default_rng([int(seed), i]) for i in range(len(self))]
+        else:
+            self._streams = [np.random.default_rng([int(own), 0]) for own in seed]
+
+    def reset(self, chosen: IntArray, start: Start | None = None) -> None:
+        """Puts cars back at rest, on their own start or where the start says.
+
+        Where the simulator does not put cars elsewhere they stay on their own start, and
+        `places_refused` is set.
+
+        Raises:
+            LinkError: A simulator failed.
+            ConfigurationError: A simulator sends no positions, or is on another track.
+        """
+        for k, i in enumerate(np.asarray(chosen, dtype=np.int64)):
+            wanted = None if self.places_refused else self._place(int(i), k, start)
+            sight = self._sources[i].reset(wanted)
+            x, z = self._position(sight.telemetry)
+            if wanted is not None and math.hypot(x - wanted.x, z - wanted.z) > _NEAR:
+                self.places_refused = True
+            self._settle(int(i), sight, x, z)
+
+    def _place(self, i: int, k: int, start: Start | None) -> Place | None:
+        """Returns where car `i`, the `k`-th of those reset, is wanted."""
+        if start is not None:
+            arc, lateral, turn = (float(part[k]) for part in start[:3])
+        elif self.randomise.varies_start:
+            arc, lateral, turn, _ = starts.draw(self.randomise, self.track, 0, self._streams[i])
+        else:
+            return None
+        x, z, yaw = (float(value) for value in self.track.path.at(arc))
+        x, z = x + lateral * math.cos(yaw), z - lateral * math.sin(yaw)
+        return Place(x, z, yaw + turn)
+
+    def _position(self, telemetry: Telemetry) -> tuple[float, float]:
+        """Returns x and z of a car (u).
+
+        Raises:
+            ConfigurationError: The simulator sends none, or reports like another generation.
+        """
+        if telemetry.position is None:
+            raise ConfigurationError(
+                "The simulator sends no positions, which rewards and lap times are made of. "
+                "Switch on 'extended telemetry' there (races switch it off)."
+            )
+        if telemetry.is_of_2022 == self.vehicle.gyro_as_rotation:
+            seen = "2022" if telemetry.is_of_2022 else "2020 or 2021"
+            remedy = "donkey_2022" if telemetry.is_of_2022 else "donkey_2021"
+            raise ConfigurationError(
+                f"The simulator reports like the car of {seen}. Received: vehicle "
+                f"'{self.vehicle.name}'. Set vehicle={remedy}."
+            )
+        scale = self.vehicle.report_scale
+        return telemetry.position[0] * scale, telemetry.position[2] * scale
+
+    def _settle(self, i: int, sight: Sight, x: float, z: float) -> None:
+        """Begins an episode of car `i` where it stands."""
+        cars, told = self.cars, sight.telemetry
+        cars.motion[i] = 0.0
+        cars.sensed[i] = 0.0
+        cars.motion[i, [physics.X, physics.Z]] = x, z
+        self._anchor(i, x, z)
+        place = self.track.path.at(cars.sensed[i, stepping.ARC])
+        self._headings[i] = Heading(float(place[2]))
+        self._headings[i].follow(told, (0.0, 0.0), self.vehicle.report_scale)
+        self._began[i] = told.time
+        self._take(i, sight)
+        stepping.settle(cars, np.array([i]), self.route)
+        self._check_track(i, told)
+
+    def _anchor(self, i: int, x: float, z: float) -> None:
+        """Finds car `i` on the path anew."""
+        arc = starts.nearest_arc(self.track, x, z)
+        self.cars.sensed[i, stepping.ARC] = arc
+        self.cars.node[i] = starts.nearest_nodes(self.track, np.array([arc]), np.array([[x, z]]))[
+            0
+        ]
+
+    def _check_track(self, i: int, told: Telemetry) -> None:
+        """Refuses a simulator that is evidently on another track."""
+        beside = abs(float(self.cars.sensed[i, stepping.LATERAL]))
+        if beside <= 3.0 * (self.track.road_right - self.track.road_left):
+            return
+        raise ConfigurationError(
+            f"The simulator's car stands {beside:.0f} u beside '{self.track.name}': it has "
+            f"another track loaded, or another layout of this one. `donkey-rl doctor` says "
+            f"which, `donkey-rl tracks record` makes a track file of it."
+        )
+
+    def step(self, commands: npt.ArrayLike) -> None:
+        """Sends commands to all cars and waits for the message of each that follows.
+
+        Raises:
+            ActionError: The shape is wrong or a value is not finite; nothing was sent.
+            LinkError: A simulator failed.
+        """
+        wanted = np.asarray(commands, dtype=np.float64)
+        if wanted.shape not in ((len(self), 2), (len(self), 3)) or not np.isfinite(wanted).all():
+            raise ActionError(
+                f"Commands must be finite numbers of shape ({len(self)}, 2) or "
+                f"({len(self)}, 3). Received: shape {wanted.shape}."
+            )
+        for source, row in zip(self._sources, wanted.tolist(), strict=True):
+            source.send(*row)
+        for i, source in enumerate(self._sources):
+            self._advance(i, source.receive())
+
+    def _advance(self, i: int, sight: Sight) -> None:
+        """Moves car `i` on to its next message."""
+        cars = self.cars
+        self.restarted[i] = sight.restarted
+        motion, sensed = cars.motion[i], cars.sensed[i]
+        x, z = self._position(sight.telemetry)
+        way = (x - motion[physics.X], z - motion[physics.Z])
+        length = math.hypot(*way)
+        self._headings[i].follow(sight.telemetry, way, self.vehicle.report_scale)
+        if length > _TELEPORT or sight.restarted:
+            motion[physics.X], motion[physics.Z] = x, z
+            self._anchor(i, x, z)
+        else:
+            sensed[stepping.DISTANCE] += length
+            hops = max(1, math.ceil(length / _HOP))
+            start = motion[[physics.X, physics.Z]]
+            for hop in range(1, hops + 1):
+                motion[physics.X], motion[physics.Z] = start + np.array(way) * hop / hops
+                stepping.follow(cars, i, self.route)
+        self._take(i, sight)
+        stepping.report(cars, np.array([i]), self.route)
+
+    def _take(self, i: int, sight: Sight) -> None:
+        """Takes over what a message says beyond the place."""
+        cars, told, heading = self.cars, sight.telemetry, self._headings[i]
+        scale = self.vehicle.report_scale
+        motion, sensed = cars.motion[i], cars.sensed[i]
+        motion[physics.YAW] = heading.yaw
+        motion[physics.FORWARD] = heading.forward
+        motion[physics.RIGHTWARD] = heading.rightward
+        motion[physics.YAW_RATE] = _yaw_rate(told)
+        sensed[stepping.TIME] = told.time - self._began[i]
+        if told.accel is not None:
+            sensed[stepping.ACCEL_RIGHT] = told.accel[0] * scale
+            sensed[stepping.ACCEL_FORWARD] = told.accel[2] * scale
+        if told.odometry is not None:
+            first = stepping.ODOMETRY_REAR_RIGHT
+            sensed[first : first + 4] = told.odometry
+        if told.angles is not None:
+            cars.lean[i, physics.PITCH] = _signed(told.angles[0])
+            cars.lean[i, physics.ROLL] = _signed(told.angles[2])
+        cars.command[i, :2] = told.steering, told.throttle
+        cars.hit[i] = stepping.NO_HIT if told.hit == "none" else TOUCHED
+        self.missed[i] += sight.missed
+        self.sights[i] = sight
+
+    def render(self, out: npt.NDArray[np.uint8], chosen: IntArray | None = None) -> None:
+        """Fills in the newest picture of each chosen car, shape (k, h, w, 3)."""
+        cars = range(len(self)) if chosen is None else [int(i) for i in chosen]
+        for row, i in zip(out, cars, strict=True):
+            sight = self.sights[i]
+            if sight is not None:
+                row[...] = sight.image
+
+    def beams(self, i: int) -> tuple[Beam, ...] | None:
+        """Returns the lidar's returns of car `i`, None without a lidar."""
+        sight = self.sights[i]
+        return sight.telemetry.lidar if sight is not None else None
+
+    def image_b(self, i: int) -> npt.NDArray[np.uint8] | None:
+        """Returns the second camera's picture of car `i`, None without one.
+
+        Raises:
+            MessageError: It cannot be decoded.
+        """
+        sight = self.sights[i]
+        text = sight.telemetry.image_b if sight is not None else None
+        return None if text is None else images.decode(text)
+
+    def hit_names(self) -> list[str]:
+        """Returns what each car touched since its last message, ``"none"`` for nothing."""
+        return [sight.telemetry.hit if sight else "none" for sight in self.sights]
+
+    def close(self) -> None:
+        """Gives all cars back."""
+        for source in self._sources:
+            source.close()
+
+
+def _yaw_rate(told: Telemetry) -> float:
+    """Returns the angular velocity about the vertical (rad/s)."""
+    if told.gyro is None:
+        return 0.0
+    if told.gyro_w is None:
+        return told.gyro[1]
+    # Before 2022: the quaternion of the rotation of one physics step.
+    half = math.asin(min(1.0, max(-1.0, told.gyro[1])))
+    return 2.0 * half / physics.TIME_STEP
+
+
+def _signed(degrees: float) -> float:
+    """Returns an angle of 0 to 360 degrees as -pi to pi."""
+    return math.radians((degrees + 180.0) % 360.0 - 180.0)

@@ -1,0 +1,227 @@
+"""Speed of the connection to a simulator, and of the served simulator.
+
+The delay that the client adds is taken with a server that stamps what it sends and receives with
+the clock that all processes of a machine share; a bare socket does the same beside it. The
+served simulator is driven by 16 bare clients and one that never reads.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import multiprocessing
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection as Pipe
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs.link.config import LinkConfig
+from donkey_rl.envs.link.link import SimulatorLink
+from donkey_rl.envs.serving import background
+from donkey_rl.envs.serving.config import ServerConfig
+
+CLIENTS = 16
+RATE_S = 0.05
+_SKIPPED = 20
+"""First frames that are not counted."""
+
+_START_S = 60.0
+FloatArray = npt.NDArray[np.float64]
+
+
+def delays(seconds: float) -> dict[str, float]:
+    """Returns the delay in ms of a command on its way out plus a frame on its way in.
+
+    Args:
+        seconds: How long each party drives, at 20 frames per second.
+
+    Returns:
+        Median and 99th percentile, `p50` and `p99` of the link (to decoded picture), and
+        `socket_p50` and `socket_p99` of a bare socket that only splits lines.
+    """
+    frames = round(seconds / RATE_S)
+    found: dict[str, float] = {}
+    for prefix, drive in (("", _drive_link), ("socket_", _drive_socket)):
+        with _process(_stamp, frames + 2 * _SKIPPED) as (port, pipe):
+            called, returned, sent = drive(port, frames)
+            received = pipe.recv() if pipe.poll(_START_S) else {}
+        both = [
+            1000.0 * (received[k] - called[k] + returned[k] - sent[k])
+            for k in range(_SKIPPED, frames)
+            if k in received
+        ]
+        p50, p99 = np.percentile(both, [50, 99])
+        found |= {f"{prefix}p50": round(float(p50), 3), f"{prefix}p99": round(float(p99), 3)}
+    return found
+
+
+def served_rates(seconds: float) -> dict[str, float]:
+    """Returns telemetry messages per second and client of the served simulator.
+
+    Returns:
+        `clients`, and `least` and `mean` over them.
+    """
+    config = ServerConfig(track="generated_track", port=0, private_port=None)
+    with (
+        _process(_serve, config) as (port, _),
+        _process(_count_frames, port, seconds) as (_, pipe),
+    ):
+        rates = pipe.recv() if pipe.poll(_START_S + 2.0 * seconds) else [0.0]
+    return {
+        "clients": float(CLIENTS),
+        "least": round(min(rates), 2),
+        "mean": round(float(np.mean(rates)), 2),
+    }
+
+
+@contextmanager
+def _process(work: Callable[..., None], *arguments: object) -> Iterator[tuple[int, Pipe]]:
+    """Runs work in a fresh interpreter; yields the first number that it sends, and its pipe."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        port = ours.recv() if ours.poll(_START_S) else 0
+        yield int(port), ours
+    finally:
+        process.terminate()
+        process.join()
+        ours.close()
+
+
+def _serve(pipe: Pipe, config: ServerConfig) -> None:
+    with background.running(config) as server:
+        pipe.send(server.port)
+        while True:
+            time.sleep(3600.0)
+
+
+def _picture() -> str:
+    """A picture of the usual size and detail."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, size=(30, 40, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(coarse).resize((160, 120)).save(stream, format="JPEG", quality=75)
+    return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _stamp(pipe: Pipe, frames: int) -> None:
+    """Serves one client at 20 Hz; sends when each command came, by its number."""
+    picture = _picture()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pipe.send(listener.getsockname()[1])
+        client, _ = listener.accept()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.sendall(b'{"msg_type":"car_loaded"}\n')
+    received: dict[int, float] = {}
+    due, sent = time.monotonic(), 0
+    with client:
+        while sent < frames:
+            client.settimeout(max(1e-4, due - time.monotonic()))
+            try:
+                data = client.recv(65536)
+            except TimeoutError:
+                _send_frame(client, picture)
+                sent, due = sent + 1, due + RATE_S
+                continue
+            except OSError:
+                break
+            if not data:
+                break
+            for number in _numbers(data):
+                received.setdefault(number, time.monotonic())
+    pipe.send(received)
+
+
+def _send_frame(client: socket.socket, picture: str) -> None:
+    fields: dict[str, Any] = {"msg_type": "telemetry", "image": picture, "speed": 0.0}
+    fields |= {"hit": "none", "time": time.monotonic()}
+    try:
+        client.sendall(json.dumps(fields).encode() + b"\n")
+    except OSError:
+        return
+
+
+def _numbers(data: bytes) -> Iterator[int]:
+    """Yields the numbers of the commands in some bytes: a command's steering is its number."""
+    for piece in data.split(b"{"):
+        if piece.endswith(b"}") and b'"control"' in piece:
+            yield round(float(json.loads(b"{" + piece)["steering"]) * 10_000)
+
+
+def _drive_link(port: int, frames: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    called, returned, sent = np.zeros((3, frames))
+    link = SimulatorLink(LinkConfig(host="127.0.0.1", port=port))
+    link.open()
+    try:
+        for k in range(frames):
+            called[k] = time.monotonic()
+            link.control(k / 10_000, 0.0, 0.0)
+            frame = link.next_frame()
+            # The picture is part of what a driver waits for.
+            frame.image.shape  # noqa: B018
+            returned[k] = time.monotonic()
+            sent[k] = frame.telemetry.time
+    finally:
+        link.close()
+    return called, returned, sent
+
+
+def _drive_socket(port: int, frames: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    called, returned, sent = np.zeros((3, frames))
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        lines = client.makefile("rb")
+        lines.readline()
+        for k in range(frames):
+            called[k] = time.monotonic()
+            command = {"msg_type": "control", "steering": str(k / 10_000)}
+            client.sendall(json.dumps(command).encode())
+            line = lines.readline()
+            returned[k] = time.monotonic()
+            sent[k] = json.loads(line)["time"]
+        lines.close()
+    return called, returned, sent
+
+
+def _count_frames(pipe: Pipe, port: int, seconds: float) -> None:
+    """Drives with bare sockets that answer every message; sends the rate of each client."""
+    pipe.send(0)
+    stalled = socket.create_connection(("127.0.0.1", port))
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(CLIENTS)]
+    answer = json.dumps(
+        {"msg_type": "control", "steering": "0.1", "throttle": "0.1", "brake": "0"}
+    ).encode()
+    counts: dict[object, int] = dict.fromkeys(clients, 0)
+    with selectors.DefaultSelector() as waiting:
+        for client in clients:
+            waiting.register(client, selectors.EVENT_READ)
+        began = time.monotonic() + 2.0
+        counting = False
+        while time.monotonic() < began + seconds:
+            if not counting and time.monotonic() >= began:
+                counting, began = True, time.monotonic()
+                counts = dict.fromkeys(clients, 0)
+            for key, _ in waiting.select(0.1):
+                client = key.fileobj
+                if not isinstance(client, socket.socket):
+                    continue
+                messages = client.recv(1 << 20).count(b"\n")
+                counts[client] += messages
+                if messages:
+                    client.sendall(answer)
+        measured = time.monotonic() - began
+    for client in (*clients, stalled):
+        client.close()
+    pipe.send([count / measured for count in counts.values()])
