@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +73,24 @@ def sim(
             "scenes and reset cars, without a password. Leave --host out to keep it to yourself.",
             err=True,
         )
-    background.serve(config, _announce)
+    with _log_shown():
+        background.serve(config, _announce)
+
+
+@contextlib.contextmanager
+def _log_shown() -> Iterator[None]:
+    """Shows what the server logs on standard error: clients' mistakes, a race's course."""
+    logger = logging.getLogger("donkey_rl.serving")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def _announce(server: Server) -> None:

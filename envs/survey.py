@@ -26,15 +26,24 @@ Show = Callable[[int, int], None]
 NODES, LAP = "nodes", "lap"
 
 _MOST_NODES = 20_000
-_SPEED = 5.0
+_SPEED = 4.0
 """Of the lap (u/s); the tightest scenes have bends of 4 u."""
 
 _MOST_LAP_S = 2400.0
 _STUCK_S = 6.0
-_STEER_BY_ERROR = 0.31
-_STEER_BY_RATE = 0.31
-"""Steering per u, and per u/s, of cross-track error: the gains of the simulator's own PID driver
-(5 and 5 degrees) over its full wheel angle of 16 degrees."""
+_STEER_BY_ERROR = 0.65
+_STEER_BY_RATE = 0.5
+"""Steering per u, and per u/s, of cross-track error: twice the gains of the simulator's own PID
+driver, so that the car swings out less where bends are tight."""
+
+_BEYOND_END = 12.0
+"""So far beyond the last node the path is known to be open (u)."""
+
+_OVERLAP = 10.0
+"""A lap is noticed to be round within this distance behind its beginning (u)."""
+
+_RUN_IN_ERROR = 0.5
+"""A car that is this near the line has found it (u)."""
 
 _SPACING = 1.0
 """Points of a driven line are this far apart (u)."""
@@ -192,6 +201,8 @@ class _Lap:
         self._connection = connection
         self._scale = scale_of(first)
         self._last = first
+        self._last_node_at: tuple[float, int] | None = None
+        self._run_in: list[tuple[float, float, float]] = []
         self._driven: list[tuple[float, float, float]] = []
         self._heading = Heading(0.0)
         self._way = 0.0
@@ -212,6 +223,7 @@ class _Lap:
                 closed = True
                 break
             if self._at_end(told):
+                self._driven = self._run_in + self._driven
                 break
             self._check(told, began)
             steering = -_STEER_BY_ERROR * (told.cte or 0.0) - _STEER_BY_RATE * rate
@@ -232,6 +244,11 @@ class _Lap:
         self._still_s = 0.0 if moved > 0.02 else self._still_s + elapsed
         if moved > 0.01 or not self._driven:
             self._driven.append((x, z, cte))
+        if not self._run_in and (
+            (abs(cte) < _RUN_IN_ERROR and self._way > 3.0) or self._way > 40.0
+        ):
+            # A lap begins where the car follows the line, not where it was put.
+            self._run_in, self._driven, self._way = self._driven[:-1], self._driven[-1:], 0.0
         self._last = told
         # The index of the path jumps now and then, and the error with it.
         return 0.5 * rate + 0.5 * min(_SPEED, max(-_SPEED, fresh))
@@ -259,11 +276,20 @@ class _Lap:
         return bool(same and abs(along) < 3.0 and along > 0.0 and np.hypot(*gap) < 4.0)
 
     def _at_end(self, told: Telemetry) -> bool:
-        """Whether an open road ends here."""
-        if told.node is None or told.nodes is None or self._way < 30.0:
+        """Whether an open road ends here: its last node stays the last.
+
+        What was driven beyond that node is forgotten, since the error there is not of the road.
+        """
+        if told.node is None or told.nodes is None or told.node < told.nodes - 1:
+            self._last_node_at = None
             return False
-        far = math.dist(self._driven[0][:2], self._driven[-1][:2]) > 12.0
-        return far and told.node >= told.nodes - 2
+        if self._last_node_at is None:
+            self._last_node_at = (self._way, len(self._driven))
+        way, points = self._last_node_at
+        if self._way - way < _BEYOND_END:
+            return False
+        del self._driven[points:]
+        return True
 
     def _check(self, told: Telemetry, began: float) -> None:
         if self._still_s < _STUCK_S and told.time - began < _MOST_LAP_S:
@@ -306,8 +332,9 @@ def _directions(points: FloatArray) -> FloatArray:
 
 
 def _cut(line: FloatArray) -> FloatArray:
-    """Ends a lap where it passes its own beginning."""
-    tail = len(line) // 2
+    """Ends a lap where it passes its own beginning, which it did in its last stretch."""
+    left = np.cumsum(np.hypot(*np.diff(line[::-1], axis=0).T))
+    tail = len(line) - 1 - int(np.searchsorted(left, _OVERLAP))
     gaps = np.hypot(*(line[tail:] - line[0]).T)
     return line[: tail + int(gaps.argmin()) + 1]
 

@@ -20,7 +20,7 @@ from donkey_rl.envs.survey import Survey
 from donkey_rl.errors import ConfigurationError, StorageError, TrackError
 from donkey_rl.experiments.progress import ProgressDisplay
 
-_EVENED = (0.0, 1.0, 1.5)
+_EVENED = (0.0, 1.0, 1.5, 2.0)
 """A kink, such as where a path closes, is evened over these distances (u) one after the other."""
 
 _NARROWEST = 1.0

@@ -124,6 +124,7 @@ def test_the_camera_follows_its_configuration_and_zero_leaves_it_alone() -> None
     [
         {"fov": "5"},
         {"img_w": "4096", "img_h": "4096"},
+        {"img_w": "16", "img_h": "512"},
         {"img_enc": "BMP"},
         {"img_d": "2"},
         {"rot_x": "95"},

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from donkey_rl.configuration import Config
+from donkey_rl.envs.serving.race.config import RaceRules
 from donkey_rl.envs.simulator.randomisation import Randomisation
 
 MOST_CLIENTS = 256
@@ -33,10 +34,11 @@ class ServerConfig(Config):
         idle_s: A car that moves less than 1 u in so long (simulation time) is sent away.
         allow_quit: Whether `quit_app` of a client ends the server.
         extended_telemetry: Whether telemetry holds cte, place and velocity, and cars may be put
-            somewhere; races go without.
+            somewhere; a race has its own setting.
         private_key: What `verify` must say; eight random digits by default.
         seed: Of randomisation and cones.
         cones: Traffic cones put on the road at random, which cannot be hit but are counted.
+        race: The rules of a race evening; None: everybody drives as they like.
     """
 
     track: str | None = None
@@ -55,6 +57,7 @@ class ServerConfig(Config):
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     cones: int = Field(default=0, ge=0, le=100)
     randomisation: Randomisation = Field(default_factory=Randomisation)
+    race: RaceRules | None = None
 
     @field_validator("time_scale", mode="before")
     @classmethod

@@ -20,6 +20,9 @@ PLACEHOLDER = "Racer Name"
 CAMERA_B_RIGHT = 0.452
 """Where the second camera sits beside the first (u)."""
 
+MOST_STRETCHED = 8
+"""Sides of a picture may differ by this factor; slimmer ones cannot be drawn on a leaning car."""
+
 _OFFSETS = ("offset_x", "offset_y", "offset_z")
 _ROTATIONS = ("rot_x", "rot_y", "rot_z")
 _FISH_EYE = ("fish_eye_x", "fish_eye_y")
@@ -109,7 +112,13 @@ def changed(eye: Eye, command: commands.CamConfig) -> Eye:
         raise ConfigurationError(
             f"img_enc must be one of {', '.join(ENCODINGS)}. Received: '{command.img_enc}'."
         )
-    return Eye(configuration.validate(CameraConfig, values), encoding)
+    camera = configuration.validate(CameraConfig, values)
+    if max(camera.img_w, camera.img_h) > MOST_STRETCHED * min(camera.img_w, camera.img_h):
+        raise ConfigurationError(
+            f"Pictures may be {MOST_STRETCHED} times as long as wide at most. "
+            f"Received: {camera.img_w}x{camera.img_h}."
+        )
+    return Eye(camera, encoding)
 
 
 def _any(values: dict[str, float], keys: tuple[str, ...]) -> bool:

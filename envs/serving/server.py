@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent import futures
 
 from donkey_rl.envs.link import commands, reports
-from donkey_rl.envs.serving import car_messages, listening, stage
+from donkey_rl.envs.serving import car_messages, listening, race_day, stage
 from donkey_rl.envs.serving.complaints import LOGGER
 from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.envs.serving.connection import Connection, Owner
@@ -74,12 +74,14 @@ class Server:
 
         Args:
             config: Its settings.
-            host_race: Makes the referee of a race on the configured track; by default everybody
-                drives as they like.
+            host_race: Makes the referee of a race on the configured track; by default the one
+                of `config.race`, if there is one.
 
         Raises:
             ConfigurationError: A race has no track, or no clock of its own.
         """
+        if host_race is None and config.race is not None:
+            host_race = race_day.host(config.race)
         if host_race is not None and (config.track is None or config.time_scale == "max"):
             raise ConfigurationError(
                 "A race needs a track from the start and a clock that waits for nobody. "
@@ -274,7 +276,10 @@ class Server:
     def _open(self, scene: Scene) -> None:
         LOGGER.info("Scene '%s' is loaded.", scene.track.name)
         scene.put_cones(self.config.cones, self._seed)
+        rules = self.config.race
         extended = self.config.extended_telemetry and self._host_race is None
+        if rules is not None:
+            extended = rules.extended_telemetry
         self.stage = Stage(
             scene, self.config, self._past, self._build, self._api.tell, extended=extended
         )

@@ -207,8 +207,11 @@ def draw_hedge(image, pose, ends, piece, tones):  # type: ignore[no-untyped-def]
             a, ahead_a, start = cut, _NEAR, share * length
         else:
             b, ahead_b, end = cut, _NEAR, share * length
-    near_a = 1.0 / (ahead_a * pose[4] + pose[1] * pose[3])
-    near_b = 1.0 / (ahead_b * pose[4] + pose[1] * pose[3])
+    # A camera that looks up has the foot of a near hedge behind its image plane.
+    depth_a, depth_b = ahead_a * pose[4] + pose[1] * pose[3], ahead_b * pose[4] + pose[1] * pose[3]
+    if depth_a < _NEAR or depth_b < _NEAR:
+        return
+    near_a, near_b = 1.0 / depth_a, 1.0 / depth_b
     left, right = 0.5 * width + focal * a * near_a, 0.5 * width + focal * b * near_b
     if left > right:
         left, right, start, end = right, left, end, start

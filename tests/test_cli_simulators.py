@@ -1,0 +1,217 @@
+"""The commands that serve a simulator, look at one, and drive in one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from donkey_rl import cli
+from donkey_rl.envs.serving import background
+from donkey_rl.envs.serving.background import Running
+from donkey_rl.envs.serving.config import ServerConfig
+from donkey_rl.experiments import link_bench
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal_in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in ("FORCE_COLOR", "MLFLOW_TRACKING_URI", cli.DEBUG_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    config = ServerConfig(track="generated_track", port=0, private_port=None, time_scale="max")
+    with background.running(config) as running:
+        yield running
+
+
+@pytest.fixture
+def empty_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Runs a command that fails; returns its exit code and its only line."""
+    code = cli.main(words)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return code, lines[0].removeprefix("error: ")
+
+
+def findings_of(
+    capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, dict[str, dict[str, Any]]]:
+    code = cli.main(["doctor", *words, "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["healthy"] == (code == cli.SUCCESS)
+    return code, {each["check"]: each for each in printed["findings"]}
+
+
+def test_port_in_use_is_one_line_with_the_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = str(holder.getsockname()[1])
+        code, line = error_of(capsys, "sim", "--port", port, "--private-port", "0")
+    assert code == cli.BAD_INPUT
+    assert f"Port {port} of 127.0.0.1 is in use" in line
+    assert "choose another port: --port" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--track", "generated_trak"), "Did you mean 'generated_track'"),
+        (("--generation", "2019"), "2020, 2021 or 2022"),
+        (("--time-scale", "fast"), "time_scale"),
+        (("--time-scale", "99"), "0.1 to 20"),
+        (("--set", "max_client=3"), "Did you mean 'max_clients'"),
+        (("--rules", "none.yaml"), "none.yaml"),
+    ],
+)
+def test_bad_option_of_sim_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], expected: str
+) -> None:
+    code, line = error_of(capsys, "sim", "--port", "0", "--private-port", "0", *words)
+    assert (code, expected in line) == (cli.BAD_INPUT, True), line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends Ctrl-C as a signal")
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_public_address_says_what_it_exposes_and_ctrl_c_ends(host: str, warned: bool) -> None:
+    words = ["sim", "--host", host, "--port", "0", "--private-port", "0"]
+    served = subprocess.Popen(
+        [sys.executable, "-m", "donkey_rl", *words], stderr=subprocess.PIPE, text=True
+    )
+    assert served.stderr is not None
+    with served.stderr as lines:
+        said = ""
+        while "Private API" not in said:
+            said += lines.readline()
+        served.send_signal(signal.SIGINT)
+        rest = lines.read()
+    assert served.wait(20) == cli.SUCCESS, rest
+    assert ("can drive, load scenes" in said) == warned
+    assert "Serving the menu" in said
+    assert "Traceback" not in rest
+
+
+def test_doctor_says_what_a_simulator_is_and_keeps_a_frame(
+    capsys: pytest.CaptureFixture[str], server: Running
+) -> None:
+    where = f"127.0.0.1:{server.port}"
+    code, found = findings_of(capsys, "--simulator", where, "--frame", "shots/frame.png")
+    assert code == cli.SUCCESS, found
+    assert found["scene"]["found"] == "generated_track"
+    assert found["generation"]["found"].startswith("2022")
+    assert found["frame size"]["found"].startswith("160 x 120")
+    assert found["frame rate"]["found"].startswith("20.0 per second of simulation")
+    assert "ms from a command" in found["round trip"]["found"]
+    picture = np.array(Image.open("shots/frame.png"))
+    assert picture.shape == (120, 160, 3)
+    # The middle of the lower half is road: gray.
+    road = picture[80:100, 60:100].reshape(-1, 3).mean(axis=0)
+    assert np.ptp(road) < 30.0
+
+
+def test_doctor_without_a_simulator_looks_at_the_installation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, found = findings_of(capsys)
+    assert code == cli.SUCCESS
+    assert found["numpy"]["found"] == np.__version__
+    assert "simulator" not in found
+
+
+def test_doctor_names_the_remedy_where_nobody_answers(
+    capsys: pytest.CaptureFixture[str], empty_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, found = findings_of(capsys, "--simulator", f"127.0.0.1:{empty_port}")
+    assert code == cli.FAILURE
+    assert not found["simulator"]["ok"]
+    assert f"127.0.0.1:{empty_port}" in found["simulator"]["found"]
+    assert found["simulator"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("doctor", "--simulator", "nowhere"), "HOST:PORT"),
+        (("doctor", "--simulator", "host:99999"), "1 to 65535"),
+        (("doctor", "--simulator", "embeded"), "Did you mean 'embedded'"),
+        (("doctor", "--simulator", "embedded"), "one simulator at a time"),
+        (("doctor", "--simulator", "localhost:9091", "--frame", "f.jpg"), "a .png file"),
+        (("doctor", "--frame", "f.png"), "add --simulator"),
+        (("train", "--simulator", "host:"), "HOST:PORT"),
+        (("evaluate", "abc", "--simulator", "/no/such/program"), "HOST:PORT"),
+        (("tracks", "show", "warehous"), "Did you mean 'warehouse'"),
+        (("tracks", "show", "warehouse", "--plot", "w.jpg"), "a .png file"),
+        (("tracks", "record", "--simulator", "localhost:1", "--name", "a/b"), "name"),
+        (("bench", "--part", "lnik"), "Did you mean 'link'"),
+    ],
+)
+def test_bad_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], expected: str
+) -> None:
+    code, line = error_of(capsys, *words)
+    assert (code, expected in line) == (cli.BAD_INPUT, True), line
+
+
+def test_tracks_show_draws_a_track(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tracks", "show", "warehouse:mirror", "--json"]) == cli.SUCCESS
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["length_u"] == pytest.approx(351.1, abs=0.2)
+    drawn = np.array(Image.open(printed["plot"]).convert("L"))
+    assert drawn.std() > 10.0
+
+
+@pytest.mark.parametrize("words", [("tracks", "list", "--json"), ("tracks", "--json", "list")])
+def test_tracks_list_is_tracks(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    assert cli.main(["tracks", "--json"]) == cli.SUCCESS
+    plain = json.loads(capsys.readouterr().out)
+    assert cli.main(words) == cli.SUCCESS
+    assert json.loads(capsys.readouterr().out) == plain
+
+
+def test_tracks_record_prints_the_track(
+    capsys: pytest.CaptureFixture[str], server: Running
+) -> None:
+    where = f"127.0.0.1:{server.port}"
+    words = ["tracks", "record", "--simulator", where, "--name", "club", "--json"]
+    assert cli.main(words) == cli.SUCCESS
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["file"], printed["method"], printed["closed"]) == ("club.json", "nodes", True)
+    assert Path("club.json").is_file()
+
+
+def test_training_ends_with_one_line_where_nobody_answers(
+    capsys: pytest.CaptureFixture[str], empty_port: int
+) -> None:
+    words = ["--set", "encoder.frames=512", "--set", "encoder.epochs=1"]
+    words += ["--set", "link.connect_timeout_s=0.2"]
+    code, line = error_of(capsys, "train", "--simulator", f"127.0.0.1:{empty_port}", *words)
+    assert code == cli.FAILURE
+    assert f"127.0.0.1:{empty_port}" in line
+    assert "connection" in line
+
+
+@pytest.mark.slow
+def test_bench_of_the_link_measures_both_parties() -> None:
+    found = link_bench.delays(2.0)
+    assert set(found) == {"p50", "p99", "socket_p50", "socket_p99"}
+    assert 0.0 < found["p50"] <= found["p99"] < 1000.0
+    rates = link_bench.served_rates(2.0)
+    assert rates["clients"] == 16
+    assert 0.0 < rates["least"] <= rates["mean"] <= 22.0
