@@ -14,6 +14,7 @@ from donkey_rl.configuration import validate
 from donkey_rl.envs import gym_donkeycar
 from donkey_rl.envs.environment import DonkeyEnv
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.stock_spaces import StockSpaces
 from donkey_rl.envs.vector import DonkeyVectorEnv
 
 IDS = {
@@ -51,9 +52,18 @@ def register() -> None:
         )
 
 
-def make(settings: Mapping[str, Any], **arguments: Any) -> gymnasium.Env[Any, Any]:
-    """Builds the environment of an id; `arguments` are those of `DonkeyEnv`."""
-    return DonkeyEnv(validate(EnvironmentConfig, dict(settings)), **arguments)
+def make(
+    settings: Mapping[str, Any], *, stock_spaces: bool = False, **arguments: Any
+) -> gymnasium.Env[Any, Any]:
+    """Builds the environment of an id.
+
+    Args:
+        settings: The environment's configuration.
+        stock_spaces: Whether observation and action are gym-donkeycar's own, see `StockSpaces`.
+        arguments: Those of `DonkeyEnv`.
+    """
+    env = DonkeyEnv(validate(EnvironmentConfig, dict(settings)), **arguments)
+    return StockSpaces(env) if stock_spaces else env
 
 
 def make_vector(

@@ -203,10 +203,10 @@ def _count_frames(pipe: Pipe, port: int, seconds: float) -> None:
     answer = json.dumps(
         {"msg_type": "control", "steering": "0.1", "throttle": "0.1", "brake": "0"}
     ).encode()
-    counts: dict[object, int] = dict.fromkeys(clients, 0)
+    counts = dict.fromkeys(clients, 0)
     with selectors.DefaultSelector() as waiting:
-        for client in clients:
-            waiting.register(client, selectors.EVENT_READ)
+        for each in clients:
+            waiting.register(each, selectors.EVENT_READ)
         began = time.monotonic() + 2.0
         counting = False
         while time.monotonic() < began + seconds:
@@ -222,6 +222,6 @@ def _count_frames(pipe: Pipe, port: int, seconds: float) -> None:
                 if messages:
                     client.sendall(answer)
         measured = time.monotonic() - began
-    for client in (*clients, stalled):
-        client.close()
+    for each in (*clients, stalled):
+        each.close()
     pipe.send([count / measured for count in counts.values()])

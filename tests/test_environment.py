@@ -15,8 +15,10 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from donkey_rl import configuration, errors
 from donkey_rl.envs import DonkeyEnv, EnvironmentConfig, gym_donkeycar, registration
+from donkey_rl.envs.link.reports import Beam
 from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.lidar import LidarConfig
 
 SMALL = EnvironmentConfig(camera=CameraConfig(img_w=32, img_h=24))
 
@@ -278,3 +280,64 @@ def test_a_time_limit_that_is_no_whole_step_is_refused() -> None:
     task = {"task": {"time_limit_s": 1.03}}
     with pytest.raises(errors.ConfigurationError, match=r"task\.time_limit_s.*1\.03"):
         configuration.validate(EnvironmentConfig, task)
+
+
+def test_stock_spaces_are_those_of_gym_donkeycar() -> None:
+    conf = {"steer_limit": 0.5, "throttle_min": -0.2, "throttle_max": 0.6}
+    ours = gymnasium.make("donkey-warehouse-v0", conf=conf)
+    stock = gymnasium.make("donkey-warehouse-v0", conf=conf, stock_spaces=True)
+    sb3_check(stock, warn=False)
+    assert stock.observation_space.shape == (120, 160, 3)
+    assert stock.action_space.low.tolist() == pytest.approx([-0.5, -0.2])
+    assert stock.action_space.high.tolist() == pytest.approx([0.5, 0.6])
+    first, _ = ours.reset(seed=3)
+    image, _ = stock.reset(seed=3)
+    np.testing.assert_array_equal(first["image"], image)
+    for _ in range(20):
+        # Throttle 0.2 lies in the middle of -0.2 and 0.6: action 0.
+        seen, reward, _, _, info = ours.step([0.4, 0.0])
+        image, same_reward, _, _, same = stock.step([0.2, 0.2])
+    np.testing.assert_array_equal(seen["image"], image)
+    assert reward == pytest.approx(same_reward)
+    assert info["pos"] == pytest.approx(same["pos"])
+    with pytest.raises(errors.ActionError, match="shape"):
+        stock.step([0.0])
+
+
+@pytest.mark.parametrize(
+    ("conf", "expected"),
+    [
+        ({"port": 9093}, "localhost:9093"),
+        ({"host": "sim.local"}, "sim.local:9091"),
+        ({"exe_path": "remote", "host": "10.0.0.7", "port": 9}, "10.0.0.7:9"),
+        ({"exe_path": __file__, "port": 9091}, __file__),
+    ],
+)
+def test_conf_names_the_simulator_as_in_gym_donkeycar(conf: dict[str, Any], expected: str) -> None:
+    assert gym_donkeycar.applied(EnvironmentConfig(), conf).simulator == expected
+
+
+def test_conf_of_car_racer_camera_and_lidar_goes_over_the_link() -> None:
+    conf = {
+        "port": 9091, "body_style": "f1", "body_rgb": (1, 2, 3), "car_name": "me", "font_size": 50,
+        "racer_name": "Ada", "country": "UK", "bio": "...", "guid": 7, "cam_encode": "PNG",
+        "cam_config_b": {"offset_x": 0.5, "img_w": 64, "img_h": 48},
+        "lidar_config": {"degPerSweepInc": 4.0, "numSweepsLevels": 1},
+    }  # fmt: skip
+    link = gym_donkeycar.applied(EnvironmentConfig(), conf).link
+    assert (link.car.body_style, link.car.car_name, link.car.font_size) == ("f1", "me", 50)
+    assert (link.car.body_r, link.car.body_g, link.car.body_b) == (1, 2, 3)
+    assert (link.racer.name, link.racer.country, link.racer.guid) == ("Ada", "UK", "7")
+    assert link.image_encoding == "PNG"
+    assert link.camera_b is not None
+    assert (link.camera_b.offset_x, link.camera_b.shape) == (0.5, (48, 64, 3))
+    assert link.lidar is not None
+    assert (link.lidar.degPerSweepInc, link.lidar.numSweepsLevels) == (4.0, 1)
+
+
+def test_lidar_is_arranged_as_gym_donkeycar_does() -> None:
+    config = LidarConfig(degPerSweepInc=90.0, degAngDelta=-1.0, numSweepsLevels=2)
+    beams = [Beam(5.0, 90.0, 0.0), Beam(7.0, 0.0, -1.0), Beam(9.0, 270.0, -1.0)]
+    # Four directions a level: 0 + 1 in level 0, 4 + 0 and 4 + 3 in level 1.
+    found = gym_donkeycar.lidar_array(beams, config)
+    assert found.tolist() == [-1, 5, -1, -1, 7, -1, -1, 9]

@@ -1,0 +1,228 @@
+"""Race control: who is there and has a car; every order to the server is given here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from donkey_rl.envs.link import commands, reports
+from donkey_rl.envs.serving.orders import (
+    Announce,
+    Block,
+    CarState,
+    Order,
+    PlaceCar,
+    Release,
+    RemoveCar,
+    Send,
+    SpawnCar,
+)
+from donkey_rl.envs.serving.race import records
+from donkey_rl.envs.serving.race.checkpoints import Course, Watch
+from donkey_rl.envs.serving.race.config import RaceRules
+from donkey_rl.envs.serving.race.records import Competitor, Evening
+
+
+@dataclasses.dataclass
+class Entry:
+    """A client.
+
+    Attributes:
+        identity: The competitor that it is, None before `racer_info`.
+        configured: Whether `car_config` has come.
+    """
+
+    identity: str | None = None
+    configured: bool = False
+
+
+class RaceControl:
+    """Knows clients and cars; stages decide through it.
+
+    Attributes:
+        rules: The rules.
+        course: The course.
+        evening: What the evening has come to.
+        now: Simulation time (s).
+        slots: Who has a car, and from which slot of the grid it starts.
+        orders: For the server, in order.
+    """
+
+    def __init__(
+        self,
+        rules: RaceRules,
+        course: Course,
+        evening: Evening,
+        save: Callable[[Evening], None],
+    ) -> None:
+        """Begins with nobody there.
+
+        Args:
+            rules: The rules.
+            course: The course.
+            evening: A new evening, or one to be continued.
+            save: Keeps the evening; called whenever something was decided.
+        """
+        self.rules = rules
+        self.course = course
+        self.evening = evening
+        self.now = 0.0
+        self.slots: dict[str, int] = {}
+        self.orders: list[Order] = []
+        self._save = save
+        self._entries: dict[int, Entry] = {}
+        self._clients: dict[str, int] = {}
+
+    def save(self) -> None:
+        """Keeps the evening as it is now."""
+        self._save(self.evening)
+
+    def present(self) -> list[Competitor]:
+        """Returns the competitors who could have a car now, in the order of their registration."""
+        return [each for each in self.evening.competitors if self.is_present(each.identity)]
+
+    def is_present(self, who: str) -> bool:
+        """Whether a competitor is connected and has configured its car."""
+        client = self._clients.get(who)
+        return client is not None and self._entries[client].configured
+
+    def connect(self, client: int) -> None:
+        """Asks a new client who it is."""
+        self._entries[client] = Entry()
+        self.orders.append(Send(client, reports.NeedCarConfig()))
+
+    def disconnect(self, client: int) -> str | None:
+        """Forgets a client; returns the competitor who has left with it."""
+        entry = self._entries.pop(client, None)
+        who = None if entry is None else entry.identity
+        if who is None:
+            return None
+        del self._clients[who]
+        # The server has taken the car away with the client.
+        self.slots.pop(who, None)
+        self.announce(f"{self.evening.name_of(who)} has left.")
+        return who
+
+    def configure(self, client: int) -> str | None:
+        """Notes a `car_config`; returns the competitor who may have a car from now on."""
+        entry = self._entries.get(client)
+        if entry is None or entry.configured:
+            return None
+        entry.configured = True
+        return entry.identity
+
+    def introduce(self, client: int, info: commands.RacerInfo) -> tuple[str | None, str | None]:
+        """Takes a `racer_info`.
+
+        Returns:
+            Who has lost its former connection by that, and who may have a car from now on.
+        """
+        entry = self._entries.get(client)
+        if entry is None or entry.identity is not None:
+            return None, None
+        who = records.identify(info)
+        if self.evening.find(who) is None and not self._register(info):
+            return None, None
+        former = self._clients.get(who)
+        if former is not None:
+            if who.startswith("name:"):
+                name = self.evening.name_of(who)
+                self.announce(f"{name} is here already: a guid of its own tells racers apart.")
+                return None, None
+            # A connection can be dead without a sign; the newer one is the racer.
+            self.remove(who)
+            self._entries[former].identity = None
+        self._clients[who] = client
+        entry.identity = who
+        self.announce(f"{self.evening.name_of(who)} is here.")
+        return (None if former is None else who), (who if entry.configured else None)
+
+    def _register(self, info: commands.RacerInfo) -> bool:
+        competitor = records.register(info)
+        known = self.evening.competitors
+        if not self.evening.is_open:
+            self.announce(f"{competitor.name} is too late: the races have begun.")
+            return False
+        if len(known) >= self.rules.most_competitors:
+            self.announce(f"{competitor.name} is not taken: {len(known)} are registered.")
+            return False
+        known.append(competitor)
+        self.save()
+        return True
+
+    def who(self, client: int) -> str | None:
+        """Returns the competitor that a client is."""
+        entry = self._entries.get(client)
+        return None if entry is None else entry.identity
+
+    def cars_of(self, cars: Mapping[int, CarState]) -> dict[str, CarState]:
+        """Returns the cars of competitors, by these."""
+        found = {self.who(client): state for client, state in cars.items()}
+        return {who: state for who, state in found.items() if who in self.slots}
+
+    def announce(self, text: str) -> None:
+        """Says something to the audience."""
+        self.orders.append(Announce(text))
+
+    def send(self, who: str, report: reports.Report) -> None:
+        """Tells a competitor something, if it is there."""
+        client = self._clients.get(who)
+        if client is not None:
+            self.orders.append(Send(client, report))
+
+    def spawn(self, who: str, *, slot: int | None = None, blocked: bool = True) -> None:
+        """Gives a competitor a car, if it is there and has none.
+
+        Args:
+            who: The competitor.
+            slot: Of the grid; the first free one by default.
+            blocked: Whether its controls do not count yet.
+        """
+        if not self.is_present(who) or who in self.slots:
+            return
+        if slot is None:
+            taken = set(self.slots.values())
+            slot = next(k for k in range(len(taken) + 1) if k not in taken)
+        self.slots[who] = slot
+        client = self._clients[who]
+        self.orders.append(SpawnCar(client, slot))
+        if blocked:
+            self.orders.append(Block(client))
+
+    def put_back(self, who: str) -> None:
+        """Puts a car on its slot again."""
+        if who in self.slots:
+            self.orders.append(PlaceCar(self._clients[who], self.slots[who]))
+
+    def release(self, who: str) -> None:
+        """Go: the controls of a car count from now on."""
+        if who in self.slots:
+            self.orders.append(Release(self._clients[who]))
+            self.send(who, reports.RaceStart())
+
+    def remove(self, who: str) -> None:
+        """Takes a car away."""
+        if self.slots.pop(who, None) is not None:
+            self.orders.append(RemoveCar(self._clients[who]))
+
+    def clear(self) -> None:
+        """Takes all cars away."""
+        for who in list(self.slots):
+            self.send(who, reports.RaceStop())
+            self.remove(who)
+
+    def look(self, who: str, watch: Watch, car: CarState | None) -> None:
+        """Looks where a watched car is, and tells its racer what came of it."""
+        if watch.over:
+            return
+        for lap in watch.advance(self.now, car):
+            self.send(who, reports.CrossStart(lap))
+            if lap > 0.0:
+                self.announce(f"{self.evening.name_of(who)}: a lap of {lap:.3f} s.")
+        if watch.fault is not None:
+            self.disqualify(who, watch.fault)
+
+    def disqualify(self, who: str, fault: records.Fault) -> None:
+        """Says that a racer is disqualified."""
+        self.announce(f"{self.evening.name_of(who)} is disqualified: {fault}.")
+        self.send(who, reports.Disqualified(fault != "out of bounds"))

@@ -1,0 +1,117 @@
+"""The results file of a race evening: written whole or not at all, and checked when read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import pydantic
+
+from donkey_rl.envs.serving.race.config import RaceRules
+from donkey_rl.envs.serving.race.records import Evening, Stage
+from donkey_rl.errors import InputError, StorageError
+
+MOST_BYTES = 16_000_000
+_MOST_NUMBER = 10_000
+
+_FALLS_BACK = {
+    Stage.STAGE_1_RACE: Stage.STAGE_1_PRE_RACE,
+    Stage.STAGE_2_RACE: Stage.STAGE_2_PRE_RACE,
+}
+"""A heat that was on when the server ended is started anew."""
+
+
+def save(evening: Evening, path: Path) -> None:
+    """Writes an evening; the former file is replaced only once the new one is whole.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    draft = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            draft = Path(file.name)
+            file.write(evening.model_dump_json(indent=2) + "\n")
+        draft.chmod(0o644)
+        os.replace(draft, path)
+    except OSError as error:
+        if draft is not None:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+        raise StorageError(
+            f"The race results '{path}' could not be written: {error.strerror}."
+        ) from error
+
+
+def load(path: Path) -> Evening:
+    """Reads an evening; a heat that was being driven is before its start again.
+
+    Raises:
+        InputError: The file cannot be read, is too large, or holds no race evening.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"The race results '{path}' cannot be read: {error.strerror}.") from error
+    if len(text) > MOST_BYTES:
+        raise InputError(f"Race results hold at most {MOST_BYTES} bytes. '{path}' has more.")
+    try:
+        evening = Evening.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        what = first["msg"].removeprefix("Value error, ")
+        raise InputError(
+            f"'{path}' holds no race results that can be continued: "
+            f"{f'{place}: ' if place else ''}{what}. Take a backup, or start a new evening."
+        ) from error
+    evening.stage = _FALLS_BACK.get(evening.stage, evening.stage)
+    return evening
+
+
+def begin(track: str, rules: RaceRules) -> tuple[Evening, Path]:
+    """Returns the evening to be driven and the file that it is kept in from now on.
+
+    A new evening takes the first of `results.json`, `results-2.json` ... that does not exist.
+
+    Raises:
+        InputError: The evening to be continued cannot be, or was driven on another track.
+        StorageError: No file can be made.
+    """
+    path = rules.results
+    if rules.resume and path.exists():
+        evening = load(path)
+        if evening.track != track:
+            raise InputError(
+                f"The evening in '{path}' is driven on '{evening.track}'. Received: '{track}'. "
+                "Serve that track, or name another results file."
+            )
+    else:
+        evening = Evening(track=track)
+        path = _claim(path)
+    evening.rules = rules.model_dump(mode="json")
+    save(evening, path)
+    return evening, path
+
+
+def _claim(wanted: Path) -> Path:
+    """Makes an empty file of the first free name."""
+    for number in range(1, _MOST_NUMBER):
+        name = wanted.name if number == 1 else f"{wanted.stem}-{number}{wanted.suffix}"
+        path = wanted.with_name(name)
+        try:
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            path.open("x").close()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StorageError(
+                f"The race results '{path}' could not be written: {error.strerror}."
+            ) from error
+        return path
+    raise StorageError(f"'{wanted}' has {_MOST_NUMBER} brothers: clear them away.")
