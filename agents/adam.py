@@ -34,12 +34,14 @@ class Adam:
         variables: The TensorFlow variables that `apply` changes.
     """
 
-    def __init__(self, variables: Sequence[Any]) -> None:
+    def __init__(self, variables: Sequence[Any], epsilon: float = EPSILON) -> None:
         """Starts with zero moments.
 
         Args:
             variables: Keras or TensorFlow variables.
+            epsilon: Keeps steps bounded where gradients are tiny.
         """
+        self._epsilon = epsilon
         self.variables = [unwrapped(variable) for variable in variables]
         self._first = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.variables]
         self._second = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.variables]
@@ -65,7 +67,7 @@ class Adam:
                 lr=learning_rate,
                 beta1=BETA_1,
                 beta2=BETA_2,
-                epsilon=EPSILON,
+                epsilon=self._epsilon,
                 grad=gradient,
             )
 

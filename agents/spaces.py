@@ -12,14 +12,16 @@ from donkey_rl.errors import InputError
 
 
 def to_json(space: spaces.Space[Any]) -> dict[str, Any]:
-    """Describes a Box in numbers and words that JSON can hold.
+    """Describes a Box, or choices from 0, in numbers and words that JSON can hold.
 
     Raises:
-        InputError: On a space other than a Box.
+        InputError: On another space.
 
     >>> to_json(spaces.Box(-1, 1, (2,), np.float32))
     {'shape': [2], 'dtype': 'float32', 'low': [-1.0, -1.0], 'high': [1.0, 1.0]}
     """
+    if isinstance(space, spaces.Discrete) and space.start == 0:
+        return {"choices": int(space.n)}
     if not isinstance(space, spaces.Box):
         raise InputError(f"Expected a Box. Received: {space}. Flatten the space first.")
     return {
@@ -35,8 +37,8 @@ def _numbers(bounds: Any) -> list[float | str]:
     return [float(b) if np.isfinite(b) else str(b) for b in bounds.ravel()]
 
 
-def from_json(data: Mapping[str, Any]) -> spaces.Box:
-    """Builds the Box that `to_json` described.
+def from_json(data: Mapping[str, Any]) -> spaces.Space[Any]:
+    """Builds the space that `to_json` described.
 
     Raises:
         InputError: When a key is missing or a number does not fit.
@@ -45,6 +47,8 @@ def from_json(data: Mapping[str, Any]) -> spaces.Box:
     Box(-inf, 3.0, (1,), float32)
     """
     try:
+        if "choices" in data:
+            return spaces.Discrete(int(data["choices"]))
         shape, dtype = tuple(data["shape"]), np.dtype(data["dtype"])
         low, high = (
             np.array([float(b) for b in data[side]]).reshape(shape).astype(dtype)

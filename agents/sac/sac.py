@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from donkey_rl.agents import folders, keras_files
+from donkey_rl.agents import agent_folder, folders, keras_files
 from donkey_rl.agents import spaces as space_json
 from donkey_rl.agents.keras_policy import KerasPolicy
 from donkey_rl.agents.replay import NStepBuffer
@@ -24,11 +24,8 @@ from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.learner import Learner
 from donkey_rl.errors import DonkeyRLError, InputError
 
-FORMAT = 1
-"""Version of the folder that `SAC.save` writes."""
-
+NAME = "sac"
 _MODELS = ("actor", "critics", "target_critics")
-_Settings = dict[str, Any]
 
 
 class SAC(OffPolicyAlgorithm):
@@ -197,8 +194,8 @@ class SAC(OffPolicyAlgorithm):
             StorageError: When the folder cannot be written.
         """
         description = {
-            "format": FORMAT,
-            "algorithm": "sac",
+            "format": agent_folder.FORMAT,
+            "algorithm": NAME,
             "config": self.config.model_dump(mode="json"),
             "observation_space": space_json.to_json(self.observation_space),
             "action_space": space_json.to_json(self.action_space),
@@ -227,14 +224,14 @@ class SAC(OffPolicyAlgorithm):
             InputError: When the folder is incomplete or damaged, or does not fit the environment.
         """
         folder = Path(path)
-        data = _description(folder)
+        data = agent_folder.description(folder, NAME)
         try:
             model = cls(None, SACConfig(**data["config"]), seed=data["seed"], verbose=verbose)
             model.observation_space = space_json.from_json(data["observation_space"])
             model.action_space = space_json.from_json(data["action_space"])
             model.n_envs = 1
             if env is not None:
-                model._use(env)
+                agent_folder.use(model, env)
             model._setup_model()
             model.num_timesteps = int(data["num_timesteps"])
             model._n_updates = int(data["n_updates"])
@@ -247,24 +244,8 @@ class SAC(OffPolicyAlgorithm):
         except InputError:
             raise
         except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:
-            raise InputError(
-                f"Expected a complete agent folder. Received: '{folder}' ({error}). "
-                "Save the agent again."
-            ) from error
+            raise agent_folder.damaged(folder, error) from error
         return model
-
-    def _use(self, env: GymEnv | str) -> None:
-        """Takes an environment whose spaces must be those already set."""
-        wrapped = self._wrap_env(env, self.verbose)  # type: ignore[arg-type]
-        for name in ("observation_space", "action_space"):
-            expected, received = getattr(self, name), getattr(wrapped, name)
-            if expected != received:
-                raise InputError(
-                    f"Expected the {name} {expected}. Received: {received}. "
-                    "Use the environment that the agent was trained in."
-                )
-        self.n_envs = wrapped.num_envs
-        self.env = wrapped
 
     def save_replay_buffer(self, path: Any) -> None:
         """Writes the buffer's rows as a plain array file, ``.npy``."""
@@ -304,25 +285,3 @@ def _learning_rate(config: SACConfig) -> Any:
     if end is None:
         return start
     return lambda remaining: end + (start - end) * remaining
-
-
-def _description(folder: Path) -> _Settings:
-    """Returns agent.json of a folder of the right format."""
-    try:
-        data = json.loads((folder / "agent.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"Expected an agent folder with agent.json. Received: '{folder}' ({error}). "
-            "Give the folder that SAC.save wrote."
-        ) from error
-    if (
-        not isinstance(data, dict)
-        or data.get("format") != FORMAT
-        or data.get("algorithm") != "sac"
-    ):
-        found = data.get("algorithm"), data.get("format") if isinstance(data, dict) else data
-        raise InputError(
-            f"Expected a sac agent of format {FORMAT}. Received: {found} in '{folder}'. "
-            "Use the version of donkey-rl that wrote it."
-        )
-    return data

@@ -1,0 +1,1 @@
+"""Proximal policy optimisation in Keras, on Stable-Baselines3's loop."""

@@ -1,0 +1,78 @@
+"""What a run of proximal policy optimisation can be told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+import pydantic
+
+from donkey_rl.configuration import Config
+
+Width = Annotated[int, pydantic.Field(ge=1, le=4096)]
+
+
+class PPOConfig(Config):
+    """Settings of proximal policy optimisation; the defaults are Stable-Baselines3's."""
+
+    learning_rate: float = pydantic.Field(default=3e-4, gt=0, le=1, description="Adam's step size")
+    final_learning_rate: float | None = pydantic.Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Step size at the end of the run, reached linearly; none keeps it constant.",
+    )
+    hidden: tuple[Width, ...] = pydantic.Field(
+        default=(64, 64),
+        min_length=1,
+        max_length=8,
+        description="Units of the hidden layers of the actor and of the critic.",
+    )
+    n_steps: int = pydantic.Field(
+        default=2048, ge=1, le=1_000_000, description="Steps of each environment in a rollout."
+    )
+    batch_size: int = pydantic.Field(
+        default=64, ge=1, le=1_000_000, description="Steps per gradient step."
+    )
+    n_epochs: int = pydantic.Field(
+        default=10, ge=1, le=1000, description="How often a rollout is gone through."
+    )
+    gamma: float = pydantic.Field(default=0.99, ge=0, le=1, description="Discount per step.")
+    gae_lambda: float = pydantic.Field(
+        default=0.95, ge=0, le=1, description="Trade-off of bias and variance of the advantages."
+    )
+    clip_range: float = pydantic.Field(
+        default=0.2, gt=0, le=10, description="How far the policy may move in an update."
+    )
+    final_clip_range: float | None = pydantic.Field(
+        default=None, gt=0, le=10, description="The same at the end of the run."
+    )
+    clip_range_values: float | None = pydantic.Field(
+        default=None, gt=0, description="How far the critic may move in an update; none: freely."
+    )
+    normalise_advantage: bool = pydantic.Field(
+        default=True, description="Whether advantages have mean 0 and deviation 1 in a batch."
+    )
+    entropy_coefficient: float = pydantic.Field(
+        default=0.0, ge=0, le=100, description="Reward of randomness."
+    )
+    value_coefficient: float = pydantic.Field(
+        default=0.5, ge=0, le=100, description="Weight of the critic's loss."
+    )
+    max_gradient_norm: float = pydantic.Field(
+        default=0.5, gt=0, le=1e6, description="Gradients are scaled down to this length."
+    )
+    target_kl: float | None = pydantic.Field(
+        default=None, gt=0, description="An update stops when the policy has moved so far."
+    )
+    initial_log_std: float = pydantic.Field(
+        default=0.0, ge=-10, le=2, description="Logarithm of the actions' first deviation."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _clip_range_shrinks(self) -> Self:
+        if self.final_clip_range is not None and self.final_clip_range > self.clip_range:
+            raise ValueError(
+                f"final_clip_range must not exceed clip_range, received {self.final_clip_range} "
+                f"and {self.clip_range}"
+            )
+        return self

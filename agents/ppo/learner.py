@@ -1,0 +1,234 @@
+"""Gradient steps of proximal policy optimisation, a whole update in one compiled call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.agents.adam import Adam
+from donkey_rl.agents.ppo import losses, networks
+from donkey_rl.agents.ppo.config import PPOConfig
+from donkey_rl.agents.ppo.distributions import Categorical, Distribution, Gaussian
+from donkey_rl.agents.tensorflow_setup import tf
+
+FloatArray = npt.NDArray[np.float32]
+
+METRICS = (
+    "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction", "loss",
+)  # fmt: skip
+"""What `Learner.update` reports, averaged over its gradient steps."""
+
+_EPSILON = 1e-5
+_ACTOR_GAIN = 0.01
+_KL_SLACK = 1.5
+"""An update stops at this multiple of `target_kl`, as in Stable-Baselines3."""
+
+
+class Rollout(NamedTuple):
+    """Steps to learn from, N of them.
+
+    Attributes:
+        observations: Shape (N, F).
+        actions: Shape (N, A), or (N, 1) for choices.
+        log_density: Of the actions when they were taken, (N,).
+        advantages: (N,).
+        returns: What followed, (N,).
+        values: What the critic said then, (N,).
+    """
+
+    observations: FloatArray
+    actions: FloatArray
+    log_density: FloatArray
+    advantages: FloatArray
+    returns: FloatArray
+    values: FloatArray
+
+
+class Update(NamedTuple):
+    """What came of an update.
+
+    Attributes:
+        metrics: The means of `METRICS`.
+        gradient_steps: How many were taken; fewer than planned where `target_kl` stopped it.
+    """
+
+    metrics: dict[str, float]
+    gradient_steps: int
+
+
+class Learner:
+    """Networks, optimiser and the compiled update.
+
+    Attributes:
+        actor: Keras model, (B, F) -> means of a Gaussian or logits of choices, (B, A).
+        critic: Keras model, (B, F) -> (B, 1).
+        log_std: Logarithm of the Gaussian's deviation, (A,); not used for choices.
+    """
+
+    def __init__(
+        self, features: int, outputs: int, config: PPOConfig, seed: int, *, choices: bool
+    ) -> None:
+        """Builds networks with seeded weights; compiles at the first use.
+
+        Args:
+            features: Length F of an observation.
+            outputs: Numbers of an action, or choices.
+            config: Settings.
+            seed: Decides the initial weights and every random number drawn later.
+            choices: Whether an action is one of several choices.
+        """
+        self._features, self._outputs, self._config = features, outputs, config
+        self._choices = choices
+        self._random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+        actor_seed, critic_seed = np.random.SeedSequence([seed, 0]).generate_state(2)
+        hidden = config.hidden
+        self.actor = networks.network(features, outputs, hidden, _ACTOR_GAIN, int(actor_seed))
+        self.critic = networks.network(features, 1, hidden, 1.0, int(critic_seed))
+        self.log_std = tf.Variable(tf.fill((outputs,), float(config.initial_log_std)))
+        self._distribution: Distribution = Categorical() if choices else Gaussian(self.log_std)
+        trained = [*self.actor.trainable_variables, *self.critic.trainable_variables]
+        self._optimiser = Adam(trained if choices else [*trained, self.log_std], _EPSILON)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Fixes the signatures, so that no later call is traced again."""
+        width = 1 if self._choices else self._outputs
+        numbers = tf.TensorSpec((None,), tf.float32)
+        seen = tf.TensorSpec((None, self._features), tf.float32)
+        done = tf.TensorSpec((None, width), tf.float32)
+        scalar = tf.TensorSpec((), tf.float32)
+        self._update = tf.function(
+            self._update_many,
+            input_signature=[
+                Rollout(seen, done, numbers, numbers, numbers, numbers),
+                tf.TensorSpec((None, None), tf.int32),
+                scalar,
+                scalar,
+            ],
+        )
+        noise = tf.TensorSpec((None, self._outputs), tf.float32)
+        self._act = tf.function(self._drawn, input_signature=[seen, noise])
+        self._decide = tf.function(
+            lambda observations: self._distribution.most_likely(self.actor(observations)),
+            input_signature=[seen],
+        )
+        self._value = tf.function(
+            lambda observations: self.critic(observations)[:, 0], input_signature=[seen]
+        )
+
+    def act(self, observations: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Draws actions, (B, A) or (B, 1); returns their log-density and the values, (B,) each."""
+        shape = (len(observations), self._outputs)
+        if self._choices:
+            # Never 0 or 1, whose double logarithm is infinite.
+            noise = self._random.uniform(1e-7, 1.0 - 1e-7, shape).astype(np.float32)
+        else:
+            noise = self._random.standard_normal(shape, np.float32)
+        actions, log_density, values = self._act(observations, noise)
+        return actions.numpy(), log_density.numpy(), values.numpy()
+
+    def decide(self, observations: FloatArray) -> FloatArray:
+        """Returns the most likely actions, (B, A) or (B, 1)."""
+        return np.asarray(self._decide(observations).numpy())
+
+    def values(self, observations: FloatArray) -> FloatArray:
+        """Returns what the critic says, (B,)."""
+        return np.asarray(self._value(observations).numpy())
+
+    def update(self, rollout: Rollout, learning_rate: float, clip_range: float) -> Update:
+        """Goes through a rollout `n_epochs` times in random batches, in one compiled call.
+
+        Args:
+            rollout: The steps.
+            learning_rate: Step size.
+            clip_range: How far the policy may move.
+        """
+        count = len(rollout.advantages)
+        order = np.stack([self._random.permutation(count) for _ in range(self._config.n_epochs)])
+        means, steps = self._update(
+            rollout, order.astype(np.int32), np.float32(learning_rate), np.float32(clip_range)
+        )
+        metrics = dict(zip(METRICS, means.numpy().tolist(), strict=True))
+        return Update(metrics, int(steps))
+
+    def _drawn(self, observations: Any, noise: Any) -> tuple[Any, Any, Any]:
+        outputs = self.actor(observations)
+        actions = tf.cast(self._distribution.draw(outputs, noise), tf.float32)
+        density = self._distribution.log_density(outputs, actions)
+        return actions, density, self.critic(observations)[:, 0]
+
+    def _update_many(self, rollout: Any, order: Any, learning_rate: Any, clip: Any) -> Any:
+        count, batch = tf.shape(order)[1], self._config.batch_size
+        totals = tf.zeros(len(METRICS))
+        steps = tf.constant(0)
+        moved = tf.constant(0.0)
+        target = self._config.target_kl
+        limit = _KL_SLACK * target if target is not None else np.inf
+        for epoch in tf.range(tf.shape(order)[0]):
+            for start in tf.range(0, count, batch):
+                if moved <= limit:
+                    rows = order[epoch, start : start + batch]
+                    found = self._step(
+                        Rollout(*(tf.gather(part, rows) for part in rollout)),
+                        learning_rate,
+                        clip,
+                        limit,
+                    )
+                    moved = found[3]
+                    totals += found
+                    steps += 1
+        return totals / tf.cast(steps, tf.float32), steps
+
+    def _step(self, batch: Rollout, learning_rate: Any, clip: Any, limit: float) -> Any:
+        """One gradient step, unless the policy has moved too far; returns `METRICS`, (6,)."""
+        config, variables = self._config, self._optimiser.variables
+        advantages = batch.advantages
+        if config.normalise_advantage:
+            advantages = losses.normalised(advantages)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            outputs = self.actor(batch.observations)
+            density = self._distribution.log_density(outputs, batch.actions)
+            log_ratio = density - batch.log_density
+            ratio = tf.exp(log_ratio)
+            policy_loss = losses.policy_loss(ratio, advantages, clip)
+            value_loss = losses.value_loss(
+                self.critic(batch.observations)[:, 0],
+                batch.values,
+                batch.returns,
+                config.clip_range_values,
+            )
+            entropy_loss = -tf.reduce_mean(self._distribution.entropy(outputs))
+            loss = (
+                policy_loss
+                + config.entropy_coefficient * entropy_loss
+                + config.value_coefficient * value_loss
+            )
+        gradients, _ = tf.clip_by_global_norm(
+            tape.gradient(loss, variables), config.max_gradient_norm
+        )
+        moved = losses.approximate_kl(log_ratio)
+        if moved <= limit:
+            self._optimiser.apply(gradients, learning_rate)
+        fraction = losses.clip_fraction(ratio, clip)
+        return tf.stack([policy_loss, value_loss, entropy_loss, moved, fraction, loss])
+
+    def state(self) -> dict[str, FloatArray]:
+        """Returns the deviation and the optimiser's moments, by name; the networks are apart."""
+        moments = {f"optimiser.{name}": value for name, value in self._optimiser.state().items()}
+        return {"log_std": self.log_std.numpy(), **moments}
+
+    def restore(self, state: Mapping[str, FloatArray]) -> None:
+        """Puts back what `state` returned for networks of the same shapes."""
+        self.log_std.assign(state["log_std"])
+        prefix = "optimiser."
+        self._optimiser.restore(
+            {
+                name.removeprefix(prefix): value
+                for name, value in state.items()
+                if name.startswith(prefix)
+            }
+        )
