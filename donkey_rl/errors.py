@@ -40,6 +40,7 @@ class LinkError(DonkeyRLError):
         port: Its port.
         scene: The scene that was wanted, None for whichever is loaded.
         awaited: What was waited for, such as ``"telemetry"``.
+        remedy: What to do, the last sentence of the message.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LinkError(DonkeyRLError):
         self.port = port
         self.scene = scene
         self.awaited = awaited
+        self.remedy = remedy
         where = f"{host}:{port}" + (f", scene '{scene}'" if scene else "")
         super().__init__(f"{what} ({where}; awaited: {awaited}). {remedy}")
 

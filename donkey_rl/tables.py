@@ -25,7 +25,8 @@ def show_training(result: Mapping[str, Any]) -> None:
     Args:
         result: With `run_id`, `steps`, `wall_s`, `first_clean_lap_wall_s`,
             `first_clean_lap_steps`, `best_lap_s`, `stopped`, and where the driver was raced at
-            the end `laps`: mappings with `number`, `time_s`, `clean` and `reasons`.
+            the end `laps`: mappings with `number`, `time_s`, `clean` and `reasons`;
+            `missed_deadlines`, shown where there are any.
     """
     console = _console()
     laps = result.get("laps") or []
@@ -41,6 +42,7 @@ def show_training(result: Mapping[str, Any]) -> None:
         "trained": f"{result['steps']:,} steps in {result['wall_s']:.0f} s",
     }
     console.print(_facts(facts))
+    _lines(console, *_missed(result))
     _lines(console, f"run {result['run_id']}{' (stopped)' if result.get('stopped') else ''}")
     if result["steps"] == 0:
         _lines(console, "No driver was stored: the run ended before driving began.")
@@ -59,7 +61,8 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     Args:
         result: With `run_id`, `track`, `races`, `races_clean`, `metrics` (by name: `mean`,
             `ci_low`, `ci_high`), `files` (paths, or paths by name), and where known `per_race`:
-            one mapping of the same columns for each race.
+            one mapping of the same columns for each race; `missed_deadlines`, shown where there
+            are any.
     """
     console = _console()
     per_race: Sequence[Mapping[str, Any]] = result.get("per_race") or []
@@ -74,11 +77,22 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     title = f"{result['track']}, mean of {result['races']} races"
     console.print(_table(title, ("metric", "mean", "95 % interval"), rows))
     _lines(console, f"{result['races_clean']} of {result['races']} races clean.")
+    _lines(console, *_missed(result))
     files = result.get("files") or ()
     if files:
         _lines(console, f"Kept in the run; `{_command()} dashboard` shows them:")
     for file in files.values() if isinstance(files, Mapping) else files:
         _lines(console, f"  {file}")
+
+
+def _missed(result: Mapping[str, Any]) -> tuple[str, ...]:
+    count = result.get("missed_deadlines")
+    if not count:
+        return ()
+    return (
+        f"{count:,} missed deadlines: the simulator sent more before it was answered. Where they "
+        "are many, lower its time scale.",
+    )
 
 
 def show_speeds(result: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from donkey_rl.envs.lap_timer import LapTimer
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping
 from donkey_rl.envs.simulator.interface import Simulator
-from donkey_rl.envs.simulator.world import Start
+from donkey_rl.envs.simulator.world import Start, World
 from donkey_rl.errors import ActionError
 
 FloatArray = npt.NDArray[np.float64]
@@ -102,6 +102,7 @@ class Batch:
             config, count, seed=seed, together=together
         )
         self._owns_world = world is None
+        self._may_be_lost = not isinstance(self.world, World)
         self.track = self.world.track
         self.vehicle = self.world.vehicle
         self._steps_allowed = tasks.count_steps(config.task.time_limit_s)
@@ -197,6 +198,7 @@ class Batch:
         commands = np.column_stack(
             [wanted[:, 0] * config.steer_limit, middle + half * wanted[:, 1]]
         )
+        earlier = self.observation() if self._may_be_lost else None
         self.world.step(commands)
         self.commands[:] = commands
         change = wanted[:, 0] - self._history[:, -2]
@@ -220,8 +222,13 @@ class Batch:
         truncated = np.logical_or.reduce(list(cut.values()))
         self._front = 1 - self._front
         self.world.render(self._frames[self._front])
+        observed = self.observation()
+        if earlier is not None and cut["connection"].any():
+            # What comes after a lost connection is no part of the episode that it ended.
+            for name, value in observed.items():
+                value[cut["connection"]] = earlier[name][cut["connection"]]
         return Transition(
-            observation=self.observation(),
+            observation=observed,
             reward=np.sum(list(terms.values()), axis=0),
             terminated=terminated,
             truncated=truncated & ~terminated,

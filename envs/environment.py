@@ -58,8 +58,14 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
         self.render_mode = render_mode
         self.observation_space = batches.observation_space(config)
         self.action_space = batches.action_space()
-        self._batch = batches.Batch(config, 1, world=world)
+        # A file that cannot be written is found before anything is connected to.
         self._log = TelemetryLog(telemetry_log) if telemetry_log else None
+        try:
+            self._batch = batches.Batch(config, 1, world=world)
+        except BaseException:
+            if self._log is not None:
+                self._log.close()
+            raise
         self._episode = 0
 
     @property
@@ -120,7 +126,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
             "accel": (fields["accel_x"], fields["accel_y"], fields["accel_z"]),
             "vel": (fields["vel_x"], fields["vel_y"], fields["vel_z"]),
             "lidar": self._lidar(),
-            "car": (0.0, 0.0, yaw),
+            "car": (fields.get("roll", 0.0), fields.get("pitch", 0.0), yaw),
             "last_lap_time": float(batch.timer.last_time[0]),
             "lap_count": int(batch.timer.count[0]),
             "time": fields["time"],

@@ -21,6 +21,9 @@ from donkey_rl.errors import LinkClosed, LinkRefused, LinkTimeout
 _PLACE_FRAMES = 6
 """Messages in which a car that was put elsewhere must be there."""
 
+_UNASKED_S = 1.0
+"""A message that comes by itself comes within this time."""
+
 _NEAR = 0.5
 _POLL_S = 0.2
 """A program that starts is looked at this often."""
@@ -53,7 +56,9 @@ class LinkSource:
         except (LinkClosed, LinkTimeout):
             self.link.reconnect()
             frame = self.link.reset()
-        if place is not None and frame.telemetry.position is not None:
+        told = frame.telemetry
+        # Simulators before 2022 know no set_position, and where none are sent none is taken.
+        if place is not None and told.is_of_2022 and told.position is not None:
             frame = self._put(frame, place)
         return _sight(frame, 0)
 
@@ -61,9 +66,16 @@ class LinkSource:
         """Asks for a place; returns the first frame from there, or the last seen."""
         height = frame.telemetry.position[1] * self._scale if frame.telemetry.position else 0.0
         self.link.set_position(place.x, height, place.z, place.yaw)
-        for _ in range(_PLACE_FRAMES):
-            self.link.control(0.0, 0.0, 1.0)
-            frame = self.link.next_frame()
+        for k in range(_PLACE_FRAMES):
+            # In lock-step the place is shown at once, unasked: a command as well would leave
+            # its answer under way, to be taken for that of the first action.
+            if k:
+                self.link.control(0.0, 0.0, 1.0)
+            try:
+                frame = self.link.next_frame(None if k else _UNASKED_S)
+            except LinkTimeout:
+                if k:
+                    raise
             found = frame.telemetry.position
             if found is None:
                 break
@@ -93,16 +105,18 @@ class LinkSource:
             except (LinkClosed, LinkTimeout):
                 self._lost = True
             else:
-                return _sight(frame, frame.skipped)
+                return _sight(frame, frame.skipped, restarted=frame.reconnected)
         self._lost = False
         self.link.reconnect()
         return _sight(self.link.reset(), 0, restarted=True)
 
     def close(self) -> None:
         """Closes the connection, and ends the simulator if it was started for this."""
-        self.link.close()
-        if self._program is not None:
-            self._program.close()
+        try:
+            self.link.close()
+        finally:
+            if self._program is not None:
+                self._program.close()
 
 
 def _sight(frame: Frame, missed: int, *, restarted: bool = False) -> Sight:

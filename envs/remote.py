@@ -8,6 +8,7 @@ simulator; the simulator's own cte is in `sights`.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -26,6 +27,8 @@ from donkey_rl.errors import ActionError, ConfigurationError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+LOGGER = logging.getLogger("donkey_rl.envs")
 
 TOUCHED = 0
 """`Cars.hit` of a car that touched something; its name is in `hit_names`."""
@@ -50,7 +53,8 @@ class RemoteWorld:
         cars: State of all cars, see `stepping.Cars`; what is not reported is 0.
         sights: The newest message of each car.
         missed: Messages that came too early for a command and were passed over, by car.
-        restarted: Whether the connection to a car was lost in the last step, by car.
+        restarted: Whether the connection to a car was lost in the last step, or its scene was
+            loaded anew, by car; time and progress go on from where they were.
         places_refused: Whether the simulator has left a car elsewhere than asked for.
     """
 
@@ -117,6 +121,9 @@ class RemoteWorld:
             x, z = self._position(sight.telemetry)
             if wanted is not None and math.hypot(x - wanted.x, z - wanted.z) > _NEAR:
                 self.places_refused = True
+                LOGGER.warning(
+                    "The simulator does not put cars elsewhere: episodes start on its own place."
+                )
             self._settle(int(i), sight, x, z)
 
     def _place(self, i: int, k: int, start: Start | None) -> Place | None:
@@ -151,6 +158,14 @@ class RemoteWorld:
             )
         scale = self.vehicle.report_scale
         return telemetry.position[0] * scale, telemetry.position[2] * scale
+
+    def _place_now(self, i: int, told: Telemetry) -> tuple[float, float]:
+        """Returns x and z of a car (u); a message without a place leaves it where it was."""
+        if told.position is None:
+            x, z = self.cars.motion[i, [physics.X, physics.Z]]
+            return float(x), float(z)
+        scale = self.vehicle.report_scale
+        return told.position[0] * scale, told.position[2] * scale
 
     def _settle(self, i: int, sight: Sight, x: float, z: float) -> None:
         """Begins an episode of car `i` where it stands."""
@@ -207,13 +222,18 @@ class RemoteWorld:
     def _advance(self, i: int, sight: Sight) -> None:
         """Moves car `i` on to its next message."""
         cars = self.cars
-        self.restarted[i] = sight.restarted
         motion, sensed = cars.motion[i], cars.sensed[i]
-        x, z = self._position(sight.telemetry)
+        # A clock that runs back is that of a scene loaded anew.
+        told_s = sight.telemetry.time - self._began[i]
+        restarted = sight.restarted or told_s < sensed[stepping.TIME]
+        if restarted:
+            self._began[i] += told_s - sensed[stepping.TIME]
+        self.restarted[i] = restarted
+        x, z = self._place_now(i, sight.telemetry)
         way = (x - motion[physics.X], z - motion[physics.Z])
         length = math.hypot(*way)
         self._headings[i].follow(sight.telemetry, way, self.vehicle.report_scale)
-        if length > _TELEPORT or sight.restarted:
+        if length > _TELEPORT or restarted:
             motion[physics.X], motion[physics.Z] = x, z
             self._anchor(i, x, z)
         else:

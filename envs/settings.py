@@ -14,6 +14,11 @@ from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import TaskConfig
 
 
+def driving_link() -> LinkConfig:
+    """Returns how a connection is kept while driving: a simulator may be started again."""
+    return LinkConfig(reconnect_attempts=3)
+
+
 class EnvironmentConfig(Config):
     """A track, a car with its camera, and a task.
 
@@ -30,7 +35,7 @@ class EnvironmentConfig(Config):
     """
 
     simulator: str = "embedded"
-    link: LinkConfig = Field(default_factory=LinkConfig)
+    link: LinkConfig = Field(default_factory=driving_link)
     track: str = "generated_track"
     vehicle: str = vehicles.DEFAULT_VEHICLE
     camera: CameraConfig = Field(default_factory=CameraConfig)

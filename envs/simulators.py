@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -110,4 +111,10 @@ def open_simulator(
     from donkey_rl.envs.link_source import open_sources
     from donkey_rl.envs.remote import RemoteWorld
 
-    return RemoteWorld(config, open_sources(config, places), seed)
+    with contextlib.ExitStack() as opened:
+        sources = open_sources(config, places)
+        for source in sources:
+            opened.callback(source.close)
+        world = RemoteWorld(config, sources, seed)
+        opened.pop_all()
+    return world

@@ -37,7 +37,7 @@ class SB3View(VecEnv):
         self.batch = batch
         self.render_mode = None
         self._returns = np.zeros(len(batch))
-        self._left: batches.Observation | None = None
+        self._left: list[Info] | None = None
         self._actions: npt.NDArray[np.float32] = np.zeros((len(batch), 2), dtype=np.float32)
         super().__init__(
             len(batch), batches.observation_space(batch.config), batches.action_space()
@@ -58,7 +58,11 @@ class SB3View(VecEnv):
         The episodes that go on are then cut at the next step, which moves no car: it returns
         the last observation before the interruption as their end, and begins new ones.
         """
-        self._left = {name: value.copy() for name, value in self.batch.observation().items()}
+        observed = self.batch.observation()
+        self._left = [
+            self._last_info(i, observed, True) | {"ending": INTERRUPTED}
+            for i in range(self.num_envs)
+        ]
 
     def step_async(self, actions: npt.NDArray[np.float32]) -> None:
         """Takes the actions of the next step."""
@@ -108,11 +112,9 @@ class SB3View(VecEnv):
         }
 
     def _cut(
-        self, left: batches.Observation
+        self, infos: list[Info]
     ) -> tuple[batches.Observation, npt.NDArray[np.float32], Flags, list[Info]]:
         """Ends all episodes where they were interrupted, and begins new ones."""
-        cars = range(self.num_envs)
-        infos = [self._last_info(i, left, True) | {"ending": INTERRUPTED} for i in cars]
         self._left = None
         self._returns[:] = 0.0
         self.batch.reset(np.arange(self.num_envs))

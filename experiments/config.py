@@ -13,7 +13,7 @@ from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.link.config import LinkConfig
-from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.settings import EnvironmentConfig, driving_link
 from donkey_rl.envs.simulator import track, vehicle
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
@@ -111,7 +111,7 @@ class TrainingConfig(Config):
 
     agent: str = "sac"
     simulator: str = simulators.EMBEDDED
-    link: LinkConfig = Field(default_factory=LinkConfig)
+    link: LinkConfig = Field(default_factory=driving_link)
     track: str = "generated_track"
     seed: int = Field(default=0, ge=0, lt=2**31)
     steps: int = Field(default=200_000, ge=1)

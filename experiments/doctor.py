@@ -80,8 +80,8 @@ def examine(
                     phase.update(len(findings))
                 findings.extend(_picture(_standing(link), picture))
         except LinkError as error:
-            text, _, remedy = str(error).partition("). ")
-            findings.append(Finding(check="simulator", ok=False, found=f"{text})", remedy=remedy))
+            found = str(error).removesuffix(f" {error.remedy}")
+            findings.append(Finding(check="simulator", ok=False, found=found, remedy=error.remedy))
     return findings
 
 

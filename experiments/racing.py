@@ -18,7 +18,7 @@ from donkey_rl.envs import simulators
 from donkey_rl.envs.batch import Batch, Observation
 from donkey_rl.envs.lap_timer import start_line_progress
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import physics, stepping, track
+from donkey_rl.envs.simulator import physics, starts, stepping, track
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import TaskConfig, count_steps
@@ -99,7 +99,8 @@ class Field:
             config: Simulator, track, car and camera; task and randomisation are the race's own.
             races: Number of races.
             seed: Seed of the first race; each further race has the next one.
-            world: Cars to race with that are there already.
+            world: Cars to race with that are there already; their own random streams and
+                settings stay as they are.
 
         Raises:
             LinkError: A simulator cannot be reached.
@@ -108,6 +109,7 @@ class Field:
         cars = len(world) if world else simulators.count(config.simulator) or races
         self.batch = Batch(self.config, cars, world=world)
         self.seeds = [seed + k for k in range(races)]
+        self._lent = world is not None
 
     def close(self) -> None:
         """Gives up the cars."""
@@ -161,8 +163,7 @@ class Field:
     ) -> tuple[Race, ...]:
         """Drives one race with each car."""
         batch, (frames, show) = self.batch, watching
-        batch.world.seed(seeds)
-        batch.reset(np.arange(len(batch)))
+        self._line_up(seeds)
         recorder = RaceRecorder(self._headers(laps, seeds, about))
         patience = _Patience(len(batch))
         driving = np.ones(len(batch), dtype=np.bool_)
@@ -183,6 +184,18 @@ class Field:
             driving &= ~ended
             show(float(np.where(driving, batch.timer.count, laps).min()) / laps)
         return recorder.races()
+
+    def _line_up(self, seeds: list[int]) -> None:
+        """Puts each car on the start of its race."""
+        batch, cars = self.batch, np.arange(len(self.batch))
+        if not self._lent:
+            batch.world.seed(seeds)
+            batch.reset(cars)
+            return
+        # Lent cars would start as their owner's episodes do, and go on from the race's seeds.
+        streams = [np.random.default_rng([own, 0]) for own in seeds]
+        slots = np.zeros(len(cars), dtype=np.int64)
+        batch.reset(cars, starts.draw_all(self.config.randomisation, batch.track, slots, streams))
 
     def _headers(
         self, laps: int, seeds: Sequence[int], about: Mapping[str, Any]

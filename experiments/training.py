@@ -22,7 +22,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import simulators, vec_env
 from donkey_rl.envs.simulator import vehicle
-from donkey_rl.errors import DonkeyRLError
+from donkey_rl.errors import DonkeyRLError, LinkError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import (
     evaluation,
@@ -74,7 +74,7 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
     """Trains a driver, races it, and keeps everything in MLflow.
 
     After Ctrl-C the best driver so far is stored and raced no more, and the run is marked as
-    stopped (``KILLED``).
+    stopped (``KILLED``). Where a simulator is lost the driver so far is stored as well.
 
     Args:
         config: The run.
@@ -85,6 +85,7 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
 
     Raises:
         StorageError: The run could not be stored.
+        LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
     """
     tracking.prepare_in_background()
     run = tracking.start(
@@ -102,6 +103,11 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
         except KeyboardInterrupt:
             stopped = True
             progress.message("stopped: storing the driver so far")
+        except LinkError:
+            if session.has_driver:
+                progress.message("the simulator is lost: storing the driver so far")
+                session.finish(race=False)
+            raise
         report = session.finish(race=not stopped)
         run.end("KILLED" if stopped else "FINISHED")
     return report.model_copy(update={"stopped": stopped})
@@ -136,8 +142,16 @@ class _Session:
         self._run.log_metrics(
             {"encoder/mean_r2": report.mean_r2, "encoder/seconds": report.seconds}, 0
         )
-        environment = vec_env.make(config.environment(), config.driven, config.seed)
-        self._env = FeatureVecEnv(environment, self._encoder, self._scaling)
+        opened = vec_env.make(config.environment(), config.driven, config.seed)
+        with contextlib.closing(opened) as environment:
+            self._drive(environment, self._encoder, interruption)
+
+    def _drive(
+        self, environment: vec_env.SB3View, encoder: LaneEncoder, interruption: Interruption
+    ) -> None:
+        """Trains the policy."""
+        config = self._config
+        self._env = FeatureVecEnv(environment, encoder, self._scaling)
         self._model = SAC(self._env, config.sac, seed=config.seed)
         self._model.set_logger(Logger(None, [MlflowWriter(self._run)]))
         started = process_clock.seconds()
@@ -160,7 +174,11 @@ class _Session:
             finally:
                 self._learn_s = process_clock.seconds() - started
                 self._missed = int(environment.batch.world.missed.sum())
-                self._env.close()
+
+    @property
+    def has_driver(self) -> bool:
+        """Whether the policy has driven."""
+        return self._model is not None and self._model.num_timesteps > 0
 
     def finish(self, *, race: bool) -> TrainingResult:
         """Stores the best driver, draws the curves and races it."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from donkey_rl.experiments import checks, racing
+from donkey_rl.experiments import checks
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -50,18 +50,21 @@ def scored(laps: int, mean: float, completion: float) -> dict[str, float]:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[checks.Checks, Any, list[int]]]:
     """Checks whose races are replaced by scores from a list; also the calls at the first lap."""
-    monkeypatch.setattr(racing, "Field", lambda *_, **__: None)
     first: list[int] = []
+    before: list[int] = []
     with ProgressDisplay() as display, display.phase("training", 10) as phase:
         made = checks.Checks(
-            TrainingConfig(),
+            TrainingConfig().check,
+            None,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             Metrics(),  # type: ignore[arg-type]
             phase,
-            (lambda: first.append(1), lambda: None),
+            checks.Hooks(lambda: first.append(1), lambda: None, lambda: before.append(1)),
         )
         made.model = Weights()  # type: ignore[assignment]
         yield made, monkeypatch, first
+        # Cars of the training may be the check's: each check says so before it takes them.
+        assert len(before) == len(made.findings.curve)
 
 
 def test_the_best_policy_is_kept_and_a_worse_one_never_replaces_it(held: Any) -> None:

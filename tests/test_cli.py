@@ -105,7 +105,7 @@ def test_nothing_typed_shows_the_help(capsys: pytest.CaptureFixture[str]) -> Non
         (["evaluate"], "'RUN_ID'"),
         (["evaluate", "x", "--races", "0"], "'--races'"),
         (["dashboard", "--port", "70000"], "'--port'"),
-        (["train", "--simulator", "127.0.0.1:9091"], "Remote simulators are not supported yet"),
+        (["train", "--simulator", "127.0.0.1:90910"], "A port is 1 to 65535"),
         (["evaluate", "x", "--simulator", "sim.exe"], "Received: 'sim.exe'"),
         (
             ["evaluate", "x", "--video", "lap.gif"],
@@ -263,7 +263,7 @@ def test_traceback_is_shown_when_asked_for(
     assert cli.main(["train", "--simulator", "x"]) == cli.BAD_INPUT
     err = capsys.readouterr().err
     assert "Traceback" in err
-    assert err.splitlines()[-1].startswith("error: Remote simulators")
+    assert err.splitlines()[-1].startswith("error: simulator: A simulator is")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from donkey_rl.envs import recognition
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.environment import DonkeyEnv
+from donkey_rl.envs.heading import Heading
+from donkey_rl.envs.link.reports import Telemetry
 from donkey_rl.envs.remote import RemoteWorld
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import physics, stepping
+from donkey_rl.envs.simulator import physics, starts, stepping
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.world import Start
+from donkey_rl.envs.sources import Place, Sight
 from donkey_rl.envs.tasks import TaskConfig
 from donkey_rl.errors import ActionError, ConfigurationError
 from tests.embedded_source import EmbeddedSource
@@ -228,3 +233,155 @@ def test_closing_the_environment_gives_the_car_back() -> None:
 def test_a_world_without_cars_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="at least 1 simulator"):
         RemoteWorld(config(), [])
+
+
+class Beside(EmbeddedSource):
+    """A source whose car stands some way beside its start after a reset, unseen by the reset."""
+
+    def __init__(self, config: EnvironmentConfig, gap: float) -> None:
+        super().__init__(config)
+        self.gap = gap
+
+    def reset(self, place: Place | None = None) -> Sight:
+        super().reset(place)
+        # The start of this track looks along +Z.
+        self.push(self.gap, 0.0)
+        return self._sight()
+
+    def receive(self) -> Sight:
+        return super().receive()._replace(missed=2)
+
+
+@pytest.mark.parametrize(("gap", "refused"), [(-20.0, False), (-45.0, True)])
+def test_a_car_far_beside_the_road_is_on_another_track(gap: float, refused: bool) -> None:
+    # Three road widths of 10 u, and 2 u more, as the grid stands right of the path.
+    world = RemoteWorld(config(), [Beside(config(), gap)])
+    if refused:
+        with pytest.raises(ConfigurationError, match="beside 'generated_track'"):
+            world.reset(np.array([0]))
+    else:
+        world.reset(np.array([0]))
+        assert abs(world.cars.sensed[0, stepping.LATERAL]) > 10.0
+
+
+def test_missed_messages_add_up() -> None:
+    world = RemoteWorld(config(), [Beside(config(), 0.0)])
+    world.reset(np.array([0]))
+    for _ in range(3):
+        world.step([[0.0, 0.1]])
+    assert world.missed.tolist() == [6]
+
+
+@pytest.mark.parametrize("vehicle", ["donkey_2020", "donkey_2021", "donkey_2022"])
+def test_turning_lean_and_wheels_are_as_reported(vehicle: str) -> None:
+    settings = config(vehicle=vehicle, throttle_max=0.2 if vehicle == "donkey_2022" else 0.5)
+    batches = [
+        Batch(settings, 1, world=world)
+        for world in (None, RemoteWorld(settings, [EmbeddedSource(settings)]))
+    ]
+    for batch in batches:
+        batch.reset(np.array([0]))
+        for k in range(40):
+            batch.step([[0.5 * math.sin(0.2 * k), 0.4]])
+    ours, theirs = (batch.world.cars for batch in batches)
+    assert abs(ours.motion[0, physics.YAW_RATE]) > 0.05
+    assert theirs.motion[0, physics.YAW_RATE] == pytest.approx(
+        ours.motion[0, physics.YAW_RATE], abs=0.01
+    )
+    if vehicle == "donkey_2022":
+        lean = [physics.PITCH, physics.ROLL]
+        assert abs(ours.lean[0, lean]).min() > 1e-4
+        np.testing.assert_allclose(theirs.lean[0, lean], ours.lean[0, lean], atol=1e-5)
+        first = stepping.ODOMETRY_REAR_RIGHT
+        assert ours.sensed[0, first] > 1.0
+        np.testing.assert_allclose(
+            theirs.sensed[0, first : first + 4], ours.sensed[0, first : first + 4], rtol=1e-5
+        )
+
+
+def test_info_says_roll_pitch_and_yaw_as_gym_donkeycar_does() -> None:
+    settings = config()
+    world = RemoteWorld(settings, [EmbeddedSource(settings)])
+    env = DonkeyEnv(settings, world=world)
+    env.reset()
+    for _ in range(20):
+        *_, info = env.step([1.0, 1.0])
+    lean = world.cars.lean[0]
+    assert abs(lean[physics.ROLL]) > 1e-4
+    roll, pitch, _ = info["car"]
+    assert roll == pytest.approx(math.degrees(lean[physics.ROLL]) % 360.0)
+    assert pitch == pytest.approx(math.degrees(lean[physics.PITCH]) % 360.0)
+
+
+def test_a_long_way_between_two_messages_is_followed_node_by_node() -> None:
+    settings = config(task=TaskConfig(end_off_track=False))
+    source = EmbeddedSource(settings)
+    world = RemoteWorld(settings, [source])
+    place = Start(np.array([50.0]), np.zeros(1), np.zeros(1), np.zeros(1))
+    world.reset(np.array([0]), place)
+    before = world.cars.sensed[0, stepping.PROGRESS]
+    x, z, yaw = (float(value) for value in world.track.path.at(59.0))
+    source.world.place(np.array([0]), np.array([[x, z, yaw, 0.0, 0.0, 0.0]]))
+    world.step([[0.0, 0.0]])
+    assert world.cars.sensed[0, stepping.PROGRESS] - before == pytest.approx(9.0, abs=0.3)
+    # Nodes lie 214.3 / 108 = 1.98 u apart: four or five further on.
+    nodes = starts.nearest_nodes(world.track, np.array([59.0]), np.array([[x, z]]))
+    assert abs(world.cars.node[0] - nodes[0]) <= 1
+
+
+def test_yaw_takes_the_short_way_round() -> None:
+    heading = Heading(math.radians(350.0))
+    for degrees, unwound in ((355.0, 355.0), (5.0, 365.0), (20.0, 380.0), (350.0, 350.0)):
+        heading.follow(
+            Telemetry("", 0.0, 0.0, 0.0, 0.0, "none", angles=(0.0, degrees, 0.0)), (0.0, 0.0), 8.0
+        )
+        assert math.degrees(heading.yaw) == pytest.approx(unwound)
+
+
+def test_a_scene_is_one_whose_cross_track_error_fits_the_place() -> None:
+    told = EmbeddedSource(config()).reset().telemetry
+    assert recognition.scenes(told)[0] == "generated_track"
+    assert told.cte is not None
+    # The place is that of the track, the error is 5 u off: some other layout.
+    assert "generated_track" not in recognition.scenes(dataclasses.replace(told, cte=told.cte + 5))
+
+
+def test_message_without_a_place_leaves_the_car_where_it_was() -> None:
+    settings = config()
+    source = EmbeddedSource(settings)
+    world = RemoteWorld(settings, [source])
+    world.reset(np.array([0]))
+    for _ in range(20):
+        world.step([[0.0, 0.2]])
+    before = world.cars.motion[0].copy()
+    source.without = ("pos_x", "pos_y", "pos_z", "pitch")
+    world.step([[0.0, 0.2]])
+    np.testing.assert_array_equal(world.cars.motion[0, :2], before[:2])
+    source.without = ()
+    world.step([[0.0, 0.2]])
+    assert world.cars.sensed[0, stepping.PROGRESS] > 0.5
+    assert world.cars.motion[0, 1] > before[1]
+
+
+def test_last_observation_of_a_lost_episode_is_from_before_the_loss() -> None:
+    class Losing(EmbeddedSource):
+        lost = False
+
+        def receive(self) -> Sight:
+            if not self.lost:
+                return super().receive()
+            return self.reset()._replace(restarted=True)
+
+    settings = config()
+    source = Losing(settings)
+    batch = Batch(settings, 1, world=RemoteWorld(settings, [source]))
+    batch.reset(np.array([0]))
+    for _ in range(30):
+        seen = batch.step([[0.0, 1.0]]).observation
+    seen = {name: value.copy() for name, value in seen.items()}
+    source.lost = True
+    moved = batch.step([[0.0, 1.0]])
+    assert moved.truncated[0]
+    assert moved.ending["connection"][0]
+    for name, value in moved.observation.items():
+        np.testing.assert_array_equal(value, seen[name])

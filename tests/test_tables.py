@@ -99,3 +99,15 @@ def test_speeds_are_named_by_group(capsys: pytest.CaptureFixture[str]) -> None:
     assert "sim_steps_per_s 26,000" in lines
     assert "updates.ours 430.25" in lines
     assert "updates.sbx -" in lines
+
+
+@pytest.mark.parametrize(("missed", "shown"), [(0, False), (1234, True)])
+def test_missed_deadlines_are_shown_where_there_are_any(
+    capsys: pytest.CaptureFixture[str], missed: int, shown: bool
+) -> None:
+    tables.show_training(TRAINED | {"missed_deadlines": missed})
+    tables.show_evaluation(
+        {"run_id": "a", "track": "t", "races": 1, "races_clean": 0, "metrics": {}}
+        | {"missed_deadlines": missed}
+    )
+    assert capsys.readouterr().out.count("1,234 missed deadlines") == (2 if shown else 0)

@@ -87,6 +87,8 @@ class Executable:
         code = self._process.poll()
         if code is None:
             return
+        # At once, since its number can be another program's later.
+        self._signal(terminate=False)
         raise LinkRefused(
             f"The simulator {self._program} ended with exit code {code}{self._last_words()}",
             host="127.0.0.1",
@@ -114,11 +116,14 @@ class Executable:
 
     def close(self) -> None:
         """Ends the program and everything that it started; may be called twice."""
-        if self._process.poll() is None:
+        if self._process.returncode is None:
             self._signal(terminate=True)
             try:
                 self._process.wait(_GRACE_S)
             except subprocess.TimeoutExpired:
+                pass
+            finally:
+                # What it started may go on where it has ended itself.
                 self._signal(terminate=False)
                 self._process.wait()
         self._log.close()

@@ -20,6 +20,9 @@ LARGEST_BYTES = 3_000_000
 
 _FORMATS = ("JPEG", "PNG", "TGA")
 
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+"""The second is raised where a program makes errors of warnings."""
+
 
 def decode(text: str) -> npt.NDArray[np.uint8]:
     """Decodes a picture of a telemetry message.
@@ -49,7 +52,7 @@ def decode(text: str) -> npt.NDArray[np.uint8]:
                     f"Received: {width} x {height}"
                 )
             return np.array(picture.convert("RGB"), dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, *_BOMBS) as error:
         raise _refused(f"cannot be decoded ({error})") from error
 
 

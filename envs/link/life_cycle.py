@@ -51,8 +51,11 @@ def enter(session: Session) -> None:
     _configure(session)
 
 
-def attend(session: Session) -> None:
+def attend(session: Session) -> bool:
     """Answers `car_loaded` and `need_car_config` that came meanwhile: all is configured again.
+
+    Returns:
+        Whether there is a new car; it stands with its brake on.
 
     Raises:
         LinkError: The simulator does not answer.
@@ -60,8 +63,10 @@ def attend(session: Session) -> None:
     calls = session.inbox.take_calls()
     if any(isinstance(call, reports.NeedCarConfig) for call in calls):
         _introduce(session)
-    if any(isinstance(call, reports.CarLoaded) for call in calls):
+    is_new = any(isinstance(call, reports.CarLoaded) for call in calls)
+    if is_new:
         _configure(session)
+    return is_new
 
 
 def _load_scene(session: Session) -> None:

@@ -194,7 +194,7 @@ class SimulatorLink:
         deadline = time.monotonic() + timeout_s
         skipped, hits = 0, tuple[str, ...]()
         while True:
-            session = self._attended()
+            session = self._attended(asks=True)
             left = max(0.0, deadline - time.monotonic())
             arrival = session.inbox.take_telemetry(self._floor, left, "telemetry")
             skipped, hits = skipped + arrival.skipped, hits + arrival.hits
@@ -328,8 +328,12 @@ class SimulatorLink:
         """
         self._attended().send(commands.ExitScene())
 
-    def _attended(self) -> Session:
+    def _attended(self, *, asks: bool = False) -> Session:
         """Returns the open connection, after what the simulator wants of it.
+
+        Args:
+            asks: Whether a frame is awaited next: setting up a new car has used those that came,
+                and in lock-step no other follows without a command.
 
         Raises:
             LinkClosed: It is not open.
@@ -337,6 +341,6 @@ class SimulatorLink:
         """
         if self._session is None:
             raise self._peer.closed("The connection is not open", "a connection")
-        if self._session.inbox.has_calls:
-            life_cycle.attend(self._session)
+        if self._session.inbox.has_calls and life_cycle.attend(self._session) and asks:
+            self._floor = self._session.brake()
         return self._session
