@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from donkey_rl.envs.link import reports
+from donkey_rl.envs.link import reports, wire
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, telemetry, track
 from donkey_rl.envs.simulator import vehicle as vehicles
@@ -54,7 +54,7 @@ class EmbeddedSource:
         fields = telemetry.fields(self.world, 0) | {"image": ""}
         fields["time"] += self.clock
         kept = {name: value for name, value in fields.items() if name not in self.without}
-        told = reports.parse(json.loads(reports.encode(kept)))
+        told = reports.parse(json.loads(wire.encode(kept)))
         assert isinstance(told, reports.Telemetry)
         image = np.empty((1, *self.world.camera.shape), dtype=np.uint8)
         self.world.render(image)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from donkey_rl.envs.link import commands, fields, reports
+from donkey_rl.envs.link import commands, fields, reports, wire
 from donkey_rl.envs.link.decoder import StreamDecoder
 from donkey_rl.errors import MessageError
 
@@ -93,7 +93,7 @@ def test_a_car_name_has_no_braces_on_the_wire():
 
 @pytest.mark.parametrize("report", REPORTS, ids=repr)
 def test_every_report_comes_back_from_the_wire(report):
-    [received] = StreamDecoder().feed(reports.encode(reports.to_fields(report)))
+    [received] = StreamDecoder().feed(wire.encode(reports.to_fields(report)))
     assert reports.parse(received) == report
 
 

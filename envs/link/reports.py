@@ -7,12 +7,8 @@ optional parts may be missing. What is required and cannot be read is a `Message
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from donkey_rl.envs.link.fields import as_finite, as_integer, as_text
 from donkey_rl.errors import MessageError
@@ -393,38 +389,3 @@ def to_fields(report: Report) -> dict[str, Any]:
         case Heartbeat():
             return {}
     return {"msg_type": _PLAIN[type(report)]}
-
-
-def wire_number(value: float) -> str:
-    """Returns a number as .NET writes single precision: seven digits, quoted infinity.
-
-    >>> wire_number(1 / 3), wire_number(1.23e-05), wire_number(2.0), wire_number(math.inf)
-    ('0.3333333', '1.23E-05', '2', '"INFINITY"')
-    """
-    if math.isnan(value):
-        return '"NaN"'
-    if math.isinf(value):
-        return '"INFINITY"' if value > 0 else '"-INFINITY"'
-    return f"{float(np.float32(value)):.7G}"
-
-
-def encode(fields: Mapping[str, Any]) -> bytes:
-    """Returns the fields of a message as the simulator writes them, with its newline."""
-    return (_written(fields) + "\n").encode("utf-8")
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating):
-        return wire_number(float(value))
-    if isinstance(value, Mapping):
-        inner = (f"{json.dumps(str(key))}:{_written(each)}" for key, each in value.items())
-        return "{" + ",".join(inner) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(_written(each) for each in value) + "]"
-    return json.dumps(str(value), ensure_ascii=False)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from donkey_rl.envs.link import commands, parsers, reports
+from donkey_rl.envs.link import commands, parsers, reports, wire
 from donkey_rl.envs.serving.complaints import LOGGER, Complaints
 from donkey_rl.errors import MessageError
 
@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
         """Sends an event by its fields, see `send`."""
         if self._transport is None or not self.is_open:
             return
-        self._transport.write(reports.encode(fields))
+        self._transport.write(wire.encode(fields))
         if self.queued > MOST_QUEUED:
             LOGGER.warning(
                 "%s: disconnected, because it left %d kB unread.", self.name, self.queued // 1024
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._full:
             self.frames += 1
-            self._transport.write(reports.encode(fields))
+            self._transport.write(wire.encode(fields))
             return
         if self._waiting is not None:
             self.frames_dropped += 1
