@@ -109,7 +109,7 @@ def _options(
 
 @app.command(epilog="Example: donkey-rl train --agent sac --track warehouse --set sac.gamma=0.98")
 def train(
-    agent: Annotated[str | None, typer.Option(help="The algorithm: sac.")] = None,
+    agent: Annotated[str | None, typer.Option(help="The algorithm: sac or ppo.")] = None,
     track: Annotated[
         str | None, typer.Option(help="Scene name or track file; see 'donkey-rl tracks'.")
     ] = None,

@@ -23,6 +23,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.agents.manifest import DriverDescription
+from donkey_rl.agents.ppo.config import PPOConfig
+from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.configuration import Config
@@ -41,6 +43,8 @@ UPDATES = 64
 HIDDEN = (256, 256)
 BATCH = 256
 PREDICTIONS = 400
+PPO_CARS = 8
+ROLLOUT = 256
 
 
 class BenchResult(Config):
@@ -52,7 +56,8 @@ class BenchResult(Config):
         sim_steps_per_s_one_car: The same of one car.
         carracing_steps_per_s: Steps of Gymnasium's CarRacing-v3 with images, if installed.
         sac_updates_per_s: Gradient steps of 2 x 256 units, batches of 256, by party.
-        ppo_samples_per_s: Not built yet.
+        ppo_samples_per_s: Environment steps per second of whole rollouts and updates, eight
+            environments without work, batches of 64, ten epochs, 2 x 64 units, by party.
         predict_ms: Image to action of one car, median and 99th percentile.
         link_delay_ms: What a connection to a real-time simulator adds to a command on its way
             out and a frame on its way in, beside a bare socket, see `link_bench.delays`.
@@ -128,7 +133,7 @@ def _simulators() -> dict[str, Any]:
 
 
 def _learning() -> dict[str, Any]:
-    return {"sac_updates_per_s": _updates(), "ppo_samples_per_s": {"ours": None, "sb3": None}}
+    return {"sac_updates_per_s": _updates(), "ppo_samples_per_s": _samples()}
 
 
 def _driver() -> dict[str, Any]:
@@ -223,6 +228,29 @@ def _updates() -> dict[str, float | None]:
 
 def _trainer(model: object) -> Callable[[], object]:
     return lambda: model.train(gradient_steps=UPDATES, batch_size=BATCH)  # type: ignore[attr-defined]
+
+
+def _samples() -> dict[str, float | None]:
+    """Rollouts and updates of PPO, ours beside Stable-Baselines3's."""
+    ours = PPO(
+        DummyVecEnv([_Features] * PPO_CARS), PPOConfig(n_steps=ROLLOUT, batch_size=64), seed=0
+    )
+    theirs = stable_baselines3.PPO(
+        "MlpPolicy",
+        DummyVecEnv([_Features] * PPO_CARS),
+        n_steps=ROLLOUT,
+        batch_size=64,
+        device="cpu",
+    )
+    parties: dict[str, tuple[Callable[[], object], int]] = {}
+    for name, model in (("ours", ours), ("sb3", theirs)):
+        model.set_logger(Logger(None, []))
+        parties[name] = (_rollouts(model), PPO_CARS * ROLLOUT)
+    return dict(_rates(parties))
+
+
+def _rollouts(model: Any) -> Callable[[], object]:
+    return lambda: model.learn(PPO_CARS * ROLLOUT, reset_num_timesteps=False)
 
 
 def _sbx_updates() -> float | None:

@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter
 
 from donkey_rl.agents.features import FeatureExtractor
+from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs.batch import Observation
 from donkey_rl.experiments import process_clock, racing
@@ -110,7 +111,7 @@ class Checks(BaseCallback):
         started = time.perf_counter()
         self._hooks.before()
         lapped = self.findings.first_clean_lap_steps is not None
-        model: SAC = self.model  # type: ignore[assignment]
+        model: SAC | PPO = self.model  # type: ignore[assignment]
         races = self._field.race(self._act, self._setting.laps if lapped else 1)
         found = summary(races)
         self.findings.curve.append((self.num_timesteps, found))
@@ -133,7 +134,7 @@ class Checks(BaseCallback):
 
     def _act(self, observation: Observation) -> Any:
         self._hooks.between()
-        model: SAC = self.model  # type: ignore[assignment]
+        model: SAC | PPO = self.model  # type: ignore[assignment]
         return model.predict(self._extractor(observation), deterministic=True)[0]
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
+from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
@@ -20,7 +21,7 @@ from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import TaskConfig
 from donkey_rl.errors import UnknownNameError
 
-AGENTS = ("sac",)
+AGENTS = ("sac", "ppo")
 """Algorithms that a driver can be trained with."""
 
 _GRIP_SHARE = 0.65
@@ -105,6 +106,7 @@ class TrainingConfig(Config):
         randomisation: What changes from one episode to the next.
         encoder: What turns the image into features.
         sac: Soft actor-critic.
+        ppo: Proximal policy optimisation.
         check: Races while learning.
         evaluation: Races of the finished driver.
     """
@@ -126,6 +128,17 @@ class TrainingConfig(Config):
     encoder: LaneEncoderConfig = Field(default_factory=LaneEncoderConfig)
     sac: SACConfig = Field(
         default_factory=lambda: SACConfig(final_learning_rate=1e-4, gradient_steps=16)
+    )
+    ppo: PPOConfig = Field(
+        default_factory=lambda: PPOConfig(
+            learning_rate=1e-3,
+            final_learning_rate=1e-4,
+            hidden=(128, 128),
+            n_steps=32,
+            batch_size=512,
+            gamma=0.97,
+            initial_log_std=-0.7,
+        )
     )
     check: CheckConfig = Field(default_factory=CheckConfig)
     evaluation: RaceConfig = Field(default_factory=RaceConfig)

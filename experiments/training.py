@@ -17,6 +17,7 @@ from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.agents.feature_env import FeatureVecEnv
 from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.manifest import DriverDescription
+from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
@@ -121,7 +122,7 @@ class _Session:
         self._run = run
         self._progress = progress
         self._encoder: LaneEncoder | None = None
-        self._model: SAC | None = None
+        self._model: SAC | PPO | None = None
         self._env: FeatureVecEnv | None = None
         self._checks: Checks | None = None
         self._learn_s = 0.0
@@ -152,7 +153,7 @@ class _Session:
         """Trains the policy."""
         config = self._config
         self._env = FeatureVecEnv(environment, encoder, self._scaling)
-        self._model = SAC(self._env, config.sac, seed=config.seed)
+        self._model = _agent(config, self._env)
         self._model.set_logger(Logger(None, [MlflowWriter(self._run)]))
         started = process_clock.seconds()
         with self._progress.phase("training driver", config.steps) as phase:
@@ -308,6 +309,13 @@ def _lasting(name: str) -> str:
 
 def _nothing() -> None:
     """What happens before a check whose cars are its own."""
+
+
+def _agent(config: TrainingConfig, env: FeatureVecEnv) -> SAC | PPO:
+    """Returns the algorithm that a run is to learn with."""
+    if config.agent == "ppo":
+        return PPO(env, config.ppo, seed=config.seed)
+    return SAC(env, config.sac, seed=config.seed)
 
 
 def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Field:

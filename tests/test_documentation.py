@@ -55,14 +55,15 @@ def test_python_of_document_runs(name: str, tmp_path: Path) -> None:
     assert done.stdout.strip()
 
 
-def test_settings_of_sac_page_are_those_of_a_training() -> None:
+@pytest.mark.parametrize("agent", ["sac", "ppo"])
+def test_settings_of_agent_page_are_those_of_a_training(agent: str) -> None:
     from donkey_rl import configuration
     from donkey_rl.experiments.config import TrainingConfig
 
-    page = (ROOT / "docs/agents/sac.md").read_text(encoding="utf-8")
+    page = (ROOT / f"docs/agents/{agent}.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", page, flags=re.MULTILINE)
     shown = {name: configuration._load_yaml(value) for name, value in rows}
-    assert shown == TrainingConfig().sac.model_dump(mode="json")
+    assert shown == getattr(TrainingConfig(), agent).model_dump(mode="json")
 
 
 def test_configuration_page_shows_the_packaged_recipes() -> None:

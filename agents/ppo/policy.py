@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,11 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class KerasActorCritic(BasePolicy):
-    """Actor and critic; PyTorch only carries the numbers."""
+    """Actor and critic; PyTorch only carries the numbers.
+
+    Attributes:
+        seconds: Wall time spent acting in rollouts.
+    """
 
     def __init__(
         self, observation_space: spaces.Box, action_space: spaces.Space[Any], learner: Learner
@@ -32,13 +37,16 @@ class KerasActorCritic(BasePolicy):
             learner: Whose networks answer.
         """
         super().__init__(observation_space, action_space, squash_output=False)
+        self.seconds = 0.0
         self._learner = learner
 
     def forward(
         self, observations: torch.Tensor, deterministic: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Returns drawn actions, values and log-densities for a rollout."""
+        started = time.perf_counter()
         actions, density, values = self._learner.act(_numbers(observations))
+        self.seconds += time.perf_counter() - started
         if isinstance(self.action_space, spaces.Discrete):
             actions = actions[:, 0].astype(np.int64)
         return torch.from_numpy(actions), torch.from_numpy(values), torch.from_numpy(density)

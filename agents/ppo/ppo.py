@@ -37,7 +37,6 @@ class PPO(OnPolicyAlgorithm):
     Attributes:
         config: The settings.
         learner: Networks, optimiser and the compiled update.
-        seconds: Wall time spent so far, by ``act`` and ``update``.
     """
 
     policy: KerasActorCritic  # type: ignore[assignment]
@@ -67,7 +66,7 @@ class PPO(OnPolicyAlgorithm):
             InputError: When a space is none of these.
         """
         self.config = config if config is not None else PPOConfig()
-        self.seconds = dict.fromkeys(("act", "update"), 0.0)
+        self._update_s = 0.0
         super().__init__(
             KerasActorCritic,  # type: ignore[arg-type]
             env,  # type: ignore[arg-type]
@@ -113,6 +112,11 @@ class PPO(OnPolicyAlgorithm):
         self.policy = KerasActorCritic(observations, actions, self.learner)  # type: ignore[arg-type]
         self._clip_range = _schedule(self.config.clip_range, self.config.final_clip_range)
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time spent so far, by ``act`` and ``update``."""
+        return {"act": self.policy.seconds, "update": self._update_s}
+
     def train(self) -> None:
         """Goes through the rollout, all epochs in one compiled call.
 
@@ -124,7 +128,7 @@ class PPO(OnPolicyAlgorithm):
         learning_rate = float(self.lr_schedule(remaining))
         clip_range = _value(self._clip_range, remaining)
         done = self.learner.update(self._rollout(), learning_rate, clip_range)
-        self.seconds["update"] += time.perf_counter() - started
+        self._update_s += time.perf_counter() - started
         if not all(math.isfinite(value) for value in done.metrics.values()):
             raise DonkeyRLError(
                 f"Expected finite losses. Received: {done.metrics} after {self.num_timesteps} "
