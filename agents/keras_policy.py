@@ -19,6 +19,28 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 
 
+def batched(
+    observation: npt.NDArray[Any] | dict[str, npt.NDArray[Any]], shape: tuple[int, ...] | None
+) -> tuple[FloatArray, bool]:
+    """Returns observations as a batch (B, F), and whether it was a single one.
+
+    Args:
+        observation: One observation (F,), or a batch (B, F).
+        shape: Of one observation.
+
+    Raises:
+        InputError: On an observation of another shape.
+    """
+    values = np.asarray(observation, np.float32) if not isinstance(observation, dict) else None
+    if values is None or values.shape[-1:] != shape or values.ndim > 2:
+        received = "a dict" if values is None else f"shape {values.shape}"
+        raise InputError(
+            f"Expected one observation of shape {shape}, or a batch of them. "
+            f"Received: {received}. Encode the observation with a FeatureExtractor first."
+        )
+    return np.atleast_2d(values), values.ndim == 1
+
+
 class KerasPolicy(BasePolicy):
     """Answers ``predict`` from a compiled Keras network; PyTorch computes nothing."""
 
@@ -56,16 +78,8 @@ class KerasPolicy(BasePolicy):
         Raises:
             InputError: On an observation of another shape.
         """
-        values = np.asarray(observation, np.float32) if not isinstance(observation, dict) else None
-        shape = self.observation_space.shape
-        if values is None or values.shape[-1:] != shape or values.ndim > 2:
-            received = "a dict" if values is None else f"shape {values.shape}"
-            raise InputError(
-                f"Expected one observation of shape {shape}, or a batch of them. "
-                f"Received: {received}. Encode the observation with a FeatureExtractor first."
-            )
-        single = values.ndim == 1
-        actions = self.unscale_action(self._act(np.atleast_2d(values), deterministic))
+        batch, single = batched(observation, self.observation_space.shape)
+        actions = self.unscale_action(self._act(batch, deterministic))
         return (actions[0] if single else actions), state
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:

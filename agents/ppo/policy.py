@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
-from donkey_rl.errors import InputError
+from donkey_rl.agents.keras_policy import batched
 
 if TYPE_CHECKING:
     from donkey_rl.agents.ppo.learner import Learner
@@ -73,18 +73,10 @@ class KerasActorCritic(BasePolicy):
         Raises:
             InputError: On an observation of another shape.
         """
-        values = np.asarray(observation, np.float32) if not isinstance(observation, dict) else None
-        shape = self.observation_space.shape
-        if values is None or values.shape[-1:] != shape or values.ndim > 2:
-            received = "a dict" if values is None else f"shape {values.shape}"
-            raise InputError(
-                f"Expected one observation of shape {shape}, or a batch of them. "
-                f"Received: {received}. Encode the observation with a FeatureExtractor first."
-            )
-        batch = np.atleast_2d(values)
+        batch, single = batched(observation, self.observation_space.shape)
         actions = self._learner.decide(batch) if deterministic else self._learner.act(batch)[0]
         taken = self._inside(actions)
-        return (taken[0] if values.ndim == 1 else taken), state
+        return (taken[0] if single else taken), state
 
     def _inside(self, actions: FloatArray) -> npt.NDArray[Any]:
         if isinstance(self.action_space, spaces.Box):

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import pydantic
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
 
-from donkey_rl.agents import agent_folder, folders, keras_files
-from donkey_rl.agents import spaces as space_json
+from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.ppo import networks
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.learner import Learner, Rollout
 from donkey_rl.agents.ppo.policy import KerasActorCritic
 from donkey_rl.errors import DonkeyRLError, InputError
 
-_MODELS = ("actor", "critic")
-NAME = "ppo"
 
-
-class PPO(OnPolicyAlgorithm):
+class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
     """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) on flat observations.
 
     Stable-Baselines3 collects, bootstraps cut episodes, logs and calls back as it does for its
@@ -38,6 +31,10 @@ class PPO(OnPolicyAlgorithm):
         config: The settings.
         learner: Networks, optimiser and the compiled update.
     """
+
+    NAME = "ppo"
+    CONFIG = PPOConfig
+    MODELS = ("actor", "critic")
 
     policy: KerasActorCritic  # type: ignore[assignment]
     learner: Learner
@@ -106,10 +103,10 @@ class PPO(OnPolicyAlgorithm):
         entropy = self.seed if self.seed is not None else np.random.SeedSequence().entropy
         (seed,) = np.random.SeedSequence(entropy).generate_state(1)
         choices = isinstance(actions, spaces.Discrete)
-        width = int(actions.n) if isinstance(actions, spaces.Discrete) else actions.shape[0]  # type: ignore[index]
+        width = int(actions.n) if isinstance(actions, spaces.Discrete) else actions.shape[0]
         features = math.prod(observations.shape or ())
         self.learner = Learner(features, width, self.config, int(seed), choices=choices)
-        self.policy = KerasActorCritic(observations, actions, self.learner)  # type: ignore[arg-type]
+        self.policy = KerasActorCritic(observations, actions, self.learner)
         self._clip_range = _schedule(self.config.clip_range, self.config.final_clip_range)
 
     @property
@@ -175,66 +172,6 @@ class PPO(OnPolicyAlgorithm):
                 "Train in an environment with a Box as action space."
             )
         return networks.deterministic(self.learner.actor)
-
-    def save(self, path: str | Path) -> None:  # type: ignore[override]
-        """Writes a folder of Keras weights, plain arrays and JSON; nothing in it is a pickle.
-
-        Raises:
-            StorageError: When the folder cannot be written.
-        """
-        description = {
-            "format": agent_folder.FORMAT,
-            "algorithm": NAME,
-            "config": self.config.model_dump(mode="json"),
-            "observation_space": space_json.to_json(self.observation_space),
-            "action_space": space_json.to_json(self.action_space),
-            "seed": self.seed,
-            "num_timesteps": self.num_timesteps,
-            "n_updates": self._n_updates,
-        }
-        with folders.replaced(Path(path)) as draft:
-            (draft / "agent.json").write_text(json.dumps(description, indent=2) + "\n")
-            for name in _MODELS:
-                keras_files.save_weights(getattr(self.learner, name), draft / f"{name}.weights.h5")
-            np.savez(draft / "optimisers.npz", **self.learner.state())  # type: ignore[arg-type]
-
-    @classmethod
-    def load(  # type: ignore[override]
-        cls, path: str | Path, env: GymEnv | str | None = None, *, verbose: int = 0
-    ) -> Self:
-        """Reads what `save` wrote.
-
-        Args:
-            path: The folder.
-            env: To go on learning in; its spaces must be those of the folder.
-            verbose: As in the constructor.
-
-        Raises:
-            InputError: When the folder is incomplete or damaged, or does not fit the environment.
-        """
-        folder = Path(path)
-        data = agent_folder.description(folder, NAME)
-        try:
-            model = cls(None, PPOConfig(**data["config"]), seed=data["seed"], verbose=verbose)
-            model.observation_space = space_json.from_json(data["observation_space"])
-            model.action_space = space_json.from_json(data["action_space"])
-            model.n_envs = 1
-            if env is not None:
-                agent_folder.use(model, env)
-            model._setup_model()
-            model.num_timesteps = int(data["num_timesteps"])
-            model._n_updates = int(data["n_updates"])
-            for name in _MODELS:
-                keras_files.load_weights(
-                    getattr(model.learner, name), folder / f"{name}.weights.h5"
-                )
-            with np.load(folder / "optimisers.npz", allow_pickle=False) as state:
-                model.learner.restore(state)
-        except InputError:
-            raise
-        except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:
-            raise agent_folder.damaged(folder, error) from error
-        return model
 
 
 def _check(observations: Any, actions: Any) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from donkey_rl.agents import agent_folder, folders, keras_files
-from donkey_rl.agents import spaces as space_json
+from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.keras_policy import KerasPolicy
 from donkey_rl.agents.replay import NStepBuffer
 from donkey_rl.agents.sac import networks
@@ -24,11 +20,8 @@ from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.learner import Learner
 from donkey_rl.errors import DonkeyRLError, InputError
 
-NAME = "sac"
-_MODELS = ("actor", "critics", "target_critics")
 
-
-class SAC(OffPolicyAlgorithm):
+class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
     """Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on flat observations.
 
     Stable-Baselines3 collects, logs and calls back as it does for its own SAC; the buffer sums
@@ -40,6 +33,10 @@ class SAC(OffPolicyAlgorithm):
         seconds: Wall time spent so far, by ``act``, ``store``, ``sample`` and ``update``. What
             is left of a run went to the environment and the callbacks.
     """
+
+    NAME = "sac"
+    CONFIG = SACConfig
+    MODELS = ("actor", "critics", "target_critics")
 
     policy: KerasPolicy
     replay_buffer: NStepBuffer | None  # type: ignore[assignment]
@@ -110,7 +107,7 @@ class SAC(OffPolicyAlgorithm):
         )
         features, width = math.prod(observations.shape or ()), math.prod(actions.shape or ())
         self.learner = Learner(features, width, self.config, int(learner_seed))
-        self.policy = KerasPolicy(observations, actions, self._act)  # type: ignore[arg-type]
+        self.policy = KerasPolicy(observations, actions, self._act)
         self._convert_train_freq()
 
     def _act(
@@ -184,68 +181,6 @@ class SAC(OffPolicyAlgorithm):
         The weights are shared with the actor that goes on learning; a driver folder copies them.
         """
         return networks.deterministic(self.learner.actor)
-
-    def save(self, path: str | Path) -> None:  # type: ignore[override]
-        """Writes a folder of Keras weights, plain arrays and JSON; nothing in it is a pickle.
-
-        The replay buffer is not part of it, see `save_replay_buffer`.
-
-        Raises:
-            StorageError: When the folder cannot be written.
-        """
-        description = {
-            "format": agent_folder.FORMAT,
-            "algorithm": NAME,
-            "config": self.config.model_dump(mode="json"),
-            "observation_space": space_json.to_json(self.observation_space),
-            "action_space": space_json.to_json(self.action_space),
-            "seed": self.seed,
-            "num_timesteps": self.num_timesteps,
-            "n_updates": self._n_updates,
-        }
-        with folders.replaced(Path(path)) as draft:
-            (draft / "agent.json").write_text(json.dumps(description, indent=2) + "\n")
-            for name in _MODELS:
-                keras_files.save_weights(getattr(self.learner, name), draft / f"{name}.weights.h5")
-            np.savez(draft / "optimisers.npz", **self.learner.state())  # type: ignore[arg-type]
-
-    @classmethod
-    def load(  # type: ignore[override]
-        cls, path: str | Path, env: GymEnv | str | None = None, *, verbose: int = 0
-    ) -> Self:
-        """Reads what `save` wrote.
-
-        Args:
-            path: The folder.
-            env: To go on learning in; its spaces must be those of the folder.
-            verbose: As in the constructor.
-
-        Raises:
-            InputError: When the folder is incomplete or damaged, or does not fit the environment.
-        """
-        folder = Path(path)
-        data = agent_folder.description(folder, NAME)
-        try:
-            model = cls(None, SACConfig(**data["config"]), seed=data["seed"], verbose=verbose)
-            model.observation_space = space_json.from_json(data["observation_space"])
-            model.action_space = space_json.from_json(data["action_space"])
-            model.n_envs = 1
-            if env is not None:
-                agent_folder.use(model, env)
-            model._setup_model()
-            model.num_timesteps = int(data["num_timesteps"])
-            model._n_updates = int(data["n_updates"])
-            for name in _MODELS:
-                keras_files.load_weights(
-                    getattr(model.learner, name), folder / f"{name}.weights.h5"
-                )
-            with np.load(folder / "optimisers.npz", allow_pickle=False) as state:
-                model.learner.restore(state)
-        except InputError:
-            raise
-        except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:
-            raise agent_folder.damaged(folder, error) from error
-        return model
 
     def save_replay_buffer(self, path: Any) -> None:
         """Writes the buffer's rows as a plain array file, ``.npy``."""
