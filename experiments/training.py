@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 from stable_baselines3.common.logger import Logger
 
@@ -169,8 +170,10 @@ class _Session:
                     environment.interrupt if simulators.count(config.simulator) else _nothing,
                 ),
             )
+            untrained = self._model.deterministic_model().get_weights()
             try:
                 self._model.learn(config.steps, self._checks, log_interval=config.driven)
+                _check_learned(config, untrained, self._model.deterministic_model().get_weights())
                 self._checks.check()
             finally:
                 self._learn_s = process_clock.seconds() - started
@@ -305,6 +308,23 @@ def _simulator_name(config: TrainingConfig) -> str:
 def _lasting(name: str) -> str:
     """Returns a track's name so that it is found from any folder."""
     return str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
+
+
+def _check_learned(config: TrainingConfig, before: list[Any], after: list[Any]) -> None:
+    """Refuses to go on with a policy that has learned nothing.
+
+    Raises:
+        DonkeyRLError: Training has changed no weight.
+    """
+    if any(not np.array_equal(old, new) for old, new in zip(before, after, strict=True)):
+        return
+    needed = ""
+    if config.agent == "sac":
+        needed = f": learning starts after {config.sac.learning_starts:,} (sac.learning_starts)"
+    raise DonkeyRLError(
+        f"Training has changed no weight of the policy in {config.steps:,} steps{needed}. "
+        "Give more --steps."
+    )
 
 
 def _nothing() -> None:

@@ -299,7 +299,13 @@ def test_closed_pipe_ends_quietly() -> None:
 def test_train_then_evaluate_with_json() -> None:
     """The smallest run there is: what is wanted here is the way of the data, not a good driver."""
     small = ("--set", "cars=4", "--set", "encoder.frames=512", "--set", "encoder.epochs=1")
-    done = run("train", "--agent", "sac", "--steps", "400", "--seed", "3", "--json", *small)
+    words = ("train", "--agent", "sac", "--steps", "400", "--seed", "3", "--json", *small)
+    done = run(*words)
+    # Learning starts after 1,000 steps: such a driver would only pretend to be one.
+    assert done.returncode == cli.FAILURE
+    assert "changed no weight of the policy in 400 steps" in done.stderr
+    assert "Give more --steps" in done.stderr
+    done = run(*words, "--set", "sac.learning_starts=100")
     assert done.returncode == 0, done.stderr
     trained = json.loads(done.stdout)
     expected = {"run_id", "steps", "wall_s", "first_clean_lap_wall_s", "first_clean_lap_steps"}
