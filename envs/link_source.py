@@ -121,7 +121,7 @@ class LinkSource:
 
 def _sight(frame: Frame, missed: int, *, restarted: bool = False) -> Sight:
     telemetry = dataclasses.replace(frame.telemetry, hit=frame.hit)
-    return Sight(telemetry, frame.image, missed, restarted)
+    return Sight(telemetry, frame.image, missed, restarted, frame.image_b)
 
 
 def open_sources(

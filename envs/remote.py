@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs.heading import Heading
-from donkey_rl.envs.link import images
 from donkey_rl.envs.link.reports import Beam, Telemetry
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import following, physics, starts, stepping, track
@@ -284,14 +283,9 @@ class RemoteWorld:
         return sight.telemetry.lidar if sight is not None else None
 
     def image_b(self, i: int) -> npt.NDArray[np.uint8] | None:
-        """Returns the second camera's picture of car `i`, None without one.
-
-        Raises:
-            MessageError: It cannot be decoded.
-        """
+        """Returns the second camera's picture of car `i`, None without one."""
         sight = self.sights[i]
-        text = sight.telemetry.image_b if sight is not None else None
-        return None if text is None else images.decode(text)
+        return sight.image_b if sight is not None else None
 
     def hit_names(self) -> list[str]:
         """Returns what each car touched since its last message, ``"none"`` for nothing."""

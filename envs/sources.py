@@ -32,12 +32,14 @@ class Sight(NamedTuple):
         missed: Messages that came since the last one handed out and were passed over, because
             they had come before the command was sent.
         restarted: Whether the connection was lost meanwhile: the car stands on its start.
+        image_b: The second camera's picture, None without one.
     """
 
     telemetry: Telemetry
     image: npt.NDArray[np.uint8]
     missed: int = 0
     restarted: bool = False
+    image_b: npt.NDArray[np.uint8] | None = None
 
 
 class Source(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
 
+from donkey_rl.agents import schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.ppo import networks
 from donkey_rl.agents.ppo.config import PPOConfig
@@ -67,7 +69,9 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         super().__init__(
             KerasActorCritic,  # type: ignore[arg-type]
             env,  # type: ignore[arg-type]
-            learning_rate=_schedule(self.config.learning_rate, self.config.final_learning_rate),
+            learning_rate=schedules.linear(
+                self.config.learning_rate, self.config.final_learning_rate
+            ),
             n_steps=self.config.n_steps,
             gamma=self.config.gamma,
             gae_lambda=self.config.gae_lambda,
@@ -107,7 +111,7 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         features = math.prod(observations.shape or ())
         self.learner = Learner(features, width, self.config, int(seed), choices=choices)
         self.policy = KerasActorCritic(observations, actions, self.learner)
-        self._clip_range = _schedule(self.config.clip_range, self.config.final_clip_range)
+        self._clip_range = schedules.linear(self.config.clip_range, self.config.final_clip_range)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -185,12 +189,5 @@ def _check(observations: Any, actions: Any) -> None:
         )
 
 
-def _schedule(start: float, end: float | None) -> Any:
-    """Returns a constant, or Stable-Baselines3's kind of schedule: progress left -> value."""
-    if end is None:
-        return start
-    return lambda remaining: end + (start - end) * remaining
-
-
-def _value(schedule: Any, remaining: float) -> float:
+def _value(schedule: float | Callable[[float], float], remaining: float) -> float:
     return float(schedule(remaining) if callable(schedule) else schedule)

@@ -12,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
+from donkey_rl.agents import schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.keras_policy import KerasPolicy
 from donkey_rl.agents.replay import NStepBuffer
@@ -69,7 +70,9 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         super().__init__(
             KerasPolicy,
             env,  # type: ignore[arg-type]
-            learning_rate=_learning_rate(self.config),
+            learning_rate=schedules.linear(
+                self.config.learning_rate, self.config.final_learning_rate
+            ),
             buffer_size=self.config.buffer_size,
             learning_starts=self.config.learning_starts,
             batch_size=self.config.batch_size,
@@ -212,11 +215,3 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         buffer.rows[: len(rows)] = rows
         buffer.full = len(rows) == buffer.buffer_size
         buffer.pos = len(rows) % buffer.buffer_size
-
-
-def _learning_rate(config: SACConfig) -> Any:
-    """Returns a constant, or Stable-Baselines3's kind of schedule: progress left -> value."""
-    start, end = config.learning_rate, config.final_learning_rate
-    if end is None:
-        return start
-    return lambda remaining: end + (start - end) * remaining

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +40,3 @@ class Frame:
     def hit(self) -> str:
         """What was touched first since the last frame, "none" for nothing."""
         return self.hits[0] if self.hits else "none"
-
-    @property
-    def age_s(self) -> float:
-        """How long ago it came (s)."""
-        return time.monotonic() - self.arrived

@@ -1,0 +1,20 @@
+"""Settings that change while an agent learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def linear(start: float, end: float | None) -> float | Callable[[float], float]:
+    """Returns Stable-Baselines3's kind of schedule: share of the run left -> value.
+
+    Args:
+        start: Value at the start of the run.
+        end: Value at its end, reached linearly; None keeps it constant.
+
+    >>> linear(1.0, 0.0)(0.25), linear(1.0, None)
+    (0.25, 1.0)
+    """
+    if end is None:
+        return start
+    return lambda remaining: end + (start - end) * remaining
