@@ -165,7 +165,8 @@ def test_runs_are_found_by_id_beginning_and_name(uri: str) -> None:
 def test_an_unknown_run_answers_with_the_nearest(uri: str) -> None:
     with tracking.start("fast driver", uri=uri) as run:
         pass
-    wrong = run.id[:20] + "0" + run.id[21:-1]
+    other_digit = "1" if run.id[20] == "0" else "0"
+    wrong = run.id[:20] + other_digit + run.id[21:-1]
     with pytest.raises(UnknownNameError) as caught:
         tracking.find(wrong, uri=uri)
     assert caught.value.nearest == run.id
