@@ -5,6 +5,7 @@ manifest.json   what it sees, what it was made for, versions, SHA-256 of every f
 encoder.json    the encoder's settings and standardisation
 encoder.keras   image -> features
 actor.keras     features and measurements -> action in [-1, 1]
+driver.tflite   both as one LiteRT model, for `donkey_rl.agents.lite_driver`
 ```
 
 Nothing in the folder is a pickle, and Keras is told to refuse code hidden in a model.
@@ -24,17 +25,14 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from donkey_rl.agents import features, folders, keras_files, manifest
+from donkey_rl.agents import features, folders, keras_files, lite_conversion, manifest
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.features import YAW_RATE
-from donkey_rl.agents.manifest import DriverDescription, Manifest, ObservationSpec
+from donkey_rl.agents.manifest import ACTIONS, DriverDescription, Manifest, ObservationSpec
 from donkey_rl.agents.tensorflow_setup import keras, tf
-from donkey_rl.errors import DriverError, InputError, UnknownNameError
+from donkey_rl.errors import DriverError, UnknownNameError
 
 FloatArray = npt.NDArray[np.float32]
-
-ACTIONS = 2
-"""Steering and throttle."""
 
 
 class Driver:
@@ -86,18 +84,8 @@ class Driver:
             history=history,
             scaling=scaling if scaling is not None else features.FeatureScaling(),
         )
-        self._shapes = {
-            "image": encoder.image_shape,
-            "speed": (1,),
-            "imu": (6,),
-            "last_actions": (ACTIONS * history,),
-        }
         self._compiled = tf.function(
-            self._graph,
-            input_signature=[
-                tf.TensorSpec((None, *shape), tf.uint8 if name == "image" else tf.float32)
-                for name, shape in self._shapes.items()
-            ],
+            self._graph, input_signature=lite_conversion.signature(self.observation.shapes, None)
         )
 
     def _graph(self, image: Any, speed: Any, imu: Any, last_actions: Any) -> Any:
@@ -123,25 +111,7 @@ class Driver:
         Raises:
             DriverError: When a part is missing, or of another shape or type.
         """
-        image = observation.get("image")
-        single = image is not None and np.ndim(image) == 3
-        lead = () if image is None or single else np.shape(image)[:1]
-        parts = []
-        for name, shape in self._shapes.items():
-            part = observation.get(name)
-            if part is None or np.shape(part) != (*lead, *shape):
-                raise DriverError(
-                    f"Expected '{name}' of shape {(*lead, *shape)}. "
-                    f"Received: {'nothing' if part is None else np.shape(part)}. "
-                    "Configure camera and history as in the driver's manifest.json."
-                )
-            if name == "image" and np.asarray(part).dtype != np.uint8:
-                raise DriverError(
-                    f"Expected 'image' as uint8. Received: {np.asarray(part).dtype}. "
-                    "Pass the camera image as it comes."
-                )
-            array = np.asarray(part, np.uint8 if name == "image" else np.float32)
-            parts.append(array[None] if single else array)
+        parts, single = self.observation.parts(observation)
         actions: FloatArray = self._compiled(*parts).numpy()
         return actions[0] if single else actions
 
@@ -154,12 +124,7 @@ class Driver:
         Raises:
             DriverError: When a part is missing or of another shape.
         """
-        try:
-            features.check_observation_space(
-                space, self.encoder.image_shape, self.observation.history
-            )
-        except InputError as error:
-            raise DriverError(str(error)) from error
+        self.observation.check(space)
 
     @functools.cached_property
     def hash(self) -> str:
@@ -177,8 +142,12 @@ class Driver:
                 digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
 
-    def save(self, folder: str | Path) -> Manifest:
+    def save(self, folder: str | Path, *, lite: bool = True) -> Manifest:
         """Writes the driver folder; a folder already there is replaced in one move.
+
+        Args:
+            folder: Where to.
+            lite: Whether to make the LiteRT model as well, which takes about a second.
 
         Returns:
             The manifest written.
@@ -189,6 +158,9 @@ class Driver:
         with folders.replaced(Path(folder)) as draft:
             self.encoder.save(draft)
             keras_files.save_model(self.actor, draft / "actor.keras")
+            if lite:
+                model = lite_conversion.converted(self._graph, self.observation.shapes)
+                (draft / manifest.LITE_MODEL).write_bytes(model)
             written = Manifest(
                 format=manifest.FORMAT,
                 hash=self.hash,

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pydantic
+from gymnasium import spaces
 
-from donkey_rl.agents import folders
+from donkey_rl.agents import features, folders
 from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.configuration import Config
-from donkey_rl.errors import DriverError
+from donkey_rl.errors import DriverError, InputError
 
 FORMAT: Final = 1
 """Version of the driver folder."""
 
 FILE_NAME = "manifest.json"
+LITE_MODEL = "driver.tflite"
 _LARGEST_MANIFEST = 1_000_000
 _PACKAGES = ("keras", "tensorflow", "stable-baselines3", "gymnasium", "numpy")
 _Limits = tuple[float, float]
+
+ACTIONS = 2
+"""Steering and throttle."""
 
 
 class ObservationSpec(Config):
@@ -32,6 +40,63 @@ class ObservationSpec(Config):
     )
     history: int = pydantic.Field(ge=1, le=100, description="Last actions seen, oldest first.")
     scaling: FeatureScaling = pydantic.Field(description="Divisors of the measurements.")
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each part of one observation; the image is uint8, the others float32."""
+        return {
+            "image": self.image_shape,
+            "speed": (1,),
+            "imu": (6,),
+            "last_actions": (ACTIONS * self.history,),
+        }
+
+    def parts(
+        self, observation: Mapping[str, npt.NDArray[Any]]
+    ) -> tuple[list[npt.NDArray[Any]], bool]:
+        """Returns the parts in the order of `shapes`, and whether they are of a single car.
+
+        Args:
+            observation: Of one car, or of n cars with a leading axis; what else it holds is not
+                looked at.
+
+        Returns:
+            Arrays with a leading axis, of length 1 for a single car.
+
+        Raises:
+            DriverError: When a part is missing, or of another shape or type.
+        """
+        image = observation.get("image")
+        single = image is not None and np.ndim(image) == 3
+        lead = () if image is None or single else np.shape(image)[:1]
+        found = []
+        for name, shape in self.shapes.items():
+            part = observation.get(name)
+            if part is None or np.shape(part) != (*lead, *shape):
+                raise DriverError(
+                    f"Expected '{name}' of shape {(*lead, *shape)}. "
+                    f"Received: {'nothing' if part is None else np.shape(part)}. "
+                    "Configure camera and history as in the driver's manifest.json."
+                )
+            if name == "image" and np.asarray(part).dtype != np.uint8:
+                raise DriverError(
+                    f"Expected 'image' as uint8. Received: {np.asarray(part).dtype}. "
+                    "Pass the camera image as it comes."
+                )
+            array = np.asarray(part, np.uint8 if name == "image" else np.float32)
+            found.append(array[None] if single else array)
+        return found, single
+
+    def check(self, space: spaces.Space[Any]) -> None:
+        """Checks that an environment shows what the driver sees.
+
+        Raises:
+            DriverError: When a part is missing or of another shape.
+        """
+        try:
+            features.check_observation_space(space, self.image_shape, self.history)
+        except InputError as error:
+            raise DriverError(str(error)) from error
 
 
 class DriverDescription(Config):

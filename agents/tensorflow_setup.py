@@ -15,39 +15,10 @@ Every module of ``donkey_rl.agents`` that computes with tensors writes
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import sys
-import tempfile
-from collections.abc import Iterator
 
+from donkey_rl.agents import start_up_lines
 from donkey_rl.errors import InputError
-
-_START_UP_LINE = re.compile(rb"^(?:[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log mess)")
-
-
-@contextlib.contextmanager
-def _start_up_lines_held_back() -> Iterator[None]:
-    """Passes on what is written to file descriptor 2, less TensorFlow's start-up lines."""
-    sys.stderr.flush()
-    try:
-        real = os.dup(2)
-    except OSError:
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(real, 2)
-            os.close(real)
-            held.seek(0)
-            kept = b"".join(line for line in held if not _START_UP_LINE.match(line))
-            if kept:
-                os.write(2, kept)
 
 
 def _set_up_devices() -> None:
@@ -64,7 +35,7 @@ def _set_up_devices() -> None:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-with _start_up_lines_held_back():
+with start_up_lines.held_back():
     import tensorflow as tf
 
     _set_up_devices()

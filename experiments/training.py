@@ -165,7 +165,7 @@ class _Session:
                 self._run,
                 phase,
                 Hooks(
-                    self._store_driver,
+                    self._store_first_driver,
                     interruption.check,
                     environment.interrupt if simulators.count(config.simulator) else _nothing,
                 ),
@@ -210,7 +210,11 @@ class _Session:
         if model is not None and checks is not None and checks.findings.best_weights is not None:
             model.deterministic_model().set_weights(checks.findings.best_weights)
 
-    def _store_driver(self) -> Driver:
+    def _store_first_driver(self) -> None:
+        """Stores the first driver of a clean lap at once; its LiteRT model can wait."""
+        self._store_driver(lite=False)
+
+    def _store_driver(self, *, lite: bool = True) -> Driver:
         """Stores the policy as it is now as the run's driver."""
         config, model, encoder = self._config, self._model, self._encoder
         environment = config.environment()
@@ -233,7 +237,7 @@ class _Session:
             scaling=self._scaling,
         )
         with _scratch() as folder:
-            driver.save(folder / "driver")
+            driver.save(folder / "driver", lite=lite)
             self._run.log_driver(
                 folder / "driver",
                 batches.observation_space(environment),

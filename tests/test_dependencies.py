@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 SUBPACKAGES = ("agents", "envs", "experiments", "metrics", "race_server")
 
 NUMERICS = frozenset({"numpy", "numba", "scipy", "pydantic"})
-LEARNING = frozenset({"tensorflow", "keras"})
+LEARNING = frozenset({"tensorflow", "keras", "ai_edge_litert"})
 RECORDS = frozenset({"mlflow", "optuna"})
 
 

@@ -151,7 +151,12 @@ def test_the_manifest_describes_the_folder(saved, driver):
     assert data["observation"]["image_shape"] == list(SHAPE)
     assert data["description"]["tracks"] == ["generated_track"]
     assert data["description"]["throttle_limits"] == [-0.5, 0.8]
-    assert set(data["files"]) == {"actor.keras", "encoder.keras", "encoder.json"}
+    assert set(data["files"]) == {
+        "actor.keras",
+        "encoder.keras",
+        "encoder.json",
+        "driver.tflite",
+    }
     assert {"keras", "tensorflow", "numpy"} <= set(data["versions"])
     assert data["hash"] == driver.hash
 
@@ -160,6 +165,10 @@ def test_nothing_in_the_folder_is_a_pickle(saved):
     for path in saved.iterdir():
         if path.suffix == ".json":
             json.loads(path.read_text())
+            continue
+        if path.suffix == ".tflite":
+            # A FlatBuffer: its four letters stand after the offset of its root.
+            assert path.read_bytes()[4:8] == b"TFL3"
             continue
         with zipfile.ZipFile(path) as archive:
             assert {name.rsplit(".", 1)[-1] for name in archive.namelist()} == {"json", "h5"}
@@ -182,7 +191,7 @@ def test_a_place_that_cannot_be_written_is_named(driver, tmp_path):
         driver.save(tmp_path / "file" / "driver")
 
 
-@pytest.mark.parametrize("name", ["actor.keras", "encoder.keras", "encoder.json"])
+@pytest.mark.parametrize("name", ["actor.keras", "encoder.keras", "driver.tflite"])
 def test_a_changed_file_is_refused(folder, name):
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1

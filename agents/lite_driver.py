@@ -1,0 +1,146 @@
+"""A driver through LiteRT: the same actions as `donkey_rl.agents.driver`, without TensorFlow.
+
+It starts within a fraction of a second and answers one image on one core, which is what a car's
+own computer has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert.interpreter import Interpreter
+from gymnasium import spaces
+
+from donkey_rl.agents import manifest, start_up_lines
+from donkey_rl.agents.manifest import ACTIONS, Manifest
+from donkey_rl.errors import DriverError
+
+FloatArray = npt.NDArray[np.float32]
+
+_LARGEST_MODEL = 500_000_000
+"""Bytes; the default driver has 0.6 million."""
+
+
+class LiteDriver:
+    """Image to action through a driver folder's LiteRT model, one thread, one car at a time.
+
+    One driver serves one thread: its model holds the numbers of the observation being read.
+
+    Attributes:
+        observation: What the driver sees.
+        description: Where it comes from and what it was made for.
+        hash: That of the `Driver` it was made of.
+    """
+
+    def __init__(self, model: bytes, about: Manifest) -> None:
+        """Prepares a model.
+
+        Args:
+            model: Content of ``driver.tflite``.
+            about: The manifest beside it.
+
+        Raises:
+            DriverError: When it is no LiteRT model, or does not take what the manifest says.
+        """
+        self.observation = about.observation
+        self.description = about.description
+        self.hash = about.hash
+        try:
+            self._interpreter = _interpreter(model)
+            inputs = {each["name"]: each for each in self._interpreter.get_input_details()}
+            (output,) = self._interpreter.get_output_details()
+        except (RuntimeError, ValueError) as error:
+            raise DriverError(
+                f"Expected a LiteRT model with one output. Received: {_first_line(error)}. "
+                "Train the driver again, or use the version that wrote it."
+            ) from error
+        shapes = self.observation.shapes
+        expected = {name: _array((1, *shape), name == "image") for name, shape in shapes.items()}
+        expected["action"] = _array((1, ACTIONS), False)
+        received = {name: _described(each) for name, each in inputs.items()}
+        received["action"] = _described(output)
+        if received != expected:
+            raise DriverError(
+                f"Expected a LiteRT model of {_listed(expected)}. Received: one of "
+                f"{_listed(received)}. Copy the driver again, whole."
+            )
+        self._inputs = [inputs[name]["index"] for name in shapes]
+        self._output = output["index"]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> LiteDriver:
+        """Reads a driver folder and checks that it is what its manifest says.
+
+        Raises:
+            DriverError: When a file is missing, changed, of another format, or does not fit.
+        """
+        folder = Path(folder)
+        found = manifest.read(folder)
+        entry = found.files.get(manifest.LITE_MODEL)
+        if entry is None or entry.size > _LARGEST_MODEL:
+            received = "none" if entry is None else f"{entry.size} bytes"
+            raise DriverError(
+                f"Expected '{manifest.LITE_MODEL}' of at most {_LARGEST_MODEL} bytes in "
+                f"'{folder}'. Received: {received}. Save the driver again with Driver.save."
+            )
+        return cls((folder / manifest.LITE_MODEL).read_bytes(), found)
+
+    def act(self, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """Returns the driver's action; always the same for the same observation.
+
+        Args:
+            observation: As for `Driver.act`.
+
+        Returns:
+            Steering and throttle in [-1, 1], (2,) or (n, 2).
+
+        Raises:
+            DriverError: When a part is missing, or of another shape or type.
+        """
+        parts, single = self.observation.parts(observation)
+        actions = np.empty((len(parts[0]), ACTIONS), np.float32)
+        for car in range(len(actions)):
+            for index, part in zip(self._inputs, parts, strict=True):
+                self._interpreter.set_tensor(index, part[car : car + 1])
+            self._interpreter.invoke()
+            actions[car] = self._interpreter.get_tensor(self._output)[0]
+        return actions[0] if single else actions
+
+    def reset(self) -> None:
+        """Forgets the episode so far; this driver remembers nothing between actions."""
+
+    def check_observation_space(self, space: spaces.Space[Any]) -> None:
+        """Checks that an environment shows what the driver sees.
+
+        Raises:
+            DriverError: When a part is missing or of another shape.
+        """
+        self.observation.check(space)
+
+
+def _interpreter(model: bytes) -> Any:
+    """Returns a model ready to run, without LiteRT's line about how it computes."""
+    with start_up_lines.held_back():
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _array(shape: tuple[int, ...], image: bool) -> str:
+    return f"{'uint8' if image else 'float32'} {shape}"
+
+
+def _described(tensor: Mapping[str, Any]) -> str:
+    return f"{np.dtype(tensor['dtype'])} {tuple(tensor['shape'].tolist())}"
+
+
+def _listed(arrays: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {array}" for name, array in arrays.items())
