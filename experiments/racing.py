@@ -2,7 +2,8 @@
 
 Each race is one car, alone on the track, from the start grid, a little displaced and turned by
 the race's seed. It ends with its laps, or when the car stands, drives back, gets nowhere, or is
-lost far beside the road. Leaving the road or a hit spoils the lap, not the race.
+lost far beside the road. Leaving the road, with one wheel already, or a hit spoils the lap, not
+the race.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def race_environment(config: EnvironmentConfig) -> EnvironmentConfig:
     half_width = 0.5 * (road.road_right - road.road_left)
     middle = 0.5 * abs(road.road_right + road.road_left)
     task = TaskConfig(
+        whole_car=True,
         end_off_track=False,
         end_hit=False,
         max_cte=middle + _LOST * half_width,
