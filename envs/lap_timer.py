@@ -93,7 +93,7 @@ class LapTimer:
     @property
     def spoiled(self) -> Flags:
         """Whether the lap that a car drives now can no longer be clean, shape (N,)."""
-        return ~self._clean & ~np.isnan(self._crossed_at)
+        return np.asarray(~self._clean & ~np.isnan(self._crossed_at))
 
     def _begin(self, i: int, moment: float, faults: Flags) -> None:
         self._crossed_at[i] = moment
