@@ -112,7 +112,8 @@ class Checks(BaseCallback):
         self._hooks.before()
         lapped = self.findings.first_clean_lap_steps is not None
         model: SAC | PPO = self.model  # type: ignore[assignment]
-        races = self._field.race(self._act, self._setting.laps if lapped else 1)
+        wanted = self._setting.laps if lapped else 1
+        races = self._field.race(self._act, wanted, until_spoiled=True)
         found = summary(races)
         self.findings.curve.append((self.num_timesteps, found))
         best = found["best_lap_s"]
