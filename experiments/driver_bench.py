@@ -64,7 +64,7 @@ def predict_ms() -> dict[str, float]:
 def _driver(config: EnvironmentConfig) -> Driver:
     encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS)
     features = encoder.features + 2 + 2 * config.history
-    actor = networks.actor(features, 2, SACConfig().hidden, seed=0)
+    actor = networks.actor(features, 2, SACConfig(), seed=0)
     about = DriverDescription(
         agent="sac", vehicle=config.vehicle, tracks=(config.track,), simulator="none", camera={}
     )

@@ -17,7 +17,7 @@ from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from donkey_rl.agents.cnn import CnnConfig
+from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.config import SACConfig
@@ -78,13 +78,13 @@ def images() -> DummyVecEnv:
 
 def sac_updates() -> Rates:
     """Returns gradient steps per second from numbers, by party; None where it is not there."""
-    same = {
+    same: dict[str, Any] = {
         "batch_size": BATCH,
         "policy_kwargs": {"net_arch": list(HIDDEN)},
         "learning_starts": _NEVER,
     }
     config = SACConfig(hidden=HIDDEN, batch_size=BATCH, learning_starts=_NEVER)
-    models = {
+    models: dict[str, Any] = {
         "ours": SAC(numbers(), config, seed=0),
         "sb3": stable_baselines3.SAC("MlpPolicy", numbers(), device="cpu", **same),
     }
@@ -125,8 +125,8 @@ def sac_image_updates() -> Rates:
 
 def ppo_samples() -> Rates:
     """Returns steps per second of whole rollouts with their updates, by party."""
-    same = {"n_steps": ROLLOUT, "batch_size": 64}
-    models = {
+    same: dict[str, Any] = {"n_steps": ROLLOUT, "batch_size": 64}
+    models: dict[str, Any] = {
         "ours": PPO(numbers(PPO_CARS), PPOConfig(n_steps=ROLLOUT, batch_size=64), seed=0),
         "sb3": stable_baselines3.PPO("MlpPolicy", numbers(PPO_CARS), device="cpu", **same),
     }

@@ -16,7 +16,7 @@ Party = tuple[Callable[[], object], int]
 def rates(parties: Mapping[str, Party]) -> dict[str, float]:
     """Returns the median of each party's units per second over alternating rounds.
 
-    A first round of each, in which it may still compile, does not count.
+    A first round of each, in which it may still compile, does not count. Five digits are kept.
     """
     found: dict[str, list[float]] = {name: [] for name in parties}
     for work, _ in parties.values():
@@ -26,4 +26,4 @@ def rates(parties: Mapping[str, Party]) -> dict[str, float]:
             started = time.perf_counter()
             work()
             found[name].append(units / (time.perf_counter() - started))
-    return {name: round(float(np.median(each)), 1) for name, each in found.items()}
+    return {name: float(f"{np.median(each):.5g}") for name, each in found.items()}

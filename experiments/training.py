@@ -339,7 +339,8 @@ def _agent(config: TrainingConfig, env: FeatureVecEnv) -> SAC | PPO:
     """Returns the algorithm that a run is to learn with."""
     if config.agent == "ppo":
         return PPO(env, config.ppo, seed=config.seed)
-    return SAC(env, config.sac, seed=config.seed)
+    real_time = simulators.count(config.simulator) is not None
+    return SAC(env, config.sac, seed=config.seed, real_time=real_time)
 
 
 def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Field:

@@ -120,6 +120,10 @@ class SACConfig(Config):
         le=10_000,
         description="Gradient steps of one training; -1 takes one per environment step driven.",
     )
+    overlap: bool = pydantic.Field(
+        default=False,
+        description="Whether updates run while the cars drive on, by the policy before them.",
+    )
     policy_delay: int = pydantic.Field(
         default=1,
         ge=1,

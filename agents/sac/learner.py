@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from donkey_rl.agents.observations import Layout, Parts
 from donkey_rl.agents.replay import Batch
 from donkey_rl.agents.sac import losses, networks
 from donkey_rl.agents.sac.config import SACConfig
+from donkey_rl.agents.sac.performer import Performer, both
 from donkey_rl.agents.tensorflow_setup import tf
 
 FloatArray = npt.NDArray[np.float32]
@@ -22,6 +23,21 @@ FloatArray = npt.NDArray[np.float32]
 CRITIC_METRICS = ("critic_loss", "q_mean")
 ACTOR_METRICS = ("actor_loss", "ent_coef_loss", "ent_coef", "entropy")
 """What `Learner.update` reports, averaged over the gradient steps of the call."""
+
+
+class Update(NamedTuple):
+    """What a call of the compiled update did.
+
+    Attributes:
+        steps: Gradient steps taken.
+        metrics: See `Learner.update`.
+        weights: Of the policy after it, for `Learner.adopt`; empty without overlap.
+    """
+
+    steps: int
+    metrics: dict[str, float]
+    weights: list[FloatArray]
+
 
 _SHIFT, _TARGET, _CRITICS, _ACTOR = range(4)
 """What the four seeds of a gradient step are for."""
@@ -65,12 +81,11 @@ class Learner:
         self._layout, self._actions, self._config = layout, actions, config
         self.random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
         seeds = [int(s) for s in np.random.SeedSequence([seed, 0]).generate_state(3)]
-        self.cnn: Any = None
-        features = layout.numbers
-        if layout.image is not None:
-            self.cnn = cnn.network(layout.image, config.cnn, seeds[2])
-            features += config.cnn.units
-        self.actor = networks.actor(features, actions, config, seeds[0])
+        policy_seeds = seeds[0], seeds[2]
+        self._policy = Performer(layout, actions, config, policy_seeds)
+        self._apart = Performer(layout, actions, config, policy_seeds) if config.overlap else None
+        self.actor, self.cnn = self._policy.actor, self._policy.cnn
+        features = self._policy.features
         self.critics = networks.critics(features, actions, config, seeds[1])
         self.target_critics = networks.critics(features, actions, config, seeds[1])
         self._log_alpha = tf.Variable(math.log(config.entropy), trainable=False)
@@ -107,32 +122,31 @@ class Learner:
                 tf.TensorSpec((), tf.float32),
             ],
         )
-        seen = [tf.TensorSpec((None, layout.numbers), tf.float32), *image]
-        noise = tf.TensorSpec((None, actions), tf.float32)
-        self._act = tf.function(self._draw, input_signature=[seen, noise])
-        if self._config.sde:
-            self._explorer = networks.explorer(self.actor)
-            matrices = tf.TensorSpec((None, self._config.hidden[-1], actions), tf.float32)
-            self._explore = tf.function(self._draw_by_state, input_signature=[seen, matrices])
 
-    def act(self, parts: Parts, *, deterministic: bool) -> FloatArray:
-        """Returns actions in [-1, 1], (B, A), for B observations."""
+    def act(self, parts: Parts, *, deterministic: bool, apart: bool = False) -> FloatArray:
+        """Returns actions in [-1, 1], (B, A), for B observations.
+
+        Args:
+            parts: The observations.
+            deterministic: Whether to take the most likely actions.
+            apart: Whether the policy of the last `adopt` acts, while this one learns.
+        """
+        performer = self._apart if apart and self._apart is not None else self._policy
         count = len(parts.numbers)
-        seen = [part for part in parts if part is not None]
         if self._config.sde and not deterministic:
             if not len(self._matrices):
                 self.reset_noise(count)
             fitting = self._matrices if len(self._matrices) == count else self._matrices[:1]
-            explored: FloatArray = self._explore(seen, fitting).numpy()
-            return explored
+            return performer.explore(parts, fitting)
         shape = (count, self._actions)
-        noise = (
-            np.zeros(shape, np.float32)
-            if deterministic
-            else self.random.standard_normal(shape, np.float32)
-        )
-        actions: FloatArray = self._act(seen, noise).numpy()
-        return actions
+        if deterministic:
+            return performer.act(parts, np.zeros(shape, np.float32))
+        return performer.act(parts, self.random.standard_normal(shape, np.float32))
+
+    def adopt(self, weights: Sequence[FloatArray] | None = None) -> None:
+        """Lets the policy that acts apart have the weights of an `Update`, or today's."""
+        if self._apart is not None:
+            self._apart.adopt(self._policy.weights() if weights is None else weights)
 
     def reset_noise(self, count: int) -> None:
         """Draws what state-dependent exploration does until the next draw.
@@ -145,7 +159,8 @@ class Learner:
 
     def get_std(self) -> FloatArray:
         """Returns the weights of state-dependent exploration, (H, A), which are logged."""
-        weights: FloatArray = np.exp(self.actor.get_layer(networks.LOG_STD).log_weight.numpy())
+        acting = self._policy if self._apart is None else self._apart
+        weights: FloatArray = np.exp(acting.actor.get_layer(networks.LOG_STD).log_weight.numpy())
         return weights
 
     def update(self, batch: Batch, learning_rate: float) -> dict[str, float]:
@@ -158,6 +173,13 @@ class Learner:
         Returns:
             The means of the metrics over the steps; those of the actor only where it took one.
         """
+        return self.prepared(batch, learning_rate)().metrics
+
+    def prepared(self, batch: Batch, learning_rate: float) -> Callable[[], Update]:
+        """Draws the random numbers of `update`; what is returned does the rest, in any thread.
+
+        One such call must end before the next one begins.
+        """
         steps, batch_size, _ = batch.rows.shape
         noise = self.random.standard_normal((steps, 2, batch_size, self._actions), np.float32)
         seeds = np.zeros((steps, 4, 2), np.int32)
@@ -165,35 +187,17 @@ class Learner:
             limits = np.iinfo(np.int32)
             seeds = self.random.integers(limits.min, limits.max, seeds.shape, np.int32)
         parts = [part for part in batch if part is not None]
-        totals, actor_steps = self._update(
-            parts, noise, seeds, np.int32(self._steps), np.float32(learning_rate)
-        )
+        done = np.int32(self._steps)
         self._steps += steps
-        found = totals.numpy().tolist()
-        count = len(CRITIC_METRICS)
-        metrics = {n: value / steps for n, value in zip(CRITIC_METRICS, found, strict=False)}
-        if int(actor_steps):
-            taken = zip(ACTOR_METRICS, found[count:], strict=True)
-            metrics |= {name: value / int(actor_steps) for name, value in taken}
-        return metrics
 
-    def _features(self, numbers: Any, image: Any) -> Any:
-        """Returns what actor and critics read, (B, D)."""
-        return numbers if image is None else tf.concat([self.cnn(image), numbers], axis=-1)
+        def take() -> Update:
+            totals, actor_steps = self._update(
+                parts, noise, seeds, done, np.float32(learning_rate)
+            )
+            metrics = _means(totals.numpy().tolist(), steps, int(actor_steps))
+            return Update(steps, metrics, [] if self._apart is None else self._policy.weights())
 
-    def _draw(self, seen: Any, noise: Any) -> Any:
-        actions, _ = self._squashed(self._features(*_both(seen)), noise)
-        return actions
-
-    def _draw_by_state(self, seen: Any, matrices: Any) -> Any:
-        mean, latent = self._explorer(self._features(*_both(seen)))
-        shape = (tf.shape(latent)[0], *matrices.shape[1:])
-        layer = self.actor.get_layer(networks.LOG_STD)
-        return tf.tanh(mean + layer.noise(latent, tf.broadcast_to(matrices, shape)))
-
-    def _squashed(self, features: Any, noise: Any) -> tuple[Any, Any]:
-        mean, log_std = self.actor(features)
-        return losses.squashed_gaussian(mean, networks.clipped(log_std), noise)
+        return take
 
     def _values(self, model: Any, features: Any, actions: Any, seed: Any) -> Any:
         """Returns what critics say, (B, N) or (B, N, M)."""
@@ -227,7 +231,7 @@ class Learner:
         Returns:
             The metrics, (6,).
         """
-        rows, images = _both(batch)
+        rows, images = both(batch)
         features = self._layout.numbers
         sizes = [features, self._actions, 1, 1, features]
         numbers, actions, returns, discounts, following = tf.split(rows, sizes, axis=-1)
@@ -235,14 +239,14 @@ class Learner:
         targets = self._targets(
             returns[:, 0],
             discounts[:, 0],
-            self._features(following, next_image),
+            self._policy.read(following, next_image),
             noise[1],
             seeds[_TARGET],
         )
         variables = self._optimisers["critics"].variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            seen = self._features(numbers, image)
+            seen = self._policy.read(numbers, image)
             values = self._values(self.critics, seen, actions, seeds[_CRITICS])
             if self._config.quantiles:
                 loss = losses.quantile_loss(values, targets)
@@ -277,7 +281,7 @@ class Learner:
         return images[:, 0], images[:, 1]
 
     def _targets(self, returns: Any, discounts: Any, features: Any, noise: Any, seed: Any) -> Any:
-        actions, log_density = self._squashed(features, noise)
+        actions, log_density = self._policy.squashed(features, noise)
         values = self._values(self.target_critics, features, actions, seed)
         alpha = tf.exp(self._log_alpha)
         if not self._config.quantiles:
@@ -291,7 +295,7 @@ class Learner:
         variables = self._optimisers["actor"].variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            drawn, log_density = self._squashed(seen, noise)
+            drawn, log_density = self._policy.squashed(seen, noise)
             values = self._values(self.critics, seen, drawn, seed)
             if self._config.quantiles:
                 loss = losses.quantile_actor_loss(log_density, values, alpha)
@@ -344,6 +348,11 @@ class Learner:
             )
 
 
-def _both(parts: Any) -> tuple[Any, Any]:
-    """Returns numbers and image of a list that may hold only the numbers."""
-    return parts[0], (parts[1] if len(parts) > 1 else None)
+def _means(totals: list[float], steps: int, actor_steps: int) -> dict[str, float]:
+    """Returns metrics by name; those of the actor only where it took a step."""
+    count = len(CRITIC_METRICS)
+    metrics = {n: value / steps for n, value in zip(CRITIC_METRICS, totals, strict=False)}
+    if actor_steps:
+        taken = zip(ACTOR_METRICS, totals[count:], strict=True)
+        metrics |= {name: value / actor_steps for name, value in taken}
+    return metrics

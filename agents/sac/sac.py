@@ -16,16 +16,20 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from donkey_rl.agents import schedules
 from donkey_rl.agents.agent_folder import StoredAgent
+from donkey_rl.agents.background import Background
 from donkey_rl.agents.keras_policy import KerasPolicy
 from donkey_rl.agents.observations import Parts
 from donkey_rl.agents.replay import Batch, NStepBuffer
 from donkey_rl.agents.sac import networks
 from donkey_rl.agents.sac.config import SACConfig
-from donkey_rl.agents.sac.learner import Learner
+from donkey_rl.agents.sac.learner import Learner, Update
 from donkey_rl.errors import DonkeyRLError, InputError
 
 _CALL_BYTES = 2**28
 """Sampled transitions that one compiled call gets, at most; the rest goes into further calls."""
+
+BACKLOG = 4
+"""Trainings that may wait where the environment does not: what comes after is dropped."""
 
 
 class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
@@ -34,11 +38,17 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
     Stable-Baselines3 collects, logs and calls back as it does for its own SAC; the buffer sums
     n-step returns, and one compiled call takes all the gradient steps of a training.
 
+    With ``config.overlap`` that call runs in a thread of its own while the environment steps, and
+    the policy of the training before acts meanwhile. Each training waits for the one before, so
+    that the same seed does the same whatever the timing; in a real-time environment nothing waits.
+
     Attributes:
         config: The settings.
-        learner: Networks, optimisers and the compiled update.
-        seconds: Wall time spent so far, by ``act``, ``store``, ``sample`` and ``update``. What
-            is left of a run went to the environment and the callbacks.
+        seconds: Wall time spent so far, by ``act``, ``store``, ``sample`` and ``update`` (with
+            overlap, only the wait for it). What is left of a run went to the environment and the
+            callbacks.
+        updates_dropped: Gradient steps left out because a real-time environment went on faster
+            than the learner.
     """
 
     NAME = "sac"
@@ -47,7 +57,6 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
 
     policy: KerasPolicy
     replay_buffer: NStepBuffer | None  # type: ignore[assignment]
-    learner: Learner
 
     def __init__(
         self,
@@ -57,6 +66,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         seed: int | None = None,
         verbose: int = 0,
         tensorboard_log: str | None = None,
+        real_time: bool = False,
     ) -> None:
         """Builds networks and an empty buffer.
 
@@ -68,6 +78,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             seed: Decides weights, noise, sampling and the environment's seed.
             verbose: 1 writes Stable-Baselines3's tables.
             tensorboard_log: Folder for TensorBoard files, or None.
+            real_time: Whether the environment goes on by itself: with ``config.overlap`` no
+                action then waits for an update.
 
         Raises:
             InputError: When a space is not such a space, images are too small for the cnn, or
@@ -75,6 +87,10 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         """
         self.config = config if config is not None else SACConfig()
         self.seconds = dict.fromkeys(("act", "store", "sample", "update"), 0.0)
+        self.updates_dropped = 0
+        self._waits = not real_time
+        self._driving = False
+        self._background: Background[Update] = Background()
         super().__init__(
             KerasPolicy,
             env,  # type: ignore[arg-type]
@@ -122,13 +138,23 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             seed=int(buffer_seed),
         )
         layout, width = self.replay_buffer.layout, math.prod(self.action_space.shape or ())
-        self.learner = Learner(layout, width, self.config, int(learner_seed))
-        self.actor = self.learner  # type: ignore[assignment]
+        self._learner = Learner(layout, width, self.config, int(learner_seed))
+        self.actor = self._learner  # type: ignore[assignment]
         self.policy = KerasPolicy(layout, self.action_space, self._act)
         self._convert_train_freq()
 
     def _act(self, parts: Parts, deterministic: bool) -> npt.NDArray[np.float32]:
+        if self._driving:
+            return self._learner.act(parts, deterministic=deterministic, apart=True)
         return self.learner.act(parts, deterministic=deterministic)
+
+    @property
+    def learner(self) -> Learner:
+        """Networks, optimisers and the compiled update, once all that was begun is finished."""
+        started = time.perf_counter()
+        self._take(self._background.join())
+        self.seconds["update"] += time.perf_counter() - started
+        return self._learner
 
     @property
     def generators(self) -> dict[str, np.random.Generator]:
@@ -136,7 +162,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         if self.replay_buffer is None:
             raise DonkeyRLError("Expected a replay buffer. Received: none. Build the agent anew.")
         return {
-            "learner": self.learner.random,
+            "learner": self._learner.random,
             "buffer": self.replay_buffer.random,
             "actions": self.action_space.np_random,
         }
@@ -151,13 +177,19 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
     ) -> tuple[int, BaseCallback]:
         if self.replay_buffer is not None and (reset_num_timesteps or self._last_obs is None):
             self.replay_buffer.forget_recent()
+        self.learner.adopt()
         return super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
 
     def _sample_action(self, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
-        actions = super()._sample_action(*args, **kwargs)
+        self._take(self._background.finished() if not self._waits else [])
+        self._driving = True
+        try:
+            actions = super()._sample_action(*args, **kwargs)
+        finally:
+            self._driving = False
         self.seconds["act"] += time.perf_counter() - started
         return actions
 
@@ -181,40 +213,61 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             return
         learning_rate = float(self.lr_schedule(self._current_progress_remaining))
         most = max(1, _CALL_BYTES // (batch_size * buffer.row_bytes))
-        totals: dict[str, list[float]] = {}
         for done in range(0, gradient_steps, most):
             steps = min(most, gradient_steps - done)
-            metrics = self._update(buffer, steps, batch_size, learning_rate)
-            for name, value in metrics.items():
-                totals.setdefault(name, []).append(value)
-            self._n_updates += steps
-        for name, values in totals.items():
-            self.logger.record(f"train/{name}", float(np.mean(values)))
+            if self._waits or self._background.waiting < BACKLOG:
+                self._begin(buffer, steps, batch_size, learning_rate)
+            else:
+                self.updates_dropped += steps
         self.logger.record("train/learning_rate", learning_rate)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if not self._waits:
+            self.logger.record("train/updates_dropped", self.updates_dropped)
         for name, value in self.seconds.items():
             self.logger.record(f"time/{name}_s", round(value, 3), exclude="tensorboard")
 
-    def _update(
+    def _begin(
         self, buffer: NStepBuffer, steps: int, batch_size: int, learning_rate: float
-    ) -> dict[str, float]:
-        """Samples, and takes gradient steps in one compiled call; returns the mean metrics."""
+    ) -> None:
+        """Samples, and begins gradient steps in one compiled call."""
         started = time.perf_counter()
         rows, images = buffer.draw(steps * batch_size)
         batch = Batch(
             rows.reshape(steps, batch_size, -1),
             None if images is None else images.reshape(steps, batch_size, *images.shape[1:]),
         )
+        update = self._learner.prepared(batch, learning_rate)
+        self._n_updates += steps
         sampled = time.perf_counter()
-        metrics = self.learner.update(batch, learning_rate)
         self.seconds["sample"] += sampled - started
+        if self._waits:
+            self._take(self._background.join())
+        if self.config.overlap:
+            self._background.give(update)
+        else:
+            self._take([update()])
         self.seconds["update"] += time.perf_counter() - sampled
-        if not all(math.isfinite(value) for value in metrics.values()):
+
+    def _take(self, updates: list[Update]) -> None:
+        """Logs finished updates, and lets the policy that acts have their weights.
+
+        Raises:
+            DonkeyRLError: When the losses are no longer finite.
+        """
+        totals: dict[str, list[float]] = {}
+        for update in updates:
+            for name, value in update.metrics.items():
+                totals.setdefault(name, []).append(value)
+        means = {name: float(np.mean(values)) for name, values in totals.items()}
+        if not all(math.isfinite(value) for value in means.values()):
             raise DonkeyRLError(
-                f"Expected finite losses. Received: {metrics} after {self._n_updates} updates. "
+                f"Expected finite losses. Received: {means} after {self._n_updates} updates. "
                 "Lower sac.learning_rate, or look for rewards that are not numbers."
             )
-        return metrics
+        for name, value in means.items():
+            self.logger.record(f"train/{name}", value)
+        if updates:
+            self._learner.adopt(updates[-1].weights)
 
     def deterministic_model(self) -> Any:
         """Returns features (B, D) -> action in [-1, 1] (B, A) as a Keras model.

@@ -1,0 +1,115 @@
+"""Updates of soft actor-critic that run beside the environment."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from stable_baselines3.common.logger import Logger
+
+from donkey_rl.agents.sac.sac import BACKLOG, SAC
+from donkey_rl.errors import DonkeyRLError
+from tests.test_sac import SMALL, Points, mean_return, weights
+
+OVERLAPPED = SMALL.model_copy(update={"overlap": True})
+STATES = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+
+
+class Uneven(Points):
+    """Points whose steps take a while now and then."""
+
+    def step_wait(self):
+        time.sleep(float(np.random.default_rng(int(self.steps.sum())).choice([0.0, 0.01])))
+        return super().step_wait()
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_the_timing():
+    agents = [SAC(env, OVERLAPPED, seed=5).learn(400) for env in (Points(), Uneven())]
+    np.testing.assert_array_equal(weights(agents[0]), weights(agents[1]))
+    # The policy acts one training later than without overlap, so another run it is.
+    other = SAC(Points(), SMALL, seed=5).learn(400)
+    assert np.abs(weights(agents[0]) - weights(other)).max() > 1e-4
+
+
+def test_it_learns_as_without():
+    agent = SAC(Points(), OVERLAPPED, seed=0).learn(4000)
+    # As in test_sac: standing still earns -13.3, the best there is about -0.4.
+    assert mean_return(agent) > -2
+
+
+def acts_while_driving(agent):
+    """What the policy does while an update may be under way."""
+    parts, _ = agent.replay_buffer.layout.split(STATES)
+    return agent._learner.act(parts, deterministic=True, apart=True)
+
+
+def predicts(agent):
+    return agent.policy.scale_action(agent.predict(STATES, deterministic=True)[0])
+
+
+def test_the_policy_of_the_training_before_drives_and_predict_knows_the_newest():
+    agent = SAC(Points(), OVERLAPPED, seed=0).learn(200)
+    before = predicts(agent)
+    np.testing.assert_allclose(acts_while_driving(agent), before, atol=1e-5)
+    agent.train(gradient_steps=4, batch_size=64)
+    np.testing.assert_allclose(acts_while_driving(agent), before, atol=1e-5)
+    after = predicts(agent)
+    assert np.abs(after - before).max() > 1e-4
+    np.testing.assert_allclose(acts_while_driving(agent), after, atol=1e-5)
+
+
+def test_what_is_saved_is_finished(tmp_path):
+    agent = SAC(Points(), OVERLAPPED, seed=0).learn(400)
+    agent.save(tmp_path / "agent")
+    loaded = SAC.load(tmp_path / "agent", Points())
+    np.testing.assert_array_equal(predicts(loaded), predicts(agent))
+    loaded.learn(0)
+    np.testing.assert_allclose(acts_while_driving(loaded), predicts(agent), atol=1e-5)
+
+
+def test_rewards_that_are_not_numbers_stop_the_run():
+    with pytest.raises(DonkeyRLError, match="Expected finite losses"):
+        SAC(Points(reward_factor=np.nan), OVERLAPPED, seed=0).learn(400)
+
+
+def test_exploration_by_state_overlaps_as_well():
+    agent = SAC(Points(), OVERLAPPED.model_copy(update={"sde": True}), seed=0).learn(200)
+    assert agent.learner.get_std().shape == (32, 1)
+    assert agent._n_updates == 13 * 4
+
+
+def test_a_real_time_environment_never_waits_for_an_update():
+    recorded = {}
+
+    class Spy(Logger):
+        def record(self, key, value, exclude=None):
+            recorded[key] = value
+
+    agent = SAC(Points(), OVERLAPPED, seed=0, real_time=True)
+    agent.set_logger(Spy(None, []))
+    gate = threading.Event()
+    prepared = agent._learner.prepared
+
+    def slow(batch, learning_rate):
+        update = prepared(batch, learning_rate)
+
+        def take():
+            if not gate.wait(20.0):
+                raise TimeoutError
+            return update()
+
+        return take
+
+    agent._learner.prepared = slow
+    before = acts_while_driving(agent)
+    agent.learn(400)
+    # No update has ended and 400 steps are driven. 38 trainings follow steps 104 to 400, each of
+    # four gradient steps: all but those of the backlog are left out, and said to be.
+    np.testing.assert_array_equal(acts_while_driving(agent), before)
+    assert agent.updates_dropped == recorded["train/updates_dropped"] == (38 - BACKLOG) * 4
+    gate.set()
+    assert np.abs(predicts(agent) - before).max() > 1e-4
+    assert agent._n_updates == BACKLOG * 4
+    assert {"train/actor_loss", "train/critic_loss"} <= set(recorded)
