@@ -26,7 +26,7 @@ def show_training(result: Mapping[str, Any]) -> None:
         result: With `run_id`, `steps`, `wall_s`, `first_clean_lap_wall_s`,
             `first_clean_lap_steps`, `best_lap_s`, `stopped`, and where the driver was raced at
             the end `laps`: mappings with `number`, `time_s`, `clean` and `reasons`;
-            `missed_deadlines`, shown where there are any.
+            `missed_deadlines` and `updates_dropped`, shown where there are any.
     """
     console = _console()
     laps = result.get("laps") or []
@@ -42,7 +42,7 @@ def show_training(result: Mapping[str, Any]) -> None:
         "trained": f"{result['steps']:,} steps in {result['wall_s']:.0f} s",
     }
     console.print(_facts(facts))
-    _lines(console, *_missed(result))
+    _lines(console, *_missed(result), *_dropped(result))
     _lines(console, f"run {result['run_id']}{' (stopped)' if result.get('stopped') else ''}")
     if result["steps"] == 0:
         _lines(console, "No driver was stored: the run ended before driving began.")
@@ -92,6 +92,16 @@ def _missed(result: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"{count:,} missed deadlines: the simulator sent more before it was answered. Where they "
         "are many, lower its time scale.",
+    )
+
+
+def _dropped(result: Mapping[str, Any]) -> tuple[str, ...]:
+    count = result.get("updates_dropped")
+    if not count:
+        return ()
+    return (
+        f"{count:,} gradient steps were left out: the simulator went on faster than they were "
+        "taken. Take fewer with sac.gradient_steps; in lock-step set sac.overlap=false.",
     )
 
 

@@ -57,6 +57,7 @@ class TrainingResult(Config):
         laps: The laps of the finished driver's first race.
         missed_deadlines: Telemetry messages that came before the driver had answered the one
             before, while it learned; 0 in the embedded simulator, which waits.
+        updates_dropped: Gradient steps left out because the simulator did not wait for them.
         time_split: Share of the learning time by what it was spent on.
     """
 
@@ -68,6 +69,7 @@ class TrainingResult(Config):
     best_lap_s: float | None
     stopped: bool
     missed_deadlines: int = 0
+    updates_dropped: int = 0
     laps: tuple[dict[str, Any], ...] = ()
     time_split: dict[str, float] = Field(default_factory=dict)
 
@@ -278,6 +280,7 @@ class _Session:
         first_s = findings.first_clean_lap_wall_s if findings else None
         first_steps = findings.first_clean_lap_steps if findings else None
         split = self._time_split()
+        dropped = self._model.updates_dropped if isinstance(self._model, SAC) else 0
         facts = {
             "result/wall_s": wall,
             "result/learn_s": self._learn_s,
@@ -285,6 +288,7 @@ class _Session:
             "result/first_clean_lap_steps": first_steps,
             "result/best_lap_s": best_lap,
             "result/missed_deadlines": self._missed,
+            "result/updates_dropped": dropped,
             **{f"time_split/{name}": share for name, share in split.items()},
         }
         self._run.log_metrics({k: float(v) for k, v in facts.items() if v is not None}, steps)
@@ -297,6 +301,7 @@ class _Session:
             best_lap_s=best_lap,
             stopped=False,
             missed_deadlines=self._missed,
+            updates_dropped=dropped,
             laps=laps,
             time_split=split,
         )

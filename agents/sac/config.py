@@ -120,9 +120,9 @@ class SACConfig(Config):
         le=10_000,
         description="Gradient steps of one training; -1 takes one per environment step driven.",
     )
-    overlap: bool = pydantic.Field(
-        default=False,
-        description="Whether updates run while the cars drive on, by the policy before them.",
+    overlap: bool | None = pydantic.Field(
+        default=None,
+        description="Whether updates run while the cars drive on; none does so in real time.",
     )
     policy_delay: int = pydantic.Field(
         default=1,

@@ -31,7 +31,7 @@ class Update(NamedTuple):
     Attributes:
         steps: Gradient steps taken.
         metrics: See `Learner.update`.
-        weights: Of the policy after it, for `Learner.adopt`; empty without overlap.
+        weights: Of the policy after it, for `Learner.adopt`; empty if no other one acts.
     """
 
     steps: int
@@ -66,7 +66,9 @@ class Learner:
         random: Draws all noise.
     """
 
-    def __init__(self, layout: Layout, actions: int, config: SACConfig, seed: int) -> None:
+    def __init__(
+        self, layout: Layout, actions: int, config: SACConfig, seed: int, *, apart: bool = False
+    ) -> None:
         """Builds networks with seeded weights; compiles at the first use.
 
         Args:
@@ -74,6 +76,7 @@ class Learner:
             actions: Number A of actions.
             config: Settings.
             seed: Decides the initial weights and every random number drawn later.
+            apart: Whether a policy of its own can act while this one learns.
 
         Raises:
             InputError: When images are too small for the cnn.
@@ -83,7 +86,7 @@ class Learner:
         seeds = [int(s) for s in np.random.SeedSequence([seed, 0]).generate_state(3)]
         policy_seeds = seeds[0], seeds[2]
         self._policy = Performer(layout, actions, config, policy_seeds)
-        self._apart = Performer(layout, actions, config, policy_seeds) if config.overlap else None
+        self._apart = Performer(layout, actions, config, policy_seeds) if apart else None
         self.actor, self.cnn = self._policy.actor, self._policy.cnn
         features = self._policy.features
         self.critics = networks.critics(features, actions, config, seeds[1])

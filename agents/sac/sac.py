@@ -40,7 +40,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
 
     With ``config.overlap`` that call runs in a thread of its own while the environment steps, and
     the policy of the training before acts meanwhile. Each training waits for the one before, so
-    that the same seed does the same whatever the timing; in a real-time environment nothing waits.
+    that the same seed does the same whatever the timing. In a real-time environment nothing
+    waits: the policy has new weights as soon as a training is finished.
 
     Attributes:
         config: The settings.
@@ -78,8 +79,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             seed: Decides weights, noise, sampling and the environment's seed.
             verbose: 1 writes Stable-Baselines3's tables.
             tensorboard_log: Folder for TensorBoard files, or None.
-            real_time: Whether the environment goes on by itself: with ``config.overlap`` no
-                action then waits for an update.
+            real_time: Whether the environment goes on by itself, so that no action may wait for
+                an update unless ``config.overlap`` is False.
 
         Raises:
             InputError: When a space is not such a space, images are too small for the cnn, or
@@ -88,7 +89,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         self.config = config if config is not None else SACConfig()
         self.seconds = dict.fromkeys(("act", "store", "sample", "update"), 0.0)
         self.updates_dropped = 0
-        self._waits = not real_time
+        self._overlap = real_time if self.config.overlap is None else self.config.overlap
+        self._waits = not (real_time and self._overlap)
         self._driving = False
         self._background: Background[Update] = Background()
         super().__init__(
@@ -138,7 +140,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             seed=int(buffer_seed),
         )
         layout, width = self.replay_buffer.layout, math.prod(self.action_space.shape or ())
-        self._learner = Learner(layout, width, self.config, int(learner_seed))
+        self._learner = Learner(layout, width, self.config, int(learner_seed), apart=self._overlap)
         self.actor = self._learner  # type: ignore[assignment]
         self.policy = KerasPolicy(layout, self.action_space, self._act)
         self._convert_train_freq()
@@ -242,7 +244,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         self.seconds["sample"] += sampled - started
         if self._waits:
             self._take(self._background.join())
-        if self.config.overlap:
+        if self._overlap:
             self._background.give(update)
         else:
             self._take([update()])
