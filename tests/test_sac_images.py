@@ -29,7 +29,7 @@ SMALL = SACConfig(
 class Stripes(gymnasium.Env):
     """Stripes that lie or stand, and with ``numbers`` a sign: the action is to be their product.
 
-    Lying stripes count -0.5, standing ones 0.5. Reward: minus the distance. An episode is one step.
+    Lying stripes count -0.5, standing ones 0.5. Reward: minus the distance. An episode is a step.
     """
 
     def __init__(self, numbers=True):
@@ -70,6 +70,7 @@ def mean_distance(agent, numbers=True):
     return np.mean(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [True, False])
 def test_it_learns_from_what_it_sees(numbers):
     agent = SAC(vector(numbers), SMALL, seed=0)
