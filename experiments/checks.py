@@ -151,7 +151,15 @@ def summary(races: Sequence[Race]) -> dict[str, float]:
     table = [scores.score(race) for race in races]
     means = {
         name: float(np.mean([row[name] for row in table]))
-        for name in ("off_tracks", "hits", "distance_u", "mean_speed", "top_speed", "completion")
+        for name in (
+            "off_tracks",
+            "hits",
+            "distance_u",
+            "mean_speed",
+            "top_speed",
+            "completion",
+            "steering_change",
+        )
     }
     return {
         "clean_laps": float(len(clean)),
