@@ -27,8 +27,8 @@ from donkey_rl.envs.simulator import vehicle
 from donkey_rl.errors import DonkeyRLError, LinkError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import (
+    encoder_training,
     evaluation,
-    lane_training,
     plots,
     process_clock,
     racing,
@@ -138,7 +138,7 @@ class _Session:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         config = self._config
-        self._encoder, report = lane_training.train_encoder(
+        self._encoder, report = encoder_training.train_encoder(
             config, self._progress, interruption.check
         )
         self._run.log_metrics(
