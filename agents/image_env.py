@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from donkey_rl.agents import cnn, features
 from donkey_rl.agents.encoders import cnn as cnn_encoder
-from donkey_rl.agents.encoders.config import CnnEncoderConfig
+from donkey_rl.agents.encoders.config import EncoderConfig
 from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.features import FeatureScaling, Observation
 from donkey_rl.agents.tensorflow_setup import tf
@@ -28,7 +28,7 @@ class ImageExtractor:
 
     def __init__(
         self,
-        config: CnnEncoderConfig,
+        config: EncoderConfig,
         observation_space: spaces.Space[Any],
         scaling: FeatureScaling | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class ImageVecEnv(ExtractedVecEnv):
     """Crops and shrinks the images of all environments in one call per step."""
 
     def __init__(
-        self, venv: VecEnv, config: CnnEncoderConfig, scaling: FeatureScaling | None = None
+        self, venv: VecEnv, config: EncoderConfig, scaling: FeatureScaling | None = None
     ) -> None:
         """Wraps a vector environment of ``Dict`` observations.
 

@@ -172,6 +172,9 @@ class TrainingConfig(Config):
     def _fits_together(self) -> Self:
         self.environment()
         self.encoder.check(self.camera.shape)
+        if self.encoder.name == "cnn":
+            agent = self.ppo if self.agent == "ppo" else self.sac
+            agent.cnn.check_image(self.encoder.reduced(self.camera.shape))
         return self
 
     def environment(self) -> EnvironmentConfig:

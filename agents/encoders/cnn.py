@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from donkey_rl.agents import cnn, keras_files
 from donkey_rl.agents.encoders import lane_network
-from donkey_rl.agents.encoders.config import CnnEncoderConfig
+from donkey_rl.agents.encoders.config import EncoderConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
 from donkey_rl.errors import DriverError, InputError
 
@@ -22,7 +22,7 @@ FORMAT = 1
 """Version of ``encoder.json``."""
 
 
-def reducer(image_shape: tuple[int, int, int], config: CnnEncoderConfig) -> Any:
+def reducer(image_shape: tuple[int, int, int], config: EncoderConfig) -> Any:
     """Builds the part that crops and shrinks, to the whole numbers that a policy learns from.
 
     Args:
@@ -66,7 +66,7 @@ class CnnEncoder:
 
     @classmethod
     def of_policy(
-        cls, network: Any, image_shape: tuple[int, int, int], config: CnnEncoderConfig
+        cls, network: Any, image_shape: tuple[int, int, int], config: EncoderConfig
     ) -> CnnEncoder:
         """Joins what shrinks the image and what a policy sees with.
 
