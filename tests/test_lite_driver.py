@@ -9,12 +9,17 @@ import sys
 import numpy as np
 import pytest
 
-from donkey_rl.agents import folders, manifest
+from donkey_rl.agents import cnn, folders, manifest
+from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.encoders import cnn as cnn_encoder
+from donkey_rl.agents.encoders.config import CnnEncoderConfig
 from donkey_rl.agents.lite_driver import LiteDriver
 from donkey_rl.agents.manifest import FileEntry
+from donkey_rl.agents.sac import networks
+from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.errors import DriverError
-from tests.test_driver import make, observations, one, space
+from tests.test_driver import DESCRIPTION, SHAPE, make, observations, one, space
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,20 @@ def test_it_acts_as_the_driver_it_was_made_of(saved):
     np.testing.assert_array_equal(single, actions[3])
     assert (lite.hash, lite.observation) == (driver.hash, driver.observation)
     assert lite.description == driver.description
+
+
+def test_a_policy_that_sees_by_itself_is_converted_whole(tmp_path):
+    settings = CnnEncoderConfig(pool=2)
+    small = cnn_encoder.reducer(SHAPE, settings).output_shape[1:]
+    network = cnn.network(small, CnnConfig(units=6), 0)
+    encoder = cnn_encoder.CnnEncoder.of_policy(network, SHAPE, settings)
+    actor = networks.actor(6 + 2 + 6, 2, SACConfig(hidden=(16,)), seed=0)
+    driver = Driver(encoder, networks.deterministic(actor), DESCRIPTION, history=3)
+    driver.save(tmp_path / "driver")
+    batch = observations(8)
+    actions = LiteDriver.load(tmp_path / "driver").act(batch)
+    np.testing.assert_allclose(actions, driver.act(batch), atol=1e-4)
+    assert actions.std(axis=0).min() > 0.01
 
 
 def test_it_needs_no_tensorflow(saved):

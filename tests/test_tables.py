@@ -111,3 +111,11 @@ def test_missed_deadlines_are_shown_where_there_are_any(
         | {"missed_deadlines": missed}
     )
     assert capsys.readouterr().out.count("1,234 missed deadlines") == (2 if shown else 0)
+
+
+@pytest.mark.parametrize(("dropped", "shown"), [(0, False), (1234, True)])
+def test_gradient_steps_left_out_are_shown_where_there_are_any(
+    capsys: pytest.CaptureFixture[str], dropped: int, shown: bool
+) -> None:
+    tables.show_training(TRAINED | {"updates_dropped": dropped})
+    assert ("1,234 gradient steps were left out" in capsys.readouterr().out) is shown
