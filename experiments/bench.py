@@ -62,7 +62,7 @@ PARTS = ("simulator", "learning", "driver", "link")
 def run(
     progress: ProgressDisplay, parts: Sequence[str] = PARTS, seconds: float = 10.0
 ) -> BenchResult:
-    """Measures; all parts together take about a minute on two cores.
+    """Measures; all parts together take some minutes on two cores.
 
     Args:
         progress: Shows how far it is.

@@ -122,7 +122,7 @@ class SACConfig(Config):
     )
     overlap: bool | None = pydantic.Field(
         default=None,
-        description="Whether updates run while the cars drive on; none does so in real time.",
+        description="Whether updates run while the cars drive; none: where they cannot wait.",
     )
     policy_delay: int = pydantic.Field(
         default=1,

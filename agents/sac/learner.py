@@ -29,12 +29,10 @@ class Update(NamedTuple):
     """What a call of the compiled update did.
 
     Attributes:
-        steps: Gradient steps taken.
         metrics: See `Learner.update`.
         weights: Of the policy after it, for `Learner.adopt`; empty if no other one acts.
     """
 
-    steps: int
     metrics: dict[str, float]
     weights: list[FloatArray]
 
@@ -198,7 +196,7 @@ class Learner:
                 parts, noise, seeds, done, np.float32(learning_rate)
             )
             metrics = _means(totals.numpy().tolist(), steps, int(actor_steps))
-            return Update(steps, metrics, [] if self._apart is None else self._policy.weights())
+            return Update(metrics, [] if self._apart is None else self._policy.weights())
 
         return take
 
