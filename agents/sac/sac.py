@@ -70,8 +70,9 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             tensorboard_log: Folder for TensorBoard files, or None.
 
         Raises:
-            InputError: When a space is not such a space, images are too small for the cnn, or
-                several environments are to be trained by episodes.
+            InputError: When a space is not such a space, images are too small for the cnn, the
+                replay buffer is larger than the memory, or several environments are to be
+                trained by episodes.
         """
         self.config = config if config is not None else SACConfig()
         self.seconds = dict.fromkeys(("act", "store", "sample", "update"), 0.0)
@@ -121,6 +122,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             gamma=self.config.gamma,
             seed=int(buffer_seed),
         )
+        if self.env is not None:
+            self.replay_buffer.check_memory()
         layout, width = self.replay_buffer.layout, math.prod(self.action_space.shape or ())
         self.learner = Learner(layout, width, self.config, int(learner_seed))
         self.actor = self.learner  # type: ignore[assignment]
@@ -209,10 +212,12 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         metrics = self.learner.update(batch, learning_rate)
         self.seconds["sample"] += sampled - started
         self.seconds["update"] += time.perf_counter() - sampled
-        if not all(math.isfinite(value) for value in metrics.values()):
+        broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+        if broken:
             raise DonkeyRLError(
-                f"Expected finite losses. Received: {metrics} after {self._n_updates} updates. "
-                "Lower sac.learning_rate, or look for rewards that are not numbers."
+                f"Expected finite losses. Received: {broken} at step {self.num_timesteps}, after "
+                f"{self._n_updates} updates. Lower sac.learning_rate, or look for rewards that "
+                "are not numbers."
             )
         return metrics
 
