@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -193,6 +194,24 @@ class NStepBuffer(BaseBuffer):
         frames = self.rings.get("frames")
         images = 0 if frames is None else 2 * frames.rows[0].nbytes
         return int(self._rows.rows[0].nbytes + images)
+
+    def check_memory(self) -> None:
+        """Checks that the machine can hold a full buffer.
+
+        Raises:
+            InputError: When it has less memory; where a system does not tell, nothing is checked.
+        """
+        if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+            return
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        needed = sum(ring.rows.nbytes for ring in self.rings.values())
+        if needed > there:
+            fitting = self.buffer_size * there // (2 * needed)
+            raise InputError(
+                f"Expected a replay buffer that fits into {there / 2**30:.1f} GiB of memory. "
+                f"Received: buffer_size {self.buffer_size:,}, which takes {needed / 2**30:.1f}. "
+                f"Lower it, for example to {fitting:,}."
+            )
 
     def _mark(self) -> None:
         """Keeps what Stable-Baselines3 reads."""

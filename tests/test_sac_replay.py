@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -252,6 +254,17 @@ def test_a_drawn_transition_takes_the_bytes_that_it_says():
     rows, images = replay.draw(10)
     # Five floats: number, action, return, discount, number; two pictures of 12 bytes.
     assert replay.row_bytes == 5 * 4 + 2 * 12 == (rows.nbytes + images.nbytes) // 10
+
+
+def test_more_than_the_memory_holds_is_refused_with_a_size_that_fits(monkeypatch):
+    replay = picture_buffer(size=1000)
+    replay.check_memory()
+    sizes = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 24_000}
+    monkeypatch.setattr(os, "sysconf_names", sizes)
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    # Five floats, two links of eight bytes, a picture of twelve: 48 bytes each, 500 fill it.
+    with pytest.raises(InputError, match=r"buffer_size 1,000.*Lower it, for example to 250"):
+        replay.check_memory()
 
 
 @pytest.mark.parametrize(

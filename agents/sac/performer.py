@@ -76,9 +76,18 @@ class Performer:
     def _variables(self) -> list[Any]:
         return [*self.actor.weights, *([] if self.cnn is None else self.cnn.weights)]
 
-    def read(self, numbers: Any, image: Any) -> Any:
-        """Returns the features that actor and critics read, (B, D), as a tensor."""
-        return numbers if image is None else tf.concat([self.cnn(image), numbers], axis=-1)
+    def read(self, numbers: Any, image: Any, *, halves: bool = False) -> Any:
+        """Returns the features that actor and critics read, (B, D), as a tensor.
+
+        Args:
+            numbers: (B, F).
+            image: (B, h, w, c), or None.
+            halves: Whether the cnn sees two halves of the batch on two cores; B > 1 then.
+        """
+        if image is None:
+            return numbers
+        seen = cnn.in_halves(self.cnn, image) if halves else self.cnn(image)
+        return tf.concat([seen, numbers], axis=-1)
 
     def squashed(self, features: Any, noise: Any) -> tuple[Any, Any]:
         """Returns actions (B, A) drawn at features (B, D), and their log density (B,)."""

@@ -83,8 +83,9 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
                 an update unless ``config.overlap`` is False.
 
         Raises:
-            InputError: When a space is not such a space, images are too small for the cnn, or
-                several environments are to be trained by episodes.
+            InputError: When a space is not such a space, images are too small for the cnn, the
+                replay buffer is larger than the memory, or several environments are to be
+                trained by episodes.
         """
         self.config = config if config is not None else SACConfig()
         self.seconds = dict.fromkeys(("act", "store", "sample", "update"), 0.0)
@@ -139,6 +140,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             gamma=self.config.gamma,
             seed=int(buffer_seed),
         )
+        if self.env is not None:
+            self.replay_buffer.check_memory()
         layout, width = self.replay_buffer.layout, math.prod(self.action_space.shape or ())
         self._learner = Learner(layout, width, self.config, int(learner_seed), apart=self._overlap)
         self.actor = self._learner  # type: ignore[assignment]
@@ -261,10 +264,12 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             for name, value in update.metrics.items():
                 totals.setdefault(name, []).append(value)
         means = {name: float(np.mean(values)) for name, values in totals.items()}
-        if not all(math.isfinite(value) for value in means.values()):
+        broken = {name: value for name, value in means.items() if not math.isfinite(value)}
+        if broken:
             raise DonkeyRLError(
-                f"Expected finite losses. Received: {means} after {self._n_updates} updates. "
-                "Lower sac.learning_rate, or look for rewards that are not numbers."
+                f"Expected finite losses. Received: {broken} at step {self.num_timesteps}, after "
+                f"{self._n_updates} updates. Lower sac.learning_rate, or look for rewards that "
+                "are not numbers."
             )
         for name, value in means.items():
             self.logger.record(f"train/{name}", value)
