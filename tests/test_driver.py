@@ -12,6 +12,7 @@ from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.agents.features import FeatureExtractor, FeatureScaling
 from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.sac import networks
+from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.errors import DriverError, StorageError
 
 SHAPE = (48, 64, 3)
@@ -30,7 +31,7 @@ DESCRIPTION = DriverDescription(
 def make(seed=0, history=3, scaling=None):
     config = LaneEncoderConfig(filters=(8, 16), dense=32, seed=seed)
     encoder = LaneEncoder(SHAPE, LABELS, config)
-    actor = networks.actor(3 + 2 + 2 * history, 2, (16,), seed=seed)
+    actor = networks.actor(3 + 2 + 2 * history, 2, SACConfig(hidden=(16,)), seed=seed)
     # Weights that no initialiser makes, so that a copy is seen to be one.
     random = np.random.default_rng(seed)
     actor.set_weights([random.normal(0, 0.3, w.shape) for w in actor.get_weights()])
