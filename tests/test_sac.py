@@ -392,3 +392,8 @@ def test_many_gradient_steps_go_through_several_calls(monkeypatch):
     other.learn(160)
     assert one._n_updates == other._n_updates == 8 * 4
     np.testing.assert_array_equal(weights(one), weights(other))
+
+
+def test_a_buffer_larger_than_the_memory_is_refused_before_it_is_made():
+    with pytest.raises(InputError, match="Expected a replay buffer that fits into"):
+        SAC(Points(), SMALL.model_copy(update={"buffer_size": 10**13}), seed=0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from donkey_rl.agents import replay
 from donkey_rl.agents.replay import NStepBuffer
 from donkey_rl.errors import InputError
 
@@ -257,14 +258,15 @@ def test_a_drawn_transition_takes_the_bytes_that_it_says():
 
 
 def test_more_than_the_memory_holds_is_refused_with_a_size_that_fits(monkeypatch):
-    replay = picture_buffer(size=1000)
-    replay.check_memory()
-    sizes = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 24_000}
+    # Five floats, a picture of twelve bytes, two links of eight: 48 bytes.
+    each = replay.stored_bytes(picture_buffer().layout, 1)
+    assert each == sum(ring.rows[0].nbytes for ring in picture_buffer().rings.values()) == 48
+    sizes = {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 24}
     monkeypatch.setattr(os, "sysconf_names", sizes)
     monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
-    # Five floats, two links of eight bytes, a picture of twelve: 48 bytes each, 500 fill it.
+    replay.check_memory(500, each)
     with pytest.raises(InputError, match=r"buffer_size 1,000.*Lower it, for example to 250"):
-        replay.check_memory()
+        replay.check_memory(1000, each)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class Learner:
 
     With images, the networks read features: what the cnn makes of the image, then the numbers.
     Only the critics' loss trains the cnn, and it has no slow copy (Yarats et al. 2022,
-    arXiv:2107.09645, section 3.1).
+    arXiv:2107.09645, DrQ-v2).
 
     Attributes:
         actor: Keras model, features (B, D) -> mean and log standard deviation, (B, A) each.

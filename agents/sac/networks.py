@@ -59,7 +59,7 @@ class StateDependentLogStd(keras.layers.Layer):  # type: ignore[misc]
     """The deviation that generalised state-dependent exploration has at a state.
 
     The noise of an action is ``latent @ (weight * Z)`` with standard normal ``Z`` (H, A), so its
-    variance is ``latent^2 @ weight^2`` (Raffin et al. 2021, arXiv:2005.05719, equation 6).
+    variance is ``latent^2 @ weight^2`` (Raffin et al. 2021, arXiv:2005.05719).
 
     Attributes:
         log_weight: Logarithm of the learned weights, (H, A).
@@ -126,9 +126,9 @@ def critics(features: int, actions: int, config: SACConfig, seed: int) -> Any:
 
     Two stacks run side by side on two cores; one stack with batched weights was 30 % slower.
     Dropout and layer normalisation stand between a layer and its ReLU (Hiraoka et al. 2022,
-    arXiv:2110.02034, figure 2). With ``critic_precision`` bfloat16 the products between hidden
-    layers are rounded, the weights are not (Bjorck et al. 2021, arXiv:2102.13565, train soft
-    actor-critic in 16 bits).
+    arXiv:2110.02034). With ``critic_precision`` bfloat16 what is multiplied between hidden layers
+    is rounded, weights and moments are not: soft actor-critic in 16 bits throughout fails without
+    further measures (Bjorck et al. 2021, arXiv:2102.13565).
 
     Args:
         features: Length F of what they read.

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from donkey_rl.agents import schedules
+from donkey_rl.agents import observations, replay, schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.background import Background
 from donkey_rl.agents.keras_policy import KerasPolicy
@@ -130,6 +130,10 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             )
         entropy = self.seed if self.seed is not None else np.random.SeedSequence().entropy
         buffer_seed, learner_seed = np.random.SeedSequence(entropy).generate_state(2)
+        layout = observations.layout(self.observation_space)
+        width = math.prod(self.action_space.shape or ())
+        if self.env is not None:
+            replay.check_memory(self.buffer_size, replay.stored_bytes(layout, width))
         self.replay_buffer = NStepBuffer(
             self.buffer_size,
             self.observation_space,
@@ -140,9 +144,6 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             gamma=self.config.gamma,
             seed=int(buffer_seed),
         )
-        if self.env is not None:
-            self.replay_buffer.check_memory()
-        layout, width = self.replay_buffer.layout, math.prod(self.action_space.shape or ())
         self._learner = Learner(layout, width, self.config, int(learner_seed), apart=self._overlap)
         self.actor = self._learner  # type: ignore[assignment]
         self.policy = KerasPolicy(layout, self.action_space, self._act)
