@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
-from donkey_rl.agents.encoders.lane import EncoderReport, LaneEncoder
+from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import lane_training
 from donkey_rl.experiments.config import TrainingConfig

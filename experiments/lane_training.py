@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
-from donkey_rl.agents.encoders.lane import EncoderReport, LaneEncoder
+from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.envs import labels
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay

@@ -96,6 +96,12 @@ class TrainedEncoderConfig(EncoderConfig):
     noise: float = pydantic.Field(
         default=0.0, ge=0, le=1, description="Noise per pixel, share of full scale."
     )
+    shadow: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Most that a band across each image is darkened."
+    )
+    occlusion: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Largest side of what covers a part of each image."
+    )
     clip: float = pydantic.Field(
         default=5.0, gt=0, description="Bound of the features, in standard deviations."
     )

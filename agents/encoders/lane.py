@@ -7,54 +7,25 @@ policy drives by, 21 numbers in place of 57,600.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
 
-from donkey_rl.agents import keras_files
-from donkey_rl.agents.encoders import lane_network, lane_training
+from donkey_rl.agents.encoders import training
+from donkey_rl.agents.encoders.augmentation import augmented
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
-from donkey_rl.agents.tensorflow_setup import tf
-from donkey_rl.errors import DriverError, InputError
+from donkey_rl.agents.encoders.losses import huber
+from donkey_rl.agents.encoders.report import EncoderReport
+from donkey_rl.agents.encoders.trained import TrainedEncoder
+from donkey_rl.errors import InputError
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
-FORMAT = 1
-"""Version of ``encoder.json``."""
 
-
-@dataclasses.dataclass(frozen=True)
-class EncoderReport:
-    """How well an encoder reads frames that it was not trained on.
-
-    Attributes:
-        r2: Share of each label's variance explained, by label; 1 is perfect.
-        rmse: Root mean square error of each label, in the label's unit, by label.
-        loss: Training loss of each epoch.
-        frames: Frames trained on.
-        seconds: Wall time of the training.
-    """
-
-    r2: dict[str, float]
-    rmse: dict[str, float]
-    loss: tuple[float, ...]
-    frames: int
-    seconds: float
-
-    @property
-    def mean_r2(self) -> float:
-        """Mean of ``r2`` over the labels."""
-        return sum(self.r2.values()) / len(self.r2)
-
-
-class LaneEncoder:
+class LaneEncoder(TrainedEncoder):
     """Camera image -> standardised labels of the road.
 
     Attributes:
@@ -86,65 +57,10 @@ class LaneEncoder:
         self.config = config if config is not None else LaneEncoderConfig()
         if not label_names:
             raise InputError("Expected at least one label name. Received: none. Name the labels.")
-        self.image_shape = image_shape
         self.label_names = tuple(label_names)
-        self.features = len(self.label_names)
+        super().__init__(image_shape, len(self.label_names), self.config)
         self._mean: FloatArray = np.zeros(self.features, np.float32)
         self._std: FloatArray = np.ones(self.features, np.float32)
-        self._take(lane_network.encoder(image_shape, self.features, self.config))
-
-    def _take(self, model: Any) -> None:
-        """Adopts a model and compiles what is asked of it."""
-        self.model = model
-        self._reducer = model.get_layer("reducer")
-        self._reader = model.get_layer("reader")
-        image = tf.TensorSpec((None, *self.image_shape), tf.uint8)
-        self._encode = tf.function(self._in_halves, input_signature=[image])
-        self._encode_one = tf.function(model, input_signature=[image])
-        self._reduce = tf.function(
-            lambda images: tf.cast(tf.round(self._reducer(images)), tf.uint8),
-            input_signature=[image],
-        )
-
-    def _in_halves(self, images: Any) -> Any:
-        """Encodes two halves of a batch side by side, one per core."""
-        half = tf.shape(images)[0] // 2
-        return tf.concat([self.model(images[:half]), self.model(images[half:])], axis=0)
-
-    def encode(self, images: ImageArray) -> FloatArray:
-        """Returns the features of images, in one compiled call.
-
-        Args:
-            images: (n, H, W, C).
-
-        Returns:
-            Standardised label predictions, bounded by ``config.clip``, (n, features).
-
-        Raises:
-            InputError: On images of another shape or type.
-        """
-        self._check(images)
-        if len(images) == 0:
-            return np.empty((0, self.features), np.float32)
-        compiled = self._encode if len(images) > 1 else self._encode_one
-        features: FloatArray = compiled(images).numpy()
-        return features
-
-    def preprocess(self, images: ImageArray) -> ImageArray:
-        """Crops and shrinks images, for a compact data set to `fit` on.
-
-        Args:
-            images: (n, H, W, C).
-
-        Returns:
-            (n, h, w, C); 120x160 becomes 40x80, a sixth of the bytes.
-
-        Raises:
-            InputError: On images of another shape or type.
-        """
-        self._check(images)
-        reduced: ImageArray = self._reduce(images).numpy()
-        return reduced
 
     def predict_labels(self, images: ImageArray) -> FloatArray:
         """Returns the labels read from images, in their own units, (n, features)."""
@@ -171,7 +87,7 @@ class LaneEncoder:
         Raises:
             InputError: When shapes do not fit, or a label is not finite.
         """
-        expected = tuple(self._reducer.output_shape[1:])
+        expected = self.reduced_shape
         if reduced.shape != (len(labels), *expected) or labels.shape[1:] != (self.features,):
             raise InputError(
                 f"Expected images (n, {', '.join(map(str, expected))}) and labels "
@@ -187,15 +103,20 @@ class LaneEncoder:
         self._mean = labels[:-kept].mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = labels[:-kept].std(axis=0, dtype=np.float64).astype(np.float32)
         self._std = np.where(spread > 1e-6, spread, np.float32(1.0))
-        loss, seconds = lane_training.train(
-            self._reader,
-            reduced[:-kept],
-            self._standardised(labels[:-kept]),
+        loss, seconds = training.train(
+            self._reader.trainable_variables,
+            (reduced[:-kept], self._standardised(labels[:-kept])),
+            self._loss,
             self.config,
             progress,
         )
-        predicted = lane_training.outputs(self._reader, reduced[-kept:]) * self._std + self._mean
+        predicted = training.outputs(self._reader, reduced[-kept:]) * self._std + self._mean
         return self._report(predicted, labels[-kept:], loss, seconds, len(labels) - kept)
+
+    def _loss(self, rows: Sequence[Any], seed: Any) -> Any:
+        images, labels = rows
+        errors = self._reader(augmented(images, seed, self.config)) - labels
+        return huber(errors, self.config.huber)
 
     def _standardised(self, labels: FloatArray) -> FloatArray:
         return ((labels - self._mean) / self._std).astype(np.float32)
@@ -214,51 +135,17 @@ class LaneEncoder:
         rmse = dict(zip(self.label_names, np.sqrt(errors).tolist(), strict=True))
         return EncoderReport(r2, rmse, loss, frames, seconds)
 
-    def _check(self, images: ImageArray) -> None:
-        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape:
-            raise InputError(
-                f"Expected uint8 images (n, {', '.join(map(str, self.image_shape))}). "
-                f"Received: {images.dtype} {images.shape}. Set the camera to that size."
-            )
-
-    def save(self, folder: Path) -> None:
-        """Writes ``encoder.keras`` and ``encoder.json`` into an existing folder."""
-        keras_files.save_model(self.model, folder / "encoder.keras")
-        description = {
-            "format": FORMAT,
-            "encoder": self.name,
-            "image_shape": list(self.image_shape),
+    def _described(self) -> dict[str, Any]:
+        return {
             "label_names": list(self.label_names),
             "mean": self._mean.tolist(),
             "std": self._std.tolist(),
             "config": self.config.model_dump(mode="json"),
         }
-        (folder / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> LaneEncoder:
-        """Reads what `save` wrote.
-
-        Raises:
-            DriverError: When a file is missing, damaged or of another format.
-        """
-        try:
-            data = json.loads((folder / "encoder.json").read_text())
-            if (data["format"], data["encoder"]) != (FORMAT, cls.name):
-                raise ValueError(f"format {data['format']} of '{data['encoder']}'")
-            height, width, channels = map(int, data["image_shape"])
-            config = LaneEncoderConfig(**data["config"])
-            encoder = cls((height, width, channels), data["label_names"], config)
-            encoder._mean = np.array(data["mean"], np.float32)
-            encoder._std = np.array(data["std"], np.float32)
-            model = keras_files.load_model(folder / "encoder.keras")
-            shapes = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
-            if shapes != (encoder.image_shape, (encoder.features,)):
-                raise ValueError(f"a network from {shapes[0]} to {shapes[1]}")
-            encoder._take(model)
-        except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:
-            raise DriverError(
-                f"Expected a lane encoder of format {FORMAT} in '{folder}'. Received: {error}. "
-                "Train the driver again, or use the version that wrote it."
-            ) from error
+    def _from_description(cls, image_shape: tuple[int, int, int], data: Mapping[str, Any]) -> Self:
+        encoder = cls(image_shape, data["label_names"], LaneEncoderConfig(**data["config"]))
+        encoder._mean = np.array(data["mean"], np.float32)
+        encoder._std = np.array(data["std"], np.float32)
         return encoder
