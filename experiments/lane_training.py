@@ -14,7 +14,7 @@ from donkey_rl.envs import labels
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
-_SEED_OFFSET = 7919
+SEED_OFFSET = 7919
 """Frames are drawn from another stream than the episodes."""
 
 
@@ -41,7 +41,7 @@ def train_encoder(
     images: list[npt.NDArray[np.uint8]] = []
     truth: list[npt.NDArray[np.float32]] = []
     source = labels.sample_frames(
-        config.environment(), settings.frames, seed=config.seed + _SEED_OFFSET
+        config.environment(), settings.frames, seed=config.seed + SEED_OFFSET
     )
     with progress.phase("rendering frames", settings.frames, "frames") as phase:
         for part in source:

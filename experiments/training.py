@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import Logger
 
 import donkey_rl
 from donkey_rl.agents.driver import Driver
-from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.feature_env import FeatureVecEnv
 from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.manifest import DriverDescription
@@ -122,7 +122,7 @@ class _Session:
         self._config = config
         self._run = run
         self._progress = progress
-        self._encoder: LaneEncoder | None = None
+        self._encoder: Encoder | None = None
         self._model: SAC | PPO | None = None
         self._env: FeatureVecEnv | None = None
         self._checks: Checks | None = None
@@ -149,7 +149,7 @@ class _Session:
             self._drive(environment, self._encoder, interruption)
 
     def _drive(
-        self, environment: vec_env.SB3View, encoder: LaneEncoder, interruption: Interruption
+        self, environment: vec_env.SB3View, encoder: Encoder, interruption: Interruption
     ) -> None:
         """Trains the policy."""
         config = self._config

@@ -178,6 +178,24 @@ class AutoencoderConfig(TrainedEncoderConfig):
     """Settings of the auto-encoder."""
 
     name: Literal["autoencoder"] = "autoencoder"
+    frames: int = pydantic.Field(
+        default=10_000, ge=64, le=5_000_000, description="Frames to train on, at most."
+    )
+    epochs: int = pydantic.Field(
+        default=5, ge=1, le=1000, description="Passes over the training frames."
+    )
+    gamma: float = pydantic.Field(
+        default=0.2, ge=0, lt=1, description="Random change of each image's gamma, share."
+    )
+    noise: float = pydantic.Field(
+        default=0.03, ge=0, le=1, description="Noise per pixel, share of full scale."
+    )
+    shadow: float = pydantic.Field(
+        default=0.5, ge=0, le=1, description="Most that a band across each image is darkened."
+    )
+    occlusion: float = pydantic.Field(
+        default=0.4, ge=0, le=1, description="Largest side of what covers a part of each image."
+    )
     latent: int = pydantic.Field(
         default=32, ge=1, le=1024, description="Numbers that an image becomes."
     )

@@ -16,7 +16,6 @@ from donkey_rl.agents.tensorflow_setup import tf
 from donkey_rl.errors import DonkeyRLError
 
 FloatArray = npt.NDArray[np.float32]
-ImageArray = npt.NDArray[np.uint8]
 
 _BATCHES_PER_CALL = 25
 _OUTPUT_BATCH = 256
@@ -140,7 +139,7 @@ def train(
     return tuple(history), time.perf_counter() - started
 
 
-def outputs(model: Any, images: ImageArray) -> FloatArray:
+def outputs(model: Any, images: npt.NDArray[Any]) -> FloatArray:
     """Returns a model's outputs for any number of images, (n, ...)."""
     compiled = tf.function(model, input_signature=[tf.TensorSpec((None, *images.shape[1:]))])
     return np.concatenate(
