@@ -28,6 +28,8 @@ ImageArray = npt.NDArray[np.uint8]
 _MEASURED = 4096
 """Frames by which the features are standardised, at most."""
 
+_EXAMPLES = 5
+
 
 class Autoencoder(TrainedEncoder):
     """Camera image -> what is needed to draw it again.
@@ -37,6 +39,7 @@ class Autoencoder(TrainedEncoder):
         features: Number of features.
         config: The settings.
         model: Keras model, uint8 (B, H, W, C) -> float32 (B, features).
+        examples: Some of the frames that `fit` kept back, (k, h, w, C); none before.
     """
 
     name: ClassVar[str] = "autoencoder"
@@ -55,6 +58,7 @@ class Autoencoder(TrainedEncoder):
         """
         self.config = config if config is not None else AutoencoderConfig()
         super().__init__(image_shape, self.config.latent, self.config)
+        self.examples: ImageArray = np.empty((0, *self.reduced_shape), np.uint8)
         drawn = autoencoder_network.drawn_shape(self.reduced_shape)
         self._decoder = autoencoder_network.decoder(self.features, drawn, self.config.seed or 0)
 
@@ -87,6 +91,8 @@ class Autoencoder(TrainedEncoder):
             self.config,
             progress,
         )
+        shown = np.linspace(len(reduced) - kept, len(reduced) - 1, _EXAMPLES)
+        self.examples = reduced[np.unique(shown.astype(np.int64))]
         self._standardise(training.outputs(self._reader, reduced[:-kept][:_MEASURED]))
         return self._report(reduced[-kept:], loss, seconds, len(reduced) - kept)
 

@@ -172,6 +172,29 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         le=100,
         description="Error, in standard deviations, from which the loss grows linearly.",
     )
+    segmentation: float = pydantic.Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Weight of the second task: what is road, line and off the road.",
+    )
+
+    def check_image(self, image_shape: tuple[int, int, int]) -> None:
+        """Checks as `TrainedEncoderConfig` does, and that segmentation has maps to read.
+
+        Args:
+            image_shape: Height, width and channels of the camera's images.
+
+        Raises:
+            InputError: When something does not fit.
+        """
+        super().check_image(image_shape)
+        if self.segmentation > 0 and len(self.filters) < 2:
+            raise InputError(
+                "Expected two convolutions or more for encoder.segmentation. Received: "
+                f"{len(self.filters)}. Give encoder.filters two numbers, or leave segmentation "
+                "at 0."
+            )
 
 
 class AutoencoderConfig(TrainedEncoderConfig):

@@ -7,22 +7,27 @@ policy drives by, 21 numbers in place of 57,600.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.agents.encoders import training
+from donkey_rl.agents.encoders import segmentation, training
 from donkey_rl.agents.encoders.augmentation import augmented
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.losses import huber
 from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.agents.encoders.trained import TrainedEncoder
+from donkey_rl.agents.tensorflow_setup import keras
 from donkey_rl.errors import InputError
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
+
+SURFACES = ("road", "line", "off_road")
+"""Kinds of ground that segmentation tells apart, in the order of a cell's shares."""
 
 
 class LaneEncoder(TrainedEncoder):
@@ -61,16 +66,36 @@ class LaneEncoder(TrainedEncoder):
         super().__init__(image_shape, len(self.label_names), self.config)
         self._mean: FloatArray = np.zeros(self.features, np.float32)
         self._std: FloatArray = np.ones(self.features, np.float32)
+        self._both: Any = None
+
+    @property
+    def segments(self) -> bool:
+        """Whether `predict_cells` can be asked."""
+        return self._both is not None
 
     def predict_labels(self, images: ImageArray) -> FloatArray:
         """Returns the labels read from images, in their own units, (n, features)."""
         return self.encode(images) * self._std + self._mean
+
+    def cells(self, surfaces: ImageArray) -> FloatArray:
+        """Returns how much of each kind of ground lies in each cell of an image.
+
+        Args:
+            surfaces: How much of each pixel is of each class, of 255, (n, H, W, 3).
+
+        Returns:
+            Shares, together at most 1, (n, h / 4, w / 4, 3) of a reduced image's h and w.
+        """
+        shares: FloatArray = segmentation.cells(self.preprocess(surfaces)).numpy() / 255.0
+        return shares
 
     def fit(
         self,
         reduced: ImageArray,
         labels: FloatArray,
         progress: Callable[[float, float], None] | None = None,
+        *,
+        cells: FloatArray | None = None,
     ) -> EncoderReport:
         """Trains the network and fixes the standardisation.
 
@@ -80,6 +105,8 @@ class LaneEncoder(TrainedEncoder):
                 frames of another place or time, not copies.
             labels: In their own units, (n, features).
             progress: Called with the share done, in (0, 1], and the training loss so far.
+            cells: Results of `cells`; needed where ``config.segmentation`` is above 0, and not
+                looked at elsewhere.
 
         Returns:
             Errors on the frames kept back.
@@ -87,6 +114,69 @@ class LaneEncoder(TrainedEncoder):
         Raises:
             InputError: When shapes do not fit, or a label is not finite.
         """
+        self._check_data(reduced, labels, cells)
+        kept = self.config.kept_back(len(labels))
+        self._mean = labels[:-kept].mean(axis=0, dtype=np.float64).astype(np.float32)
+        spread = labels[:-kept].std(axis=0, dtype=np.float64).astype(np.float32)
+        self._std = np.where(spread > 1e-6, spread, np.float32(1.0))
+        data: list[npt.NDArray[Any]] = [reduced, self._standardised(labels)]
+        model, loss_of = self._reader, self._loss
+        if self.config.segmentation > 0 and cells is not None:
+            data.append(cells)
+            self._both = segmentation.network(self._reader, cells.shape[-1], self.config.seed or 0)
+            model, loss_of = self._both, self._loss_of_both
+        loss, seconds = training.train(
+            model.trainable_variables,
+            [array[:-kept] for array in data],
+            loss_of,
+            self.config,
+            progress,
+        )
+        outcome = (loss, len(labels) - kept, seconds)
+        report = self._report(reduced[-kept:], labels[-kept:], *outcome)
+        if cells is None or self._both is None:
+            return report
+        found = segmentation.intersection_over_union(
+            self.predict_cells(reduced[-kept:]), cells[-kept:]
+        )
+        return dataclasses.replace(report, iou=dict(zip(SURFACES, found.tolist(), strict=True)))
+
+    def predict_cells(self, reduced: ImageArray) -> FloatArray:
+        """Returns the logits of each kind of ground in each cell of images.
+
+        Only of use after `fit` with segmentation: that part of the network is not stored.
+
+        Args:
+            reduced: Results of `preprocess`, (n, h, w, C).
+
+        Returns:
+            Shape (n, h / 4, w / 4, 3).
+
+        Raises:
+            InputError: The encoder was not trained with segmentation.
+        """
+        if self._both is None:
+            raise InputError(
+                "Expected an encoder that was just trained with encoder.segmentation above 0. "
+                "Received: another. Train it so."
+            )
+        kinds = keras.Model(self._both.inputs, self._both.outputs[1])
+        return training.outputs(kinds, reduced)
+
+    def _loss(self, rows: Sequence[Any], seed: Any) -> Any:
+        images, labels = rows
+        errors = self._reader(augmented(images, seed, self.config)) - labels
+        return huber(errors, self.config.huber)
+
+    def _loss_of_both(self, rows: Sequence[Any], seed: Any) -> Any:
+        images, labels, cells = rows
+        read, logits = self._both(augmented(images, seed, self.config))
+        second = segmentation.cross_entropy(logits, cells)
+        return huber(read - labels, self.config.huber) + self.config.segmentation * second
+
+    def _check_data(
+        self, reduced: ImageArray, labels: FloatArray, cells: FloatArray | None
+    ) -> None:
         expected = self.reduced_shape
         if reduced.shape != (len(labels), *expected) or labels.shape[1:] != (self.features,):
             raise InputError(
@@ -99,36 +189,25 @@ class LaneEncoder(TrainedEncoder):
                 f"Expected finite labels. Received: {np.count_nonzero(~np.isfinite(labels))} "
                 "that are not. Leave those frames out."
             )
-        kept = self.config.kept_back(len(labels))
-        self._mean = labels[:-kept].mean(axis=0, dtype=np.float64).astype(np.float32)
-        spread = labels[:-kept].std(axis=0, dtype=np.float64).astype(np.float32)
-        self._std = np.where(spread > 1e-6, spread, np.float32(1.0))
-        loss, seconds = training.train(
-            self._reader.trainable_variables,
-            (reduced[:-kept], self._standardised(labels[:-kept])),
-            self._loss,
-            self.config,
-            progress,
-        )
-        predicted = training.outputs(self._reader, reduced[-kept:]) * self._std + self._mean
-        return self._report(predicted, labels[-kept:], loss, seconds, len(labels) - kept)
-
-    def _loss(self, rows: Sequence[Any], seed: Any) -> Any:
-        images, labels = rows
-        errors = self._reader(augmented(images, seed, self.config)) - labels
-        return huber(errors, self.config.huber)
+        if self.config.segmentation > 0 and (cells is None or len(cells) != len(labels)):
+            raise InputError(
+                f"Expected the kinds of ground of {len(labels)} images for segmentation. "
+                f"Received: {'none' if cells is None else len(cells)}. "
+                "Give cells, or set encoder.segmentation=0."
+            )
 
     def _standardised(self, labels: FloatArray) -> FloatArray:
         return ((labels - self._mean) / self._std).astype(np.float32)
 
     def _report(
         self,
-        predicted: FloatArray,
+        reduced: ImageArray,
         labels: FloatArray,
         loss: tuple[float, ...],
-        seconds: float,
         frames: int,
+        seconds: float,
     ) -> EncoderReport:
+        predicted = training.outputs(self._reader, reduced) * self._std + self._mean
         errors = np.mean((predicted.astype(np.float64) - labels) ** 2, axis=0)
         variances = np.maximum(labels.var(axis=0, dtype=np.float64), 1e-12)
         r2 = dict(zip(self.label_names, (1.0 - errors / variances).tolist(), strict=True))

@@ -20,6 +20,8 @@ class EncoderReport:
         loss: Training loss of each epoch.
         frames: Frames trained on.
         seconds: Wall time of the training.
+        iou: How well each kind of ground is found, by its name: cells that are of it and read so
+            by cells that are either. Empty without segmentation.
     """
 
     r2: dict[str, float]
@@ -27,8 +29,14 @@ class EncoderReport:
     loss: tuple[float, ...]
     frames: int
     seconds: float
+    iou: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def mean_r2(self) -> float:
         """Mean of ``r2`` over the outputs."""
         return sum(self.r2.values()) / len(self.r2)
+
+    def metrics(self) -> dict[str, float]:
+        """Returns what is logged of a run, by metric name."""
+        kinds = {f"encoder/iou_{kind}": value for kind, value in self.iou.items()}
+        return {"encoder/mean_r2": self.mean_r2, "encoder/seconds": self.seconds, **kinds}
