@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,10 @@ from donkey_rl.agents.image_env import ImageExtractor, ImageVecEnv
 from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.envs import batch as batches
+from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DriverError, InputError
+from donkey_rl.experiments import tracking
 
 SHAPE = (24, 32, 3)
 SPACE = spaces.Dict(
@@ -162,3 +169,40 @@ def test_what_does_not_fit_is_refused(trained: tuple[PPO, ImageVecEnv], tmp_path
     (tmp_path / "encoder.keras").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(DriverError, match="Expected a cnn encoder of format 1"):
         base.encoder_class("cnn").load(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["ppo", "sac"])
+def test_a_trained_driver_has_the_eyes_of_its_policy(
+    agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (
+        "encoder.name=cnn", "encoder.pool=4", "cars=4", "check.every=300", "check.races=2",
+        "evaluation.races=1", "evaluation.laps=1", "ppo.n_steps=16", "ppo.cnn.units=7",
+        "sac.cnn.units=7", "sac.learning_starts=100", "sac.gradient_steps=1",
+    )  # fmt: skip
+    words = ["--agent", agent, "--steps", "600"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run(
+        [sys.executable, "-m", "donkey_rl", "train", "--json", *words],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["steps"] >= 600
+    assert {"environment", "encode", "act", "update"} <= set(result["time_split"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    driver = Driver.load(tracking.download_driver(result["run_id"]))
+    assert driver.encoder.name == "cnn"
+    assert (driver.encoder.image_shape, driver.encoder.features) == ((120, 160, 3), 7)
+    # A camera that sees something else makes it do something else.
+    space = batches.observation_space(EnvironmentConfig())
+    dark = {name: np.zeros(part.shape, part.dtype) for name, part in space.spaces.items()}
+    seen = {**dark, "image": space["image"].sample()}
+    assert np.abs(driver.act(seen) - driver.act(dark)).max() > 0.0
