@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ from stable_baselines3.common.buffers import BaseBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from donkey_rl.agents import observations
-from donkey_rl.agents.observations import FloatArray, ImageArray, Observation
+from donkey_rl.agents.observations import FloatArray, ImageArray, Layout, Observation
 from donkey_rl.agents.ring import Numbers, Ring
 from donkey_rl.errors import InputError
 
@@ -27,6 +29,38 @@ class Batch(NamedTuple):
 
     rows: FloatArray
     images: ImageArray | None
+
+
+def stored_bytes(layout: Layout, actions: int) -> int:
+    """Returns what a transition takes in the buffer.
+
+    Args:
+        layout: What observations are made of.
+        actions: Number of actions.
+    """
+    image = 0 if layout.image is None else math.prod(layout.image) + 16
+    return 4 * (2 * layout.numbers + actions + 2) + image
+
+
+def check_memory(buffer_size: int, each: int) -> None:
+    """Checks that the machine can hold a full buffer.
+
+    Args:
+        buffer_size: Transitions.
+        each: Bytes of one, see `stored_bytes`.
+
+    Raises:
+        InputError: When it has less memory; where a system does not tell, nothing is checked.
+    """
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return
+    there, needed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), buffer_size * each
+    if needed > there:
+        raise InputError(
+            f"Expected a replay buffer that fits into {there / 2**30:.1f} GiB of memory. "
+            f"Received: buffer_size {buffer_size:,}, which takes {needed / 2**30:.1f} GiB. "
+            f"Lower it, for example to {there // (2 * each):,}."
+        )
 
 
 class NStepBuffer(BaseBuffer):
@@ -46,8 +80,7 @@ class NStepBuffer(BaseBuffer):
     frames: what each step saw, and the last observation of each episode. A row's link names its
     first and its following frame; a row whose first frame has given way does not count.
 
-    A transition takes ``4 (2 F + A + 2)`` bytes, and with images ``h w c + 16`` more; the memory
-    is claimed page by page as it is written.
+    A transition takes `stored_bytes`; the memory is claimed page by page as it is written.
 
     Attributes:
         layout: How observations are taken apart.

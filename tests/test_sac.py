@@ -175,7 +175,8 @@ def test_targets_follow_the_critics_by_tau():
 
 def test_rewards_that_are_not_numbers_stop_the_run():
     agent = SAC(Points(reward_factor=np.nan), SMALL, seed=0)
-    with pytest.raises(DonkeyRLError, match="Expected finite losses"):
+    # The first training follows the 104th step.
+    with pytest.raises(DonkeyRLError, match=r"finite losses.*critic_loss.*at step 104, after 0"):
         agent.learn(400)
 
 
@@ -391,3 +392,8 @@ def test_many_gradient_steps_go_through_several_calls(monkeypatch):
     other.learn(160)
     assert one._n_updates == other._n_updates == 8 * 4
     np.testing.assert_array_equal(weights(one), weights(other))
+
+
+def test_a_buffer_larger_than_the_memory_is_refused_before_it_is_made():
+    with pytest.raises(InputError, match="Expected a replay buffer that fits into"):
+        SAC(Points(), SMALL.model_copy(update={"buffer_size": 10**13}), seed=0)

@@ -1,7 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
+from donkey_rl.agents import replay
 from donkey_rl.agents.replay import NStepBuffer
 from donkey_rl.errors import InputError
 
@@ -252,6 +255,18 @@ def test_a_drawn_transition_takes_the_bytes_that_it_says():
     rows, images = replay.draw(10)
     # Five floats: number, action, return, discount, number; two pictures of 12 bytes.
     assert replay.row_bytes == 5 * 4 + 2 * 12 == (rows.nbytes + images.nbytes) // 10
+
+
+def test_more_than_the_memory_holds_is_refused_with_a_size_that_fits(monkeypatch):
+    # Five floats, a picture of twelve bytes, two links of eight: 48 bytes.
+    each = replay.stored_bytes(picture_buffer().layout, 1)
+    assert each == sum(ring.rows[0].nbytes for ring in picture_buffer().rings.values()) == 48
+    sizes = {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 24}
+    monkeypatch.setattr(os, "sysconf_names", sizes)
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    replay.check_memory(500, each)
+    with pytest.raises(InputError, match=r"buffer_size 1,000.*Lower it, for example to 250"):
+        replay.check_memory(1000, each)
 
 
 @pytest.mark.parametrize(

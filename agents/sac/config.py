@@ -34,6 +34,10 @@ class SACConfig(Config):
         max_length=8,
         description="Units of the hidden layers of the actor and of each critic.",
     )
+    critic_precision: Literal["float32", "bfloat16"] = pydantic.Field(
+        default="float32",
+        description="What the critics' products between hidden layers are computed in.",
+    )
     critics: int = pydantic.Field(
         default=2, ge=1, le=20, description="Critics, the lowest of which counts."
     )

@@ -40,7 +40,7 @@ class Learner:
 
     With images, the networks read features: what the cnn makes of the image, then the numbers.
     Only the critics' loss trains the cnn, and it has no slow copy (Yarats et al. 2022,
-    arXiv:2107.09645, section 3.1).
+    arXiv:2107.09645, DrQ-v2).
 
     Attributes:
         actor: Keras model, features (B, D) -> mean and log standard deviation, (B, A) each.
@@ -177,9 +177,12 @@ class Learner:
             metrics |= {name: value / int(actor_steps) for name, value in taken}
         return metrics
 
-    def _features(self, numbers: Any, image: Any) -> Any:
-        """Returns what actor and critics read, (B, D)."""
-        return numbers if image is None else tf.concat([self.cnn(image), numbers], axis=-1)
+    def _features(self, numbers: Any, image: Any, *, halves: bool = False) -> Any:
+        """Returns what actor and critics read, (B, D); in halves on two cores where B > 1."""
+        if image is None:
+            return numbers
+        seen = cnn.in_halves(self.cnn, image) if halves else self.cnn(image)
+        return tf.concat([seen, numbers], axis=-1)
 
     def _draw(self, seen: Any, noise: Any) -> Any:
         actions, _ = self._squashed(self._features(*_both(seen)), noise)
@@ -232,17 +235,18 @@ class Learner:
         sizes = [features, self._actions, 1, 1, features]
         numbers, actions, returns, discounts, following = tf.split(rows, sizes, axis=-1)
         image, next_image = self._images(images, seeds[_SHIFT])
+        halves = self._config.batch_size > 1
         targets = self._targets(
             returns[:, 0],
             discounts[:, 0],
-            self._features(following, next_image),
+            self._features(following, next_image, halves=halves),
             noise[1],
             seeds[_TARGET],
         )
         variables = self._optimisers["critics"].variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            seen = self._features(numbers, image)
+            seen = self._features(numbers, image, halves=halves)
             values = self._values(self.critics, seen, actions, seeds[_CRITICS])
             if self._config.quantiles:
                 loss = losses.quantile_loss(values, targets)

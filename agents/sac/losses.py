@@ -75,8 +75,8 @@ def quantile_target(
 ) -> Tensor:
     """Returns the quantiles that the critics should have told.
 
-    Kuznetsov et al. 2020, arXiv:2005.04269, equations 10 and 11: those of all target critics
-    together, less the highest, ``y_i = R + d (z_(i) - alpha log pi(a'|s'))``.
+    Kuznetsov et al. 2020, arXiv:2005.04269 (TQC): those of all target critics together, less the
+    highest, ``y_i = R + d (z_(i) - alpha log pi(a'|s'))``.
 
     Args:
         returns: As for `soft_target`, (B,).
@@ -115,7 +115,7 @@ def critic_loss(values: Tensor, targets: Tensor) -> Tensor:
 def quantile_loss(quantiles: Tensor, targets: Tensor) -> Tensor:
     """Returns the quantile Huber loss, averaged over all pairs, summed over the critics.
 
-    Kuznetsov et al. 2020, arXiv:2005.04269, equations 12 and 13, at the middles of M equal shares,
+    Kuznetsov et al. 2020, arXiv:2005.04269 (TQC), at the middles of M equal shares,
     ``tau_m = (2 m - 1) / (2 M)``, and with a Huber threshold of 1.
 
     Args:
@@ -153,7 +153,7 @@ def actor_loss(log_density: Tensor, values: Tensor, alpha: Tensor) -> Tensor:
 def quantile_actor_loss(log_density: Tensor, quantiles: Tensor, alpha: Tensor) -> Tensor:
     """Returns the same where the critics tell quantiles, of which none is dropped.
 
-    Kuznetsov et al. 2020, arXiv:2005.04269, equation 14:
+    Kuznetsov et al. 2020, arXiv:2005.04269 (TQC):
     ``E[alpha log pi(a|s) - mean_nm theta_nm(s, a)]``.
 
     Args:

@@ -16,6 +16,7 @@ LOG_STD_LIMITS = (-20.0, 2.0)
 LOG_STD = "log_std"
 """Name of the actor's layer of that logarithm."""
 
+_PRECISIONS = {"float32": None, "bfloat16": "mixed_bfloat16"}
 _INITIAL_LOG_WEIGHT = -3.0
 _VARIANCE_FLOOR = 1e-6
 
@@ -27,13 +28,9 @@ def _layer_seeds(seed: int) -> Iterator[int]:
         yield int(generator.integers(2**31))
 
 
-def _dense(units: int, seed: int, activation: str | None = None, name: str | None = None) -> Any:
-    return keras.layers.Dense(
-        units,
-        activation=activation,
-        kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-        name=name,
-    )
+def _dense(units: int, seed: int, **settings: Any) -> Any:
+    initialiser = keras.initializers.GlorotUniform(seed=seed)
+    return keras.layers.Dense(units, kernel_initializer=initialiser, **settings)
 
 
 class Dropout(keras.layers.Layer):  # type: ignore[misc]
@@ -62,7 +59,7 @@ class StateDependentLogStd(keras.layers.Layer):  # type: ignore[misc]
     """The deviation that generalised state-dependent exploration has at a state.
 
     The noise of an action is ``latent @ (weight * Z)`` with standard normal ``Z`` (H, A), so its
-    variance is ``latent^2 @ weight^2`` (Raffin et al. 2021, arXiv:2005.05719, equation 6).
+    variance is ``latent^2 @ weight^2`` (Raffin et al. 2021, arXiv:2005.05719).
 
     Attributes:
         log_weight: Logarithm of the learned weights, (H, A).
@@ -108,7 +105,7 @@ def actor(features: int, actions: int, config: SACConfig, seed: int) -> Any:
     inputs = keras.Input((features,), name="features")
     x = inputs
     for units in config.hidden:
-        x = _dense(units, next(seeds), "relu")(x)
+        x = _dense(units, next(seeds), activation="relu")(x)
     mean = _dense(actions, next(seeds), name="mean")(x)
     if config.sde:
         log_std = StateDependentLogStd(actions, LOG_STD)(x)
@@ -129,7 +126,9 @@ def critics(features: int, actions: int, config: SACConfig, seed: int) -> Any:
 
     Two stacks run side by side on two cores; one stack with batched weights was 30 % slower.
     Dropout and layer normalisation stand between a layer and its ReLU (Hiraoka et al. 2022,
-    arXiv:2110.02034, figure 2).
+    arXiv:2110.02034). With ``critic_precision`` bfloat16 what is multiplied between hidden layers
+    is rounded, weights and moments are not: soft actor-critic in 16 bits throughout fails without
+    further measures (Bjorck et al. 2021, arXiv:2102.13565).
 
     Args:
         features: Length F of what they read.
@@ -149,8 +148,10 @@ def critics(features: int, actions: int, config: SACConfig, seed: int) -> Any:
     dropped = 0
     for _ in range(config.critics):
         x = inputs
-        for units in config.hidden:
-            x = _dense(units, next(seeds), "relu" if plain else None)(x)
+        for index, units in enumerate(config.hidden):
+            # The first layer reads observations as they are.
+            dtype = None if index == 0 else _PRECISIONS[config.critic_precision]
+            x = _dense(units, next(seeds), activation="relu" if plain else None, dtype=dtype)(x)
             if config.critic_dropout:
                 x = Dropout(config.critic_dropout, dropped)(x, choice)
                 dropped += 1

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from donkey_rl.agents import schedules
+from donkey_rl.agents import observations, replay, schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.keras_policy import KerasPolicy
 from donkey_rl.agents.observations import Parts
@@ -70,8 +70,9 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             tensorboard_log: Folder for TensorBoard files, or None.
 
         Raises:
-            InputError: When a space is not such a space, images are too small for the cnn, or
-                several environments are to be trained by episodes.
+            InputError: When a space is not such a space, images are too small for the cnn, the
+                replay buffer is larger than the memory, or several environments are to be
+                trained by episodes.
         """
         self.config = config if config is not None else SACConfig()
         self.seconds = dict.fromkeys(("act", "store", "sample", "update"), 0.0)
@@ -111,6 +112,10 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             )
         entropy = self.seed if self.seed is not None else np.random.SeedSequence().entropy
         buffer_seed, learner_seed = np.random.SeedSequence(entropy).generate_state(2)
+        layout = observations.layout(self.observation_space)
+        width = math.prod(self.action_space.shape or ())
+        if self.env is not None:
+            replay.check_memory(self.buffer_size, replay.stored_bytes(layout, width))
         self.replay_buffer = NStepBuffer(
             self.buffer_size,
             self.observation_space,
@@ -121,7 +126,6 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             gamma=self.config.gamma,
             seed=int(buffer_seed),
         )
-        layout, width = self.replay_buffer.layout, math.prod(self.action_space.shape or ())
         self.learner = Learner(layout, width, self.config, int(learner_seed))
         self.actor = self.learner  # type: ignore[assignment]
         self.policy = KerasPolicy(layout, self.action_space, self._act)
@@ -209,10 +213,12 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         metrics = self.learner.update(batch, learning_rate)
         self.seconds["sample"] += sampled - started
         self.seconds["update"] += time.perf_counter() - sampled
-        if not all(math.isfinite(value) for value in metrics.values()):
+        broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+        if broken:
             raise DonkeyRLError(
-                f"Expected finite losses. Received: {metrics} after {self._n_updates} updates. "
-                "Lower sac.learning_rate, or look for rewards that are not numbers."
+                f"Expected finite losses. Received: {broken} at step {self.num_timesteps}, after "
+                f"{self._n_updates} updates. Lower sac.learning_rate, or look for rewards that "
+                "are not numbers."
             )
         return metrics
 
