@@ -61,13 +61,16 @@ def in_halves(model: Any, images: Any) -> Any:
 
     Args:
         model: As `network` built it.
-        images: (B, h, w, c).
+        images: (B, h, w, c), one at least.
 
     Returns:
         Features (B, D).
     """
-    middle = (tf.shape(images)[0] + 1) // 2
-    return tf.concat([model(images[:middle]), model(images[middle:])], axis=0)
+    count = tf.shape(images)[0]
+    middle = (count + 1) // 2
+    # A single image goes through twice: TensorFlow's fused convolutions fail on no image.
+    second = tf.minimum(middle, count - 1)
+    return tf.concat([model(images[:middle]), model(images[second:])], axis=0)[:count]
 
 
 def shifted(images: Any, pixels: int, seed: Any) -> Any:

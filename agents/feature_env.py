@@ -88,7 +88,7 @@ class ExtractedVecEnv(VecEnvWrapper):
 
 
 class FeatureVecEnv(ExtractedVecEnv):
-    """Encodes the images: observations, and what a replay buffer holds, are features (N, F)."""
+    """Encodes the images; a replay buffer then holds features, not images."""
 
     def __init__(
         self, venv: VecEnv, encoder: Encoder, scaling: FeatureScaling | None = None

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track, vehicle
+from donkey_rl.envs.simulator.surfaces import SurfaceWorld
 from donkey_rl.envs.simulator.track import Track
-from donkey_rl.envs.simulator.world import Start, World
+from donkey_rl.envs.simulator.world import Start
 
 AHEAD = (1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 28.0)
 """Distances along the road (u) at which its middle is asked for."""
@@ -27,6 +28,8 @@ _LESS_ALONG = 0.5
 
 _PLACES_PER_LOOK = 4
 """Drawing a look takes longer than drawing an image: each look is seen from some places."""
+
+_CAMERA_POSE = ("camera_offset", "camera_pitch", "camera_yaw", "camera_roll", "fov")
 
 LANE_LABELS = (
     "left_edge",
@@ -44,10 +47,13 @@ class LabelledFrames(NamedTuple):
     Attributes:
         images: Shape (n, h, w, 3) uint8.
         labels: Shape (n, 21), in the order of `LANE_LABELS`.
+        surfaces: How much of each pixel is of each of `surfaces.CLASSES`, of 255, shape
+            (n, h, w, 3); None where it was not asked for.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.float32]
+    surfaces: npt.NDArray[np.uint8] | None = None
 
 
 def lane(
@@ -94,7 +100,13 @@ def _leans(
 
 
 def sample_frames(
-    config: EnvironmentConfig, count: int, *, seed: int, batch: int = 256
+    config: EnvironmentConfig,
+    count: int,
+    *,
+    seed: int,
+    batch: int = 256,
+    with_surfaces: bool = False,
+    level: bool = False,
 ) -> Iterator[LabelledFrames]:
     """Yields labelled images from random places on and beside the road.
 
@@ -107,11 +119,17 @@ def sample_frames(
         count: Images in all.
         seed: Seed of places and looks.
         batch: Images at a time.
+        with_surfaces: Whether the kind of ground in every pixel is wanted too.
+        level: Whether cars do not lean and cameras sit as configured, whatever is randomised: in
+            these images the places of labels are known.
     """
     road = track.load(config.track)
     car = vehicle.load(config.vehicle)
-    world = World(
-        road, car, config.camera, min(batch, count), randomise=config.randomisation, seed=seed
+    randomise = config.randomisation
+    if level:
+        randomise = randomise.model_copy(update=dict.fromkeys(_CAMERA_POSE, 0.0))
+    world = SurfaceWorld(
+        road, car, config.camera, min(batch, count), randomise=randomise, seed=seed
     )
     rng = np.random.default_rng([seed, 0x1ABE1])
     middle = 0.5 * (road.road_left + road.road_right)
@@ -121,7 +139,7 @@ def sample_frames(
     while count > 0:
         size = min(batch, count)
         cars = np.arange(len(world))
-        roll, pitch = _leans(car, rng, len(cars))
+        roll, pitch = np.zeros((2, len(cars))) if level else _leans(car, rng, len(cars))
         start = Start(
             arc=rng.uniform(0.0, last, len(cars)),
             lateral=middle + _BESIDE * half * rng.uniform(-1.0, 1.0, len(cars)),
@@ -135,5 +153,8 @@ def sample_frames(
         images = np.empty((size, *config.camera.shape), dtype=np.uint8)
         world.render(images, cars[:size])
         labels = lane(road, world.cars.sensed[:size], world.cars.motion[:size])
-        yield LabelledFrames(images, labels)
+        kinds = np.empty_like(images) if with_surfaces else None
+        if kinds is not None:
+            world.surfaces(kinds, cars[:size])
+        yield LabelledFrames(images, labels, kinds)
         count -= size

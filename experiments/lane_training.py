@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
-from donkey_rl.agents.encoders.lane import EncoderReport, LaneEncoder
+from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.envs import labels
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
-_SEED_OFFSET = 7919
+SEED_OFFSET = 7919
 """Frames are drawn from another stream than the episodes."""
 
 
@@ -39,13 +40,19 @@ def train_encoder(
     encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS, settings)
     images: list[npt.NDArray[np.uint8]] = []
     truth: list[npt.NDArray[np.float32]] = []
+    cells: list[npt.NDArray[np.float32]] = []
     source = labels.sample_frames(
-        config.environment(), settings.frames, seed=config.seed + _SEED_OFFSET
+        config.environment(),
+        settings.frames,
+        seed=config.seed + SEED_OFFSET,
+        with_surfaces=settings.segmentation > 0,
     )
     with progress.phase("rendering frames", settings.frames, "frames") as phase:
         for part in source:
             images.append(encoder.preprocess(part.images))
             truth.append(part.labels)
+            if part.surfaces is not None:
+                cells.append(encoder.cells(part.surfaces))
             phase.update(phase.done + len(part.images))
             between()
     with progress.phase("training encoder", 100, "%") as phase:
@@ -54,5 +61,10 @@ def train_encoder(
             phase.update(round(100 * share), loss=loss)
             between()
 
-        report = encoder.fit(np.concatenate(images), np.concatenate(truth), show)
+        report = encoder.fit(
+            np.concatenate(images),
+            np.concatenate(truth),
+            show,
+            cells=np.concatenate(cells) if cells else None,
+        )
     return encoder, report

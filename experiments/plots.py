@@ -107,7 +107,7 @@ def track(
     """
     width, height = np.ptp(np.vstack([lines.left, lines.right]), axis=0)
     stretch = float(np.sqrt(np.clip(width / max(height, 1e-9), 0.5, 2.0)))
-    figure = _figure(6.5 * stretch + 0.6, 6.5 / stretch + 1.4)
+    figure = new_figure(6.5 * stretch + 0.6, 6.5 / stretch + 1.4)
     axes = figure.subplots()
     _draw_road(axes, lines)
     for wall in around.walls:
@@ -133,7 +133,7 @@ def track(
     axes.set(aspect="equal", xlabel="x (u)", ylabel="z (u)")
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.09), ncols=4, frameon=False)
     figure.suptitle(title)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def trajectory(race: Race, lines: TrackLines, path: str | pathlib.Path) -> pathlib.Path:
@@ -152,7 +152,7 @@ def trajectory(race: Race, lines: TrackLines, path: str | pathlib.Path) -> pathl
     # A picture of the track's own proportions, with room for the colour bar and the legend.
     width, height = np.ptp(np.vstack([lines.left, lines.right]), axis=0)
     stretch = float(np.sqrt(np.clip(width / max(height, 1e-9), 0.5, 2.0)))
-    figure = _figure(6.5 * stretch + 1.8, 6.5 / stretch + 1.8)
+    figure = new_figure(6.5 * stretch + 1.8, 6.5 / stretch + 1.8)
     axes = figure.subplots()
     _draw_road(axes, lines)
     start = lines.across(race.header.start_line)
@@ -175,7 +175,7 @@ def trajectory(race: Race, lines: TrackLines, path: str | pathlib.Path) -> pathl
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.09), ncols=3, frameon=False)
     figure.suptitle(_title(race))
     axes.set_title(_lap_text(lap_times.laps(race)), fontsize=9)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def speed_profile(race: Race, path: str | pathlib.Path) -> pathlib.Path:
@@ -188,7 +188,7 @@ def speed_profile(race: Race, path: str | pathlib.Path) -> pathlib.Path:
     Raises:
         StorageError: If the file cannot be written.
     """
-    figure = _figure(10.0, 6.0)
+    figure = new_figure(10.0, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     header = race.header
     for lap, colour in zip(lap_times.laps(race)[:_MAX_LISTED], _CYCLE, strict=False):
@@ -212,7 +212,7 @@ def speed_profile(race: Race, path: str | pathlib.Path) -> pathlib.Path:
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
     figure.suptitle(_title(race))
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def learning_curve(
@@ -239,7 +239,7 @@ def learning_curve(
         raise InputError(
             f"Every curve must have one value per step. Received: {len(steps)} steps, {lengths}."
         )
-    figure = _figure(9.0, 1.2 + 2.4 * len(values))
+    figure = new_figure(9.0, 1.2 + 2.4 * len(values))
     panels = figure.subplots(len(values), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, curve), colour in zip(
         panels, values.items(), _cycled(len(values)), strict=True
@@ -256,10 +256,10 @@ def learning_curve(
     if len(steps):
         panels[-1].set_xlim(0, max(max(steps) * 1.03, 1))
     figure.suptitle(title)
-    return _save(figure, path)
+    return save(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """Returns a figure that belongs to no window and to no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -269,7 +269,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: str | pathlib.Path) -> pathlib.Path:
+def save(figure: Figure, path: str | pathlib.Path) -> pathlib.Path:
     """Writes the picture; one of that name is replaced only once the new one is whole."""
     target = pathlib.Path(path)
     draft = target.with_name(f".{target.name}.part")

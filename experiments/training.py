@@ -28,6 +28,7 @@ from donkey_rl.envs.simulator import vehicle
 from donkey_rl.errors import DonkeyRLError, LinkError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import (
+    encoder_pictures,
     encoder_training,
     evaluation,
     plots,
@@ -146,9 +147,7 @@ class _Session:
             self._encoder, report = encoder_training.train_encoder(
                 config, self._progress, interruption.check
             )
-            self._run.log_metrics(
-                {"encoder/mean_r2": report.mean_r2, "encoder/seconds": report.seconds}, 0
-            )
+            self._run.log_metrics(report.metrics(), 0)
         opened = vec_env.make(config.environment(), config.driven, config.seed)
         with contextlib.closing(opened) as environment:
             self._drive(environment, interruption)
@@ -197,6 +196,7 @@ class _Session:
             driver = self._store_driver()
             with _scratch() as folder:
                 self._draw_curve(folder)
+                self._draw_encoder(folder)
             if race:
                 raced = evaluation.race_driver(
                     driver, self._config.environment(), self._run, self._plan(), self._progress
@@ -265,6 +265,13 @@ class _Session:
         self._run.log_artifact(
             plots.learning_curve(steps, values, folder / "learning_curve.png", title), "plots"
         )
+
+    def _draw_encoder(self, folder: pathlib.Path) -> None:
+        if self._encoder is None:
+            return
+        picture = encoder_pictures.draw(self._encoder, self._config, folder / "encoder.png")
+        if picture is not None:
+            self._run.log_artifact(picture, "encoder")
 
     def _time_split(self) -> dict[str, float]:
         if self._model is None or self._env is None or self._checks is None:

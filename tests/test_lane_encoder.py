@@ -9,7 +9,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
-from donkey_rl.agents.encoders.lane_training import cosine, huber
+from donkey_rl.agents.encoders.losses import huber
+from donkey_rl.agents.encoders.training import cosine
 from donkey_rl.agents.feature_env import FeatureVecEnv
 from donkey_rl.agents.features import FeatureExtractor, FeatureScaling
 from donkey_rl.errors import DriverError, InputError, UnknownNameError
@@ -133,7 +134,7 @@ def test_a_damaged_description_is_refused(trained, tmp_path, change):
     trained[0].save(tmp_path)
     path = tmp_path / "encoder.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(DriverError, match="Expected a lane encoder of format 1"):
+    with pytest.raises(DriverError, match="Expected the lane encoder of format 1"):
         LaneEncoder.load(tmp_path)
 
 

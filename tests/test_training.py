@@ -61,6 +61,10 @@ def test_configuration_goes_to_flat_parameters_and_back() -> None:
         ({"encoder": {"frames": 64}}, "at least one batch"),
         ({"encoder": {"name": "cnm"}}, "Did you mean 'cnn'"),
         ({"encoder": {"name": "cnn", "frames": 64}}, "encoder.frames is a setting of"),
+        (
+            {"agent": "ppo", "encoder": {"name": "cnn", "pool": 8}, "camera": {"img_h": 60}},
+            "large enough for 3",
+        ),
     ],
 )
 def test_bad_settings_are_refused_before_any_work(values: dict[str, object], message: str) -> None:

@@ -15,6 +15,7 @@ FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
 _CLASSES = {
+    "autoencoder": "donkey_rl.agents.encoders.autoencoder:Autoencoder",
     "cnn": "donkey_rl.agents.encoders.cnn:CnnEncoder",
     "lane": "donkey_rl.agents.encoders.lane:LaneEncoder",
 }
@@ -56,7 +57,7 @@ def names() -> tuple[str, ...]:
     """Returns the names of the encoders.
 
     >>> names()
-    ('cnn', 'lane')
+    ('autoencoder', 'cnn', 'lane')
     """
     return tuple(sorted(_CLASSES))
 

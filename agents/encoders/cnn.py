@@ -108,6 +108,8 @@ class CnnEncoder:
                 f"Expected uint8 images (n, {', '.join(map(str, self.image_shape))}). "
                 f"Received: {images.dtype} {images.shape}. Set the camera to that size."
             )
+        if len(images) == 0:
+            return np.empty((0, self.features), np.float32)
         features: FloatArray = self._encode(images).numpy()
         return features
 

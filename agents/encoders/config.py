@@ -96,6 +96,12 @@ class TrainedEncoderConfig(EncoderConfig):
     noise: float = pydantic.Field(
         default=0.0, ge=0, le=1, description="Noise per pixel, share of full scale."
     )
+    shadow: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Most that a band across each image is darkened."
+    )
+    occlusion: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Largest side of what covers a part of each image."
+    )
     clip: float = pydantic.Field(
         default=5.0, gt=0, description="Bound of the features, in standard deviations."
     )
@@ -166,12 +172,53 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         le=100,
         description="Error, in standard deviations, from which the loss grows linearly.",
     )
+    segmentation: float = pydantic.Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Weight of the second task: what is road, line and off the road.",
+    )
+
+    def check_image(self, image_shape: tuple[int, int, int]) -> None:
+        """Checks as `TrainedEncoderConfig` does, and that segmentation has maps to read.
+
+        Args:
+            image_shape: Height, width and channels of the camera's images.
+
+        Raises:
+            InputError: When something does not fit.
+        """
+        super().check_image(image_shape)
+        if self.segmentation > 0 and len(self.filters) < 2:
+            raise InputError(
+                "Expected two convolutions or more for encoder.segmentation. Received: "
+                f"{len(self.filters)}. Give encoder.filters two numbers, or leave segmentation "
+                "at 0."
+            )
 
 
 class AutoencoderConfig(TrainedEncoderConfig):
     """Settings of the auto-encoder."""
 
     name: Literal["autoencoder"] = "autoencoder"
+    frames: int = pydantic.Field(
+        default=10_000, ge=64, le=5_000_000, description="Frames to train on, at most."
+    )
+    epochs: int = pydantic.Field(
+        default=5, ge=1, le=1000, description="Passes over the training frames."
+    )
+    gamma: float = pydantic.Field(
+        default=0.2, ge=0, lt=1, description="Random change of each image's gamma, share."
+    )
+    noise: float = pydantic.Field(
+        default=0.03, ge=0, le=1, description="Noise per pixel, share of full scale."
+    )
+    shadow: float = pydantic.Field(
+        default=0.5, ge=0, le=1, description="Most that a band across each image is darkened."
+    )
+    occlusion: float = pydantic.Field(
+        default=0.4, ge=0, le=1, description="Largest side of what covers a part of each image."
+    )
     latent: int = pydantic.Field(
         default=32, ge=1, le=1024, description="Numbers that an image becomes."
     )

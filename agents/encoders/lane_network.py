@@ -1,4 +1,7 @@
-"""The network of the lane encoder, as a Keras model."""
+"""The network of the encoders that are trained before the policy, as a Keras model.
+
+The lane encoder and the auto-encoder share it, so that one can start from the other's weights.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from donkey_rl.agents.encoders.config import EncoderConfig, LaneEncoderConfig
+from donkey_rl.agents.encoders.config import EncoderConfig, TrainedEncoderConfig
 from donkey_rl.agents.tensorflow_setup import keras
 
 _LEAST_VARIANCE = 1e-3
@@ -31,16 +34,19 @@ def reducer(image_shape: tuple[int, int, int], config: EncoderConfig) -> Any:
     return keras.Model(inputs, x, name="reducer")
 
 
-def reader(reduced_shape: tuple[int, int, int], labels: int, config: LaneEncoderConfig) -> Any:
+def reader(
+    reduced_shape: tuple[int, int, int], features: int, config: TrainedEncoderConfig
+) -> Any:
     """Builds the part that is trained.
 
     Args:
         reduced_shape: Height, width and channels of reduced images.
-        labels: Number of labels L.
+        features: Number of features F.
         config: Settings; the seed decides the initial weights.
 
     Returns:
-        A Keras model, (B, h, w, C) in 0..255 -> standardised labels (B, L).
+        A Keras model, (B, h, w, C) in 0..255 -> features (B, F), with the layers ``conv_0`` and
+        following, ``dense`` and ``features``.
     """
     seeds = np.random.default_rng(config.seed or 0)
 
@@ -48,48 +54,49 @@ def reader(reduced_shape: tuple[int, int, int], labels: int, config: LaneEncoder
         return keras.initializers.HeUniform(seed=int(seeds.integers(2**31)))
 
     inputs = keras.Input(reduced_shape, name="reduced")
-    x = _even_contrast(keras.layers.Rescaling(1.0 / 127.5, offset=-1.0)(inputs))
+    x = even_contrast(inputs)
     for index, filters in enumerate(config.filters):
-        size = 5 if index == 0 else 3
         x = keras.layers.Conv2D(
             filters,
-            size,
+            5 if index == 0 else 3,
             strides=2,
             padding="same",
             activation="relu",
             kernel_initializer=initialiser(),
+            name=f"conv_{index}",
         )(x)
     x = keras.layers.Flatten()(x)
-    x = keras.layers.Dense(config.dense, "relu", kernel_initializer=initialiser())(x)
-    outputs = keras.layers.Dense(labels, kernel_initializer=initialiser())(x)
+    x = keras.layers.Dense(config.dense, "relu", kernel_initializer=initialiser(), name="dense")(x)
+    outputs = keras.layers.Dense(features, kernel_initializer=initialiser(), name="features")(x)
     return keras.Model(inputs, outputs, name="reader")
 
 
-def _even_contrast(images: Any) -> Any:
+def even_contrast(images: Any) -> Any:
     """Gives each channel of each image mean 0 and variance 1, whatever light it was taken in.
 
     What carries most from the embedded simulator to the frames of another one, see
     docs/fidelity.md. A channel of one colour stays 0.
 
     Args:
-        images: (B, h, w, C).
+        images: (B, h, w, C) in 0..255.
     """
+    images = keras.ops.cast(images, "float32") * (1.0 / 127.5) - 1.0
     mean = keras.ops.mean(images, axis=(1, 2), keepdims=True)
     squares = keras.ops.mean(keras.ops.square(images), axis=(1, 2), keepdims=True)
     variance = keras.ops.maximum(squares - keras.ops.square(mean), 0.0)
     return (images - mean) * keras.ops.rsqrt(variance + _LEAST_VARIANCE)
 
 
-def encoder(image_shape: tuple[int, int, int], labels: int, config: LaneEncoderConfig) -> Any:
+def encoder(image_shape: tuple[int, int, int], features: int, config: TrainedEncoderConfig) -> Any:
     """Builds the whole encoder from `reducer` and `reader`.
 
     Args:
         image_shape: Height, width, channels.
-        labels: Number of labels L.
+        features: Number of features F.
         config: Settings.
 
     Returns:
-        A Keras model, uint8 (B, H, W, C) -> standardised labels within ``config.clip``, (B, L).
+        A Keras model, uint8 (B, H, W, C) -> features within ``config.clip``, (B, F).
 
     Raises:
         InputError: When the images are too small for the convolutions.
@@ -97,6 +104,6 @@ def encoder(image_shape: tuple[int, int, int], labels: int, config: LaneEncoderC
     config.check_image(image_shape)
     inputs = keras.Input(image_shape, dtype="uint8", name="image")
     reduce = reducer(image_shape, config)
-    read = reader(reduce.output_shape[1:], labels, config)
+    read = reader(reduce.output_shape[1:], features, config)
     outputs = keras.ops.clip(read(reduce(inputs)), -config.clip, config.clip)
     return keras.Model(inputs, outputs, name="encoder")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from donkey_rl.agents import cnn
 from donkey_rl.agents.adam import Adam
+from donkey_rl.agents.compiled import Compiled
 from donkey_rl.agents.observations import Layout, Parts
 from donkey_rl.agents.ppo import losses, networks
 from donkey_rl.agents.ppo.config import PPOConfig
@@ -97,24 +98,16 @@ class Learner:
         observed = seen(Parts(flat, image))
         done = tf.TensorSpec((None, width), tf.float32)
         scalar = tf.TensorSpec((), tf.float32)
-        self._update = tf.function(
-            self._update_many,
-            input_signature=[
-                Rollout(observed, done, numbers, numbers, numbers, numbers),
-                tf.TensorSpec((None, None), tf.int32),
-                scalar,
-                scalar,
-            ],
-        )
+        rollout = Rollout(observed, done, numbers, numbers, numbers, numbers)
+        order = tf.TensorSpec((None, None), tf.int32)
+        self._update = Compiled(self._update_many, [rollout, order, scalar, scalar])
         noise = tf.TensorSpec((None, self._outputs), tf.float32)
-        self._act = tf.function(self._drawn, input_signature=[observed, noise])
-        self._decide = tf.function(
+        self._act = Compiled(self._drawn, [observed, noise])
+        self._decide = Compiled(
             lambda parts: self._distribution.most_likely(self.actor(self._features(parts))),
-            input_signature=[observed],
+            [observed],
         )
-        self._value = tf.function(
-            lambda parts: self.critic(self._features(parts))[:, 0], input_signature=[observed]
-        )
+        self._value = Compiled(lambda parts: self.critic(self._features(parts))[:, 0], [observed])
 
     def _features(self, parts: tuple[Any, ...]) -> Any:
         """Returns what actor and critic read of `rollout.seen`, (B, D + F)."""

@@ -147,7 +147,7 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
             clipped_actions = self.policy.inside(actions)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
-            n_steps = step + 1
+            n_steps = step + 1  # for callbacks, as `infos` and the others
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
@@ -196,10 +196,11 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         clip_range = _value(self._clip_range, remaining)
         done = self.learner.update(self.rollout_buffer.steps(), learning_rate, clip_range)
         self.seconds["update"] += time.perf_counter() - started
-        if not all(math.isfinite(value) for value in done.metrics.values()):
+        broken = {name: value for name, value in done.metrics.items() if not math.isfinite(value)}
+        if broken:
             raise DonkeyRLError(
-                f"Expected finite losses. Received: {done.metrics} after {self.num_timesteps} "
-                "steps. Lower ppo.learning_rate, or look for rewards that are not numbers."
+                f"Expected finite losses. Received: {broken} at step {self.num_timesteps}. "
+                "Lower ppo.learning_rate, or look for rewards that are not numbers."
             )
         self._n_updates += self.config.n_epochs
         for name, value in done.metrics.items():

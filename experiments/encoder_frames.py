@@ -1,0 +1,128 @@
+"""Frames without labels: of the embedded simulator, of others that are driven, of recordings."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs import labels, simulators, vec_env
+from donkey_rl.envs.recordings import frames as frame_files
+from donkey_rl.errors import InputError
+from donkey_rl.experiments.config import TrainingConfig
+
+ImageArray = npt.NDArray[np.uint8]
+
+MOST_FILES = 1_000_000
+"""Images in a folder that are listed; behind it the rest is left out."""
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+_AT_A_TIME = 256
+
+_SMOOTH = 0.9
+"""Share of a random command that stays from one step to the next."""
+
+_COMMANDS = np.array([[0.0, 0.25], [-0.4, 0.15]])
+"""Mean and what is added in each step of steering and throttle, of 1 at their limits."""
+
+
+def collect(config: TrainingConfig, count: int, seed: int) -> Iterator[ImageArray]:
+    """Yields frames that a run collects itself.
+
+    In the embedded simulator they are taken at random places. A car in another simulator is driven
+    by random commands that change smoothly, at that simulator's pace.
+
+    Args:
+        config: The run.
+        count: Frames in all.
+        seed: Decides places, looks and commands.
+
+    Yields:
+        Some frames, (n, h, w, 3).
+
+    Raises:
+        LinkError: A simulator cannot be reached, or was lost.
+    """
+    if simulators.count(config.simulator) is None:
+        for part in labels.sample_frames(config.environment(), count, seed=seed):
+            yield part.images
+        return
+    random = np.random.default_rng(seed)
+    opened = vec_env.make(config.environment(), config.driven, seed)
+    with contextlib.closing(opened) as cars:
+        cars.reset()
+        commands = np.zeros((cars.num_envs, 2))
+        while count > 0:
+            yield np.array(cars.batch.observation()["image"][:count])
+            count -= cars.num_envs
+            pushed = _COMMANDS[:, 1] * random.standard_normal(commands.shape)
+            commands = _SMOOTH * commands + pushed
+            wanted = np.clip(_COMMANDS[:, 0] + commands, -1.0, 1.0)
+            cars.step(wanted.astype(np.float32))
+
+
+def recorded(folder: str, count: int, shape: tuple[int, int, int]) -> Iterator[ImageArray]:
+    """Yields the frames of a recording: the JPEG and PNG files in a folder and below it.
+
+    So a folder of pictures will do, and a donkeycar tub of any version. They come in the order of
+    the numbers in their names; of more than `count` an even choice is taken. Files that are
+    damaged, too large or of another size are left out.
+
+    Args:
+        folder: The folder.
+        count: Frames at most.
+        shape: Height, width and channels of the camera's images.
+
+    Yields:
+        Some frames, (n, h, w, 3).
+
+    Raises:
+        InputError: There is no such folder, no readable image, or none of the camera's size.
+    """
+    files = _files(pathlib.Path(folder))
+    chosen = np.unique(np.linspace(0, len(files) - 1, min(count, len(files))).astype(np.int64))
+    sizes: set[tuple[int, ...]] = set()
+    found = False
+    for first in range(0, len(chosen), _AT_A_TIME):
+        images = [frame_files.read(files[k]) for k in chosen[first : first + _AT_A_TIME]]
+        sizes |= {image.shape for image in images if image is not None}
+        fitting = [image for image in images if image is not None and image.shape == shape]
+        if fitting:
+            found = True
+            yield np.stack(fitting)
+    if not found:
+        seen = ", ".join(f"{size[1]}x{size[0]}" for size in sorted(sizes)[:3]) or "none readable"
+        raise InputError(
+            f"encoder.data: expected images of {shape[1]}x{shape[0]} in '{folder}'. Received: "
+            f"{seen}. Set camera.img_w and camera.img_h to the size of the recorded ones."
+        )
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    if not folder.is_dir():
+        raise InputError(
+            f"encoder.data: expected a folder with recorded images. Received: '{folder}'. "
+            "Check the path."
+        )
+    files = []
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in _SUFFIXES:
+            files.append(path)
+        if len(files) == MOST_FILES:
+            break
+    if not files:
+        raise InputError(
+            f"encoder.data: expected JPEG or PNG files in '{folder}'. Received: none. "
+            "Name the folder of a recording."
+        )
+    return sorted(files, key=_by_numbers)
+
+
+def _by_numbers(path: pathlib.Path) -> list[tuple[int, int, str]]:
+    """A key by which frame_10 comes after frame_9."""
+    parts = re.split(r"(\d{1,18})", str(path))
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
