@@ -178,6 +178,10 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         le=100,
         description="Weight of the second task: what is road, line and off the road.",
     )
+    pretrained: str | None = pydantic.Field(
+        default=None,
+        description="Run or driver folder whose auto-encoder's weights are the first ones.",
+    )
 
     def check_image(self, image_shape: tuple[int, int, int]) -> None:
         """Checks as `TrainedEncoderConfig` does, and that segmentation has maps to read.
