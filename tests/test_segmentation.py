@@ -50,18 +50,14 @@ def test_kinds_of_ground_are_where_the_road_is(depth: int) -> None:
     # The horizon is 15 degrees above the middle: 60 - 60 tan 15 / tan 45 = row 43.9.
     assert not image[:40].any()
     assert (image[50:].sum(axis=-1) > 0).mean() > 0.8
-    # The camera is 1.12 + the ride height above the ground, row 110 looks
-    # 15 + atan(50.5 / 60) = 55.1 degrees down: some 0.9 u ahead of it, and a pixel is there
-    # (height / sin 55.1) cos(40.1) / 60 u wide. The road's left edge, at -7.2, is 1 u to the left
-    # of the car.
-    height = 1.1203952 + vehicles.RIDE_HEIGHT
-    down = math.radians(15.0) + math.atan(50.5 / 60.0)
-    across = height / math.sin(down) * math.cos(down - math.radians(15.0)) / 60.0
-    column = round(80.0 - 1.0 / across)
-    assert 0 < column < 80
+    # The camera is 1.12 + 0.525 = 1.645 u above the ground. Row 110 looks 15 degrees and
+    # atan(50.5 / 60) down, where the depth is 1.645 / (sin 15 + 50.5 / 60 cos 15) = 1.535 u and a
+    # pixel 1.535 / 60 = 0.0256 u wide. From the car at -6.2 the gravel (-7.2 to -6.4) reaches from
+    # column 41 to 72, the edge line (-6.31 to -6.0) from 76 to 88, then there is road to -2.32.
     row = image[110].argmax(axis=-1)
-    assert row[85] == 0
-    assert (row[max(column - 12, 0) : max(column - 6, 1)] == 2).all()
+    assert (row[44:69] == 2).all()
+    assert (row[78:85] == 1).all()
+    assert (row[91:150] == 0).all()
 
 
 def test_sheen_and_things_are_of_no_class() -> None:

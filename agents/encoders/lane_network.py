@@ -127,7 +127,5 @@ def copy_trunk(source: Any, target: Any) -> None:
         shapes = [[w.shape for w in each.weights] for each in (found[layer.name], layer)]
         if shapes[0] != shapes[1]:
             raise ValueError(f"'{layer.name}' with weights {shapes[0]} in place of {shapes[1]}")
-    if len(layers) != len(found) - ("features" in found):
-        raise ValueError(f"{len(found)} layers in place of {len(layers) + 1}")
     for layer in layers:
         layer.set_weights(found[layer.name].get_weights())
