@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import pathlib
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from donkey_rl import configuration
+from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.autoencoder import Autoencoder
 from donkey_rl.agents.encoders.config import AutoencoderConfig, LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.manifest import DriverDescription
+from donkey_rl.agents.sac import networks
 from donkey_rl.errors import InputError
+from donkey_rl.experiments import encoder_training
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.progress import ProgressDisplay
 
 SHAPE = (48, 64, 3)
 SEEN = AutoencoderConfig(
@@ -90,3 +100,30 @@ def test_another_network_cannot_be_started_from(changes: dict[str, object], mess
         encoder.start_from(other)
     for old, new in zip(before, encoder.reader.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_the_encoder_in_a_driver_folder(tmp_path: pathlib.Path) -> None:
+    seen = Autoencoder(SHAPE, SEEN.model_copy(update={"seed": 7}))
+    actor = networks.deterministic(networks.actor(8 + 2 + 2, 2, (4,), seed=0))
+    about = DriverDescription(
+        agent="sac", vehicle="donkey_2022", tracks=("warren",), simulator="embedded", camera={}
+    )
+    Driver(seen, actor, about, history=1).save(tmp_path / "driver")
+    settings = ["camera.img_w=64", "camera.img_h=48", "encoder.filters=8,16", "encoder.dense=64",
+                "encoder.frames=72", "encoder.learning_rate=1e-9",
+                "encoder.final_learning_rate=1e-9", "encoder.epochs=1",
+                f"encoder.pretrained={tmp_path / 'driver'}"]  # fmt: skip
+    config = configuration.with_settings(TrainingConfig(), settings)
+    with ProgressDisplay(io.StringIO()) as progress:
+        encoder, _ = encoder_training.train_encoder(config, progress, lambda: None)
+    assert isinstance(encoder, LaneEncoder)
+    # Trained by next to nothing, it still has the weights that it started from.
+    np.testing.assert_allclose(
+        encoder.reader.get_layer("dense").get_weights()[0],
+        seen.reader.get_layer("dense").get_weights()[0],
+        atol=1e-6,
+    )
+    wrong = configuration.with_settings(config, ["encoder.dense=32"])
+    with ProgressDisplay(io.StringIO()) as progress, pytest.raises(InputError, match="'dense'"):
+        encoder_training.train_encoder(wrong, progress, lambda: None)
