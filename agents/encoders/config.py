@@ -156,7 +156,7 @@ class TrainedEncoderConfig(EncoderConfig):
         if frames - kept < self.batch_size:
             raise InputError(
                 f"Expected at least one batch of {self.batch_size} frames beside the {kept} "
-                f"kept back. Received: {frames} frames. Render more, or lower "
+                f"kept back. Received: {frames} frames. Give more of them, or lower "
                 "encoder.batch_size."
             )
         return kept
