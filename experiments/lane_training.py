@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.agents.encoders.report import EncoderReport
+from donkey_rl.agents.encoders.trained import TrainedEncoder
 from donkey_rl.envs import labels
+from donkey_rl.errors import InputError
+from donkey_rl.experiments import tracking
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -34,10 +39,16 @@ def train_encoder(
 
     Returns:
         The encoder, and its errors on frames that it was not trained on.
+
+    Raises:
+        InputError: ``settings.pretrained`` does not fit, or is no run.
+        DriverError: Its driver cannot be read.
     """
     if settings.seed is None:
         settings = settings.model_copy(update={"seed": config.seed})
     encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS, settings)
+    if settings.pretrained is not None:
+        encoder.start_from(_stored(settings.pretrained))
     images: list[npt.NDArray[np.uint8]] = []
     truth: list[npt.NDArray[np.float32]] = []
     cells: list[npt.NDArray[np.float32]] = []
@@ -68,3 +79,22 @@ def train_encoder(
             cells=np.concatenate(cells) if cells else None,
         )
     return encoder, report
+
+
+def _stored(reference: str) -> TrainedEncoder:
+    """Returns the encoder in a driver folder or of a run.
+
+    Raises:
+        InputError: There is no such run, it has no driver, or its encoder has no trunk to copy.
+        DriverError: The driver cannot be read.
+    """
+    folder = pathlib.Path(reference)
+    if not folder.is_dir():
+        folder = tracking.download_driver(reference)
+    encoder = Driver.load(folder).encoder
+    if not isinstance(encoder, TrainedEncoder):
+        raise InputError(
+            "encoder.pretrained: expected a driver with the encoder autoencoder. "
+            f"Received: {encoder.name}. Name another run."
+        )
+    return encoder

@@ -85,7 +85,7 @@ class Autoencoder(TrainedEncoder):
             )
         kept = self.config.kept_back(len(reduced))
         loss, seconds = training.train(
-            [*self._reader.trainable_variables, *self._decoder.trainable_variables],
+            [*self.reader.trainable_variables, *self._decoder.trainable_variables],
             (reduced[:-kept],),
             self._loss,
             self.config,
@@ -93,12 +93,12 @@ class Autoencoder(TrainedEncoder):
         )
         shown = np.linspace(len(reduced) - kept, len(reduced) - 1, _EXAMPLES)
         self.examples = reduced[np.unique(shown.astype(np.int64))]
-        self._standardise(training.outputs(self._reader, reduced[:-kept][:_MEASURED]))
+        self._standardise(training.outputs(self.reader, reduced[:-kept][:_MEASURED]))
         return self._report(reduced[-kept:], loss, seconds, len(reduced) - kept)
 
     def _loss(self, rows: Sequence[Any], seed: Any) -> Any:
         (images,) = rows
-        drawn = self._decoder(self._reader(augmented(images, seed, self.config)))
+        drawn = self._decoder(self.reader(augmented(images, seed, self.config)))
         return tf.reduce_mean(tf.square(drawn - autoencoder_network.target(images)))
 
     def _standardise(self, measured: FloatArray) -> None:
@@ -109,7 +109,7 @@ class Autoencoder(TrainedEncoder):
         """
         mean, spread = measured.mean(axis=0), measured.std(axis=0)
         spread = np.where(spread > 1e-6, spread, np.float32(1.0))
-        last, first = self._reader.get_layer("features"), self._decoder.get_layer("features")
+        last, first = self.reader.get_layer("features"), self._decoder.get_layer("features")
         kernel, bias = last.get_weights()
         last.set_weights([kernel / spread, (bias - mean) / spread])
         kernel, bias = first.get_weights()
@@ -146,7 +146,7 @@ class Autoencoder(TrainedEncoder):
         return _as_bytes(changed), _as_bytes(mean + spread * drawn)
 
     def _drawn(self, reduced: npt.NDArray[Any]) -> FloatArray:
-        read = training.outputs(self._reader, reduced)
+        read = training.outputs(self.reader, reduced)
         drawn: FloatArray = self._decoder(tf.constant(read)).numpy()
         return drawn
 

@@ -156,7 +156,7 @@ class TrainedEncoderConfig(EncoderConfig):
         if frames - kept < self.batch_size:
             raise InputError(
                 f"Expected at least one batch of {self.batch_size} frames beside the {kept} "
-                f"kept back. Received: {frames} frames. Render more, or lower "
+                f"kept back. Received: {frames} frames. Give more of them, or lower "
                 "encoder.batch_size."
             )
         return kept
@@ -177,6 +177,10 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         ge=0,
         le=100,
         description="Weight of the second task: what is road, line and off the road.",
+    )
+    pretrained: str | None = pydantic.Field(
+        default=None,
+        description="Run or driver folder whose auto-encoder's weights are the first ones.",
     )
 
     def check_image(self, image_shape: tuple[int, int, int]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.agents.encoders import segmentation, training
+from donkey_rl.agents.encoders import lane_network, segmentation, training
 from donkey_rl.agents.encoders.augmentation import augmented
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.losses import huber
@@ -68,6 +68,27 @@ class LaneEncoder(TrainedEncoder):
         self._std: FloatArray = np.ones(self.features, np.float32)
         self._both: Any = None
 
+    def start_from(self, other: TrainedEncoder) -> None:
+        """Takes over what another encoder has learned to see, before `fit`.
+
+        Args:
+            other: Such as an `Autoencoder`, of the same images and the same convolutions.
+
+        Raises:
+            InputError: When the networks differ.
+        """
+        try:
+            if other.image_shape != self.image_shape:
+                raise ValueError(f"images {other.image_shape} in place of {self.image_shape}")
+            if other.reduced_shape != self.reduced_shape:
+                raise ValueError(f"{other.reduced_shape} in place of {self.reduced_shape}")
+            lane_network.copy_trunk(other.reader, self.reader)
+        except ValueError as error:
+            raise InputError(
+                "encoder.pretrained: expected an encoder of the same network. Received: one with "
+                f"{error}. Use its camera, encoder.crop, pool, filters and dense."
+            ) from error
+
     @property
     def segments(self) -> bool:
         """Whether `predict_cells` can be asked."""
@@ -120,10 +141,10 @@ class LaneEncoder(TrainedEncoder):
         spread = labels[:-kept].std(axis=0, dtype=np.float64).astype(np.float32)
         self._std = np.where(spread > 1e-6, spread, np.float32(1.0))
         data: list[npt.NDArray[Any]] = [reduced, self._standardised(labels)]
-        model, loss_of = self._reader, self._loss
+        model, loss_of = self.reader, self._loss
         if self.config.segmentation > 0 and cells is not None:
             data.append(cells)
-            self._both = segmentation.network(self._reader, cells.shape[-1], self.config.seed or 0)
+            self._both = segmentation.network(self.reader, cells.shape[-1], self.config.seed or 0)
             model, loss_of = self._both, self._loss_of_both
         loss, seconds = training.train(
             model.trainable_variables,
@@ -165,7 +186,7 @@ class LaneEncoder(TrainedEncoder):
 
     def _loss(self, rows: Sequence[Any], seed: Any) -> Any:
         images, labels = rows
-        errors = self._reader(augmented(images, seed, self.config)) - labels
+        errors = self.reader(augmented(images, seed, self.config)) - labels
         return huber(errors, self.config.huber)
 
     def _loss_of_both(self, rows: Sequence[Any], seed: Any) -> Any:
@@ -207,7 +228,7 @@ class LaneEncoder(TrainedEncoder):
         frames: int,
         seconds: float,
     ) -> EncoderReport:
-        predicted = training.outputs(self._reader, reduced) * self._std + self._mean
+        predicted = training.outputs(self.reader, reduced) * self._std + self._mean
         errors = np.mean((predicted.astype(np.float64) - labels) ** 2, axis=0)
         variances = np.maximum(labels.var(axis=0, dtype=np.float64), 1e-12)
         r2 = dict(zip(self.label_names, (1.0 - errors / variances).tolist(), strict=True))

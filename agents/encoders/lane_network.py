@@ -107,3 +107,25 @@ def encoder(image_shape: tuple[int, int, int], features: int, config: TrainedEnc
     read = reader(reduce.output_shape[1:], features, config)
     outputs = keras.ops.clip(read(reduce(inputs)), -config.clip, config.clip)
     return keras.Model(inputs, outputs, name="encoder")
+
+
+def copy_trunk(source: Any, target: Any) -> None:
+    """Gives a reader the weights of another one, but for the last layer.
+
+    Args:
+        source: Model with the layers ``conv_0`` and following, and ``dense``.
+        target: The reader that is changed.
+
+    Raises:
+        ValueError: The layers have other names or shapes; nothing has changed.
+    """
+    layers = [layer for layer in target.layers if layer.weights and layer.name != "features"]
+    found = {layer.name: layer for layer in source.layers if layer.weights}
+    for layer in layers:
+        if layer.name not in found:
+            raise ValueError(f"no layer '{layer.name}'")
+        shapes = [[w.shape for w in each.weights] for each in (found[layer.name], layer)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"'{layer.name}' with weights {shapes[0]} in place of {shapes[1]}")
+    for layer in layers:
+        layer.set_weights(found[layer.name].get_weights())

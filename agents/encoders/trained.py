@@ -31,6 +31,7 @@ class TrainedEncoder:
         image_shape: Height, width and channels of the images.
         features: Number of features.
         model: Keras model, uint8 (B, H, W, C) -> float32 (B, features).
+        reader: The part of it that is trained, see `lane_network.reader`.
     """
 
     name: ClassVar[str]
@@ -56,7 +57,7 @@ class TrainedEncoder:
         """Adopts a model and compiles what is asked of it."""
         self.model = model
         self._reducer = model.get_layer("reducer")
-        self._reader = model.get_layer("reader")
+        self.reader = model.get_layer("reader")
         image = tf.TensorSpec((None, *self.image_shape), tf.uint8)
         self._encode = tf.function(self._in_halves, input_signature=[image])
         self._encode_one = tf.function(model, input_signature=[image])
