@@ -112,7 +112,8 @@ class Checks(BaseCallback):
         self._hooks.before()
         lapped = self.findings.first_clean_lap_steps is not None
         model: SAC | PPO = self.model  # type: ignore[assignment]
-        races = self._field.race(self._act, self._setting.laps if lapped else 1)
+        wanted = self._setting.laps if lapped else 1
+        races = self._field.race(self._act, wanted, until_spoiled=True)
         found = summary(races)
         self.findings.curve.append((self.num_timesteps, found))
         best = found["best_lap_s"]
@@ -150,7 +151,15 @@ def summary(races: Sequence[Race]) -> dict[str, float]:
     table = [scores.score(race) for race in races]
     means = {
         name: float(np.mean([row[name] for row in table]))
-        for name in ("off_tracks", "hits", "distance_u", "mean_speed", "top_speed", "completion")
+        for name in (
+            "off_tracks",
+            "hits",
+            "distance_u",
+            "mean_speed",
+            "top_speed",
+            "completion",
+            "steering_change",
+        )
     }
     return {
         "clean_laps": float(len(clean)),

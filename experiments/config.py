@@ -123,7 +123,7 @@ class TrainingConfig(Config):
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float | None = Field(default=None, ge=-1.0, le=1.0)
     camera: CameraConfig = Field(default_factory=CameraConfig)
-    task: TaskConfig = Field(default_factory=lambda: TaskConfig(time_limit_s=20.0))
+    task: TaskConfig = Field(default_factory=lambda: TaskConfig(time_limit_s=20.0, whole_car=True))
     randomisation: Randomisation = Field(default_factory=_training_randomisation)
     encoder: LaneEncoderConfig = Field(default_factory=LaneEncoderConfig)
     sac: SACConfig = Field(
