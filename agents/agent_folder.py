@@ -28,7 +28,7 @@ class StoredAgent:
     Attributes:
         NAME: Of the algorithm, in the folder.
         CONFIG: Class of its settings.
-        MODELS: Names of its networks.
+        MODELS: Names of its networks; those that are None in the learner are left out.
     """
 
     NAME: ClassVar[str]
@@ -45,6 +45,11 @@ class StoredAgent:
     n_envs: int
     env: Any
     _n_updates: int
+
+    def networks(self) -> dict[str, Any]:
+        """Returns the Keras models by name."""
+        found = {name: getattr(self.learner, name) for name in self.MODELS}
+        return {name: network for name, network in found.items() if network is not None}
 
     def save(self, path: str | Path) -> None:
         """Writes the agent as a folder.
@@ -66,8 +71,8 @@ class StoredAgent:
         }
         with folders.replaced(Path(path)) as draft:
             (draft / "agent.json").write_text(json.dumps(description, indent=2) + "\n")
-            for name in self.MODELS:
-                keras_files.save_weights(getattr(self.learner, name), draft / f"{name}.weights.h5")
+            for name, network in self.networks().items():
+                keras_files.save_weights(network, draft / f"{name}.weights.h5")
             np.savez(draft / "optimisers.npz", **self.learner.state())
 
     @classmethod
@@ -95,10 +100,8 @@ class StoredAgent:
             model._setup_model()
             model.num_timesteps = int(data["num_timesteps"])
             model._n_updates = int(data["n_updates"])
-            for name in cls.MODELS:
-                keras_files.load_weights(
-                    getattr(model.learner, name), folder / f"{name}.weights.h5"
-                )
+            for name, network in model.networks().items():
+                keras_files.load_weights(network, folder / f"{name}.weights.h5")
             with np.load(folder / "optimisers.npz", allow_pickle=False) as state:
                 model.learner.restore(state)
         except InputError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ class Weights:
 
     def __init__(self) -> None:
         self.value = 0
+        self.learner = SimpleNamespace(cnn=None)
 
     def deterministic_model(self) -> Weights:
         return self

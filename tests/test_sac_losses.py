@@ -5,6 +5,7 @@ import pytest
 
 from donkey_rl.agents.adam import Adam
 from donkey_rl.agents.sac import losses, networks
+from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
 
 
@@ -92,7 +93,7 @@ def test_adam_takes_the_steps_of_keras():
 
 
 def test_the_critics_are_two_different_networks():
-    model = networks.critics(3, 2, (16, 16), seed=0)
+    model = networks.critics(3, 2, SACConfig(hidden=(16, 16)), seed=0)
     inputs = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
     values = model(inputs).numpy()
     assert values.shape == (9, 2)
@@ -100,7 +101,7 @@ def test_the_critics_are_two_different_networks():
 
 
 def test_the_deterministic_actor_is_the_tanh_of_the_mean():
-    actor = networks.actor(4, 2, (8,), seed=3)
+    actor = networks.actor(4, 2, SACConfig(hidden=(8,)), seed=3)
     inputs = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     mean, _ = actor(inputs)
     np.testing.assert_allclose(
