@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -22,8 +23,14 @@ _SPACING = 1.0
 _SHORTEST = 0.1
 """Pieces of the line are taken as no shorter (u): in a tight bend points come together."""
 
-_ROUNDS = 16
-_ITERATIONS = 100
+_LEAST_COSINE = 0.5
+"""Of the angle between line and path: beside it, a line moves to the right as the path does."""
+
+_ROUNDS = 20
+_LONGEST_STEP = 1.0
+"""Farthest that a round moves a point of the line (u)."""
+
+_ITERATIONS = 200
 _STIFFNESS = 1e-2
 """How strongly an iteration holds to the one before."""
 
@@ -167,51 +174,67 @@ def _shape(points: FloatArray, closed: bool) -> tuple[FloatArray, FloatArray, Fl
 def _least_curvature(road: Track, arcs: FloatArray, margin: float) -> FloatArray:
     """Returns the lateral offsets of least curvature at arc lengths, shape (M,).
 
-    Each round takes the distances between the points of the round before as given: curvature is
-    then linear in the offsets. Bounds by the alternating direction method of multipliers (Boyd et
+    Rounds of Gauss and Newton: moved by `d` to the right, a line of curvature `k` has
+    ``k + d'' + k^2 d`` nearly. Bounds by the alternating direction method of multipliers (Boyd et
     al. 2011, "Distributed Optimization and Statistical Learning via the Alternating Direction
     Method of Multipliers", section 5.2), which needs one factorisation a round.
     """
     count, middle = len(arcs), 0.5 * (road.road_left + road.road_right)
     reach = max(0.05, 0.5 * (road.road_right - road.road_left) - margin)
-    x, z, yaw = road.path.at(arcs)
-    sideways = np.stack([np.cos(yaw), -np.sin(yaw)])
-    places = np.stack([x, z]) + middle * sideways
-    length = np.full(count, arcs[1])
-    offset, price = np.zeros(count), np.zeros(count)
+    _, _, yaw = road.path.at(arcs)
+    offset = np.zeros(count)
     for _ in range(_ROUNDS):
-        bend = _bend(length, road.closed)
-        parts = [bend @ sparse.diags_array(axis) for axis in sideways]
-        slope = sum(part.T @ (bend @ place) for part, place in zip(parts, places, strict=True))
-        steep = sum(part.T @ part for part in parts) + _STIFFNESS * sparse.eye_array(count)
-        solve = splinalg.splu(steep.tocsc()).solve
+        direction, curvature, length = _shape(
+            road.path.beside(arcs, middle + offset), road.closed
+        )
+        along = direction[:, 0] * np.sin(yaw) + direction[:, 1] * np.cos(yaw)
+        weight = sparse.diags_array(np.sqrt(length))
+        bend = _second_derivative(length, road.closed) + sparse.diags_array(0.5 * curvature**2)
+        matrix = weight @ bend @ sparse.diags_array(np.maximum(along, _LEAST_COSINE))
+        slope = matrix.T @ (weight @ curvature)
+        solve = splinalg.splu(
+            (matrix.T @ matrix + _STIFFNESS * sparse.eye_array(count)).tocsc()
+        ).solve
+        low = np.maximum(-reach - offset, -_LONGEST_STEP)
+        high = np.minimum(reach - offset, _LONGEST_STEP)
+        step, price = np.zeros(count), np.zeros(count)
         for _ in range(_ITERATIONS):
-            free = solve(_STIFFNESS * (offset - price) - slope)
-            offset = np.clip(free + price, -reach, reach)
-            price += free - offset
-        gaps = np.diff(places + offset * sideways, axis=1, append=np.nan)
-        gaps[:, -1] = (places + offset * sideways)[:, 0] - (places + offset * sideways)[:, -1]
-        length = np.maximum(np.hypot(*gaps), _SHORTEST)
+            free = solve(_STIFFNESS * (step - price) - slope)
+            step = np.clip(free + price, low, high)
+            price += free - step
+        offset += step
     return np.asarray(middle + offset, np.float64)
 
 
-def _bend(length: FloatArray, closed: bool) -> sparse.csr_array:
-    """Returns the matrix from places along a line to their curvature.
-
-    Its squares sum up to the integral of the squared curvature: differences of the directions of
-    neighbouring pieces over the root of their mean length.
+def _second_derivative(length: FloatArray, closed: bool) -> sparse.csr_array:
+    """Returns the matrix from values at the points of a line to their second derivative.
 
     Args:
         length: Of the piece that follows each point (u), shape (M,).
-        closed: Whether the last piece leads back to the first point.
+        closed: Whether the last piece leads back to the first point; else the ends have none.
     """
     count = len(length)
     ones = np.ones(count)
     ahead = sparse.diags_array([ones, ones[:1]], offsets=[1, 1 - count], shape=(count, count))
-    direction = sparse.diags_array(1.0 / length) @ (ahead - sparse.eye_array(count))
-    middle = 0.5 * (length + np.roll(length, 1))
-    bend = sparse.diags_array(middle**-0.5) @ (direction - ahead.T @ direction)
-    return bend.tocsr() if closed else bend.tocsr()[1:-1]
+    slope = sparse.diags_array(1.0 / length) @ (ahead - sparse.eye_array(count))
+    inner = 2.0 / (length + np.roll(length, 1))
+    if not closed:
+        inner[[0, -1]] = 0.0
+    return (sparse.diags_array(inner) @ (slope - ahead.T @ slope)).tocsr()
+
+
+def _shape(points: FloatArray, closed: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Returns direction, curvature (1/u) and the length of the next piece (u)."""
+    after = np.roll(points, -1, axis=0) - points
+    length, course = np.maximum(np.hypot(*after.T), _SHORTEST), np.arctan2(*after.T)
+    if not closed:
+        course[-1], length[-1] = course[-2], length[-2]
+    turn = np.mod(course - np.roll(course, 1) + np.pi, 2.0 * np.pi) - np.pi
+    if not closed:
+        turn[[0, -1]] = 0.0
+    curvature = 2.0 * turn / (length + np.roll(length, 1))
+    yaw = course - 0.5 * turn
+    return np.stack([np.sin(yaw), np.cos(yaw)], axis=1), curvature, length
 
 
 def _speeds(
@@ -224,14 +247,14 @@ def _speeds(
     count = len(curvature)
     # Twice round, so that the first lap's start knows the last bend.
     way = np.arange(2 * count if closed else count) % count
-    for here, there in zip(way[:-1], way[1:], strict=True):
+    for here, there in itertools.pairwise(way):
         free = float(free_grip(speed[here] ** 2 * bend[here] / across, along))
         gain = min(free, limits.throttle_max * float(motor.pull(speed[here])))
         gain -= motor.drag * speed[here]
         # Holding the speed against the drag is allowed in any bend.
         squared = speed[here] ** 2 + 2.0 * max(0.0, gain) * length[here]
         speed[there] = min(speed[there], math.sqrt(squared))
-    for here, there in zip(way[:0:-1], way[-2::-1], strict=True):
+    for here, there in itertools.pairwise(way[::-1]):
         free = float(free_grip(speed[here] ** 2 * bend[here] / across, along))
         loss = min(free, max(0.0, -limits.throttle_min) * float(motor.pull(speed[here])))
         loss += motor.drag * speed[here]

@@ -28,6 +28,7 @@ from donkey_rl.envs.simulator import vehicle
 from donkey_rl.errors import DonkeyRLError, LinkError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import (
+    demonstrations,
     encoder_training,
     evaluation,
     plots,
@@ -171,6 +172,8 @@ class _Session:
                     environment.interrupt if simulators.count(config.simulator) else _nothing,
                 ),
             )
+            if config.imitation.wanted:
+                self._imitate(environment, self._model, interruption)
             untrained = driving.weights(self._model)
             try:
                 self._model.learn(config.steps, self._checks, log_interval=config.driven)
@@ -179,6 +182,19 @@ class _Session:
             finally:
                 self._learn_s = process_clock.seconds() - started
                 self._missed = int(environment.batch.world.missed.sum())
+
+    def _imitate(
+        self, environment: vec_env.SB3View, model: SAC | PPO, interruption: Interruption
+    ) -> None:
+        """Trains the policy on demonstrations and races it."""
+        if self._env is None or self._checks is None:
+            raise DonkeyRLError("There is nobody to race before the training has begun.")
+        found = demonstrations.imitate(
+            self._config, self._env, environment, model, self._progress, interruption.check
+        )
+        self._run.log_metrics(found, 0)
+        self._checks.init_callback(model)
+        self._checks.check()
 
     @property
     def has_driver(self) -> bool:
