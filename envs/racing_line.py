@@ -64,7 +64,7 @@ class Engine(NamedTuple):
     drag: float
     grip: tuple[float, float]
 
-    def pull(self, speed: npt.ArrayLike) -> FloatArray:
+    def pull(self, speed: FloatArray | float) -> FloatArray:
         """Returns the acceleration at full throttle, without drag (u/s^2)."""
         grid = np.linspace(0.0, self.top_speed, len(self.drive))
         return np.asarray(np.interp(speed, grid, self.drive), np.float64)
@@ -139,10 +139,10 @@ class RacingLine(NamedTuple):
 def racing_line(road: Track, car: Vehicle, limits: Limits, margin: float) -> RacingLine:
     """Lays the line of least curvature, and the speeds along it.
 
-    The line is a bounded least-squares problem in its lateral offsets (Heilmeier et al. 2020,
-    "Minimum curvature trajectory planning and control for an autonomous race car", Vehicle System
-    Dynamics 58, section 3); speeds are a forward and a backward pass within the friction circle
-    (the same, section 4).
+    The line is a bounded least-squares problem in its lateral offsets (after Heilmeier et al.
+    2020, "Minimum curvature trajectory planning and control for an autonomous race car", Vehicle System
+    Dynamics 58, section 3); speeds are a forward and a backward pass within the
+    tyres' grip (the same, section 4).
 
     Args:
         road: The track.
@@ -152,23 +152,11 @@ def racing_line(road: Track, car: Vehicle, limits: Limits, margin: float) -> Rac
     """
     count = max(8, round(road.length / _SPACING)) + (0 if road.closed else 1)
     spacing = road.length / (count if road.closed else count - 1)
-    arcs = spacing * np.arange(count)
+    arcs = spacing * np.arange(count, dtype=np.float64)
     points = road.path.beside(arcs, _least_curvature(road, arcs, margin))
     direction, curvature, length = _shape(points, road.closed)
     speed = _speeds(curvature, length, road.closed, engine(road, car), limits)
     return RacingLine(points, direction, curvature, speed, spacing, road.closed)
-
-
-def _shape(points: FloatArray, closed: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Returns direction, curvature (1/u) and the length of the next piece (u)."""
-    after = np.roll(points, -1, axis=0) - points
-    length, course = np.hypot(*after.T), np.arctan2(*after.T)
-    turn = np.mod(course - np.roll(course, 1) + np.pi, 2.0 * np.pi) - np.pi
-    if not closed:
-        turn[[0, -1]], course[-1], length[-1] = 0.0, course[-2], length[-2]
-    curvature = 2.0 * turn / (length + np.roll(length, 1))
-    yaw = course - 0.5 * turn
-    return np.stack([np.sin(yaw), np.cos(yaw)], axis=1), curvature, length
 
 
 def _least_curvature(road: Track, arcs: FloatArray, margin: float) -> FloatArray:
@@ -184,9 +172,7 @@ def _least_curvature(road: Track, arcs: FloatArray, margin: float) -> FloatArray
     _, _, yaw = road.path.at(arcs)
     offset = np.zeros(count)
     for _ in range(_ROUNDS):
-        direction, curvature, length = _shape(
-            road.path.beside(arcs, middle + offset), road.closed
-        )
+        direction, curvature, length = _shape(road.path.beside(arcs, middle + offset), road.closed)
         along = direction[:, 0] * np.sin(yaw) + direction[:, 1] * np.cos(yaw)
         weight = sparse.diags_array(np.sqrt(length))
         bend = _second_derivative(length, road.closed) + sparse.diags_array(0.5 * curvature**2)
