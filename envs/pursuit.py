@@ -38,8 +38,9 @@ class Pursuit:
     """Drives any car of a batch along the line of least curvature.
 
     Steering is pure pursuit (Coulter 1992, "Implementation of the Pure Pursuit Path Tracking
-    Algorithm", CMU-RI-TR-92-01) of the rear axle, along its direction of travel instead of its
-    heading: so the slip of the tyres, which is equal at both axles, drops out.
+    Algorithm", CMU-RI-TR-92-01) for small angles, seen from the line: its bend is fed forward, and
+    the arc back to it is added. The direction of travel takes the place of the heading, so that
+    the slip of the tyres drops out.
 
     Attributes:
         line: What it follows.

@@ -140,9 +140,9 @@ def racing_line(road: Track, car: Vehicle, limits: Limits, margin: float) -> Rac
     """Lays the line of least curvature, and the speeds along it.
 
     The line is a bounded least-squares problem in its lateral offsets (after Heilmeier et al.
-    2020, "Minimum curvature trajectory planning and control for an autonomous race car", Vehicle System
-    Dynamics 58, section 3); speeds are a forward and a backward pass within the
-    tyres' grip (the same, section 4).
+    2020, "Minimum curvature trajectory planning and control for an autonomous race car", Vehicle
+    System Dynamics 58, section 3); speeds are a forward and a backward pass within the tyres'
+    grip (the same, section 4).
 
     Args:
         road: The track.
