@@ -88,7 +88,7 @@ class ExtractedVecEnv(VecEnvWrapper):
 
 
 class FeatureVecEnv(ExtractedVecEnv):
-    """Encodes the images: observations are features (N, F), and so is what a replay buffer holds."""
+    """Encodes the images: observations, and what a replay buffer holds, are features (N, F)."""
 
     def __init__(
         self, venv: VecEnv, encoder: Encoder, scaling: FeatureScaling | None = None
