@@ -67,6 +67,16 @@ class _Collection:
         return Parts(numbers, np.concatenate(images) if images else None), np.concatenate(actions)
 
 
+def check(config: TrainingConfig) -> None:
+    """Refuses a recording that cannot be learned from, before anything is trained.
+
+    Raises:
+        InputError: There is none, or it lacks something.
+    """
+    if config.imitation.data is not None:
+        recorded_drives.read(pathlib.Path(config.imitation.data), config.environment())
+
+
 def imitate(
     config: TrainingConfig,
     environment: ExtractedVecEnv,
@@ -108,30 +118,37 @@ def imitate(
 
             steps, reward = _drive(config, environment, cars, (collection, buffer), show)
         metrics |= {"imitation/steps": float(steps), "imitation/reward_per_step": reward}
-    with progress.phase("imitating", 100, "%") as phase:
-
-        def show_loss(share: float, loss: float) -> None:
-            phase.update(round(100 * share), loss=loss)
-            between()
-
-        report = clone(
-            model.learner.actor if isinstance(model, PPO) else model.deterministic_model(),
-            model.learner.cnn,
-            collection.joined(),
-            setting,
-            seed=config.seed + _SEED_OFFSET,
-            progress=show_loss,
-        )
-    return metrics | _figures(report)
-
-
-def _figures(report: CloningReport) -> dict[str, float]:
-    return {
+    report = _clone(config, model, collection.joined(), progress, between)
+    return metrics | {
         "imitation/rows": float(report.rows),
         "imitation/loss": report.loss[-1],
         "imitation/steering_rmse": report.rmse[0],
         "imitation/throttle_rmse": report.rmse[1],
     }
+
+
+def _clone(
+    config: TrainingConfig,
+    model: SAC | PPO,
+    shown: Demonstrations,
+    progress: ProgressDisplay,
+    between: Callable[[], None],
+) -> CloningReport:
+    """Trains the policy on what was shown."""
+    with progress.phase("imitating", 100, "%") as phase:
+
+        def show(share: float, loss: float) -> None:
+            phase.update(round(100 * share), loss=loss)
+            between()
+
+        return clone(
+            model.learner.actor if isinstance(model, PPO) else model.deterministic_model(),
+            model.learner.cnn,
+            shown,
+            config.imitation,
+            seed=config.seed + _SEED_OFFSET,
+            progress=show,
+        )
 
 
 def _read(

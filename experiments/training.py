@@ -91,7 +91,9 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
     Raises:
         StorageError: The run could not be stored.
         LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
+        InputError: A recording to imitate cannot be learned from; no run is begun.
     """
+    demonstrations.check(config)
     tracking.prepare_in_background()
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",

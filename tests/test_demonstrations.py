@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,8 @@ from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import labels, vec_env
-from donkey_rl.experiments import demonstrations, sight
+from donkey_rl.errors import InputError
+from donkey_rl.experiments import demonstrations, sight, tracking
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -107,3 +112,40 @@ def test_policy_that_sees_by_itself_learns_to_see(kind: type[SAC] | type[PPO]) -
     changed = [(a != b).any() for a, b in zip(before, after, strict=True)]
     assert all(changed[:count])
     assert metrics["imitation/loss"] < 1.0
+
+
+def test_recording_that_is_not_there_is_refused_before_anything_is_trained() -> None:
+    with pytest.raises(InputError, match="nothing of that name"):
+        demonstrations.check(settings(expert="none", data="no/such/tub"))
+    demonstrations.check(settings())
+
+
+def test_cars_that_were_lent_out_begin_anew_at_a_reset() -> None:
+    with contextlib.closing(vec_env.make(settings().environment(), 1, 1)) as cars:
+        cars.reset()
+        cars.interrupt()
+        cars.reset()
+        _, _, ended, _ = cars.step(np.zeros((1, 2), np.float32))
+        # Nothing of the interrupted episode is left to be cut.
+        assert not ended[0]
+        assert cars.batch.steps[0] == 1
+
+
+@pytest.mark.slow
+def test_run_imitates_races_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = (
+        "cars=4", "encoder.frames=512", "encoder.epochs=1", "sac.learning_starts=8",
+        "imitation.expert=pursuit", "imitation.steps=128", "imitation.batch_size=32",
+        "imitation.epochs=1", "check.races=1", "evaluation.races=1", "evaluation.laps=1",
+    )  # fmt: skip
+    words = [word for setting in chosen for word in ("--set", setting)]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "donkey_rl", "train", "--json", "--steps", "64", *words],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stored = tracking.find(json.loads(done.stdout)["run_id"])
+    assert stored.metrics["imitation/steps"] == 128
+    assert stored.metrics["imitation/rows"] > 128
