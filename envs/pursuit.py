@@ -14,11 +14,12 @@ from donkey_rl.envs.racing_line import Limits, engine, free_grip, racing_line
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track, vehicle
 
-GRIP = 0.85
+GRIP = 0.8
 """Share of the tyres' grip that the expert plans with; the rest is for its corrections."""
 
-MARGIN = 1.3
-"""Distance of the car's middle from the road's edges (u): its wheels reach 0.7."""
+MARGIN = 1.6
+"""Distance of the line from the road's edges (u): wheels reach 0.7 from the car's middle, and under
+power it runs up to 0.7 wide."""
 
 _LOOK_AHEAD = 3.0
 _LOOK_AHEAD_S = 0.45
@@ -46,16 +47,19 @@ class Pursuit:
         line: What it follows.
     """
 
-    def __init__(self, config: EnvironmentConfig, *, grip: float = GRIP) -> None:
+    def __init__(
+        self, config: EnvironmentConfig, *, grip: float = GRIP, margin: float = MARGIN
+    ) -> None:
         """Lays the line.
 
         Args:
             config: Track, car and the limits of its commands.
             grip: Share of the tyres' grip to plan with.
+            margin: Distance of the line from the road's edges (u).
         """
         road, self._car = track.load(config.track), vehicle.load(config.vehicle)
         limits = Limits(config.throttle_min, config.throttle_max, grip)
-        self.line = racing_line(road, self._car, limits, MARGIN)
+        self.line = racing_line(road, self._car, limits, margin)
         self._motor = engine(road, self._car)
         self._config, self._grip = config, grip
 
@@ -87,7 +91,7 @@ class Pursuit:
         bend = line.at(line.curvature, arc + _REACTION_S * forward)
         wheel = np.arctan(car.wheelbase * (bend - 2.0 * (error + back) / reach))
         full = np.radians(car.steer_limit_deg) * self._config.steer_limit
-        return np.clip(wheel / full, -1.0, 1.0)
+        return np.asarray(np.clip(wheel / full, -1.0, 1.0), np.float64)
 
     def _throttle(
         self, motion: npt.NDArray[np.float64], arc: npt.NDArray[np.float64]

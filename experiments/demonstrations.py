@@ -29,6 +29,9 @@ _SEED_OFFSET = 15_485
 _NOISE_MEMORY = 0.9
 """Share of a disturbance that is left after one step: it lasts for half a second."""
 
+_MARGIN = 2.0
+"""The expert keeps so far (u) from the edges: its pupil will not be as exact."""
+
 _FRAMES_AT_A_TIME = 256
 
 Observation = Mapping[str, npt.NDArray[Any]]
@@ -190,19 +193,20 @@ def _drive(
         The environment steps driven, and the mean reward of a step.
     """
     setting, (collection, buffer) = config.imitation, keepers
-    expert = Pursuit(config.environment())
+    expert = Pursuit(config.environment(), margin=_MARGIN)
     random = np.random.default_rng([config.seed, _SEED_OFFSET])
     count = cars.num_envs
     rounds = -(-setting.steps // count)
     learned = round((1.0 - setting.validation_share) * rounds)
     fresh = np.sqrt(1.0 - _NOISE_MEMORY**2) * setting.noise
     disturbance, total = np.zeros((count, 2)), 0.0
-    seen = environment.reset()
+    seen: Any = environment.reset()
     for done in range(rounds):
         wanted = expert.act(cars.batch)
         collection.add(cars.batch.observation(), wanted, kept=done >= learned)
         disturbance = _NOISE_MEMORY * disturbance + fresh * random.standard_normal((count, 2))
         driven = np.clip(wanted + disturbance, -1.0, 1.0).astype(np.float32)
+        following: Any
         following, rewards, ended, infos = environment.step(driven)
         if buffer is not None:
             buffer.add(seen, _last(following, infos), driven, rewards, ended, infos)

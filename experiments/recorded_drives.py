@@ -64,7 +64,7 @@ class RecordedDrive:
         kept = rows[np.isin(self.records[rows], found)]
         imu = np.zeros((len(kept), 6), np.float32)
         imu[:, _YAW_RATE] = self.yaw_rate[kept]
-        observation = {
+        observation: dict[str, npt.NDArray[Any]] = {
             "image": images,
             "speed": self.speed[kept, None],
             "imu": imu,
@@ -109,8 +109,8 @@ def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
     middle = 0.5 * (config.throttle_max + config.throttle_min)
     half = 0.5 * (config.throttle_max - config.throttle_min)
     throttle = (recording.throttle[records] - middle) / half
-    actions = np.stack([steering / config.steer_limit, throttle], axis=1)
-    actions = np.clip(actions, -1.0, 1.0).astype(np.float32)
+    wanted = np.stack([steering / config.steer_limit, throttle], axis=1)
+    actions = np.clip(wanted, -1.0, 1.0).astype(np.float32)
     gaps = np.diff(recording.time_s[records], prepend=math.nan)
     begins = ~((gaps >= 0.0) & (gaps <= _LONGEST_GAP))
     return RecordedDrive(
