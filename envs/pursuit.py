@@ -14,7 +14,7 @@ from donkey_rl.envs.racing_line import Limits, engine, free_grip, racing_line
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track, vehicle
 
-GRIP = 0.8
+GRIP = 0.75
 """Share of the tyres' grip that the expert plans with; the rest is for its corrections."""
 
 MARGIN = 1.6
