@@ -9,6 +9,7 @@ from pydantic import Field
 
 from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import EncoderChoice, LaneEncoderConfig
+from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.configuration import Config
@@ -107,6 +108,7 @@ class TrainingConfig(Config):
         encoder: What turns the image into features; `encoder.name` chooses it.
         sac: Soft actor-critic.
         ppo: Proximal policy optimisation.
+        imitation: Demonstrations to learn from before the policy drives by itself.
         check: Races while learning.
         evaluation: Races of the finished driver.
     """
@@ -140,6 +142,7 @@ class TrainingConfig(Config):
             initial_log_std=-0.7,
         )
     )
+    imitation: ImitationConfig = Field(default_factory=ImitationConfig)
     check: CheckConfig = Field(default_factory=CheckConfig)
     evaluation: RaceConfig = Field(default_factory=RaceConfig)
 

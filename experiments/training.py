@@ -28,6 +28,7 @@ from donkey_rl.envs.simulator import vehicle
 from donkey_rl.errors import DonkeyRLError, LinkError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import (
+    demonstrations,
     encoder_pictures,
     encoder_training,
     evaluation,
@@ -93,7 +94,9 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
     Raises:
         StorageError: The run could not be stored.
         LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
+        InputError: A recording to imitate cannot be learned from; no run is begun.
     """
+    demonstrations.check(config)
     tracking.prepare_in_background()
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",
@@ -172,6 +175,8 @@ class _Session:
                     environment.interrupt if simulators.count(config.simulator) else _nothing,
                 ),
             )
+            if config.imitation.wanted:
+                self._imitate(environment, self._model, interruption)
             untrained = driving.weights(self._model)
             try:
                 self._model.learn(config.steps, self._checks, log_interval=config.driven)
@@ -180,6 +185,19 @@ class _Session:
             finally:
                 self._learn_s = process_clock.seconds() - started
                 self._missed = int(environment.batch.world.missed.sum())
+
+    def _imitate(
+        self, environment: vec_env.SB3View, model: SAC | PPO, interruption: Interruption
+    ) -> None:
+        """Trains the policy on demonstrations and races it."""
+        if self._env is None or self._checks is None:
+            raise DonkeyRLError("There is nobody to race before the training has begun.")
+        found = demonstrations.imitate(
+            self._config, self._env, environment, model, self._progress, interruption.check
+        )
+        self._run.log_metrics(found, 0)
+        self._checks.init_callback(model)
+        self._checks.check()
 
     @property
     def has_driver(self) -> bool:

@@ -55,7 +55,7 @@ def test_python_of_document_runs(name: str, tmp_path: Path) -> None:
     assert done.stdout.strip()
 
 
-@pytest.mark.parametrize("agent", ["sac", "ppo"])
+@pytest.mark.parametrize("agent", ["sac", "ppo", "imitation"])
 def test_settings_of_agent_page_are_those_of_a_training(agent: str) -> None:
     from donkey_rl import configuration
     from donkey_rl.experiments.config import TrainingConfig

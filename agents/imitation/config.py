@@ -1,0 +1,80 @@
+"""What a start by imitation can be told."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import pydantic
+from pydantic import Field
+
+from donkey_rl.configuration import Config
+from donkey_rl.errors import UnknownNameError
+
+NO_EXPERT = "none"
+EXPERTS = (NO_EXPERT, "pursuit")
+"""Who shows how to drive."""
+
+
+class ImitationConfig(Config):
+    """Demonstrations, and how a policy is trained on them before it drives by itself."""
+
+    expert: str = Field(
+        default=NO_EXPERT,
+        description="Who drives the demonstrations: `none`, or `pursuit`, which knows the track.",
+    )
+    data: str | None = Field(
+        default=None, description="A recording to learn from: CSV files or a donkeycar tub."
+    )
+    steps: int = Field(
+        default=4_096, ge=64, le=1_000_000, description="Environment steps that the expert drives."
+    )
+    noise: float = Field(
+        default=0.3,
+        ge=0,
+        le=2,
+        description="Deviation of what is added to the expert's commands, and not recorded.",
+    )
+    copies: int = Field(
+        default=1, ge=0, le=16, description="Augmented copies of each frame to learn from."
+    )
+    mirror: bool = Field(
+        default=False, description="Whether half of the copies are mirrored, steering with them."
+    )
+    shift: int = Field(default=4, ge=0, le=64, description="Copies are moved by up to (pixels).")
+    brightness: float = Field(
+        default=0.2, ge=0, lt=1, description="Brightness of copies changes by up to this share."
+    )
+    shadow: float = Field(
+        default=0.5, ge=0, lt=1, description="How dark shadows on copies may be; 0 for none."
+    )
+    epochs: int = Field(default=20, ge=1, le=1000, description="Passes over the demonstrations.")
+    batch_size: int = Field(default=128, ge=1, le=4096, description="Rows per gradient step.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Adam's step size.")
+    validation_share: float = Field(
+        default=0.1, gt=0, lt=0.9, description="Share of the demonstrations kept for the report."
+    )
+    seed_replay: bool = Field(
+        default=True,
+        description="Whether the expert's steps go into SAC's replay buffer, with their rewards.",
+    )
+
+    @pydantic.field_validator("expert")
+    @classmethod
+    def _known_expert(cls, value: str) -> str:
+        if value not in EXPERTS:
+            raise UnknownNameError("expert", value, EXPERTS)
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _enough_rows(self) -> Self:
+        if self.steps * (1.0 - self.validation_share) < self.batch_size:
+            raise ValueError(
+                f"steps must leave one batch beside the validation share, received {self.steps} "
+                f"steps, batch_size {self.batch_size}"
+            )
+        return self
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to imitate."""
+        return self.expert != NO_EXPERT or self.data is not None

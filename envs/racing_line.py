@@ -1,0 +1,249 @@
+"""The line of least curvature inside a road, and the speeds that a car can drive it at."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse import linalg as splinalg
+
+from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs.simulator.track import Track
+from donkey_rl.envs.simulator.vehicle import GRAVITY, Vehicle
+
+FloatArray = npt.NDArray[np.float64]
+
+_SPACING = 1.0
+"""Between two points of the line, along the path (u)."""
+
+_SHORTEST = 0.1
+"""Pieces of the line are taken as no shorter (u): in a tight bend points come together."""
+
+_LEAST_COSINE = 0.5
+"""Of the angle between line and path: beside it, a line moves to the right as the path does."""
+
+_ROUNDS = 20
+_LONGEST_STEP = 1.0
+"""Farthest that a round moves a point of the line (u)."""
+
+_ITERATIONS = 200
+_STIFFNESS = 1e-2
+"""How strongly an iteration holds to the one before."""
+
+
+class Limits(NamedTuple):
+    """What a car may do, as it is driven.
+
+    Attributes:
+        throttle_min: Throttle command at the lower end; below 0 the engine brakes.
+        throttle_max: Throttle command at the upper end.
+        grip: Share of the tyres' grip that may be used.
+    """
+
+    throttle_min: float
+    throttle_max: float
+    grip: float
+
+
+class Engine(NamedTuple):
+    """What drives and holds a car, per unit of its mass.
+
+    Attributes:
+        drive: At full throttle over speed, table of `vehicle.torque_table` (u/s^2).
+        top_speed: Speed at the end of the table (u/s).
+        drag: Deceleration for each unit of speed (1/s).
+        grip: Most acceleration along and across that the tyres bear (u/s^2).
+    """
+
+    drive: FloatArray
+    top_speed: float
+    drag: float
+    grip: tuple[float, float]
+
+    def pull(self, speed: FloatArray | float) -> FloatArray:
+        """Returns the acceleration at full throttle, without drag (u/s^2)."""
+        grid = np.linspace(0.0, self.top_speed, len(self.drive))
+        return np.asarray(np.interp(speed, grid, self.drive), np.float64)
+
+
+def engine(road: Track, car: Vehicle) -> Engine:
+    """Returns what drives and holds a car on the road of a track."""
+    row = vehicles.parameter_row(car)
+    scale = road.road_friction if car.friction_from_ground else 1.0
+    return Engine(
+        drive=vehicles.torque_table(car) * row[vehicles.DRIVE_FORCE] / car.mass,
+        top_speed=float(row[vehicles.CURVE_SPEED]),
+        drag=float(row[vehicles.DRAG] + row[vehicles.WHEEL_DRAG] / car.mass),
+        grip=(
+            scale * GRAVITY * car.friction_longitudinal,
+            scale * GRAVITY * car.friction_lateral,
+        ),
+    )
+
+
+def free_grip(used: npt.ArrayLike, along: float) -> FloatArray:
+    """Returns how hard a car in a bend may accelerate or brake (u/s^2), of the shape of `used`.
+
+    Half of what the bend leaves, well inside the friction circle: power takes load off the front
+    wheels and a brake off the rear ones, which then slide first.
+
+    Args:
+        used: Share of the sideways grip that the bend takes.
+        along: Grip along the car (u/s^2).
+    """
+    return np.asarray(0.5 * along * np.maximum(0.0, 1.0 - np.asarray(used)), np.float64)
+
+
+class RacingLine(NamedTuple):
+    """A line along a track's path, one entry every `spacing` u of the path.
+
+    Attributes:
+        points: x and z (u), shape (M, 2).
+        direction: Sine and cosine of its direction, clockwise from +Z, shape (M, 2).
+        curvature: In 1/u, positive where the line turns right, shape (M,).
+        speed: What can be driven there (u/s), shape (M,).
+        spacing: Arc length of the **path** between neighbours (u).
+        closed: Whether the last point leads back to the first.
+    """
+
+    points: FloatArray
+    direction: FloatArray
+    curvature: FloatArray
+    speed: FloatArray
+    spacing: float
+    closed: bool
+
+    def at(self, values: FloatArray, arc: FloatArray) -> FloatArray:
+        """Interpolates one of the line's arrays.
+
+        Args:
+            values: Shape (M,) or (M, 2).
+            arc: Arc lengths of the path (u), shape (n,); a closed line repeats, an open one stops
+                at its ends.
+
+        Returns:
+            Shape (n,) or (n, 2).
+        """
+        count = len(values)
+        index = arc / self.spacing
+        index = np.mod(index, count) if self.closed else np.clip(index, 0.0, count - 1.0)
+        first = np.minimum(index.astype(np.int64), count - (1 if self.closed else 2))
+        part = (index - first).reshape(-1, *[1] * (values.ndim - 1))
+        return np.asarray(values[first] * (1.0 - part) + values[(first + 1) % count] * part)
+
+
+def racing_line(road: Track, car: Vehicle, limits: Limits, margin: float) -> RacingLine:
+    """Lays the line of least curvature, and the speeds along it.
+
+    The line is a bounded least-squares problem in its lateral offsets (after Heilmeier et al.
+    2020, "Minimum curvature trajectory planning and control for an autonomous race car", Vehicle
+    System Dynamics 58, section 3); speeds are a forward and a backward pass within the tyres'
+    grip (the same, section 4).
+
+    Args:
+        road: The track.
+        car: The car generation.
+        limits: What the car may do.
+        margin: Distance of the line from both edges (u); on a narrow road the line is its middle.
+    """
+    count = max(8, round(road.length / _SPACING)) + (0 if road.closed else 1)
+    spacing = road.length / (count if road.closed else count - 1)
+    arcs = spacing * np.arange(count, dtype=np.float64)
+    points = road.path.beside(arcs, _least_curvature(road, arcs, margin))
+    direction, curvature, length = _shape(points, road.closed)
+    speed = _speeds(curvature, length, road.closed, engine(road, car), limits)
+    return RacingLine(points, direction, curvature, speed, spacing, road.closed)
+
+
+def _least_curvature(road: Track, arcs: FloatArray, margin: float) -> FloatArray:
+    """Returns the lateral offsets of least curvature at arc lengths, shape (M,).
+
+    Rounds of Gauss and Newton: moved by `d` to the right, a line of curvature `k` has
+    ``k + d'' + k^2 d`` nearly. Bounds by the alternating direction method of multipliers (Boyd et
+    al. 2011, "Distributed Optimization and Statistical Learning via the Alternating Direction
+    Method of Multipliers", section 5.2), which needs one factorisation a round.
+    """
+    count, middle = len(arcs), 0.5 * (road.road_left + road.road_right)
+    reach = max(0.05, 0.5 * (road.road_right - road.road_left) - margin)
+    _, _, yaw = road.path.at(arcs)
+    offset = np.zeros(count)
+    for _ in range(_ROUNDS):
+        direction, curvature, length = _shape(road.path.beside(arcs, middle + offset), road.closed)
+        along = direction[:, 0] * np.sin(yaw) + direction[:, 1] * np.cos(yaw)
+        weight = sparse.diags_array(np.sqrt(length))
+        bend = _second_derivative(length, road.closed) + sparse.diags_array(0.5 * curvature**2)
+        matrix = weight @ bend @ sparse.diags_array(np.maximum(along, _LEAST_COSINE))
+        slope = matrix.T @ (weight @ curvature)
+        solve = splinalg.splu(
+            (matrix.T @ matrix + _STIFFNESS * sparse.eye_array(count)).tocsc()
+        ).solve
+        low = np.maximum(-reach - offset, -_LONGEST_STEP)
+        high = np.minimum(reach - offset, _LONGEST_STEP)
+        step, price = np.zeros(count), np.zeros(count)
+        for _ in range(_ITERATIONS):
+            free = solve(_STIFFNESS * (step - price) - slope)
+            step = np.clip(free + price, low, high)
+            price += free - step
+        offset += step
+    return np.asarray(middle + offset, np.float64)
+
+
+def _second_derivative(length: FloatArray, closed: bool) -> sparse.csr_array:
+    """Returns the matrix from values at the points of a line to their second derivative.
+
+    Args:
+        length: Of the piece that follows each point (u), shape (M,).
+        closed: Whether the last piece leads back to the first point; else the ends have none.
+    """
+    count = len(length)
+    ones = np.ones(count)
+    ahead = sparse.diags_array([ones, ones[:1]], offsets=[1, 1 - count], shape=(count, count))
+    slope = sparse.diags_array(1.0 / length) @ (ahead - sparse.eye_array(count))
+    inner = 2.0 / (length + np.roll(length, 1))
+    if not closed:
+        inner[[0, -1]] = 0.0
+    return (sparse.diags_array(inner) @ (slope - ahead.T @ slope)).tocsr()
+
+
+def _shape(points: FloatArray, closed: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Returns direction, curvature (1/u) and the length of the next piece (u)."""
+    after = np.roll(points, -1, axis=0) - points
+    length, course = np.maximum(np.hypot(*after.T), _SHORTEST), np.arctan2(*after.T)
+    if not closed:
+        course[-1], length[-1] = course[-2], length[-2]
+    turn = np.mod(course - np.roll(course, 1) + np.pi, 2.0 * np.pi) - np.pi
+    if not closed:
+        turn[[0, -1]] = 0.0
+    curvature = 2.0 * turn / (length + np.roll(length, 1))
+    yaw = course - 0.5 * turn
+    return np.stack([np.sin(yaw), np.cos(yaw)], axis=1), curvature, length
+
+
+def _speeds(
+    curvature: FloatArray, length: FloatArray, closed: bool, motor: Engine, limits: Limits
+) -> FloatArray:
+    """Returns the highest speeds that curvature, engine and brake allow, shape (M,)."""
+    along, across = (limits.grip * most for most in motor.grip)
+    bend = np.maximum(np.abs(curvature), across / motor.top_speed**2)
+    speed = np.sqrt(across / bend)
+    count = len(curvature)
+    # Twice round, so that the first lap's start knows the last bend.
+    way = np.arange(2 * count if closed else count) % count
+    for here, there in itertools.pairwise(way):
+        free = float(free_grip(speed[here] ** 2 * bend[here] / across, along))
+        gain = min(free, limits.throttle_max * float(motor.pull(speed[here])))
+        gain -= motor.drag * speed[here]
+        # Holding the speed against the drag is allowed in any bend.
+        squared = speed[here] ** 2 + 2.0 * max(0.0, gain) * length[here]
+        speed[there] = min(speed[there], math.sqrt(squared))
+    for here, there in itertools.pairwise(way[::-1]):
+        free = float(free_grip(speed[here] ** 2 * bend[here] / across, along))
+        loss = min(free, max(0.0, -limits.throttle_min) * float(motor.pull(speed[here])))
+        loss += motor.drag * speed[here]
+        squared = speed[here] ** 2 + 2.0 * loss * length[there]
+        speed[there] = min(speed[there], math.sqrt(squared))
+    return speed

@@ -1,0 +1,151 @@
+"""Recordings of somebody's drives as what a driver would have seen and done."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs.batch import SPEED_LIMIT
+from donkey_rl.envs.recordings import formats
+from donkey_rl.envs.recordings.recording import Recording
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import vehicle
+from donkey_rl.errors import InputError
+
+FloatArray = npt.NDArray[np.float32]
+
+_LONGEST_GAP = 0.5
+"""A longer pause (s) between two records begins another drive."""
+
+_YAW_RATE = 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RecordedDrive:
+    """One recording, as observations and actions.
+
+    Attributes:
+        recording: Where the images are.
+        records: The records that can be learned from, in their order, shape (n,).
+        speed: In the unit of the observation, shape (n,).
+        yaw_rate: In rad/s, shape (n,).
+        actions: Steering and throttle in [-1, 1], shape (n, 2).
+        last_actions: The last K actions before each record, oldest first, shape (n, 2 K).
+    """
+
+    recording: Recording
+    records: npt.NDArray[np.int64]
+    speed: FloatArray
+    yaw_rate: FloatArray
+    actions: FloatArray
+    last_actions: FloatArray
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self.records)
+
+    def observations(
+        self, rows: npt.NDArray[np.int64]
+    ) -> tuple[dict[str, npt.NDArray[Any]], FloatArray]:
+        """Returns what was seen and done; records whose image cannot be read are left out.
+
+        Args:
+            rows: Of ``records``, shape (k,).
+
+        Returns:
+            An observation of m <= k cars, and their actions, (m, 2).
+        """
+        found, images = self.recording.images(self.records[rows])
+        kept = rows[np.isin(self.records[rows], found)]
+        imu = np.zeros((len(kept), 6), np.float32)
+        imu[:, _YAW_RATE] = self.yaw_rate[kept]
+        observation: dict[str, npt.NDArray[Any]] = {
+            "image": images,
+            "speed": self.speed[kept, None],
+            "imu": imu,
+            "last_actions": self.last_actions[kept],
+        }
+        return observation, self.actions[kept]
+
+
+def read(path: pathlib.Path, config: EnvironmentConfig) -> tuple[RecordedDrive, ...]:
+    """Reads all recordings at a path.
+
+    Recorders write no inertial sensors. A policy reads the yaw rate alone of them: it is taken
+    from speed and steering by the car's geometry, ``v tan(wheel angle) / wheelbase``.
+
+    Args:
+        path: A CSV file or a folder, as `recordings.formats` knows them.
+        config: Camera, car, limits and history of the policy that is to learn.
+
+    Raises:
+        InputError: There is no recording, or one cannot be learned from: no speed, no commands,
+            no images, or images of another size than the camera's.
+    """
+    return tuple(_drive(recording, config) for recording in formats.read(path))
+
+
+def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
+    """Returns one recording as a drive."""
+    _check_images(recording, config)
+    known = np.isfinite(recording.speed) & np.isfinite(recording.steering)
+    known &= np.isfinite(recording.throttle)
+    known &= np.array([file is not None for file in recording.frames])
+    records = np.flatnonzero(known).astype(np.int64)
+    if not len(records):
+        raise InputError(
+            f"{recording.name}: expected records with an image, speed, steering and throttle. "
+            "Received: none that has all of them. Record the speed as well (in a tub: pos/speed); "
+            "a driver reads it beside the image."
+        )
+    car = vehicle.load(config.vehicle)
+    speed, steering = recording.speed[records], recording.steering[records]
+    wheel = np.radians(car.steer_limit_deg) * steering
+    middle = 0.5 * (config.throttle_max + config.throttle_min)
+    half = 0.5 * (config.throttle_max - config.throttle_min)
+    throttle = (recording.throttle[records] - middle) / half
+    wanted = np.stack([steering / config.steer_limit, throttle], axis=1)
+    actions = np.clip(wanted, -1.0, 1.0).astype(np.float32)
+    gaps = np.diff(recording.time_s[records], prepend=math.nan)
+    begins = ~((gaps >= 0.0) & (gaps <= _LONGEST_GAP))
+    return RecordedDrive(
+        recording=recording,
+        records=records,
+        speed=np.clip(speed, 0.0, SPEED_LIMIT).astype(np.float32),
+        yaw_rate=(speed * car.report_scale * np.tan(wheel) / car.wheelbase).astype(np.float32),
+        actions=actions,
+        last_actions=_history(actions, begins, config.history),
+    )
+
+
+def _check_images(recording: Recording, config: EnvironmentConfig) -> None:
+    """Checks that there are images, and of the camera's size.
+
+    Raises:
+        InputError: There are none, or they are of another size.
+    """
+    height, width = config.camera.shape[:2]
+    size = recording.frame_size()
+    if size != (height, width):
+        received = "none that can be read" if size is None else f"{size[1]}x{size[0]}"
+        raise InputError(
+            f"{recording.name}: expected camera images of {width}x{height} pixels. "
+            f"Received: {received}. Set camera.img_w and camera.img_h to those of the recording."
+        )
+
+
+def _history(actions: FloatArray, begins: npt.NDArray[np.bool_], length: int) -> FloatArray:
+    """Returns the actions before each record, oldest first, 0 before a drive began, (n, 2 K)."""
+    count = len(actions)
+    drive = np.cumsum(begins)
+    columns = []
+    for back in range(length, 0, -1):
+        earlier = np.arange(count) - back
+        known = (earlier >= 0) & (drive[np.maximum(earlier, 0)] == drive)
+        columns.append(np.where(known[:, None], actions[np.maximum(earlier, 0)], 0.0))
+    return np.concatenate(columns, axis=1).astype(np.float32)

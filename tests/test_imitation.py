@@ -1,0 +1,228 @@
+"""Augmentation, behaviour cloning and recorded drives."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from donkey_rl import configuration
+from donkey_rl.agents import cnn
+from donkey_rl.agents.cnn_config import CnnConfig
+from donkey_rl.agents.imitation import augmentation
+from donkey_rl.agents.imitation.augmentation import Augmentation
+from donkey_rl.agents.imitation.cloning import Demonstrations, clone
+from donkey_rl.agents.imitation.config import ImitationConfig
+from donkey_rl.agents.observations import Parts
+from donkey_rl.agents.ppo import networks as ppo_networks
+from donkey_rl.agents.sac import networks as sac_networks
+from donkey_rl.agents.sac.config import SACConfig
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.errors import ConfigurationError, InputError
+from donkey_rl.experiments import recorded_drives
+
+SIZE = (24, 32, 3)
+
+
+def observation(count: int, seed: int = 0) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    return {
+        "image": random.integers(0, 256, (count, *SIZE), np.uint8),
+        "speed": random.random((count, 1), np.float32),
+        "imu": random.normal(size=(count, 6)).astype(np.float32),
+        "last_actions": random.uniform(-1, 1, (count, 4)).astype(np.float32),
+    }
+
+
+def silent(share: float, loss: float) -> None:
+    """Shows no progress."""
+
+
+def test_mirror_turns_image_steering_and_rates_round() -> None:
+    seen = observation(2)
+    seen["imu"][:] = [1, 2, 3, 4, 5, 6]
+    seen["last_actions"][:] = [0.1, 0.2, -0.3, 0.4]
+    copy = augmentation.mirrored(seen, np.array([True, False]))
+    assert (copy["image"][0] == seen["image"][0, :, ::-1]).all()
+    assert (copy["image"][1] == seen["image"][1]).all()
+    # Rightward acceleration, yaw rate and roll rate change sides, pitch and forward do not.
+    assert copy["imu"].tolist() == [[-1, 2, 3, 4, -5, -6], [1, 2, 3, 4, 5, 6]]
+    # Steering changes its sign, throttle does not.
+    assert copy["last_actions"][0] == pytest.approx([-0.1, 0.2, 0.3, 0.4])
+    again = augmentation.mirrored(copy, np.array([True, False]))
+    assert all((again[name] == seen[name]).all() for name in seen)
+
+
+def test_brightness_scales_whole_images_within_its_range() -> None:
+    images = np.full((200, 2, 2, 3), 100.0, np.float32)
+    found = augmentation.brightened(images, 0.2, [1, 2]).numpy()
+    assert (found == found[:, :1, :1, :1]).all()
+    assert found.min() >= 80.0
+    assert found.max() <= 120.0
+    assert found.std() > 5.0
+
+
+def test_shadow_darkens_one_side_of_a_line() -> None:
+    images = np.full((200, 24, 32, 3), 200.0, np.float32)
+    found = augmentation.shadowed(images, 0.5, [1, 2]).numpy()
+    for image in found[:20]:
+        # Lit as before, or darker by one and the same share, at most by half.
+        assert len(np.unique(image)) <= 2
+    assert found.min() >= 100.0
+    shaded = (found < 199.0).any(axis=3).mean(axis=(1, 2))
+    assert 0.3 < shaded.mean() < 0.7
+    assert augmentation.shadowed(images, 0.0, [1, 2]).numpy() == pytest.approx(200.0)
+
+
+def test_copies_are_seeded_and_mirrored_with_their_actions() -> None:
+    seen, actions = observation(64), np.full((64, 2), 0.5, np.float32)
+    config = ImitationConfig(mirror=True)
+    one, other = (Augmentation(config, SIZE, seed=3) for _ in range(2))
+    first, wanted = one(seen, actions)
+    same, _ = other(seen, actions)
+    second, _ = one(seen, actions)
+    assert (first["image"] == same["image"]).all()
+    assert (first["image"] != second["image"]).any()
+    assert first["image"].dtype == np.uint8
+    turned = wanted[:, 0] < 0.0
+    assert 16 < turned.sum() < 48
+    assert (wanted[:, 1] == 0.5).all()
+    assert (
+        np.sign(first["imu"][:, 4]) == np.sign(seen["imu"][:, 4]) * np.where(turned, -1, 1)
+    ).all()
+
+
+def by_rule(count: int, seed: int) -> tuple[Parts, Any]:
+    """Steering is half of the first number less half of the second, throttle the third."""
+    numbers = np.random.default_rng(seed).uniform(-1, 1, (count, 3)).astype(np.float32)
+    steering = 0.5 * (numbers[:, 0] - numbers[:, 1])
+    return Parts(numbers, None), np.stack([steering, 0.8 * numbers[:, 2]], axis=1)
+
+
+def policies() -> list[Any]:
+    actor = sac_networks.actor(3, 2, SACConfig(hidden=(32,)), 1)
+    return [
+        sac_networks.deterministic(actor),
+        ppo_networks.network(3, 2, (32,), 0.01, 1),
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_policy_does_what_was_shown(which: int) -> None:
+    config = ImitationConfig(steps=2000, epochs=30, batch_size=64, learning_rate=3e-3)
+    data = Demonstrations(*by_rule(1_000, 1), *by_rule(200, 2))
+    policy, twin = policies()[which], policies()[which]
+    before = policy(data.kept_seen.numbers).numpy() - data.kept_actions
+    report = clone(policy, None, data, config, seed=5, progress=silent)
+    # Doing nothing misses by 0.41 and 0.46 (deviations of the rule).
+    assert np.sqrt((before**2).mean()) > 0.3
+    assert max(report.rmse) < 0.08
+    assert report.loss[-1] < 0.1 * report.loss[0]
+    assert report.rows == 1_000
+    again = clone(twin, None, data, config, seed=5, progress=silent)
+    assert again == report
+
+
+def test_policy_learns_to_see_what_was_shown() -> None:
+    """The brighter half of the image says where to steer: without the cnn nobody can know."""
+    random = np.random.default_rng(0)
+    right = random.random(400) < 0.5
+    images = random.integers(0, 100, (400, *SIZE), np.uint8)
+    images[right, :, 16:] += 120
+    images[~right, :, :16] += 120
+    actions = np.stack([np.where(right, 0.6, -0.6), np.zeros(400)], axis=1).astype(np.float32)
+    seen = Parts(np.zeros((400, 1), np.float32), images)
+    data = Demonstrations(
+        Parts(seen.numbers[:320], images[:320]), actions[:320],
+        Parts(seen.numbers[320:], images[320:]), actions[320:],
+    )  # fmt: skip
+    eye = cnn.network(SIZE, CnnConfig(filters=(8, 8), units=16), 1)
+    policy = ppo_networks.network(17, 2, (16,), 0.01, 1)
+    untrained = eye.get_weights()
+    config = ImitationConfig(epochs=8, batch_size=32)
+    report = clone(policy, eye, data, config, seed=0, progress=silent)
+    assert report.rmse[0] < 0.2
+    assert any((old != new).any() for old, new in zip(untrained, eye.get_weights(), strict=True))
+
+
+def test_too_few_demonstrations_are_refused() -> None:
+    data = Demonstrations(*by_rule(20, 1), *by_rule(5, 2))
+    with pytest.raises(InputError, match=r"one batch of 128 .* Received: 20 and 5"):
+        clone(policies()[0], None, data, ImitationConfig(), seed=0, progress=silent)
+
+
+def test_settings_are_checked() -> None:
+    assert not ImitationConfig().wanted
+    assert ImitationConfig(expert="pursuit").wanted
+    assert ImitationConfig(data="drive.csv").wanted
+    for values, message in (
+        ({"expert": "pursiut"}, "Did you mean 'pursuit'"),
+        ({"steps": 100}, "one batch beside the validation share"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            configuration.validate(ImitationConfig, values)
+
+
+def write_drive(folder: Path, *, size: tuple[int, int] = (32, 24), speed: str = "8.0") -> Path:
+    """Six records of 0.05 s; between the third and the fourth lie 5 s."""
+    (folder / "frames").mkdir(parents=True)
+    lines = ["index,frame,time_s,speed,steering,throttle"]
+    for i in range(6):
+        Image.new("RGB", size, (10 * i, 0, 0)).save(folder / "frames" / f"{i}.png")
+        time = 0.05 * i + (5.0 if i >= 3 else 0.0)
+        lines.append(f"{i},{i}.png,{time},{speed},{0.1 * i},{0.1 * i}")
+    (folder / "drive.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def environment() -> EnvironmentConfig:
+    camera = CameraConfig(img_w=32, img_h=24)
+    return EnvironmentConfig(
+        camera=camera, vehicle="donkey_2021", history=2, throttle_min=0.0, throttle_max=0.4
+    )
+
+
+def test_recorded_drive_is_what_a_driver_would_have_seen(tmp_path: Path) -> None:
+    (drive,) = recorded_drives.read(write_drive(tmp_path), environment())
+    seen, actions = drive.observations(np.arange(6))
+    assert len(drive) == 6
+    assert seen["image"][:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50]
+    # Throttle 0 .. 0.4 is -1 .. 1; the fifth record's 0.5 lies beyond.
+    assert actions[:, 0] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert actions[:, 1] == pytest.approx([-1.0, -0.5, 0.0, 0.5, 1.0, 1.0])
+    # Oldest first; nothing was done before a drive began, and a pause begins another.
+    assert seen["last_actions"][2] == pytest.approx([0.0, -1.0, 0.1, -0.5])
+    assert seen["last_actions"][3] == pytest.approx([0.0, 0.0, 0.0, 0.0])
+    assert seen["last_actions"][4] == pytest.approx([0.0, 0.0, 0.3, 0.5])
+    # 8 u/s, 0.5 of 16 degrees, 1.549 u between the axles: 8 tan(8 deg) / 1.549 = 0.726 rad/s.
+    assert seen["speed"].ravel() == pytest.approx([8.0] * 6)
+    expected = 8.0 * math.tan(math.radians(8.0)) / 1.549
+    assert seen["imu"][5].tolist() == pytest.approx([0, 0, 0, 0, expected, 0], abs=1e-3)
+
+
+def test_damaged_image_is_left_out_with_its_action(tmp_path: Path) -> None:
+    folder = write_drive(tmp_path)
+    (folder / "frames" / "2.png").write_bytes(b"nothing")
+    (drive,) = recorded_drives.read(folder, environment())
+    seen, actions = drive.observations(np.arange(6))
+    assert seen["image"][:, 0, 0, 0].tolist() == [0, 10, 30, 40, 50]
+    assert actions[:, 0] == pytest.approx([0.0, 0.1, 0.3, 0.4, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": (160, 120)}, r"camera images of 32x24 pixels\. Received: 160x120"),
+        ({"speed": ""}, r"image, speed, steering and throttle\. Received: none"),
+    ],
+)
+def test_recording_that_teaches_nothing_is_refused(
+    values: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        recorded_drives.read(write_drive(tmp_path, **values), environment())

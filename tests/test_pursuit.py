@@ -1,0 +1,117 @@
+"""The privileged expert: its line, its speeds, and that it laps every scene with the whole car."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from donkey_rl.envs.batch import Batch
+from donkey_rl.envs.pursuit import Pursuit
+from donkey_rl.envs.racing_line import Limits, free_grip, racing_line
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track, vehicle
+from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.starts import Start
+from donkey_rl.envs.tasks import TaskConfig
+
+RADIUS = 30.0
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> str:
+    """A circle of 30 u that turns right, its road 10 u wide."""
+    angles = 2.0 * np.pi * np.arange(24) / 24
+    places = RADIUS * np.stack([1.0 - np.cos(angles), np.sin(angles)], axis=1)
+    file = tmp_path / "ring.json"
+    file.write_text(json.dumps({"waypoints": places.tolist(), "road": {"left": -5, "right": 5}}))
+    return str(file)
+
+
+def batch(name: str, cars: int, **values: Any) -> Batch:
+    """Cars that nothing stops and nobody sees."""
+    task = TaskConfig(end_off_track=False, end_hit=False, time_limit_s=400.0)
+    config = EnvironmentConfig(track=name, throttle_min=-1.0, task=task, **values)
+    made = Batch(config, cars, seed=1)
+    made.world.render = lambda *_: None  # type: ignore[method-assign]
+    return made
+
+
+def test_half_of_the_grip_that_a_bend_leaves_is_free() -> None:
+    # Of 8 u/s2: 0.5 * 8 * 0.75 = 3 where a quarter is used; nothing beyond the limit.
+    assert free_grip([0.25, 1.0, 1.3], 8.0).tolist() == [3.0, 0.0, 0.0]
+
+
+def test_line_of_least_curvature_in_a_ring_is_its_outer_edge(ring: str) -> None:
+    limits = Limits(throttle_min=-1.0, throttle_max=1.0, grip=0.5)
+    line = racing_line(track.load(ring), vehicle.load("donkey_2021"), limits, margin=1.0)
+    # The road turns right, so the outside is 4 u to the left: radius 34.
+    centre = np.array([RADIUS, 0.0])
+    assert np.hypot(*(line.points - centre).T) == pytest.approx(34.0, abs=0.05)
+    assert line.curvature == pytest.approx(1.0 / 34.0, rel=0.02)
+    # Half of 0.895 * 9.81 u/s2: v = sqrt(0.5 * 8.78 * 34) = 12.2 u/s, which the engine holds.
+    assert line.speed == pytest.approx(math.sqrt(0.5 * 0.895 * 9.81 * 34.0), rel=0.02)
+
+
+def test_line_stays_inside_the_road_and_slows_down_before_bends() -> None:
+    road, car = track.load("generated_track"), vehicle.load("donkey_2021")
+    line = racing_line(road, car, Limits(0.0, 1.0, 0.8), margin=1.3)
+    _, lateral = road.path.locate(line.points)
+    assert lateral.min() >= road.road_left + 1.3 - 0.01
+    assert lateral.max() <= road.road_right - 1.3 + 0.01
+    # Without a brake, drag alone slows a car down: v' = -0.105 v, so over the way v falls by
+    # 0.105 for each u.
+    loss = -np.diff(line.speed) / np.hypot(*np.diff(line.points, axis=0).T)
+    assert loss.max() == pytest.approx(0.105, rel=0.05)
+
+
+def test_car_comes_back_to_the_line() -> None:
+    cars = batch("generated_track", 2)
+    expert = Pursuit(cars.config)
+    arc = np.array([70.0, 70.0])
+    zero = np.zeros(2)
+    cars.reset(np.arange(2), Start(arc, np.array([-4.0, 0.0]), zero, zero + 5.0))
+    apart = []
+    for _ in range(80):
+        cars.step(expert.act(cars))
+        place = expert.line.at(expert.line.points, cars.sensed[:, 1])
+        apart.append(np.hypot(*(cars.motion[:, :2] - place).T))
+    # They began up to 4 u apart, and are now where the line is, both of them.
+    assert np.max(apart[-20:]) < 0.5
+
+
+def test_actions_are_inside_their_limits_wherever_a_car_stands() -> None:
+    cars = batch("generated_track", 32, randomisation=Randomisation(
+        start_anywhere=True, start_lateral=0.9, start_yaw=90.0, start_speed=20.0,
+    ))  # fmt: skip
+    actions = Pursuit(cars.config).act(cars)
+    assert actions.shape == (32, 2)
+    assert actions.dtype == np.float32
+    assert np.abs(actions).max() <= 1.0
+    # They steer either way, and power as well as brake; a tenth of full power is much to a tyre.
+    assert actions.min(axis=0) == pytest.approx([-1.0, -0.13], abs=0.02)
+    assert actions.max(axis=0) == pytest.approx([1.0, 0.13], abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "car"),
+    [(name, "donkey_2022") for name in track.names()]
+    + [(n, c) for n in ("generated_track", "warehouse") for c in ("donkey_2020", "donkey_2021")],
+)
+def test_expert_laps_with_the_whole_car_on_the_road(name: str, car: str) -> None:
+    cars = batch(name, 2, vehicle=car, randomisation=Randomisation(start_yaw=4.0))
+    expert = Pursuit(cars.config)
+    outside = 0
+    for step in range(6_000):
+        ended = cars.step(expert.act(cars)).truncated
+        # Some grids stand on the edge of the road.
+        outside += int((cars.world.cars.wheels_off > 0).sum()) if step > 60 else 0
+        if (cars.timer.count > 0).all() or ended.all():
+            break
+    assert outside == 0
+    assert (cars.timer.clean_count >= 1).all() or not cars.track.closed
