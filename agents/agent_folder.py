@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,6 +20,8 @@ from donkey_rl.errors import InputError
 FORMAT = 1
 """Version of the folder."""
 
+_SPACES = ("observation_space", "action_space")
+
 
 class StoredAgent:
     """`save` and `load` of a Stable-Baselines3 algorithm whose networks are Keras models.
@@ -28,7 +32,7 @@ class StoredAgent:
     Attributes:
         NAME: Of the algorithm, in the folder.
         CONFIG: Class of its settings.
-        MODELS: Names of its networks.
+        MODELS: Names of its networks; those that are None in the learner are left out.
     """
 
     NAME: ClassVar[str]
@@ -45,6 +49,11 @@ class StoredAgent:
     n_envs: int
     env: Any
     _n_updates: int
+
+    def networks(self) -> dict[str, Any]:
+        """Returns the Keras models by name."""
+        found = {name: getattr(self.learner, name) for name in self.MODELS}
+        return {name: network for name, network in found.items() if network is not None}
 
     def save(self, path: str | Path) -> None:
         """Writes the agent as a folder.
@@ -66,8 +75,8 @@ class StoredAgent:
         }
         with folders.replaced(Path(path)) as draft:
             (draft / "agent.json").write_text(json.dumps(description, indent=2) + "\n")
-            for name in self.MODELS:
-                keras_files.save_weights(getattr(self.learner, name), draft / f"{name}.weights.h5")
+            for name, network in self.networks().items():
+                keras_files.save_weights(network, draft / f"{name}.weights.h5")
             np.savez(draft / "optimisers.npz", **self.learner.state())
 
     @classmethod
@@ -84,7 +93,7 @@ class StoredAgent:
         """
         folder = Path(path)
         data = _description(folder, cls.NAME)
-        try:
+        with _complete(folder):
             settings = cls.CONFIG(**data["config"])
             model: Any = cls(None, settings, seed=data["seed"], verbose=verbose)  # type: ignore[call-arg]
             model.observation_space = space_json.from_json(data["observation_space"])
@@ -93,23 +102,51 @@ class StoredAgent:
             if env is not None:
                 _use(model, env)
             model._setup_model()
-            model.num_timesteps = int(data["num_timesteps"])
-            model._n_updates = int(data["n_updates"])
-            for name in cls.MODELS:
-                keras_files.load_weights(
-                    getattr(model.learner, name), folder / f"{name}.weights.h5"
-                )
-            with np.load(folder / "optimisers.npz", allow_pickle=False) as state:
-                model.learner.restore(state)
-        except InputError:
-            raise
-        except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:
-            raise InputError(
-                f"Expected a complete agent folder. Received: '{folder}' ({error}). "
-                "Save the agent again."
-            ) from error
+            _read(model, folder, data)
         loaded: Self = model
         return loaded
+
+    def restore(self, path: str | Path) -> None:
+        """Takes over weights, optimisers and counters of a folder that `save` wrote.
+
+        Random generators and replay buffer stay as they are.
+
+        Args:
+            path: The folder, of an agent with the same settings and spaces.
+
+        Raises:
+            InputError: When the folder is incomplete or damaged, or of another agent.
+        """
+        folder = Path(path)
+        data = _description(folder, self.NAME)
+        with _complete(folder):
+            stored = {name: space_json.from_json(data[name]) for name in _SPACES}
+            _compare(stored, {name: getattr(self, name) for name in _SPACES})
+            _read(self, folder, data)
+
+
+@contextlib.contextmanager
+def _complete(folder: Path) -> Iterator[None]:
+    """Turns what goes wrong while a folder is read into one error that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:
+        raise InputError(
+            f"Expected a complete agent folder. Received: '{folder}' ({error}). "
+            "Save the agent again."
+        ) from error
+
+
+def _read(model: Any, folder: Path, data: Mapping[str, Any]) -> None:
+    """Reads everything but settings and spaces into a model that is built."""
+    model.num_timesteps = int(data["num_timesteps"])
+    model._n_updates = int(data["n_updates"])
+    for name, network in model.networks().items():
+        keras_files.load_weights(network, folder / f"{name}.weights.h5")
+    with np.load(folder / "optimisers.npz", allow_pickle=False) as state:
+        model.learner.restore(state)
 
 
 def _description(folder: Path, algorithm: str) -> dict[str, Any]:
@@ -137,12 +174,19 @@ def _description(folder: Path, algorithm: str) -> dict[str, Any]:
 def _use(model: Any, env: GymEnv | str) -> None:
     """Gives a model an environment whose spaces must be those already set."""
     wrapped = model._wrap_env(env, model.verbose)
-    for name in ("observation_space", "action_space"):
-        expected, received = getattr(model, name), getattr(wrapped, name)
-        if expected != received:
-            raise InputError(
-                f"Expected the {name} {expected}. Received: {received}. "
-                "Use the environment that the agent was trained in."
-            )
+    _compare(
+        {name: getattr(model, name) for name in _SPACES},
+        {name: getattr(wrapped, name) for name in _SPACES},
+    )
     model.n_envs = wrapped.num_envs
     model.env = wrapped
+
+
+def _compare(expected: Mapping[str, Any], received: Mapping[str, Any]) -> None:
+    """Refuses an environment whose spaces are not those of the agent."""
+    for name, space in expected.items():
+        if space != received[name]:
+            raise InputError(
+                f"Expected the {name} {space}. Received: {received[name]}. "
+                "Use the environment that the agent was trained in."
+            )

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import BaseBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
+from donkey_rl.agents.ring import Ring
 from donkey_rl.errors import InputError
 
 FloatArray = npt.NDArray[np.float32]
@@ -27,6 +28,10 @@ class NStepBuffer(BaseBuffer):
     Sums are taken when a step is stored, so that a batch is one gather of rows: seven times
     faster than Stable-Baselines3's ``NStepReplayBuffer``, which sums at every sampling. A
     transition is stored once its n-th reward is known, or at the end of its episode.
+
+    Attributes:
+        rings: The rows, numbered, for checkpoints.
+        random: Draws the samples.
     """
 
     def __init__(
@@ -66,14 +71,16 @@ class NStepBuffer(BaseBuffer):
         super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
         self.n_steps = int(settings.pop("n_steps", 1))
         self.gamma = float(settings.pop("gamma", 0.99))
-        self._random = np.random.default_rng(settings.pop("seed", None))
+        self.random = np.random.default_rng(settings.pop("seed", None))
         if settings:
             raise InputError(
                 f"Expected n_steps, gamma or seed. Received: {', '.join(settings)}. Remove it."
             )
         features, actions = observation_space.shape[0], action_space.shape[0]  # type: ignore[index]
         self._columns = np.cumsum([features, actions, 1, 1])
-        self.rows: FloatArray = np.zeros((buffer_size, 2 * features + actions + 2), np.float32)
+        self._rows = Ring(buffer_size, (2 * features + actions + 2,), np.float32)
+        self.rows: FloatArray = self._rows.rows
+        self.rings = {"rows": self._rows}
         self._recent_starts: FloatArray = np.zeros(
             (self.n_steps, n_envs, features + actions), np.float32
         )
@@ -136,23 +143,23 @@ class NStepBuffer(BaseBuffer):
         following: npt.NDArray[Any],
     ) -> None:
         """Writes k rows, the oldest ones giving way."""
-        targets = (self.pos + np.arange(len(starts))) % self.buffer_size
-        columns = self._columns
-        self.rows[targets, : columns[1]] = starts
-        self.rows[targets, columns[1]] = returns
-        self.rows[targets, columns[2]] = discounts
-        self.rows[targets, columns[3] :] = following
-        self.full = self.full or self.pos + len(starts) >= self.buffer_size
-        self.pos = int((self.pos + len(starts)) % self.buffer_size)
+        self._rows.append(np.column_stack([starts, returns, discounts, following]))
+        self.pos = self._rows.written % self.buffer_size
+        self.full = len(self._rows) == self.buffer_size
+
+    def size(self) -> int:
+        """Returns how many transitions there are."""
+        return len(self._rows)
 
     def sample_rows(self, count: int) -> FloatArray:
         """Returns rows drawn evenly, with replacement, (count, 2 F + A + 2)."""
-        drawn = self._random.integers(0, self.size(), count)
+        drawn = self.random.integers(0, self.size(), count)
         return np.take(self.rows, drawn, axis=0)
 
     def reset(self) -> None:
         """Empties the buffer."""
         super().reset()
+        self._rows.clear()
         self.forget_recent()
 
     def _get_samples(

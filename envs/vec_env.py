@@ -48,6 +48,7 @@ class SB3View(VecEnv):
         if self._seeds[0] is not None:
             self.batch.world.seed(int(self._seeds[0]))
         self._reset_seeds()
+        self._left = None
         self._returns[:] = 0.0
         self.batch.reset(np.arange(self.num_envs))
         return self.batch.observation()

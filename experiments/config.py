@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any, Self
 
 import pydantic
@@ -85,6 +86,18 @@ class RaceConfig(Config):
     laps: int = Field(default=3, ge=1, le=100)
 
 
+class CheckpointConfig(Config):
+    """What a run keeps so that it can be continued: docs/tracking.md.
+
+    Attributes:
+        every: Environment steps between two checkpoints.
+        keep: Whether they stay when the run has finished.
+    """
+
+    every: int = Field(default=20_000, ge=1)
+    keep: bool = False
+
+
 class TrainingConfig(Config):
     """A whole training run.
 
@@ -109,6 +122,7 @@ class TrainingConfig(Config):
         ppo: Proximal policy optimisation.
         check: Races while learning.
         evaluation: Races of the finished driver.
+        checkpoint: What is kept to continue the run.
     """
 
     agent: str = "sac"
@@ -142,6 +156,7 @@ class TrainingConfig(Config):
     )
     check: CheckConfig = Field(default_factory=CheckConfig)
     evaluation: RaceConfig = Field(default_factory=RaceConfig)
+    checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
 
     @pydantic.field_validator("agent")
     @classmethod
@@ -214,6 +229,15 @@ class TrainingConfig(Config):
             friction *= track.load(self.track).road_friction
         full = row[vehicle.DRIVE_FORCE] / row[vehicle.MASS]
         return round(min(1.0, _GRIP_SHARE * friction * vehicle.GRAVITY / float(full)), 3)
+
+
+def lasting(name: str) -> str:
+    """Returns a track's name so that it is found from any folder.
+
+    >>> lasting("warren"), pathlib.PurePath(lasting("my.json")).is_absolute()
+    ('warren', True)
+    """
+    return str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from pydantic import Field
+from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 
 import donkey_rl
 from donkey_rl.agents.driver import Driver
-from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.feature_env import FeatureVecEnv
 from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.manifest import DriverDescription
@@ -24,7 +25,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import simulators, vec_env
 from donkey_rl.envs.simulator import vehicle
-from donkey_rl.errors import DonkeyRLError, LinkError
+from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import (
     evaluation,
@@ -32,12 +33,15 @@ from donkey_rl.experiments import (
     plots,
     process_clock,
     racing,
+    resuming,
     tracking,
 )
 from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.run_folder import RunFolder
 from donkey_rl.experiments.tracking import Run
 
 FEATURE_SPEED = 16.0
@@ -49,7 +53,8 @@ class TrainingResult(Config):
 
     Attributes:
         steps: Environment steps taken.
-        wall_s: Wall time since the start of the process.
+        wall_s: Wall time since the start of the process; of a resumed run, of all its processes,
+            each as far as it counts.
         first_clean_lap_wall_s: The same until the deterministic policy drove a clean lap.
         first_clean_lap_steps: Environment steps until then.
         best_lap_s: Best clean lap of the finished driver's races.
@@ -68,6 +73,7 @@ class TrainingResult(Config):
     best_lap_s: float | None
     stopped: bool
     missed_deadlines: int = 0
+    resumed_at: int | None = None
     laps: tuple[dict[str, Any], ...] = ()
     time_split: dict[str, float] = Field(default_factory=dict)
 
@@ -97,35 +103,86 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
     )
     progress.message(f"run {run.id}")
     with run:
-        session = _Session(config, run, progress)
-        stopped = False
-        try:
-            with Interruption() as interruption:
-                session.learn(interruption)
-        except KeyboardInterrupt:
-            stopped = True
-            progress.message("stopped: storing the driver so far")
-        except LinkError:
-            if session.has_driver:
-                progress.message("the simulator is lost: storing the driver so far")
-                session.finish(race=False)
-            raise
-        report = session.finish(race=not stopped)
-        run.end("KILLED" if stopped else "FINISHED")
+        folder = resuming.begin(run, config)
+        with folder.locked():
+            result = _carry_out(config, run, folder, progress)
+    return _tidied(result, config, folder)
+
+
+def resume(reference: str, settings: Sequence[str], progress: ProgressDisplay) -> TrainingResult:
+    """Continues a run that ended early, from its last checkpoint.
+
+    On the embedded simulator it then comes to what it would have come to without the end, bit
+    for bit. What was logged after the checkpoint is logged a second time, at the same steps.
+
+    Args:
+        reference: The run: its id, the beginning of it, or its name.
+        settings: Assignments `key=value` that are to hold; only those that learning does not
+            depend on may differ from the run's own.
+        progress: Shows how far it is.
+
+    Returns:
+        As `train`; times are those of the whole run.
+
+    Raises:
+        InputError: The run cannot be continued; see `resuming.find`.
+        StorageError: As in `train`.
+        LinkError: As in `train`.
+    """
+    tracking.prepare_in_background()
+    found = resuming.find(reference, settings)
+    with found.folder.locked(), tracking.reopen(found.run_id) as run:
+        for line in (f"run {run.id} goes on", *found.remarks):
+            progress.message(line)
+        result = _carry_out(found.config, run, found.folder, progress)
+    return _tidied(result, found.config, found.folder)
+
+
+def _tidied(result: TrainingResult, config: TrainingConfig, folder: RunFolder) -> TrainingResult:
+    """Deletes the checkpoints of a run that has finished, unless they are to stay."""
+    if not result.stopped and not config.checkpoint.keep:
+        folder.remove()
+    return result
+
+
+def _carry_out(
+    config: TrainingConfig, run: Run, folder: RunFolder, progress: ProgressDisplay
+) -> TrainingResult:
+    """Trains, stores and races; see `train`."""
+    session = _Session(config, run, folder, progress)
+    stopped = False
+    try:
+        with Interruption() as interruption:
+            session.learn(interruption)
+    except KeyboardInterrupt:
+        stopped = True
+        progress.message("stopped: storing the driver so far")
+    except LinkError:
+        if session.has_driver:
+            progress.message("the simulator is lost: storing the driver so far")
+            session.finish(race=False)
+        raise
+    report = session.finish(race=not stopped)
+    run.end("KILLED" if stopped else "FINISHED")
     return report.model_copy(update={"stopped": stopped})
 
 
 class _Session:
     """The parts of a run while it goes on."""
 
-    def __init__(self, config: TrainingConfig, run: Run, progress: ProgressDisplay) -> None:
+    def __init__(
+        self, config: TrainingConfig, run: Run, folder: RunFolder, progress: ProgressDisplay
+    ) -> None:
         self._config = config
         self._run = run
+        self._folder = folder
         self._progress = progress
-        self._encoder: LaneEncoder | None = None
+        self._encoder: Encoder | None = None
         self._model: SAC | PPO | None = None
         self._env: FeatureVecEnv | None = None
         self._checks: Checks | None = None
+        self._continuation: Continuation | None = None
+        self._resumed_at: int | None = None
         self._learn_s = 0.0
         self._missed = 0
         scale = vehicle.load(config.vehicle).report_scale
@@ -138,18 +195,21 @@ class _Session:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         config = self._config
-        self._encoder, report = lane_training.train_encoder(
-            config, self._progress, interruption.check
-        )
-        self._run.log_metrics(
-            {"encoder/mean_r2": report.mean_r2, "encoder/seconds": report.seconds}, 0
-        )
+        self._encoder = self._folder.encoder(self._progress.message)
+        if self._encoder is None:
+            self._encoder, report = lane_training.train_encoder(
+                config, self._progress, interruption.check
+            )
+            self._run.log_metrics(
+                {"encoder/mean_r2": report.mean_r2, "encoder/seconds": report.seconds}, 0
+            )
+            self._folder.keep_encoder(self._encoder)
         opened = vec_env.make(config.environment(), config.driven, config.seed)
         with contextlib.closing(opened) as environment:
             self._drive(environment, self._encoder, interruption)
 
     def _drive(
-        self, environment: vec_env.SB3View, encoder: LaneEncoder, interruption: Interruption
+        self, environment: vec_env.SB3View, encoder: Encoder, interruption: Interruption
     ) -> None:
         """Trains the policy."""
         config = self._config
@@ -170,19 +230,47 @@ class _Session:
                     environment.interrupt if simulators.count(config.simulator) else _nothing,
                 ),
             )
-            untrained = self._model.deterministic_model().get_weights()
             try:
-                self._model.learn(config.steps, self._checks, log_interval=config.driven)
-                _check_learned(config, untrained, self._model.deterministic_model().get_weights())
-                self._checks.check()
+                self._learn_policy(self._model, self._checks)
             finally:
                 self._learn_s = process_clock.seconds() - started
                 self._missed = int(environment.batch.world.missed.sum())
 
+    def _learn_policy(self, model: SAC | PPO, checks: Checks) -> None:
+        """Has the policy learn, from the newest checkpoint on where there is one."""
+        config, checkpoints = self._config, self._folder.checkpoints
+        untrained = model.deterministic_model().get_weights()
+        self._continuation = Continuation(config, checkpoints, checks, self._progress)
+        checkpoint = checkpoints.newest(self._progress.message)
+        if checkpoint is not None:
+            self._progress.message(f"resumed at step {checkpoint.step:,}")
+            self._resumed_at = model.num_timesteps = checkpoint.step
+            self._continuation.take_up(checkpoint)
+        try:
+            model.learn(
+                config.steps - model.num_timesteps,
+                CallbackList([checks, self._continuation]),
+                # Counted in episodes by the one, and in rollouts by the other.
+                log_interval=config.driven if config.agent == "sac" else 1,
+                reset_num_timesteps=checkpoint is None,
+            )
+        except DivergedError as error:
+            good = checkpoints.newest(lambda _: None)
+            where = (
+                "There is no checkpoint."
+                if good is None
+                else (f"The last good checkpoint, of step {good.step:,}, is '{good.folder}'.")
+            )
+            raise DivergedError(
+                f"{error} It was at step {model.num_timesteps:,}. {where}"
+            ) from error
+        _check_learned(config, untrained, model.deterministic_model().get_weights())
+        checks.check()
+
     @property
     def has_driver(self) -> bool:
-        """Whether the policy has driven."""
-        return self._model is not None and self._model.num_timesteps > 0
+        """Whether the policy has driven in this process."""
+        return self._checks is not None and self._checks.num_timesteps > 0
 
     def finish(self, *, race: bool) -> TrainingResult:
         """Stores the best driver, draws the curves and races it."""
@@ -222,7 +310,7 @@ class _Session:
             DriverDescription(
                 agent=config.agent,
                 vehicle=config.vehicle,
-                tracks=(_lasting(config.track),),
+                tracks=(configs.lasting(config.track),),
                 simulator=_simulator_name(config),
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
@@ -263,6 +351,8 @@ class _Session:
         if self._model is None or self._env is None or self._checks is None:
             return {}
         seconds = {**self._env.seconds, **self._model.seconds, "check": self._checks.seconds}
+        if self._continuation is not None:
+            seconds["checkpoint"] = self._continuation.seconds
         total = max(self._learn_s, 1e-9)
         split = {name: round(value / total, 3) for name, value in seconds.items()}
         return split | {"other": round(max(0.0, 1.0 - sum(split.values())), 3)}
@@ -270,7 +360,7 @@ class _Session:
     def _report(self, laps: tuple[dict[str, Any], ...], best_lap: float | None) -> TrainingResult:
         findings = self._checks.findings if self._checks is not None else None
         steps = self._model.num_timesteps if self._model is not None else 0
-        wall = round(process_clock.seconds(), 2)
+        wall = round(self._checks.wall_s if self._checks else process_clock.seconds(), 2)
         first_s = findings.first_clean_lap_wall_s if findings else None
         first_steps = findings.first_clean_lap_steps if findings else None
         split = self._time_split()
@@ -293,6 +383,7 @@ class _Session:
             best_lap_s=best_lap,
             stopped=False,
             missed_deadlines=self._missed,
+            resumed_at=self._resumed_at,
             laps=laps,
             time_split=split,
         )
@@ -303,11 +394,6 @@ def _simulator_name(config: TrainingConfig) -> str:
     if config.simulator == simulators.EMBEDDED:
         return f"{simulators.EMBEDDED} {donkey_rl.__version__}"
     return config.simulator
-
-
-def _lasting(name: str) -> str:
-    """Returns a track's name so that it is found from any folder."""
-    return str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
 
 
 def _check_learned(config: TrainingConfig, before: list[Any], after: list[Any]) -> None:

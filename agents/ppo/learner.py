@@ -82,7 +82,7 @@ class Learner:
         """
         self._features, self._outputs, self._config = features, outputs, config
         self._choices = choices
-        self._random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+        self.random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
         actor_seed, critic_seed = np.random.SeedSequence([seed, 0]).generate_state(2)
         hidden = config.hidden
         self.actor = networks.network(features, outputs, hidden, _ACTOR_GAIN, int(actor_seed))
@@ -124,9 +124,9 @@ class Learner:
         shape = (len(observations), self._outputs)
         if self._choices:
             # Never 0 or 1, whose double logarithm is infinite.
-            noise = self._random.uniform(1e-7, 1.0 - 1e-7, shape).astype(np.float32)
+            noise = self.random.uniform(1e-7, 1.0 - 1e-7, shape).astype(np.float32)
         else:
-            noise = self._random.standard_normal(shape, np.float32)
+            noise = self.random.standard_normal(shape, np.float32)
         actions, log_density, values = self._act(observations, noise)
         return actions.numpy(), log_density.numpy(), values.numpy()
 
@@ -147,7 +147,7 @@ class Learner:
             clip_range: How far the policy may move.
         """
         count = len(rollout.advantages)
-        order = np.stack([self._random.permutation(count) for _ in range(self._config.n_epochs)])
+        order = np.stack([self.random.permutation(count) for _ in range(self._config.n_epochs)])
         means, steps = self._update(
             rollout, order.astype(np.int32), np.float32(learning_rate), np.float32(clip_range)
         )

@@ -20,7 +20,7 @@ from donkey_rl.agents.ppo import networks
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.learner import Learner, Rollout
 from donkey_rl.agents.ppo.policy import KerasActorCritic
-from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.errors import DivergedError, InputError
 
 
 class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
@@ -118,11 +118,16 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         """Wall time spent so far, by ``act`` and ``update``."""
         return {"act": self.policy.seconds, "update": self._update_s}
 
+    @property
+    def generators(self) -> dict[str, np.random.Generator]:
+        """What draws random numbers, by name."""
+        return {"learner": self.learner.random}
+
     def train(self) -> None:
         """Goes through the rollout, all epochs in one compiled call.
 
         Raises:
-            DonkeyRLError: When the losses are no longer finite.
+            DivergedError: When the losses are no longer finite.
         """
         started = time.perf_counter()
         remaining = self._current_progress_remaining
@@ -131,7 +136,7 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         done = self.learner.update(self._rollout(), learning_rate, clip_range)
         self._update_s += time.perf_counter() - started
         if not all(math.isfinite(value) for value in done.metrics.values()):
-            raise DonkeyRLError(
+            raise DivergedError(
                 f"Expected finite losses. Received: {done.metrics} after {self.num_timesteps} "
                 "steps. Lower ppo.learning_rate, or look for rewards that are not numbers."
             )

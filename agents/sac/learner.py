@@ -47,7 +47,7 @@ class Learner:
             seed: Decides the initial weights and every random number drawn later.
         """
         self._features, self._actions, self._config = features, actions, config
-        self._random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+        self.random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
         actor_seed, critic_seed = np.random.SeedSequence([seed, 0]).generate_state(2)
         hidden = config.hidden
         self.actor = networks.actor(features, actions, hidden, int(actor_seed))
@@ -87,7 +87,7 @@ class Learner:
         noise = (
             np.zeros(shape, np.float32)
             if deterministic
-            else self._random.standard_normal(shape, np.float32)
+            else self.random.standard_normal(shape, np.float32)
         )
         actions: FloatArray = self._act(observations, noise).numpy()
         return actions
@@ -104,7 +104,7 @@ class Learner:
             The means of `METRICS` over the steps.
         """
         steps, batch_size, _ = rows.shape
-        noise = self._random.standard_normal((steps, 2, batch_size, self._actions), np.float32)
+        noise = self.random.standard_normal((steps, 2, batch_size, self._actions), np.float32)
         means = self._update(rows, noise, np.float32(learning_rate)).numpy()
         return dict(zip(METRICS, means.tolist(), strict=True))
 

@@ -19,7 +19,7 @@ from donkey_rl.agents.replay import NStepBuffer
 from donkey_rl.agents.sac import networks
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.learner import Learner
-from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.errors import DivergedError, DonkeyRLError, InputError
 
 
 class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
@@ -118,6 +118,13 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
     ) -> npt.NDArray[np.float32]:
         return self.learner.act(observations, deterministic=deterministic)
 
+    @property
+    def generators(self) -> dict[str, np.random.Generator]:
+        """What draws random numbers, by name."""
+        if self.replay_buffer is None:
+            raise DonkeyRLError("Expected a replay buffer. Received: none. Build the agent anew.")
+        return {"learner": self.learner.random, "buffer": self.replay_buffer.random}
+
     def _setup_learn(
         self,
         total_timesteps: int,
@@ -151,7 +158,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             batch_size: Transitions of each.
 
         Raises:
-            DonkeyRLError: When the losses are no longer finite.
+            DivergedError: When the losses are no longer finite.
         """
         buffer = self.replay_buffer
         if buffer is None or buffer.size() == 0:
@@ -166,7 +173,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         self.seconds["sample"] += sampled - started
         self.seconds["update"] += time.perf_counter() - sampled
         if not all(math.isfinite(value) for value in metrics.values()):
-            raise DonkeyRLError(
+            raise DivergedError(
                 f"Expected finite losses. Received: {metrics} after {self._n_updates} updates. "
                 "Lower sac.learning_rate, or look for rewards that are not numbers."
             )
@@ -188,9 +195,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
     def save_replay_buffer(self, path: Any) -> None:
         """Writes the buffer's rows as a plain array file, ``.npy``."""
         if self.replay_buffer is not None:
-            size = self.replay_buffer.size()
-            order = (self.replay_buffer.pos - size + np.arange(size)) % self.buffer_size
-            np.save(path, self.replay_buffer.rows[order], allow_pickle=False)
+            np.save(path, self.replay_buffer.rings["rows"].since(0), allow_pickle=False)
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
         """Puts back what `save_replay_buffer` wrote, its newest rows if it held more than fit.
@@ -204,14 +209,12 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         """
         rows = np.load(path, allow_pickle=False)
         buffer = self.replay_buffer
-        if buffer is None or rows.ndim != 2 or rows.shape[1] != buffer.rows.shape[1]:
-            width = None if buffer is None else buffer.rows.shape[1]
+        ring = None if buffer is None else buffer.rings["rows"]
+        if buffer is None or ring is None or rows.shape[1:] != ring.rows.shape[1:]:
+            width = None if ring is None else ring.rows.shape[1]
             raise InputError(
                 f"Expected rows of {width} numbers. Received: shape {rows.shape}. "
                 "Load the buffer of an agent with the same spaces."
             )
-        rows = rows[-buffer.buffer_size :]
         buffer.reset()
-        buffer.rows[: len(rows)] = rows
-        buffer.full = len(rows) == buffer.buffer_size
-        buffer.pos = len(rows) % buffer.buffer_size
+        ring.append(rows)

@@ -1,0 +1,117 @@
+"""The callback that writes checkpoints while a policy learns, and goes on from one."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+
+from donkey_rl.agents import agent_state
+from donkey_rl.errors import DivergedError, StorageError
+from donkey_rl.experiments.checkpoints import Checkpoint, Checkpoints
+from donkey_rl.experiments.checks import Checks
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.progress import ProgressDisplay
+
+_AGENT, _STATE, _BEST = "agent", "state.json", "best.npz"
+
+
+class Continuation(BaseCallback):
+    """Writes a checkpoint every so many steps, where the next rollout is about to begin.
+
+    There all episodes start anew, by a seed of the checkpoint, in the run that goes on as in the
+    one that is taken up again: both then do the same, bit for bit where the environment is
+    deterministic, and nothing of the simulator has to be stored.
+
+    Attributes:
+        seconds: Wall time that the checkpoints took.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        checkpoints: Checkpoints,
+        checks: Checks,
+        progress: ProgressDisplay,
+    ) -> None:
+        """Prepares; the first checkpoint comes when the steps between two have been taken.
+
+        Args:
+            config: The run.
+            checkpoints: Those that there are.
+            checks: Their findings are part of a checkpoint.
+            progress: Told of what could not be written.
+        """
+        super().__init__()
+        self.seconds = 0.0
+        self._every, self._seed = config.checkpoint.every, config.seed
+        self._store, self._checks, self._progress = checkpoints, checks, progress
+        self._number = 0
+        self._next = self._every
+        self._taken_up: Checkpoint | None = None
+
+    def take_up(self, checkpoint: Checkpoint) -> None:
+        """Goes on from a checkpoint when the first rollout begins."""
+        self._taken_up = checkpoint
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        started = time.perf_counter()
+        step = self.model.num_timesteps
+        if self._taken_up is not None:
+            self._number = self._taken_up.number
+            self._restore(self._taken_up)
+            self._taken_up = None
+        elif step >= self._next:
+            self._number += 1
+            self._write(step)
+        else:
+            return
+        self._next = (step // self._every + 1) * self._every
+        entropy = np.random.SeedSequence([self._seed, self._number])
+        agent_state.begin_anew(self.model, int(entropy.generate_state(1)[0]) >> 1)
+        self.seconds += time.perf_counter() - started
+
+    def _write(self, step: int) -> None:
+        """Writes a checkpoint; where the disk is full, the training goes on without it."""
+        agent: Any = self.model
+        for name, network in agent.networks().items():
+            if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+                raise DivergedError(f"Expected finite weights. Received: others in the {name}.")
+        try:
+            self._store.write(self._number, step, self._fill, _rings(agent))
+        except StorageError as error:
+            self._progress.message(f"no checkpoint at step {step:,}: {error}")
+
+    def _fill(self, folder: Path) -> None:
+        agent: Any = self.model
+        agent.save(folder / _AGENT)
+        stored = {"agent": agent_state.state(agent), "checks": self._checks.state()}
+        (folder / _STATE).write_text(json.dumps(stored), encoding="utf-8")
+        best = self._checks.findings.best_weights
+        if best is not None:
+            np.savez(folder / _BEST, *best)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        agent: Any = self.model
+        agent.restore(checkpoint.folder / _AGENT)
+        stored = json.loads((checkpoint.folder / _STATE).read_text(encoding="utf-8"))
+        agent_state.restore(agent, stored["agent"])
+        best = None
+        if (checkpoint.folder / _BEST).exists():
+            with np.load(checkpoint.folder / _BEST, allow_pickle=False) as arrays:
+                best = [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
+        self._checks.restore(stored["checks"], best)
+        checkpoint.restore(_rings(agent))
+
+
+def _rings(agent: Any) -> Any:
+    """Returns the rings of an agent's replay buffer; those of an agent without one are none."""
+    buffer = getattr(agent, "replay_buffer", None)
+    return {} if buffer is None else buffer.rings
