@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from donkey_rl.agents import agent_state
+from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.errors import DivergedError, StorageError
 from donkey_rl.experiments.checkpoints import Checkpoint, Checkpoints
 from donkey_rl.experiments.checks import Checks
@@ -29,6 +31,7 @@ class Continuation(BaseCallback):
 
     Attributes:
         seconds: Wall time that the checkpoints took.
+        resumed_at: Step of the checkpoint that `learn` went on from, if any.
     """
 
     def __init__(
@@ -48,15 +51,42 @@ class Continuation(BaseCallback):
         """
         super().__init__()
         self.seconds = 0.0
-        self._every, self._seed = config.checkpoint.every, config.seed
-        self._store, self._checks, self._progress = checkpoints, checks, progress
+        self.resumed_at: int | None = None
+        self._steps, self._seed = config.steps, config.seed
+        self._every = config.checkpoint.every
+        self._checkpoints, self._checks, self._progress = checkpoints, checks, progress
         self._number = 0
         self._next = self._every
         self._taken_up: Checkpoint | None = None
 
-    def take_up(self, checkpoint: Checkpoint) -> None:
-        """Goes on from a checkpoint when the first rollout begins."""
-        self._taken_up = checkpoint
+    def learn(self, agent: SAC | PPO) -> None:
+        """Has an agent learn, from the newest checkpoint on where there is one.
+
+        Args:
+            agent: The agent, not yet trained.
+
+        Raises:
+            DivergedError: A loss or a weight is no longer finite.
+        """
+        self._taken_up = self._checkpoints.newest(self._progress.message)
+        if self._taken_up is not None:
+            self.resumed_at = agent.num_timesteps = self._taken_up.step
+            self._progress.message(f"resumed at step {self.resumed_at:,}")
+        try:
+            agent.learn(
+                self._steps - agent.num_timesteps,
+                CallbackList([self._checks, self]),
+                # Counted in episodes by the one, in rollouts by the other.
+                log_interval=agent.n_envs if isinstance(agent, SAC) else 1,
+                reset_num_timesteps=self._taken_up is None,
+            )
+        except DivergedError as error:
+            good = self._checkpoints.newest(lambda _: None)
+            where = "none" if good is None else f"'{good.folder}', of step {good.step:,}"
+            raise DivergedError(
+                f"{error} It was at step {agent.num_timesteps:,}; the last good checkpoint is "
+                f"{where}. Continued, the run would come to the same: start a new one."
+            ) from error
 
     def _on_step(self) -> bool:
         return True
@@ -85,7 +115,7 @@ class Continuation(BaseCallback):
             if not all(np.isfinite(weights).all() for weights in network.get_weights()):
                 raise DivergedError(f"Expected finite weights. Received: others in the {name}.")
         try:
-            self._store.write(self._number, step, self._fill, _rings(agent))
+            self._checkpoints.write(self._number, step, self._fill, _rings(agent))
         except StorageError as error:
             self._progress.message(f"no checkpoint at step {step:,}: {error}")
 

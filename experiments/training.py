@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import Field
-from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 
 import donkey_rl
@@ -21,11 +19,10 @@ from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
-from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import simulators, vec_env
 from donkey_rl.envs.simulator import vehicle
-from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
+from donkey_rl.errors import DonkeyRLError, LinkError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import (
     evaluation,
@@ -43,39 +40,10 @@ from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.run_folder import RunFolder
 from donkey_rl.experiments.tracking import Run
+from donkey_rl.experiments.training_result import TrainingResult
 
 FEATURE_SPEED = 16.0
 """Speed (u/s) that a policy reads as 1."""
-
-
-class TrainingResult(Config):
-    """What `donkey-rl train` reports.
-
-    Attributes:
-        steps: Environment steps taken.
-        wall_s: Wall time since the start of the process; of a resumed run, of all its processes,
-            each as far as it counts.
-        first_clean_lap_wall_s: The same until the deterministic policy drove a clean lap.
-        first_clean_lap_steps: Environment steps until then.
-        best_lap_s: Best clean lap of the finished driver's races.
-        stopped: Whether Ctrl-C ended the training.
-        laps: The laps of the finished driver's first race.
-        missed_deadlines: Telemetry messages that came before the driver had answered the one
-            before, while it learned; 0 in the embedded simulator, which waits.
-        time_split: Share of the learning time by what it was spent on.
-    """
-
-    run_id: str
-    steps: int
-    wall_s: float
-    first_clean_lap_wall_s: float | None
-    first_clean_lap_steps: int | None
-    best_lap_s: float | None
-    stopped: bool
-    missed_deadlines: int = 0
-    resumed_at: int | None = None
-    laps: tuple[dict[str, Any], ...] = ()
-    time_split: dict[str, float] = Field(default_factory=dict)
 
 
 def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
@@ -182,7 +150,6 @@ class _Session:
         self._env: FeatureVecEnv | None = None
         self._checks: Checks | None = None
         self._continuation: Continuation | None = None
-        self._resumed_at: int | None = None
         self._learn_s = 0.0
         self._missed = 0
         scale = vehicle.load(config.vehicle).report_scale
@@ -230,42 +197,17 @@ class _Session:
                     environment.interrupt if simulators.count(config.simulator) else _nothing,
                 ),
             )
+            self._continuation = Continuation(
+                config, self._folder.checkpoints, self._checks, self._progress
+            )
+            untrained = self._model.deterministic_model().get_weights()
             try:
-                self._learn_policy(self._model, self._checks)
+                self._continuation.learn(self._model)
+                _check_learned(config, untrained, self._model.deterministic_model().get_weights())
+                self._checks.check()
             finally:
                 self._learn_s = process_clock.seconds() - started
                 self._missed = int(environment.batch.world.missed.sum())
-
-    def _learn_policy(self, model: SAC | PPO, checks: Checks) -> None:
-        """Has the policy learn, from the newest checkpoint on where there is one."""
-        config, checkpoints = self._config, self._folder.checkpoints
-        untrained = model.deterministic_model().get_weights()
-        self._continuation = Continuation(config, checkpoints, checks, self._progress)
-        checkpoint = checkpoints.newest(self._progress.message)
-        if checkpoint is not None:
-            self._progress.message(f"resumed at step {checkpoint.step:,}")
-            self._resumed_at = model.num_timesteps = checkpoint.step
-            self._continuation.take_up(checkpoint)
-        try:
-            model.learn(
-                config.steps - model.num_timesteps,
-                CallbackList([checks, self._continuation]),
-                # Counted in episodes by the one, and in rollouts by the other.
-                log_interval=config.driven if config.agent == "sac" else 1,
-                reset_num_timesteps=checkpoint is None,
-            )
-        except DivergedError as error:
-            good = checkpoints.newest(lambda _: None)
-            where = (
-                "There is no checkpoint."
-                if good is None
-                else (f"The last good checkpoint, of step {good.step:,}, is '{good.folder}'.")
-            )
-            raise DivergedError(
-                f"{error} It was at step {model.num_timesteps:,}. {where}"
-            ) from error
-        _check_learned(config, untrained, model.deterministic_model().get_weights())
-        checks.check()
 
     @property
     def has_driver(self) -> bool:
@@ -383,7 +325,7 @@ class _Session:
             best_lap_s=best_lap,
             stopped=False,
             missed_deadlines=self._missed,
-            resumed_at=self._resumed_at,
+            resumed_at=self._continuation.resumed_at if self._continuation else None,
             laps=laps,
             time_split=split,
         )
