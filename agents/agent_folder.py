@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,8 +17,6 @@ from donkey_rl.errors import InputError
 
 FORMAT = 1
 """Version of the folder."""
-
-_SPACES = ("observation_space", "action_space")
 
 
 class StoredAgent:
@@ -93,7 +89,7 @@ class StoredAgent:
         """
         folder = Path(path)
         data = _description(folder, cls.NAME)
-        with _complete(folder):
+        try:
             settings = cls.CONFIG(**data["config"])
             model: Any = cls(None, settings, seed=data["seed"], verbose=verbose)  # type: ignore[call-arg]
             model.observation_space = space_json.from_json(data["observation_space"])
@@ -102,51 +98,21 @@ class StoredAgent:
             if env is not None:
                 _use(model, env)
             model._setup_model()
-            _read(model, folder, data)
+            model.num_timesteps = int(data["num_timesteps"])
+            model._n_updates = int(data["n_updates"])
+            for name, network in model.networks().items():
+                keras_files.load_weights(network, folder / f"{name}.weights.h5")
+            with np.load(folder / "optimisers.npz", allow_pickle=False) as state:
+                model.learner.restore(state)
+        except InputError:
+            raise
+        except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:
+            raise InputError(
+                f"Expected a complete agent folder. Received: '{folder}' ({error}). "
+                "Save the agent again."
+            ) from error
         loaded: Self = model
         return loaded
-
-    def restore(self, path: str | Path) -> None:
-        """Takes over weights, optimisers and counters of a folder that `save` wrote.
-
-        Random generators and replay buffer stay as they are.
-
-        Args:
-            path: The folder, of an agent with the same settings and spaces.
-
-        Raises:
-            InputError: When the folder is incomplete or damaged, or of another agent.
-        """
-        folder = Path(path)
-        data = _description(folder, self.NAME)
-        with _complete(folder):
-            stored = {name: space_json.from_json(data[name]) for name in _SPACES}
-            _compare(stored, {name: getattr(self, name) for name in _SPACES})
-            _read(self, folder, data)
-
-
-@contextlib.contextmanager
-def _complete(folder: Path) -> Iterator[None]:
-    """Turns what goes wrong while a folder is read into one error that names it."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:
-        raise InputError(
-            f"Expected a complete agent folder. Received: '{folder}' ({error}). "
-            "Save the agent again."
-        ) from error
-
-
-def _read(model: Any, folder: Path, data: Mapping[str, Any]) -> None:
-    """Reads everything but settings and spaces into a model that is built."""
-    model.num_timesteps = int(data["num_timesteps"])
-    model._n_updates = int(data["n_updates"])
-    for name, network in model.networks().items():
-        keras_files.load_weights(network, folder / f"{name}.weights.h5")
-    with np.load(folder / "optimisers.npz", allow_pickle=False) as state:
-        model.learner.restore(state)
 
 
 def _description(folder: Path, algorithm: str) -> dict[str, Any]:
@@ -174,19 +140,12 @@ def _description(folder: Path, algorithm: str) -> dict[str, Any]:
 def _use(model: Any, env: GymEnv | str) -> None:
     """Gives a model an environment whose spaces must be those already set."""
     wrapped = model._wrap_env(env, model.verbose)
-    _compare(
-        {name: getattr(model, name) for name in _SPACES},
-        {name: getattr(wrapped, name) for name in _SPACES},
-    )
-    model.n_envs = wrapped.num_envs
-    model.env = wrapped
-
-
-def _compare(expected: Mapping[str, Any], received: Mapping[str, Any]) -> None:
-    """Refuses an environment whose spaces are not those of the agent."""
-    for name, space in expected.items():
-        if space != received[name]:
+    for name in ("observation_space", "action_space"):
+        expected, received = getattr(model, name), getattr(wrapped, name)
+        if expected != received:
             raise InputError(
-                f"Expected the {name} {space}. Received: {received[name]}. "
+                f"Expected the {name} {expected}. Received: {received}. "
                 "Use the environment that the agent was trained in."
             )
+    model.n_envs = wrapped.num_envs
+    model.env = wrapped

@@ -2,8 +2,8 @@
 
 ```
 checkpoints/
-  3/              agent, state and manifest of the checkpoint before the last
-  4/              of the last
+  3/              the one before the last: arrays, facts and manifest
+  4/              the last
   rows/           the replay buffer: rows-0-20000.npy, rows-20000-20000.npy, ...
 ```
 
@@ -128,7 +128,7 @@ class Checkpoints:
         Args:
             complain: Told of each newer one that is damaged.
         """
-        for number in sorted(self._numbers(), reverse=True):
+        for number in sorted(self.numbers(), reverse=True):
             try:
                 found = self._read(number)
             except DamagedError as error:
@@ -201,14 +201,15 @@ class Checkpoints:
             piece.entry.check(self.folder / _PIECES / piece.file)
         return Checkpoint(number, facts.step, folder, facts.pieces)
 
-    def _numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:
+        """Returns the numbers of the checkpoints that there are, damaged ones among them."""
         if not self.folder.is_dir():
             return []
         return [int(path.name) for path in self.folder.iterdir() if path.name.isdecimal()]
 
     def _prune(self, number: int) -> None:
         """Deletes what no kept checkpoint needs; what cannot be deleted is left."""
-        kept = sorted(each for each in self._numbers() if each <= number)[-KEPT:]
+        kept = sorted(each for each in self.numbers() if each <= number)[-KEPT:]
         needed = set()
         for each in kept:
             with contextlib.suppress(DamagedError):

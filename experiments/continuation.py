@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from donkey_rl.agents import agent_state
 from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.agents.ring import Ring
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.errors import DivergedError, StorageError
 from donkey_rl.experiments.checkpoints import Checkpoint, Checkpoints
 from donkey_rl.experiments.checks import Checks
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.tracking import Run
 
-_AGENT, _STATE, _BEST = "agent", "state.json", "best.npz"
+_ARRAYS, _BEST, _FACTS = "arrays.npz", "best.npz", "facts.json"
 
 
 class Continuation(BaseCallback):
@@ -37,6 +40,7 @@ class Continuation(BaseCallback):
     def __init__(
         self,
         config: TrainingConfig,
+        run: Run,
         checkpoints: Checkpoints,
         checks: Checks,
         progress: ProgressDisplay,
@@ -44,7 +48,8 @@ class Continuation(BaseCallback):
         """Prepares; the first checkpoint comes when the steps between two have been taken.
 
         Args:
-            config: The run.
+            config: What to train.
+            run: Its curves are written up to each checkpoint.
             checkpoints: Those that there are.
             checks: Their findings are part of a checkpoint.
             progress: Told of what could not be written.
@@ -54,6 +59,7 @@ class Continuation(BaseCallback):
         self.resumed_at: int | None = None
         self._steps, self._seed = config.steps, config.seed
         self._every = config.checkpoint.every
+        self._run = run
         self._checkpoints, self._checks, self._progress = checkpoints, checks, progress
         self._number = 0
         self._next = self._every
@@ -111,37 +117,39 @@ class Continuation(BaseCallback):
     def _write(self, step: int) -> None:
         """Writes a checkpoint; where the disk is full, the training goes on without it."""
         agent: Any = self.model
-        for name, network in agent.networks().items():
-            if not all(np.isfinite(weights).all() for weights in network.get_weights()):
-                raise DivergedError(f"Expected finite weights. Received: others in the {name}.")
+        arrays: dict[str, Any] = agent_state.arrays(agent)
+        if not all(np.isfinite(values).all() for values in arrays.values()):
+            raise DivergedError("Expected finite weights. Received: some that are not.")
+        stored = {"agent": agent_state.facts(agent), "checks": self._checks.state()}
+
+        def fill(folder: Path) -> None:
+            np.savez(folder / _ARRAYS, **arrays)
+            best = self._checks.findings.best_weights
+            if best is not None:
+                np.savez(folder / _BEST, *best)
+            (folder / _FACTS).write_text(json.dumps(stored), encoding="utf-8")
+
+        self._run.flush()
         try:
-            self._checkpoints.write(self._number, step, self._fill, _rings(agent))
+            self._checkpoints.write(self._number, step, fill, _rings(agent))
         except StorageError as error:
             self._progress.message(f"no checkpoint at step {step:,}: {error}")
 
-    def _fill(self, folder: Path) -> None:
-        agent: Any = self.model
-        agent.save(folder / _AGENT)
-        stored = {"agent": agent_state.state(agent), "checks": self._checks.state()}
-        (folder / _STATE).write_text(json.dumps(stored), encoding="utf-8")
-        best = self._checks.findings.best_weights
-        if best is not None:
-            np.savez(folder / _BEST, *best)
-
     def _restore(self, checkpoint: Checkpoint) -> None:
-        agent: Any = self.model
-        agent.restore(checkpoint.folder / _AGENT)
-        stored = json.loads((checkpoint.folder / _STATE).read_text(encoding="utf-8"))
-        agent_state.restore(agent, stored["agent"])
+        folder = checkpoint.folder
+        said = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
+            agent_state.restore(self.model, arrays, said["agent"])
         best = None
-        if (checkpoint.folder / _BEST).exists():
-            with np.load(checkpoint.folder / _BEST, allow_pickle=False) as arrays:
+        if (folder / _BEST).exists():
+            with np.load(folder / _BEST, allow_pickle=False) as arrays:
                 best = [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
-        self._checks.restore(stored["checks"], best)
-        checkpoint.restore(_rings(agent))
+        self._checks.restore(said["checks"], best)
+        checkpoint.restore(_rings(self.model))
 
 
-def _rings(agent: Any) -> Any:
+def _rings(agent: Any) -> Mapping[str, Ring]:
     """Returns the rings of an agent's replay buffer; those of an agent without one are none."""
     buffer = getattr(agent, "replay_buffer", None)
-    return {} if buffer is None else buffer.rings
+    rings: Mapping[str, Ring] = {} if buffer is None else buffer.rings
+    return rings

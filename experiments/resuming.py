@@ -112,6 +112,8 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
             f"Run {stored.id} cannot be continued: {first}. Start a new run."
         ) from error
     remarks = _compare_versions(stored.id, begun.versions)
+    if not folder.checkpoints.numbers():
+        remarks += ("it has no checkpoint yet: the policy begins anew",)
     config = configuration.validate(TrainingConfig, begun.config)
     if begun.track_file != _hash_of_track_file(config.track):
         raise InputError(

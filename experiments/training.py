@@ -198,7 +198,7 @@ class _Session:
                 ),
             )
             self._continuation = Continuation(
-                config, self._folder.checkpoints, self._checks, self._progress
+                config, self._run, self._folder.checkpoints, self._checks, self._progress
             )
             untrained = self._model.deterministic_model().get_weights()
             try:
