@@ -27,6 +27,12 @@ def arrays(agent: Any) -> dict[str, npt.NDArray[Any]]:
     return found | {f"{_LEARNER}.{name}": value for name, value in agent.learner.state().items()}
 
 
+def losses(agent: Any) -> dict[str, float]:
+    """Returns the losses of the last update, by name."""
+    waiting = agent.logger.name_to_value.items()
+    return {name: float(value) for name, value in waiting if name.endswith("loss")}
+
+
 def facts(agent: Any) -> dict[str, Any]:
     """Returns counters, random generators and what waits to be logged, as JSON knows it.
 

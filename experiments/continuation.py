@@ -15,7 +15,7 @@ from donkey_rl.agents import agent_state
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.ring import Ring
 from donkey_rl.agents.sac.sac import SAC
-from donkey_rl.errors import DivergedError, StorageError
+from donkey_rl.errors import ActionError, DivergedError, StorageError
 from donkey_rl.experiments.checkpoints import Checkpoint, Checkpoints
 from donkey_rl.experiments.checks import Checks
 from donkey_rl.experiments.config import TrainingConfig
@@ -23,6 +23,8 @@ from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.tracking import Run
 
 _ARRAYS, _BEST, _FACTS = "arrays.npz", "best.npz", "facts.json"
+
+_LOWER = "The last losses were {}: lower the learning rate."
 
 
 class Continuation(BaseCallback):
@@ -79,13 +81,7 @@ class Continuation(BaseCallback):
             self.resumed_at = agent.num_timesteps = self._taken_up.step
             self._progress.message(f"resumed at step {self.resumed_at:,}")
         try:
-            agent.learn(
-                self._steps - agent.num_timesteps,
-                CallbackList([self._checks, self]),
-                # Counted in episodes by the one, in rollouts by the other.
-                log_interval=agent.n_envs if isinstance(agent, SAC) else 1,
-                reset_num_timesteps=self._taken_up is None,
-            )
+            self._learn(agent)
         except DivergedError as error:
             good = self._checkpoints.newest(lambda _: None)
             where = "none" if good is None else f"'{good.folder}', of step {good.step:,}"
@@ -93,6 +89,19 @@ class Continuation(BaseCallback):
                 f"{error} It was at step {agent.num_timesteps:,}; the last good checkpoint is "
                 f"{where}. Continued, the run would come to the same: start a new one."
             ) from error
+
+    def _learn(self, agent: SAC | PPO) -> None:
+        try:
+            agent.learn(
+                self._steps - agent.num_timesteps,
+                CallbackList([self._checks, self]),
+                # Counted in episodes by the one, in rollouts by the other.
+                log_interval=agent.n_envs if isinstance(agent, SAC) else 1,
+                reset_num_timesteps=self._taken_up is None,
+            )
+        except ActionError as error:
+            # An update can leave a policy that gives no numbers, after losses that are some.
+            raise DivergedError(f"{error} {_LOWER.format(agent_state.losses(agent))}") from error
 
     def _on_step(self) -> bool:
         return True
@@ -119,7 +128,10 @@ class Continuation(BaseCallback):
         agent: Any = self.model
         arrays: dict[str, Any] = agent_state.arrays(agent)
         if not all(np.isfinite(values).all() for values in arrays.values()):
-            raise DivergedError("Expected finite weights. Received: some that are not.")
+            losses = agent_state.losses(agent)
+            raise DivergedError(
+                f"Expected finite weights. Received: others. {_LOWER.format(losses)}"
+            )
         stored = {"agent": agent_state.facts(agent), "checks": self._checks.state()}
 
         def fill(folder: Path) -> None:

@@ -320,7 +320,7 @@ def test_a_diverged_run_names_step_loss_and_the_last_good_checkpoint(
     rates = {"learning_rate": 1e30, "final_learning_rate": None}  # far outside what is allowed
     wild = usual.model_copy(update={"sac": usual.sac.model_copy(update=rates)})
     message = (
-        r"critic_loss.*nan.*at step 8\d\d; the last good checkpoint is '.*checkpoints.1', "
+        r"critic_loss.* at step 8\d\d; the last good checkpoint is '.*checkpoints.1', "
         r"of step 300"
     )
     with ProgressDisplay(text) as progress, pytest.raises(DivergedError, match=message):
