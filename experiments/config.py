@@ -28,6 +28,11 @@ AGENTS = ("sac", "ppo")
 _GRIP_SHARE = 0.65
 """Share of the tyres' grip that full throttle may take, so that some is left to steer."""
 
+_PAUSE_OF_A_CAR = 800
+"""Steps of a car between two checkpoints: two episodes as long as they may be."""
+
+_LEAST_PAUSE = 5_000
+
 
 def _training_randomisation() -> Randomisation:
     """Looks and cameras around the calibrated ones; starts anywhere on the road.
@@ -90,11 +95,12 @@ class CheckpointConfig(Config):
     """What a run keeps so that it can be continued: docs/tracking.md.
 
     Attributes:
-        every: Environment steps between two checkpoints.
+        every: Environment steps between two checkpoints, each of which starts all episodes anew;
+            by default 800 of each car, and 5,000 at least.
         keep: Whether they stay when the run has finished.
     """
 
-    every: int = Field(default=20_000, ge=1)
+    every: int | None = Field(default=None, ge=1)
     keep: bool = False
 
 
@@ -216,6 +222,11 @@ class TrainingConfig(Config):
     def driven(self) -> int:
         """How many cars are driven: one for each simulator, or `cars` in the embedded one."""
         return simulators.count(self.simulator) or self.cars
+
+    @property
+    def steps_between_checkpoints(self) -> int:
+        """Environment steps between two checkpoints, all cars together."""
+        return self.checkpoint.every or max(_LEAST_PAUSE, _PAUSE_OF_A_CAR * self.driven)
 
     @property
     def highest_throttle(self) -> float:

@@ -60,7 +60,7 @@ class Continuation(BaseCallback):
         self.seconds = 0.0
         self.resumed_at: int | None = None
         self._steps, self._seed = config.steps, config.seed
-        self._every = config.checkpoint.every
+        self._every = config.steps_between_checkpoints
         self._run = run
         self._checkpoints, self._checks, self._progress = checkpoints, checks, progress
         self._number = 0

@@ -97,7 +97,6 @@ def resume(reference: str, settings: Sequence[str], progress: ProgressDisplay) -
         StorageError: As in `train`.
         LinkError: As in `train`.
     """
-    tracking.prepare_in_background()
     found = resuming.find(reference, settings)
     with found.folder.locked(), tracking.reopen(found.run_id) as run:
         for line in (f"run {run.id} goes on", *found.remarks):
