@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import pydantic
 
+from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
-from donkey_rl.configuration import Config
-from donkey_rl.errors import InputError
 
-Filters = Annotated[int, pydantic.Field(ge=1, le=1024)]
-
-
-class CnnConfig(Config):
-    """The network between an image and the layers of a policy; not used without an image."""
-
-    filters: tuple[Filters, ...] = pydantic.Field(
-        default=(16, 32, 32),
-        min_length=1,
-        max_length=6,
-        description="Filters of the convolutions; the first is 5x5, the others 3x3, stride 2.",
-    )
-    units: int = pydantic.Field(
-        default=64, ge=1, le=4096, description="Numbers that an image becomes."
-    )
-
-    def check_image(self, image: tuple[int, int, int]) -> None:
-        """Checks that images are large enough for the convolutions.
-
-        Args:
-            image: Height, width and channels.
-
-        Raises:
-            InputError: When they are not.
-        """
-        smallest = 2 ** len(self.filters)
-        if min(image[:2]) < smallest:
-            raise InputError(
-                f"Expected images large enough for {len(self.filters)} convolutions, "
-                f"{smallest}x{smallest}. Received: {image[0]}x{image[1]}. "
-                "Use larger images or fewer cnn.filters."
-            )
+__all__ = ["CnnConfig", "in_halves", "network", "shifted"]
 
 
 def network(image: tuple[int, int, int], config: CnnConfig, seed: int) -> Any:
@@ -84,6 +51,23 @@ def network(image: tuple[int, int, int], config: CnnConfig, seed: int) -> Any:
     x = keras.layers.Dense(config.units, kernel_initializer=initialiser())(x)
     x = keras.layers.LayerNormalization()(x)
     return keras.Model(inputs, keras.ops.tanh(x), name="cnn")
+
+
+def in_halves(model: Any, images: Any) -> Any:
+    """Returns the features of a batch whose halves go through the network side by side.
+
+    With one thread for each operation (see `tensorflow_setup`) that is how two cores share the
+    convolutions, forth and back.
+
+    Args:
+        model: As `network` built it.
+        images: (B, h, w, c).
+
+    Returns:
+        Features (B, D).
+    """
+    middle = (tf.shape(images)[0] + 1) // 2
+    return tf.concat([model(images[:middle]), model(images[middle:])], axis=0)
 
 
 def shifted(images: Any, pixels: int, seed: Any) -> Any:

@@ -83,6 +83,25 @@ def check_observation_space(
     return int(length)
 
 
+def measurements(observation: Observation, scaling: FeatureScaling) -> FloatArray:
+    """Returns what a policy reads beside the image, (n, 2 + 2 K).
+
+    Args:
+        observation: A batch of n.
+        scaling: What the measurements are divided by.
+    """
+    count = len(observation["image"])
+    return np.concatenate(
+        [
+            observation["speed"] / scaling.speed,
+            observation["imu"][:, YAW_RATE : YAW_RATE + 1] / scaling.yaw_rate,
+            observation["last_actions"].reshape(count, -1),
+        ],
+        axis=1,
+        dtype=np.float32,
+    )
+
+
 class FeatureExtractor:
     """Turns a batch of observations into features, with one call of the encoder.
 
@@ -125,7 +144,5 @@ class FeatureExtractor:
         features = np.empty((count, *self.space.shape), np.float32)
         size = self.encoder.features
         features[:, :size] = self.encoder.encode(observation["image"])
-        features[:, size] = observation["speed"][:, 0] / self.scaling.speed
-        features[:, size + 1] = observation["imu"][:, YAW_RATE] / self.scaling.yaw_rate
-        features[:, size + 2 :] = observation["last_actions"].reshape(count, -1)
+        features[:, size:] = measurements(observation, self.scaling)
         return features

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
+from donkey_rl.agents.observations import Layout, Observation, Parts
 from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
     from stable_baselines3.common.type_aliases import PyTorchObs
 
 FloatArray = npt.NDArray[np.float32]
@@ -46,23 +47,24 @@ class KerasPolicy(BasePolicy):
 
     def __init__(
         self,
-        observation_space: spaces.Box,
+        layout: Layout,
         action_space: spaces.Box,
-        act: Callable[[FloatArray, bool], FloatArray],
+        act: Callable[[Parts, bool], FloatArray],
     ) -> None:
         """Wraps a function that acts.
 
         Args:
-            observation_space: A flat Box of F numbers.
+            layout: How observations are taken apart.
             action_space: A flat Box of A numbers with finite bounds.
-            act: Observations (B, F) and whether to be deterministic -> actions in [-1, 1], (B, A).
+            act: A batch of observations and whether to be deterministic -> actions in [-1, 1],
+                (B, A).
         """
-        super().__init__(observation_space, action_space, squash_output=True)
-        self._act = act
+        super().__init__(layout.space, action_space, squash_output=True)
+        self._layout, self._act = layout, act
 
     def predict(
         self,
-        observation: npt.NDArray[Any] | dict[str, npt.NDArray[Any]],
+        observation: Observation,
         state: tuple[npt.NDArray[Any], ...] | None = None,
         episode_start: npt.NDArray[Any] | None = None,
         deterministic: bool = False,
@@ -70,7 +72,7 @@ class KerasPolicy(BasePolicy):
         """Returns actions inside the action space, and the state as it came.
 
         Args:
-            observation: One observation (F,), or a batch (B, F).
+            observation: One observation, or a batch; images with their channels first or last.
             state: Passed through; the policy has no memory.
             episode_start: Not used.
             deterministic: Whether to take the most likely action instead of drawing one.
@@ -78,13 +80,14 @@ class KerasPolicy(BasePolicy):
         Raises:
             InputError: On an observation of another shape.
         """
-        batch, single = batched(observation, self.observation_space.shape)
-        actions = self.unscale_action(self._act(batch, deterministic))
+        parts, single = self._layout.split(observation)
+        actions = self.unscale_action(self._act(parts, deterministic))
         return (actions[0] if single else actions), state
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
-        """Acts on a tensor, as Stable-Baselines3 asks of every policy."""
+        """Acts on tensors, as Stable-Baselines3 asks of every policy."""
         if isinstance(observation, dict):
-            raise InputError("Expected one tensor. Received: a dict. Flatten the observation.")
-        actions = self._act(observation.cpu().numpy(), deterministic)
-        return observation.new_tensor(actions)
+            arrays: Observation = {name: part.cpu().numpy() for name, part in observation.items()}
+        else:
+            arrays = observation.cpu().numpy()
+        return torch.from_numpy(self._act(self._layout.split(arrays)[0], deterministic))

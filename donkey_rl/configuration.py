@@ -19,18 +19,17 @@ Run(steps=5000, adam=Adam(learning_rate=0.0003))
 from __future__ import annotations
 
 import re
-import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
 import yaml
-from pydantic_core import ErrorDetails
 
-from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError, nearest
+from donkey_rl import setting_keys
+from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 MAX_RECIPE_BYTES = 1_000_000
@@ -66,7 +65,7 @@ def validate(model: type[ConfigT], mapping: Mapping[str, Any]) -> ConfigT:
     try:
         return model.model_validate(_over_defaults(model, mapping))
     except pydantic.ValidationError as error:
-        raise ConfigurationError(_describe(model, error.errors())) from error
+        raise ConfigurationError(setting_keys.describe(model, error.errors())) from error
 
 
 def with_settings(config: ConfigT, settings: Iterable[str]) -> ConfigT:
@@ -81,7 +80,7 @@ def with_settings(config: ConfigT, settings: Iterable[str]) -> ConfigT:
         ConfigurationError: An assignment has no `=`, a key is unknown, or a value does not fit.
     """
     model = type(config)
-    mapping = config.model_dump()
+    changes: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = (part.strip() for part in setting.partition("="))
         if not equals or not key:
@@ -89,13 +88,13 @@ def with_settings(config: ConfigT, settings: Iterable[str]) -> ConfigT:
                 f"A setting is written key=value. Received: '{setting}'. "
                 "Example: --set sac.learning_rate=1e-3."
             )
-        _assign(mapping, key, _value_of(_annotation_at(model, key), key, text))
-    return validate(model, mapping)
+        _assign(changes, key, _value_of(setting_keys.annotation_at(model, key), key, text))
+    return validate(model, _merged([model], config.model_dump(), changes))
 
 
 def keys(model: type[Config]) -> tuple[str, ...]:
     """Returns the dotted names of all values of a configuration class, in order."""
-    return tuple(_keys(model, ""))
+    return setting_keys.keys(model)
 
 
 def recipes() -> tuple[str, ...]:
@@ -224,68 +223,6 @@ def _place(error: yaml.YAMLError) -> str:
     return f"{problem}, line {mark.line + 1}" if mark else str(problem)
 
 
-def _models_in(annotation: Any) -> list[type[Config]]:
-    """Returns the configuration classes that an annotation admits."""
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
-        return [m for argument in typing.get_args(annotation) for m in _models_in(argument)]
-    return []
-
-
-def _keys(model: type[Config], prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        inner = _models_in(field.annotation)
-        if not inner:
-            yield prefix + name
-        for child in inner:
-            yield from _keys(child, f"{prefix}{name}.")
-
-
-def _annotation_at(model: type[Config], key: str) -> Any:
-    """Returns the type annotation behind a dotted key.
-
-    Raises:
-        ConfigurationError: The key does not exist; the message has the nearest one.
-    """
-    models: list[type[Config]] = [model]
-    annotation: Any = model
-    for part in key.split("."):
-        field = next((m.model_fields[part] for m in models if part in m.model_fields), None)
-        if field is None:
-            if typing.get_origin(annotation) is dict:
-                return Any
-            raise ConfigurationError(_unknown(model, key))
-        annotation = field.annotation
-        models = _models_in(annotation)
-    return annotation
-
-
-def _unknown(model: type[Config], key: str) -> str:
-    known = keys(model)
-    groups = {name.rpartition(".")[0] for name in known} - {""}
-    group, _, leaf = key.rpartition(".")
-    siblings = {
-        inner: name
-        for name in [*known, *groups]
-        for outer, _, inner in [name.rpartition(".")]
-        if outer == group
-    }
-    elsewhere = [name for name in known if name.rpartition(".")[2] == leaf]
-    sibling = nearest(leaf, siblings)
-    found = (
-        (siblings[sibling] if sibling else None)
-        or (elsewhere[0] if elsewhere else None)
-        or nearest(key, [*known, *groups])
-    )
-    hint = (
-        f"Did you mean '{found}'?"
-        if found
-        else f"Known: {', '.join(known[:8])}{', ...' if len(known) > 8 else '.'}"
-    )
-    return f"Unknown setting '{key}'. {hint}"
-
-
 def _value_of(annotation: Any, key: str, text: str) -> Any:
     """Reads the text of a setting as a value for a field of this type."""
     if annotation is str:
@@ -309,7 +246,7 @@ def _assign(mapping: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(inner, dict):
             inner = mapping[group] = {}
         mapping = inner
-    mapping |= _merged(mapping, {leaf: value})
+    mapping |= _merged([], mapping, {leaf: value})
 
 
 def _over_defaults(model: type[Config], mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,74 +255,38 @@ def _over_defaults(model: type[Config], mapping: Mapping[str, Any]) -> dict[str,
     Without this, naming one key of a group would put the others back to the defaults of the
     group's class, where the model has set its own.
     """
-    values = dict(mapping)
+    defaults = {}
     for name, field in model.model_fields.items():
-        given = values.get(name)
-        if isinstance(given, Mapping) and not field.is_required():
+        if isinstance(mapping.get(name), Mapping) and not field.is_required():
             default = field.get_default(call_default_factory=True)
             if isinstance(default, Config):
-                values[name] = _merged(default.model_dump(), given)
-    return values
+                defaults[name] = default.model_dump()
+    return _merged([model], defaults, mapping)
 
 
-def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `base` with the values of `given`, mapping by mapping."""
+def _merged(
+    models: Sequence[setting_keys.Model], base: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns `base` with the values of `given`, mapping by mapping.
+
+    A group that becomes one of another kind keeps nothing of what it was.
+
+    Args:
+        models: Classes that describe the mappings; none where nothing is known of them.
+        base: Values to start from.
+        given: Values that win.
+    """
     result = dict(base)
     for name, value in given.items():
         inner = result.get(name)
-        if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            result[name] = _merged(inner, value)
-        else:
+        if not (isinstance(inner, Mapping) and isinstance(value, Mapping)):
             result[name] = value
+            continue
+        field = setting_keys.field_of(models, name)
+        kind = inner.get(setting_keys.KIND)
+        if setting_keys.is_choice(field) and value.get(setting_keys.KIND, kind) != kind:
+            result[name] = dict(value)
+        else:
+            below = setting_keys.models_in(field.annotation) if field else []
+            result[name] = _merged(below, inner, value)
     return result
-
-
-def _describe(model: type[Config], details: Sequence[ErrorDetails]) -> str:
-    """Says in one line what is wrong with the first value, and how many more there are."""
-    unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
-    detail = (unknown or list(details))[0]
-    key = _dotted(detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        message = _unknown(model, key)
-    else:
-        message = _mismatch(key, detail)
-    others = len(details) - 1
-    return f"{message} ({others} more to mend.)" if others else message
-
-
-def _dotted(location: Sequence[int | str]) -> str:
-    """Writes a place as the user types it, without the names of union members."""
-    key = ""
-    for part in location:
-        if isinstance(part, int):
-            key += f"[{part}]"
-        elif part.isidentifier() and not (part[0].isupper() or part in ("int", "str", "float")):
-            key += f".{part}" if key else part
-    return key
-
-
-def _mismatch(key: str, detail: ErrorDetails) -> str:
-    cause = detail.get("ctx", {}).get("error")
-    if isinstance(cause, InputError):
-        return f"{key}: {cause}" if key else str(cause)
-    if detail["type"] == "missing":
-        return f"{key} is required and has no default."
-    if detail["type"] == "model_type":
-        return (
-            f"{key} is a group of settings. Received: {detail['input']!r}. Set {key}.NAME instead."
-        )
-    expected = detail["msg"].removeprefix("Input ").removeprefix("Value error, ").rstrip(".")
-    expected = expected.partition(", unable to")[0]
-    lead = f"{key} {expected}" if expected.startswith("should") else f"{key}: {expected}"
-    received = detail["input"]
-    hint = ""
-    if detail["type"] == "literal_error" and isinstance(received, str):
-        choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
-        found = nearest(received, choices)
-        hint = f" Did you mean '{found}'?" if found else ""
-    shown = repr(received)
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    if not key:
-        return f"{lead.removeprefix(': ').strip()}.{hint}"
-    return f"{lead}. Received: {shown}.{hint}"

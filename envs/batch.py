@@ -14,7 +14,7 @@ from gymnasium import spaces
 from donkey_rl.envs import simulators, tasks
 from donkey_rl.envs.lap_timer import LapTimer
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import physics, stepping
+from donkey_rl.envs.simulator import physics, stepping, vehicle
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.world import Start, World
 from donkey_rl.errors import ActionError
@@ -162,7 +162,13 @@ class Batch:
 
     def _outside(self) -> Flags:
         lateral = self.sensed[:, stepping.LATERAL]
-        return (lateral < self.track.road_left) | (lateral > self.track.road_right)
+        reach: FloatArray | float = 0.0
+        if self.config.task.whole_car:
+            turned = self.sensed[:, stepping.HEADING_ERROR]
+            reach = vehicle.WHEEL_LATERAL * np.abs(np.cos(turned))
+            reach += vehicle.WHEEL_LONGITUDINAL * np.abs(np.sin(turned))
+        left, right = self.track.road_left + reach, self.track.road_right - reach
+        return np.asarray((lateral < left) | (lateral > right))
 
     def observation(self) -> Observation:
         """Returns what all cars see now; arrays have the car as axis 0."""

@@ -90,6 +90,11 @@ class LapTimer:
         self._progress[:] = progress
         return done
 
+    @property
+    def spoiled(self) -> Flags:
+        """Whether the lap that a car drives now can no longer be clean, shape (N,)."""
+        return np.asarray(~self._clean & ~np.isnan(self._crossed_at))
+
     def _begin(self, i: int, moment: float, faults: Flags) -> None:
         self._crossed_at[i] = moment
         self._clean[i] = not faults[i]

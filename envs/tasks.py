@@ -36,6 +36,8 @@ class TaskConfig(Config):
         stuck_penalty: Taken when an episode ends because the car stands or drives back.
         smoothness_penalty: Taken for the square of the change of the steering command.
         wheel_penalty: Taken for each wheel outside the road, each step.
+        whole_car: Whether a car has left the road as soon as one wheel has; else when its centre
+            has.
         end_off_track: Whether leaving the road ends the episode.
         end_hit: Whether a hit ends the episode.
         max_cte: Distance from the path that ends the episode (u), if any.
@@ -51,6 +53,7 @@ class TaskConfig(Config):
     stuck_penalty: float = Field(default=4.0, ge=0.0, le=1000.0)
     smoothness_penalty: float = Field(default=0.0, ge=0.0, le=100.0)
     wheel_penalty: float = Field(default=0.0, ge=0.0, le=100.0)
+    whole_car: bool = False
     end_off_track: bool = True
     end_hit: bool = True
     max_cte: float | None = Field(default=None, gt=0.0, le=1000.0)
@@ -72,7 +75,7 @@ class Facts(NamedTuple):
     Attributes:
         gain: Progress made in the step (u).
         setback: Way behind the best progress so far (u).
-        off_track: Whether the car's centre is outside the road.
+        off_track: Whether it is outside the road, see `TaskConfig.whole_car`.
         left_track: Whether it left the road in this step.
         wheels_off: Wheels outside the road.
         cte: Cross-track error (u).

@@ -12,7 +12,8 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter
 
-from donkey_rl.agents.features import FeatureExtractor
+from donkey_rl.agents import driving
+from donkey_rl.agents.feature_env import Extractor
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs.batch import Observation
@@ -37,7 +38,7 @@ class Findings:
         first_clean_lap_steps: Environment steps to it.
         best_lap_s: Best clean lap of any check.
         best_rank: How good the best policy was: share of clean laps, then minus its mean lap.
-        best_weights: Its weights, None before the first check.
+        best_weights: The weights that it drove by, None before the first check.
         curve: One entry a check: environment steps and scores by name.
     """
 
@@ -75,7 +76,7 @@ class Checks(BaseCallback):
         self,
         setting: CheckConfig,
         field: racing.Field,
-        extractor: FeatureExtractor,
+        extractor: Extractor,
         run: Run,
         phase: Phase,
         hooks: Hooks,
@@ -85,7 +86,7 @@ class Checks(BaseCallback):
         Args:
             setting: How often, and how long.
             field: The cars to race.
-            extractor: Observation to features.
+            extractor: Observation to what the policy reads.
             run: Where scores are logged.
             phase: The progress bar of the training.
             hooks: Called at certain moments.
@@ -146,7 +147,8 @@ class Checks(BaseCallback):
         self._hooks.before()
         lapped = self.findings.first_clean_lap_steps is not None
         model: SAC | PPO = self.model  # type: ignore[assignment]
-        races = self._field.race(self._act, self._setting.laps if lapped else 1)
+        wanted = self._setting.laps if lapped else 1
+        races = self._field.race(self._act, wanted, until_spoiled=True)
         found = summary(races)
         self.findings.curve.append((self.num_timesteps, found))
         best = found["best_lap_s"]
@@ -156,7 +158,7 @@ class Checks(BaseCallback):
         # Before the first clean lap whoever comes farther is better; after it only who laps.
         if rank >= self.findings.best_rank and (found["clean_laps"] > 0.0 or not lapped):
             self.findings.best_rank = rank
-            self.findings.best_weights = model.deterministic_model().get_weights()
+            self.findings.best_weights = driving.weights(model)
         self.seconds += time.perf_counter() - started
         self._run.log_metrics({f"check/{k}": v for k, v in found.items()}, self.num_timesteps)
         if found["clean_laps"] > 0.0 and not lapped:
@@ -184,7 +186,15 @@ def summary(races: Sequence[Race]) -> dict[str, float]:
     table = [scores.score(race) for race in races]
     means = {
         name: float(np.mean([row[name] for row in table]))
-        for name in ("off_tracks", "hits", "distance_u", "mean_speed", "top_speed", "completion")
+        for name in (
+            "off_tracks",
+            "hits",
+            "distance_u",
+            "mean_speed",
+            "top_speed",
+            "completion",
+            "steering_change",
+        )
     }
     return {
         "clean_laps": float(len(clean)),

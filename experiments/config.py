@@ -9,7 +9,7 @@ import pydantic
 from pydantic import Field
 
 from donkey_rl import configuration
-from donkey_rl.agents.encoders.config import LaneEncoderConfig
+from donkey_rl.agents.encoders.config import EncoderChoice, LaneEncoderConfig
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.configuration import Config
@@ -123,7 +123,7 @@ class TrainingConfig(Config):
         camera: The car's camera.
         task: Reward and end of an episode.
         randomisation: What changes from one episode to the next.
-        encoder: What turns the image into features.
+        encoder: What turns the image into features; `encoder.name` chooses it.
         sac: Soft actor-critic.
         ppo: Proximal policy optimisation.
         check: Races while learning.
@@ -143,9 +143,9 @@ class TrainingConfig(Config):
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float | None = Field(default=None, ge=-1.0, le=1.0)
     camera: CameraConfig = Field(default_factory=CameraConfig)
-    task: TaskConfig = Field(default_factory=lambda: TaskConfig(time_limit_s=20.0))
+    task: TaskConfig = Field(default_factory=lambda: TaskConfig(time_limit_s=20.0, whole_car=True))
     randomisation: Randomisation = Field(default_factory=_training_randomisation)
-    encoder: LaneEncoderConfig = Field(default_factory=LaneEncoderConfig)
+    encoder: EncoderChoice = Field(default_factory=LaneEncoderConfig)
     sac: SACConfig = Field(
         default_factory=lambda: SACConfig(final_learning_rate=1e-4, gradient_steps=16)
     )
@@ -192,8 +192,10 @@ class TrainingConfig(Config):
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
         self.environment()
-        self.encoder.check_image(self.camera.shape)
-        self.encoder.kept_back(self.encoder.frames)
+        self.encoder.check(self.camera.shape)
+        if self.encoder.name == "cnn":
+            agent = self.ppo if self.agent == "ppo" else self.sac
+            agent.cnn.check_image(self.encoder.reduced(self.camera.shape))
         return self
 
     def environment(self) -> EnvironmentConfig:

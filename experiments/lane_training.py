@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import EncoderReport, LaneEncoder
 from donkey_rl.envs import labels
 from donkey_rl.experiments.config import TrainingConfig
@@ -17,19 +18,22 @@ _SEED_OFFSET = 7919
 
 
 def train_encoder(
-    config: TrainingConfig, progress: ProgressDisplay, between: Callable[[], None]
+    config: TrainingConfig,
+    settings: LaneEncoderConfig,
+    progress: ProgressDisplay,
+    between: Callable[[], None],
 ) -> tuple[LaneEncoder, EncoderReport]:
     """Renders labelled frames and trains the encoder on them.
 
     Args:
         config: The run.
+        settings: Of the encoder.
         progress: Shows how far it is.
         between: Called between two pieces of work; what it raises ends the training.
 
     Returns:
         The encoder, and its errors on frames that it was not trained on.
     """
-    settings = config.encoder
     if settings.seed is None:
         settings = settings.model_copy(update={"seed": config.seed})
     encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS, settings)

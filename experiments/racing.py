@@ -2,13 +2,14 @@
 
 Each race is one car, alone on the track, from the start grid, a little displaced and turned by
 the race's seed. It ends with its laps, or when the car stands, drives back, gets nowhere, or is
-lost far beside the road. Leaving the road or a hit spoils the lap, not the race.
+lost far beside the road. Leaving the road, with one wheel already, or a hit spoils the lap, not
+the race.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,7 @@ def race_environment(config: EnvironmentConfig) -> EnvironmentConfig:
     half_width = 0.5 * (road.road_right - road.road_left)
     middle = 0.5 * abs(road.road_right + road.road_left)
     task = TaskConfig(
+        whole_car=True,
         end_off_track=False,
         end_hit=False,
         max_cte=middle + _LOST * half_width,
@@ -76,6 +78,16 @@ def _keep(frames: list[npt.NDArray[np.uint8]] | None, image: npt.NDArray[np.uint
     """Adds a frame while there is room for it."""
     if frames is not None and len(frames) * image.nbytes < _MOST_FRAME_BYTES:
         frames.append(image.copy())
+
+
+class _Round(NamedTuple):
+    """How the cars of a field drive one race each; see `Field.race`."""
+
+    laps: int
+    until_spoiled: bool
+    about: Mapping[str, Any]
+    frames: list[npt.NDArray[np.uint8]] | None
+    show: Callable[[float], None]
 
 
 class Field:
@@ -120,6 +132,7 @@ class Field:
         act: Act,
         laps: int,
         *,
+        until_spoiled: bool = False,
         about: Mapping[str, Any] | None = None,
         frames: list[npt.NDArray[np.uint8]] | None = None,
         progress: Callable[[float], None] | None = None,
@@ -129,6 +142,7 @@ class Field:
         Args:
             act: The driver.
             laps: Laps of a race.
+            until_spoiled: Whether a race ends with the first lap that cannot be clean any more.
             about: Further fields of the records' headers, such as the driver's hash.
             frames: Takes the camera images of the first race, one for each row, if given; of a
                 very long race only the beginning.
@@ -150,21 +164,15 @@ class Field:
             # Of the last round, cars without a race of their own drive along unrecorded.
             seeds = [self.seeds[min(first + k, races - 1)] for k in range(cars)]
             kept = frames if first == 0 else None
-            found += self._round(act, laps, seeds, about or {}, (kept, show))[:wanted]
+            plan = _Round(laps, until_spoiled, about or {}, kept, show)
+            found += self._round(act, seeds, plan)[:wanted]
         return tuple(found)
 
-    def _round(
-        self,
-        act: Act,
-        laps: int,
-        seeds: list[int],
-        about: Mapping[str, Any],
-        watching: tuple[list[npt.NDArray[np.uint8]] | None, Callable[[float], None]],
-    ) -> tuple[Race, ...]:
+    def _round(self, act: Act, seeds: list[int], plan: _Round) -> tuple[Race, ...]:
         """Drives one race with each car."""
-        batch, (frames, show) = self.batch, watching
+        batch, laps, frames = self.batch, plan.laps, plan.frames
         self._line_up(seeds)
-        recorder = RaceRecorder(self._headers(laps, seeds, about))
+        recorder = RaceRecorder(self._headers(laps, seeds, plan.about))
         patience = _Patience(len(batch))
         driving = np.ones(len(batch), dtype=np.bool_)
         observed = batch.observation()
@@ -176,13 +184,16 @@ class Field:
             observed = moved.observation
             finished = batch.timer.count >= laps
             gave_up = patience.is_over(batch.best_progress)
-            ended = driving & (finished | moved.terminated | moved.truncated | gave_up)
+            over = finished | moved.terminated | moved.truncated | gave_up
+            if plan.until_spoiled:
+                over |= batch.timer.spoiled
+            ended = driving & over
             if ended.any():
                 recorder.append(self._row(), ended)
             if ended[0]:
                 _keep(frames, observed["image"][0])
             driving &= ~ended
-            show(float(np.where(driving, batch.timer.count, laps).min()) / laps)
+            plan.show(float(np.where(driving, batch.timer.count, laps).min()) / laps)
         return recorder.races()
 
     def _line_up(self, seeds: list[int]) -> None:

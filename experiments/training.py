@@ -12,9 +12,10 @@ import numpy as np
 from stable_baselines3.common.logger import Logger
 
 import donkey_rl
+from donkey_rl.agents import driving
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.base import Encoder
-from donkey_rl.agents.feature_env import FeatureVecEnv
+from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.ppo.ppo import PPO
@@ -25,12 +26,13 @@ from donkey_rl.envs.simulator import vehicle
 from donkey_rl.errors import DonkeyRLError, LinkError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import (
+    encoder_training,
     evaluation,
-    lane_training,
     plots,
     process_clock,
     racing,
     resuming,
+    sight,
     tracking,
 )
 from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
@@ -146,7 +148,7 @@ class _Session:
         self._progress = progress
         self._encoder: Encoder | None = None
         self._model: SAC | PPO | None = None
-        self._env: FeatureVecEnv | None = None
+        self._env: ExtractedVecEnv | None = None
         self._checks: Checks | None = None
         self._continuation: Continuation | None = None
         self._learn_s = 0.0
@@ -162,8 +164,8 @@ class _Session:
         """
         config = self._config
         self._encoder = self._folder.encoder(self._progress.message)
-        if self._encoder is None:
-            self._encoder, report = lane_training.train_encoder(
+        if self._encoder is None and config.encoder.name != "cnn":
+            self._encoder, report = encoder_training.train_encoder(
                 config, self._progress, interruption.check
             )
             self._run.log_metrics(
@@ -172,14 +174,12 @@ class _Session:
             self._folder.keep_encoder(self._encoder)
         opened = vec_env.make(config.environment(), config.driven, config.seed)
         with contextlib.closing(opened) as environment:
-            self._drive(environment, self._encoder, interruption)
+            self._drive(environment, interruption)
 
-    def _drive(
-        self, environment: vec_env.SB3View, encoder: Encoder, interruption: Interruption
-    ) -> None:
+    def _drive(self, environment: vec_env.SB3View, interruption: Interruption) -> None:
         """Trains the policy."""
         config = self._config
-        self._env = FeatureVecEnv(environment, encoder, self._scaling)
+        self._env = sight.environment(config, environment, self._encoder, self._scaling)
         self._model = _agent(config, self._env)
         self._model.set_logger(Logger(None, [MlflowWriter(self._run)]))
         started = process_clock.seconds()
@@ -199,10 +199,10 @@ class _Session:
             self._continuation = Continuation(
                 config, self._run, self._folder.checkpoints, self._checks, self._progress
             )
-            untrained = self._model.deterministic_model().get_weights()
+            untrained = driving.weights(self._model)
             try:
                 self._continuation.learn(self._model)
-                _check_learned(config, untrained, self._model.deterministic_model().get_weights())
+                _check_learned(config, untrained, driving.weights(self._model))
                 self._checks.check()
             finally:
                 self._learn_s = process_clock.seconds() - started
@@ -237,16 +237,16 @@ class _Session:
     def _use_best_policy(self) -> None:
         model, checks = self._model, self._checks
         if model is not None and checks is not None and checks.findings.best_weights is not None:
-            model.deterministic_model().set_weights(checks.findings.best_weights)
+            driving.put_back(model, checks.findings.best_weights)
 
     def _store_driver(self) -> Driver:
         """Stores the policy as it is now as the run's driver."""
-        config, model, encoder = self._config, self._model, self._encoder
+        config, model = self._config, self._model
         environment = config.environment()
-        if model is None or encoder is None:
+        if model is None:
             raise DonkeyRLError("There is no policy to store before the training has begun.")
         driver = Driver(
-            encoder,
+            sight.driver_encoder(config, model, self._encoder),
             model.deterministic_model(),
             DriverDescription(
                 agent=config.agent,
@@ -358,7 +358,7 @@ def _nothing() -> None:
     """What happens before a check whose cars are its own."""
 
 
-def _agent(config: TrainingConfig, env: FeatureVecEnv) -> SAC | PPO:
+def _agent(config: TrainingConfig, env: ExtractedVecEnv) -> SAC | PPO:
     """Returns the algorithm that a run is to learn with."""
     if config.agent == "ppo":
         return PPO(env, config.ppo, seed=config.seed)

@@ -186,3 +186,14 @@ def top_speed(race: Race) -> float:
 def completion(race: Race) -> float:
     """Share of the race's laps that was driven."""
     return lap_times.completion(race)
+
+
+@metric(unit="", direction="lower")
+def steering_change(race: Race) -> float:
+    """Mean change of the steering command from one step to the next.
+
+    Over rows of one drive: a car that is put back begins anew. Commands are in [-1, 1], so 2 is
+    the most; a step is 0.05 s.
+    """
+    change = np.abs(np.diff(race["steering"]))[~race["reset"][1:]]
+    return float(np.mean(change)) if len(change) else math.nan

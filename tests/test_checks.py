@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ class Weights:
 
     def __init__(self) -> None:
         self.value = 0
+        self.learner = SimpleNamespace(cnn=None)
 
     def deterministic_model(self) -> Weights:
         return self
@@ -85,7 +87,7 @@ def test_the_best_policy_is_kept_and_a_worse_one_never_replaces_it(held: Any) ->
         monkeypatch.setattr(checks, "summary", lambda _, score=score: score)
         made.model.value = number
         made.num_timesteps = 1000 * (number + 1)
-        made._field = type("F", (), {"race": staticmethod(lambda *_: ())})
+        made._field = type("F", (), {"race": staticmethod(lambda *_, **__: ())})
         made.check()
         assert made.findings.best_weights == [kept], number
     assert first == [1]
@@ -98,7 +100,7 @@ def test_checks_are_held_often_before_the_first_lap_and_seldom_after(held: Any) 
     made, monkeypatch, _ = held
     setting = TrainingConfig().check
     monkeypatch.setattr(checks, "summary", lambda _: scored(0, math.nan, 0.1))
-    made._field = type("F", (), {"race": staticmethod(lambda *_: ())})
+    made._field = type("F", (), {"race": staticmethod(lambda *_, **__: ())})
     made.num_timesteps = setting.every - 1
     made._on_step()
     assert made.findings.curve == []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 import pytest
 
-from donkey_rl import configuration
+from donkey_rl import configuration, setting_keys
 from donkey_rl.configuration import Config
 from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError
 
@@ -23,6 +23,29 @@ class Adam(Config):
 
 class Camera(Config):
     width: int = pydantic.Field(default=160, ge=16, le=512)
+
+
+class Lane(Config):
+    name: Literal["lane"] = "lane"
+    frames: int = 24
+    huber: float = 1.0
+
+
+class Cnn(Config):
+    name: Literal["cnn"] = "cnn"
+    frames: int = pydantic.Field(default=8, ge=1)
+    filters: tuple[int, ...] = (16,)
+
+
+Seeing = Annotated[
+    Annotated[Lane, pydantic.Tag("lane")] | Annotated[Cnn, pydantic.Tag("cnn")],
+    setting_keys.BY_NAME,
+]
+
+
+class Eyes(Config):
+    seed: int = 0
+    encoder: Seeing = Lane(frames=48)
 
 
 class Run(Config):
@@ -144,6 +167,76 @@ def test_error_of_a_validator_keeps_its_own_words() -> None:
         configuration.validate(Race, {"track": "warehous"})
     with pytest.raises(ConfigurationError, match="track is required"):
         configuration.validate(Race, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["encoder.frames=3"], Lane(frames=3)),
+        (["encoder.name=lane"], Lane(frames=48)),
+        (["encoder.name=cnn"], Cnn()),
+        (["encoder.name=cnn", "encoder.frames=3"], Cnn(frames=3)),
+        (["encoder.frames=3", "encoder.filters=4,5", "encoder.name=cnn"],
+         Cnn(frames=3, filters=(4, 5))),
+        (["encoder.name=cnn", "encoder.name=lane", "encoder.huber=2"], Lane(frames=48, huber=2.0)),
+        (["encoder={name: cnn, frames: 3}"], Cnn(frames=3)),
+    ],
+)  # fmt: skip
+def test_name_chooses_the_kind_of_a_group(settings: list[str], expected: Config) -> None:
+    changed = configuration.with_settings(Eyes(), settings)
+    assert changed.encoder == expected
+    assert configuration.validate(Eyes, changed.model_dump()) == changed
+    assert configuration.validate(Eyes, changed.model_dump(mode="json")) == changed
+
+
+def test_another_kind_keeps_nothing_of_the_one_before() -> None:
+    recipe = {"encoder": {"name": "cnn", "filters": [8]}}
+    run = configuration.validate(Eyes, recipe)
+    assert run.encoder == Cnn(filters=(8,))
+    assert configuration.with_settings(run, ["encoder.frames=3"]).encoder == Cnn(
+        frames=3, filters=(8,)
+    )
+    assert configuration.with_settings(run, ["encoder.name=lane"]).encoder == Lane(frames=48)
+    assert configuration.validate(Eyes, {"encoder": {"huber": 2}}).encoder == Lane(
+        frames=48, huber=2.0
+    )
+
+
+def test_keys_of_a_group_of_several_kinds_are_those_of_all() -> None:
+    assert configuration.keys(Eyes) == (
+        "seed",
+        "encoder.name",
+        "encoder.frames",
+        "encoder.huber",
+        "encoder.filters",
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["encoder.name=cnm"],
+         "encoder.name should be 'lane' or 'cnn'. Received: 'cnm'. Did you mean 'cnn'?"),
+        (["encoder.name=null"], "encoder.name should be 'lane' or 'cnn'. Received: 'None'."),
+        (["encoder.name=cnn", "encoder.huber=2"],
+         "encoder.huber is a setting of encoder.name=lane, not of cnn. "
+         "Leave it out, or set encoder.name=lane."),
+        (["encoder.name=cnn", "encoder.frames=0"],
+         "encoder.frames should be greater than or equal to 1. Received: 0."),
+        (["encoder.name=cnn", "encoder.filters=1,x"],
+         "encoder.filters[1] should be a valid integer. Received: 'x'."),
+        (["encoder.frame=3"], "Unknown setting 'encoder.frame'. Did you mean 'encoder.frames'?"),
+        (["encoder=cnn"], "encoder is a group of settings. Received: 'cnn'."),
+    ],
+)  # fmt: skip
+def test_bad_setting_of_a_kind_names_key_value_and_remedy(
+    settings: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        configuration.with_settings(Eyes(), settings)
+    assert str(caught.value).startswith(message)
+    with pytest.raises(ConfigurationError, match=r"Unknown setting 'encoder.frame'"):
+        configuration.validate(Eyes, {"encoder": {"name": "cnn", "frame": 3}})
 
 
 def write_recipe(folder: Path, text: str) -> Path:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.envs.labels import LANE_LABELS
 from donkey_rl.envs.recordings import trace as traces
@@ -330,16 +331,10 @@ def test_frames_that_are_no_pictures_give_a_reason(
 @pytest.fixture(scope="module")
 def encoder() -> LaneEncoder:
     """An encoder that was trained for some seconds, on frames of half the usual size."""
-    config = TrainingConfig().model_copy(
-        update={
-            "camera": CameraConfig(img_w=80, img_h=60),
-            "encoder": TrainingConfig().encoder.model_copy(
-                update={"frames": 8000, "epochs": 5, "pool": 1}
-            ),
-        }
-    )
+    config = TrainingConfig().model_copy(update={"camera": CameraConfig(img_w=80, img_h=60)})
+    settings = LaneEncoderConfig(frames=8000, epochs=5, pool=1)
     with redirect_stderr(StringIO()), ProgressDisplay() as progress:
-        trained, _ = lane_training.train_encoder(config, progress, lambda: None)
+        trained, _ = lane_training.train_encoder(config, settings, progress, lambda: None)
     return trained
 
 

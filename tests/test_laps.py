@@ -230,9 +230,20 @@ def test_scores_of_a_steady_drive() -> None:
             "mean_speed": 16.0,
             "top_speed": 16.0,
             "completion": 1.0,
+            "steering_change": 0.0,
         },
         rel=1e-4,
     )
+
+
+def test_steering_change_is_the_mean_step_of_the_command() -> None:
+    race = drive([0.0, 1.0, 2.0, 3.0, 4.0], steering=[0.0, 0.5, 0.5, -0.5, 0.0])
+    # |0.5|, |0|, |-1|, |0.5|: 2.0 in four steps.
+    assert scores.score(race)["steering_change"] == pytest.approx(0.5)
+    # A car that was put back starts from where it is put: the step of -1 does not count.
+    back = drive([0.0, 1.0, 2.0, 3.0, 4.0], steering=[0.0, 0.5, 0.5, -0.5, 0.0], reset=flags(5, 3))
+    assert scores.score(back)["steering_change"] == pytest.approx(1.0 / 3.0)
+    assert np.isnan(scores.score(drive([0.0]))["steering_change"])
 
 
 def test_completion_is_the_share_of_the_laps_asked_for() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.envs import simulators, vec_env
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.environment import DonkeyEnv
@@ -345,7 +346,7 @@ def test_a_simulator_lost_in_training_leaves_the_driver_so_far(
             simulator=f"127.0.0.1:{server.port}",
             link=LINK,
             steps=100_000,
-            encoder={"frames": 512, "epochs": 1},  # type: ignore[arg-type]
+            encoder=LaneEncoderConfig(frames=512, epochs=1),
         )
         with pytest.raises((LinkClosed, LinkRefused)):
             training.train(config, progress)

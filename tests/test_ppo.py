@@ -15,6 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from donkey_rl.agents.observations import Parts
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.configuration import validate
@@ -70,7 +71,7 @@ def test_time_limit_is_bootstrapped_and_termination_is_not(
     config = PPOConfig(n_steps=64, batch_size=64, n_epochs=10, gamma=0.9, learning_rate=3e-3)
     model = PPO(env, config, seed=0)
     model.learn(25_000)
-    assert model.learner.values(np.zeros((1, 1), np.float32))[0] == pytest.approx(
+    assert model.learner.values(Parts(np.zeros((1, 1), np.float32), None))[0] == pytest.approx(
         expected, rel=0.05
     )
 
@@ -118,7 +119,7 @@ def test_predict_takes_one_observation_or_many(name: str) -> None:
     np.testing.assert_array_equal(many, np.stack([single] * 3))
     drawn = {tuple(np.ravel(model.predict(one)[0])) for _ in range(30)}
     assert len(drawn) > 1
-    with pytest.raises(InputError, match="Expected one observation"):
+    with pytest.raises(InputError, match="a batch of them"):
         model.predict(np.zeros((2, 2, 9)))
 
 
@@ -130,7 +131,7 @@ def test_update_stops_where_the_policy_has_moved_enough() -> None:
     taken = []
     for model in (free, held):
         model.learn(256)
-        taken.append(model.learner.update(model._rollout(), 1e-2, 0.2).gradient_steps)
+        taken.append(model.learner.update(model.rollout_buffer.steps(), 1e-2, 0.2).gradient_steps)
     assert taken[0] == 30 * 4
     assert 1 <= taken[1] < 60
 
@@ -156,7 +157,7 @@ def test_driver_model_is_the_most_likely_action() -> None:
     model = PPO(env, SMALL, seed=0)
     model.learn(128)
     seen = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
-    expected = np.clip(model.learner.decide(seen), -1.0, 1.0)
+    expected = np.clip(model.learner.decide(Parts(seen, None)), -1.0, 1.0)
     np.testing.assert_allclose(model.deterministic_model()(seen).numpy(), expected, atol=1e-6)
     choices = PPO(make_vec_env("CartPole-v1", 1), SMALL, seed=0)
     with pytest.raises(InputError, match="steering and throttle"):
@@ -171,7 +172,7 @@ def test_driver_model_is_the_most_likely_action() -> None:
     ],
 )
 def test_spaces_that_do_not_fit_are_refused(env: Any) -> None:
-    with pytest.raises(InputError, match="flat Box as observation"):
+    with pytest.raises(InputError, match="Expected a flat Box"):
         PPO(DummyVecEnv([env]), SMALL)
 
 

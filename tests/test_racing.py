@@ -92,6 +92,25 @@ def test_leaving_the_road_spoils_the_lap_but_not_the_race(field: racing.Field) -
         assert np.abs(race["cte"]).max() > 12.0
 
 
+def test_a_race_may_end_with_the_first_spoiled_lap(field: racing.Field) -> None:
+    def straight(observation: racing.Observation) -> npt.NDArray[np.float32]:
+        return np.tile(np.float32([0.0, 1.0]), (3, 1))
+
+    whole = field.race(straight, 2)
+    short = field.race(straight, 2, until_spoiled=True)
+    for race, cut in zip(whole, short, strict=True):
+        # Both drive alike until a wheel leaves the road, which only the one drives on after.
+        assert len(cut) < len(race)
+        np.testing.assert_array_equal(cut["x"], race["x"][: len(cut)])
+        assert cut["off_track"][-1]
+        first = int(
+            np.argmax(cut["off_track"] & (cut["progress"] >= cut.header.start_line_progress))
+        )
+        assert first >= len(cut) - 2
+    clean = field.race(Chaser(field, 0.0), 1, until_spoiled=True)
+    assert checks.summary(clean)["clean_share"] == 1.0
+
+
 def test_the_lines_of_a_plot_are_the_edges_of_the_road() -> None:
     road = racing.track.load("generated_track")
     lines = track_plot.lines(road)

@@ -5,6 +5,7 @@ import pytest
 
 from donkey_rl.agents.adam import Adam
 from donkey_rl.agents.sac import losses, networks
+from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
 
 
@@ -68,6 +69,58 @@ def test_losses_agree_with_numpy():
     )
 
 
+def test_the_highest_quantiles_are_left_out_of_the_target():
+    targets = losses.quantile_target(
+        returns=tf.constant([1.0, 1.0]),
+        discounts=tf.constant([0.5, 0.0]),
+        next_quantiles=tf.constant([[[4.0, 1.0, 9.0], [2.0, 8.0, 6.0]], [[7.0] * 3] * 2]),
+        next_log_density=tf.constant([-2.0, -2.0]),
+        alpha=tf.constant(0.5),
+        dropped=1,
+    )
+    # Together 1 2 4 6 8 9; one per critic is dropped: 1 2 4 6. Soft: one more each, -0.5 * -2.
+    # 1 + 0.5 (2, 3, 5, 7); the second episode terminated.
+    np.testing.assert_allclose(targets, [[2.0, 2.5, 3.5, 4.5], [1.0] * 4], rtol=1e-6)
+
+
+def test_the_quantile_losses_agree_with_numpy():
+    random = np.random.default_rng(0)
+    quantiles = random.normal(size=(5, 3, 4)) * 2
+    targets = random.normal(size=(5, 6)) * 2
+    total = 0.0
+    for b in range(5):
+        for n in range(3):
+            for m in range(4):
+                for k in range(6):
+                    error = targets[b, k] - quantiles[b, n, m]
+                    huber = error**2 / 2 if abs(error) <= 1 else abs(error) - 0.5
+                    # The middles of four equal shares: 1/8, 3/8, 5/8, 7/8.
+                    total += abs((2 * m + 1) / 8 - (error < 0)) * huber
+    found = losses.quantile_loss(
+        tf.constant(quantiles, tf.float32), tf.constant(targets, tf.float32)
+    )
+    np.testing.assert_allclose(found, total / (5 * 4 * 6), rtol=1e-5)
+
+    log_density = random.normal(size=5)
+    actor = losses.quantile_actor_loss(
+        tf.constant(log_density, tf.float32), tf.constant(quantiles, tf.float32), tf.constant(0.2)
+    )
+    expected = np.mean(0.2 * log_density - quantiles.reshape(5, 12).mean(axis=1))
+    np.testing.assert_allclose(actor, expected, rtol=1e-5)
+
+
+def test_the_quantile_loss_finds_the_quantiles():
+    # Of the numbers 0 to 9 each as often, the middles of five equal shares.
+    quantiles, targets = tf.Variable(tf.zeros((1, 1, 5))), tf.range(10.0)[None]
+    adam = Adam([quantiles])
+    for _ in range(400):
+        with tf.GradientTape() as tape:
+            loss = losses.quantile_loss(quantiles, targets)
+        adam.apply([tape.gradient(loss, quantiles)], 0.1)
+    # 0.5 2.5 4.5 6.5 8.5, which the Huber threshold of 1 draws inwards a little.
+    np.testing.assert_allclose(quantiles[0, 0], [0.5, 2.5, 4.5, 6.5, 8.5], atol=0.5)
+
+
 @pytest.mark.parametrize(("log_density", "sign"), [(1.0, -1), (3.0, 1)])
 def test_the_entropy_coefficient_moves_towards_the_target(log_density, sign):
     # Entropy -1 is above the target of -2: alpha must fall; entropy -3 is below: it must rise.
@@ -91,16 +144,70 @@ def test_adam_takes_the_steps_of_keras():
     assert not np.allclose(ours.value.numpy(), start, atol=0.05)
 
 
-def test_the_critics_are_two_different_networks():
-    model = networks.critics(3, 2, (16, 16), seed=0)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_critics_are_different_networks(count):
+    model = networks.critics(3, 2, SACConfig(hidden=(16, 16), critics=count), seed=0)
     inputs = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
     values = model(inputs).numpy()
-    assert values.shape == (9, 2)
-    assert np.abs(values[:, 0] - values[:, 1]).min() > 1e-4
+    assert values.shape == (9, count)
+    for one in range(1, count):
+        assert np.abs(values[:, one] - values[:, one - 1]).min() > 1e-4
+
+
+def test_critics_tell_quantiles():
+    model = networks.critics(3, 2, SACConfig(hidden=(16,), quantiles=7), seed=0)
+    assert model(np.zeros((4, 5), np.float32)).shape == (4, 2, 7)
+
+
+def test_dropout_is_a_function_of_its_seed():
+    config = SACConfig(hidden=(64, 64), critic_dropout=0.25, critic_layer_norm=True)
+    model = networks.critics(3, 2, config, seed=0)
+    inputs = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    one, again, other = (
+        model([inputs, np.array(seed, np.int32)]).numpy() for seed in ([1, 2], [1, 2], [1, 3])
+    )
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).max() > 1e-3
+
+
+def test_dropout_keeps_the_mean():
+    layer = networks.Dropout(0.25, index=3)
+    dropped = layer(tf.ones((100, 400)), tf.constant([5, 6])).numpy()
+    # 40,000 draws: the share has a standard deviation of 0.002.
+    assert (dropped == 0).mean() == pytest.approx(0.25, abs=0.01)
+    assert np.unique(dropped[dropped > 0]) == pytest.approx(4 / 3)
+    other = networks.Dropout(0.25, index=4)(tf.ones((100, 400)), tf.constant([5, 6])).numpy()
+    # Two independent choices agree in 0.25^2 + 0.75^2 = 0.625 of the places.
+    assert (dropped == other).mean() == pytest.approx(0.625, abs=0.02)
+
+
+def test_layer_normalisation_bounds_what_critics_say_of_far_states():
+    random = np.random.default_rng(0)
+    far = (1e4 * random.normal(size=(20, 5))).astype(np.float32)
+    plain, normalised = (
+        networks.critics(3, 2, SACConfig(critic_layer_norm=norm), seed=0)(far).numpy()
+        for norm in (False, True)
+    )
+    assert np.abs(plain).max() > 1e2
+    assert np.abs(normalised).max() < 10
+
+
+def test_exploration_by_state_has_the_deviation_that_the_actor_says():
+    model = networks.actor(4, 2, SACConfig(hidden=(8,), sde=True), seed=3)
+    layer = model.get_layer(networks.LOG_STD)
+    layer.log_weight.assign(np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32))
+    features = np.random.default_rng(1).normal(size=(1, 4)).astype(np.float32)
+    mean, log_std = model(features)
+    again, latent = networks.explorer(model)(features)
+    np.testing.assert_allclose(again, mean, rtol=1e-6)
+    matrices = np.random.default_rng(2).normal(size=(20_000, 8, 2)).astype(np.float32)
+    noise = layer.noise(tf.repeat(latent, 20_000, axis=0), matrices).numpy()
+    # The standard error of a deviation from 20,000 draws is 0.5 %.
+    np.testing.assert_allclose(noise.std(axis=0), np.exp(log_std)[0], rtol=0.03)
 
 
 def test_the_deterministic_actor_is_the_tanh_of_the_mean():
-    actor = networks.actor(4, 2, (8,), seed=3)
+    actor = networks.actor(4, 2, SACConfig(hidden=(8,)), seed=3)
     inputs = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     mean, _ = actor(inputs)
     np.testing.assert_allclose(

@@ -310,3 +310,25 @@ def test_every_scene_starts_on_its_road() -> None:
         road = track.load(name)
         lateral = road.path.locate([road.grid.poses[0].x, road.grid.poses[0].z])[1]
         assert road.road_left < lateral < road.road_right
+
+
+@pytest.mark.parametrize(
+    ("lateral", "turn", "centre", "whole"),
+    [
+        # The road of generated_track spans -7.2 to 2.8 u, wheels stand 0.70 u beside the centre.
+        (2.0, 0.0, False, False),
+        (2.15, 0.0, False, True),
+        # Turned by 0.5 rad a wheel reaches 0.70 cos 0.5 + 0.78 sin 0.5 = 0.99 u.
+        (2.0, 0.5, False, True),
+        (-6.6, 0.0, False, True),
+        (2.85, 0.0, True, True),
+    ],
+)
+def test_a_wheel_or_the_centre_decides_what_is_off_track(
+    lateral: float, turn: float, centre: bool, whole: bool
+) -> None:
+    for whole_car, expected in ((False, centre), (True, whole)):
+        batch = Batch(config(whole_car=whole_car), 1)
+        place = (np.array([value]) for value in (20.0, lateral, turn, 0.0))
+        batch.reset(np.array([0]), Start(*place))
+        assert batch.off_track[0] == expected

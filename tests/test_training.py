@@ -59,6 +59,8 @@ def test_configuration_goes_to_flat_parameters_and_back() -> None:
         ({"throttle_min": 0.5}, "throttle_min must be below throttle_max"),
         ({"task": {"time_limit_s": 20.01}}, "multiple of 0.05 s"),
         ({"encoder": {"frames": 64}}, "at least one batch"),
+        ({"encoder": {"name": "cnm"}}, "Did you mean 'cnn'"),
+        ({"encoder": {"name": "cnn", "frames": 64}}, "encoder.frames is a setting of"),
     ],
 )
 def test_bad_settings_are_refused_before_any_work(values: dict[str, object], message: str) -> None:

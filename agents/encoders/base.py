@@ -14,7 +14,10 @@ from donkey_rl.errors import UnknownNameError
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
-_CLASSES = {"lane": "donkey_rl.agents.encoders.lane:LaneEncoder"}
+_CLASSES = {
+    "cnn": "donkey_rl.agents.encoders.cnn:CnnEncoder",
+    "lane": "donkey_rl.agents.encoders.lane:LaneEncoder",
+}
 
 
 class Encoder(Protocol):
@@ -53,7 +56,7 @@ def names() -> tuple[str, ...]:
     """Returns the names of the encoders.
 
     >>> names()
-    ('lane',)
+    ('cnn', 'lane')
     """
     return tuple(sorted(_CLASSES))
 

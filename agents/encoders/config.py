@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated, Literal
 
 import pydantic
 
+from donkey_rl import setting_keys
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError
 
 
-class LaneEncoderConfig(Config):
-    """Settings of the lane encoder: what it sees, how it is trained."""
+class EncoderConfig(Config):
+    """What every encoder sees of an image."""
 
     crop: float = pydantic.Field(
         default=1 / 3, ge=0, le=0.8, description="Share of the image cut off at the top (sky)."
@@ -19,6 +21,42 @@ class LaneEncoderConfig(Config):
     pool: int = pydantic.Field(
         default=2, ge=1, le=8, description="Pixels averaged into one, along each side."
     )
+
+    def reduced(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Returns the shape of an image after cropping and averaging.
+
+        >>> EncoderConfig().reduced((120, 160, 3))
+        (40, 80, 3)
+        """
+        height, width, channels = image_shape
+        return (height - round(height * self.crop)) // self.pool, width // self.pool, channels
+
+    def check(self, image_shape: tuple[int, int, int]) -> None:
+        """Checks that the settings fit together and the images are large enough.
+
+        Args:
+            image_shape: Height, width and channels of the camera's images.
+
+        Raises:
+            InputError: When they are not.
+        """
+        height, width, _ = self.reduced(image_shape)
+        if min(height, width) < 1:
+            raise InputError(
+                f"Expected images that something is left of. Received: {height}x{width} after "
+                "cropping and averaging. Use a larger camera image or a smaller encoder.pool."
+            )
+
+
+class CnnEncoderConfig(EncoderConfig):
+    """Settings of the images that a policy sees by itself, trained end to end."""
+
+    name: Literal["cnn"] = "cnn"
+
+
+class TrainedEncoderConfig(EncoderConfig):
+    """Settings of an encoder that is trained before the policy: its network and its training."""
+
     filters: tuple[pydantic.PositiveInt, ...] = pydantic.Field(
         default=(16, 32, 48, 48),
         min_length=1,
@@ -26,10 +64,10 @@ class LaneEncoderConfig(Config):
         description="Filters of the convolutions; the first is 5x5, the others 3x3, stride 2.",
     )
     dense: int = pydantic.Field(
-        default=128, ge=1, le=4096, description="Units between convolutions and labels."
+        default=128, ge=1, le=4096, description="Units between convolutions and features."
     )
     frames: int = pydantic.Field(
-        default=24_000, ge=64, le=5_000_000, description="Labelled frames to train on."
+        default=24_000, ge=64, le=5_000_000, description="Frames to train on."
     )
     validation_share: float = pydantic.Field(
         default=0.1, gt=0, lt=0.9, description="Share of the frames kept for the report."
@@ -45,12 +83,6 @@ class LaneEncoderConfig(Config):
     )
     final_learning_rate: float = pydantic.Field(
         default=5e-5, gt=0, le=1, description="Step size at the end, reached along a cosine."
-    )
-    huber: float = pydantic.Field(
-        default=1.0,
-        gt=0,
-        le=100,
-        description="Error, in standard deviations, from which the loss grows linearly.",
     )
     brightness: float = pydantic.Field(
         default=0.1, ge=0, le=1, description="Random shift of each image, share of full scale."
@@ -74,6 +106,18 @@ class LaneEncoderConfig(Config):
         description="Decides weights, order and augmentation; none takes the run's seed.",
     )
 
+    def check(self, image_shape: tuple[int, int, int]) -> None:
+        """Checks that frames are enough and images large enough for the convolutions.
+
+        Args:
+            image_shape: Height, width and channels of the camera's images.
+
+        Raises:
+            InputError: When they are not.
+        """
+        self.check_image(image_shape)
+        self.kept_back(self.frames)
+
     def check_image(self, image_shape: tuple[int, int, int]) -> None:
         """Checks that images are large enough for the convolutions.
 
@@ -83,8 +127,7 @@ class LaneEncoderConfig(Config):
         Raises:
             InputError: When they are not.
         """
-        height = (image_shape[0] - round(image_shape[0] * self.crop)) // self.pool
-        width = image_shape[1] // self.pool
+        height, width, _ = self.reduced(image_shape)
         smallest = 2 ** len(self.filters)
         if min(height, width) < smallest:
             raise InputError(
@@ -111,3 +154,37 @@ class LaneEncoderConfig(Config):
                 "encoder.batch_size."
             )
         return kept
+
+
+class LaneEncoderConfig(TrainedEncoderConfig):
+    """Settings of the lane encoder."""
+
+    name: Literal["lane"] = "lane"
+    huber: float = pydantic.Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        description="Error, in standard deviations, from which the loss grows linearly.",
+    )
+
+
+class AutoencoderConfig(TrainedEncoderConfig):
+    """Settings of the auto-encoder."""
+
+    name: Literal["autoencoder"] = "autoencoder"
+    latent: int = pydantic.Field(
+        default=32, ge=1, le=1024, description="Numbers that an image becomes."
+    )
+    data: str | None = pydantic.Field(
+        default=None,
+        description="Folder of recorded frames to train on; none collects them in the run.",
+    )
+
+
+EncoderChoice = Annotated[
+    Annotated[LaneEncoderConfig, pydantic.Tag("lane")]
+    | Annotated[AutoencoderConfig, pydantic.Tag("autoencoder")]
+    | Annotated[CnnEncoderConfig, pydantic.Tag("cnn")],
+    setting_keys.BY_NAME,
+]
+"""The settings of the encoder that `name` chooses."""

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from donkey_rl.agents.encoders.config import LaneEncoderConfig
+from donkey_rl.agents.encoders.config import EncoderConfig, LaneEncoderConfig
 from donkey_rl.agents.tensorflow_setup import keras
 
 _LEAST_VARIANCE = 1e-3
 """Contrast below its root (1.6 % of the range) is left as weak as it is."""
 
 
-def reducer(image_shape: tuple[int, int, int], config: LaneEncoderConfig) -> Any:
+def reducer(image_shape: tuple[int, int, int], config: EncoderConfig) -> Any:
     """Builds the part that crops and shrinks.
 
     Args:

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 import pydantic
 
+from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.configuration import Config
 
 Width = Annotated[int, pydantic.Field(ge=1, le=4096)]
@@ -26,6 +27,10 @@ class PPOConfig(Config):
         min_length=1,
         max_length=8,
         description="Units of the hidden layers of the actor and of the critic.",
+    )
+    cnn: CnnConfig = pydantic.Field(
+        default_factory=CnnConfig,
+        description="The network that sees, where observations hold an image.",
     )
     n_steps: int = pydantic.Field(
         default=2048, ge=1, le=1_000_000, description="Steps of each environment in a rollout."

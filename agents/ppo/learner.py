@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents import cnn
 from donkey_rl.agents.adam import Adam
+from donkey_rl.agents.observations import Layout, Parts
 from donkey_rl.agents.ppo import losses, networks
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.distributions import Categorical, Distribution, Gaussian
+from donkey_rl.agents.ppo.rollout import Rollout, seen
 from donkey_rl.agents.tensorflow_setup import tf
 
 FloatArray = npt.NDArray[np.float32]
@@ -25,26 +28,6 @@ _EPSILON = 1e-5
 _ACTOR_GAIN = 0.01
 _KL_SLACK = 1.5
 """An update stops at this multiple of `target_kl`, as in Stable-Baselines3."""
-
-
-class Rollout(NamedTuple):
-    """Steps to learn from, N of them.
-
-    Attributes:
-        observations: Shape (N, F).
-        actions: Shape (N, A), or (N, 1) for choices.
-        log_density: Of the actions when they were taken, (N,).
-        advantages: (N,).
-        returns: What followed, (N,).
-        values: What the critic said then, (N,).
-    """
-
-    observations: FloatArray
-    actions: FloatArray
-    log_density: FloatArray
-    advantages: FloatArray
-    returns: FloatArray
-    values: FloatArray
 
 
 class Update(NamedTuple):
@@ -63,80 +46,101 @@ class Learner:
     """Networks, optimiser and the compiled update.
 
     Attributes:
-        actor: Keras model, (B, F) -> means of a Gaussian or logits of choices, (B, A).
-        critic: Keras model, (B, F) -> (B, 1).
+        cnn: Keras model, images (B, h, w, c) -> (B, D), None without images. Actor and critic
+            share it, and the whole loss trains it.
+        actor: Keras model, features (B, D + F), those of the image before the numbers -> means of
+            a Gaussian or logits of choices, (B, A).
+        critic: Keras model, features -> (B, 1).
         log_std: Logarithm of the Gaussian's deviation, (A,); not used for choices.
+        random: Of the noise and of the order of the steps.
     """
 
     def __init__(
-        self, features: int, outputs: int, config: PPOConfig, seed: int, *, choices: bool
+        self, layout: Layout, outputs: int, config: PPOConfig, seed: int, *, choices: bool
     ) -> None:
         """Builds networks with seeded weights; compiles at the first use.
 
         Args:
-            features: Length F of an observation.
+            layout: Of the observations.
             outputs: Numbers of an action, or choices.
             config: Settings.
             seed: Decides the initial weights and every random number drawn later.
             choices: Whether an action is one of several choices.
+
+        Raises:
+            InputError: When the images are too small for the convolutions.
         """
-        self._features, self._outputs, self._config = features, outputs, config
-        self._choices = choices
+        self._outputs, self._config, self._choices = outputs, config, choices
         self.random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
-        actor_seed, critic_seed = np.random.SeedSequence([seed, 0]).generate_state(2)
-        hidden = config.hidden
-        self.actor = networks.network(features, outputs, hidden, _ACTOR_GAIN, int(actor_seed))
-        self.critic = networks.network(features, 1, hidden, 1.0, int(critic_seed))
+        seeds = np.random.SeedSequence([seed, 0]).generate_state(3).tolist()
+        hidden, features = config.hidden, layout.numbers
+        self.cnn = None
+        if layout.image is not None:
+            self.cnn = cnn.network(layout.image, config.cnn, seeds[2])
+            features += config.cnn.units
+        self.actor = networks.network(features, outputs, hidden, _ACTOR_GAIN, seeds[0])
+        self.critic = networks.network(features, 1, hidden, 1.0, seeds[1])
         self.log_std = tf.Variable(tf.fill((outputs,), float(config.initial_log_std)))
         self._distribution: Distribution = Categorical() if choices else Gaussian(self.log_std)
         trained = [*self.actor.trainable_variables, *self.critic.trainable_variables]
+        if self.cnn is not None:
+            trained += self.cnn.trainable_variables
         self._optimiser = Adam(trained if choices else [*trained, self.log_std], _EPSILON)
-        self._compile()
+        self._compile(layout)
 
-    def _compile(self) -> None:
+    def _compile(self, layout: Layout) -> None:
         """Fixes the signatures, so that no later call is traced again."""
         width = 1 if self._choices else self._outputs
         numbers = tf.TensorSpec((None,), tf.float32)
-        seen = tf.TensorSpec((None, self._features), tf.float32)
+        flat = tf.TensorSpec((None, layout.numbers), tf.float32)
+        image = None if layout.image is None else tf.TensorSpec((None, *layout.image), tf.uint8)
+        observed = seen(Parts(flat, image))
         done = tf.TensorSpec((None, width), tf.float32)
         scalar = tf.TensorSpec((), tf.float32)
         self._update = tf.function(
             self._update_many,
             input_signature=[
-                Rollout(seen, done, numbers, numbers, numbers, numbers),
+                Rollout(observed, done, numbers, numbers, numbers, numbers),
                 tf.TensorSpec((None, None), tf.int32),
                 scalar,
                 scalar,
             ],
         )
         noise = tf.TensorSpec((None, self._outputs), tf.float32)
-        self._act = tf.function(self._drawn, input_signature=[seen, noise])
+        self._act = tf.function(self._drawn, input_signature=[observed, noise])
         self._decide = tf.function(
-            lambda observations: self._distribution.most_likely(self.actor(observations)),
-            input_signature=[seen],
+            lambda parts: self._distribution.most_likely(self.actor(self._features(parts))),
+            input_signature=[observed],
         )
         self._value = tf.function(
-            lambda observations: self.critic(observations)[:, 0], input_signature=[seen]
+            lambda parts: self.critic(self._features(parts))[:, 0], input_signature=[observed]
         )
 
-    def act(self, observations: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _features(self, parts: tuple[Any, ...]) -> Any:
+        """Returns what actor and critic read of `rollout.seen`, (B, D + F)."""
+        numbers, *image = parts
+        if self.cnn is None:
+            return numbers
+        return tf.concat([cnn.in_halves(self.cnn, *image), numbers], axis=-1)
+
+    def act(self, observations: Parts) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Draws actions, (B, A) or (B, 1); returns their log-density and the values, (B,) each."""
-        shape = (len(observations), self._outputs)
+        shape = (len(observations.numbers), self._outputs)
         if self._choices:
             # Never 0 or 1, whose double logarithm is infinite.
             noise = self.random.uniform(1e-7, 1.0 - 1e-7, shape).astype(np.float32)
         else:
             noise = self.random.standard_normal(shape, np.float32)
-        actions, log_density, values = self._act(observations, noise)
+        actions, log_density, values = self._act(seen(observations), noise)
         return actions.numpy(), log_density.numpy(), values.numpy()
 
-    def decide(self, observations: FloatArray) -> FloatArray:
+    def decide(self, observations: Parts) -> FloatArray:
         """Returns the most likely actions, (B, A) or (B, 1)."""
-        return np.asarray(self._decide(observations).numpy())
+        return np.asarray(self._decide(seen(observations)).numpy())
 
-    def values(self, observations: FloatArray) -> FloatArray:
+    def values(self, observations: Parts) -> FloatArray:
         """Returns what the critic says, (B,)."""
-        return np.asarray(self._value(observations).numpy())
+        return np.asarray(self._value(seen(observations)).numpy())
 
     def update(self, rollout: Rollout, learning_rate: float, clip_range: float) -> Update:
         """Goes through a rollout `n_epochs` times in random batches, in one compiled call.
@@ -154,11 +158,12 @@ class Learner:
         metrics = dict(zip(METRICS, means.numpy().tolist(), strict=True))
         return Update(metrics, int(steps))
 
-    def _drawn(self, observations: Any, noise: Any) -> tuple[Any, Any, Any]:
-        outputs = self.actor(observations)
+    def _drawn(self, parts: tuple[Any, ...], noise: Any) -> tuple[Any, Any, Any]:
+        features = self._features(parts)
+        outputs = self.actor(features)
         actions = tf.cast(self._distribution.draw(outputs, noise), tf.float32)
         density = self._distribution.log_density(outputs, actions)
-        return actions, density, self.critic(observations)[:, 0]
+        return actions, density, self.critic(features)[:, 0]
 
     def _update_many(self, rollout: Any, order: Any, learning_rate: Any, clip: Any) -> Any:
         count, batch = tf.shape(order)[1], self._config.batch_size
@@ -172,7 +177,7 @@ class Learner:
                 if moved <= limit:
                     rows = order[epoch, start : start + batch]
                     found = self._step(
-                        Rollout(*(tf.gather(part, rows) for part in rollout)),
+                        _chosen(rollout, rows),
                         learning_rate,
                         clip,
                         limit,
@@ -190,13 +195,14 @@ class Learner:
             advantages = losses.normalised(advantages)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            outputs = self.actor(batch.observations)
+            features = self._features(batch.seen)
+            outputs = self.actor(features)
             density = self._distribution.log_density(outputs, batch.actions)
             log_ratio = density - batch.log_density
             ratio = tf.exp(log_ratio)
             policy_loss = losses.policy_loss(ratio, advantages, clip)
             value_loss = losses.value_loss(
-                self.critic(batch.observations)[:, 0],
+                self.critic(features)[:, 0],
                 batch.values,
                 batch.returns,
                 config.clip_range_values,
@@ -232,3 +238,9 @@ class Learner:
                 if name.startswith(prefix)
             }
         )
+
+
+def _chosen(rollout: Rollout, rows: Any) -> Rollout:
+    """Returns some steps of a rollout."""
+    chosen: Rollout = tf.nest.map_structure(lambda part: tf.gather(part, rows), rollout)
+    return chosen

@@ -8,26 +8,31 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
-from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.vec_env import VecEnv
 
-from donkey_rl.agents import schedules
+from donkey_rl.agents import observations, schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.ppo import networks
+from donkey_rl.agents.ppo import rollout as rollouts
 from donkey_rl.agents.ppo.config import PPOConfig
-from donkey_rl.agents.ppo.learner import Learner, Rollout
+from donkey_rl.agents.ppo.learner import Learner
 from donkey_rl.agents.ppo.policy import KerasActorCritic
+from donkey_rl.agents.ppo.rollout import RolloutBuffer
 from donkey_rl.errors import DivergedError, InputError
 
 
 class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
-    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) on flat observations.
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347).
 
-    Stable-Baselines3 collects, bootstraps cut episodes, logs and calls back as it does for its
-    own PPO; one compiled call goes through a rollout in all its epochs.
+    It learns from flat observations, images, or both in a `Dict`. Stable-Baselines3 logs, calls
+    back and holds the environment as it does for its own PPO; one compiled call goes through a
+    rollout in all its epochs.
 
     Attributes:
         config: The settings.
@@ -36,9 +41,10 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
 
     NAME = "ppo"
     CONFIG = PPOConfig
-    MODELS = ("actor", "critic")
+    MODELS = ("cnn", "actor", "critic")
 
     policy: KerasActorCritic  # type: ignore[assignment]
+    rollout_buffer: RolloutBuffer  # type: ignore[assignment]
     learner: Learner
 
     def __init__(
@@ -53,9 +59,9 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         """Builds networks and an empty rollout.
 
         Args:
-            env: A vector environment, an environment or an id, with a flat Box as observation
-                and a flat Box or choices (`Discrete`) as action space. None when `load` only
-                predicts.
+            env: A vector environment, an environment or an id. Its observations are a flat Box,
+                an image (uint8), or a Dict of flat boxes and one image; its actions a flat Box,
+                or choices (`Discrete`). None when `load` only predicts.
             config: Settings; the defaults when None.
             seed: Decides weights, noise, order of batches and the environment's seed.
             verbose: 1 writes Stable-Baselines3's tables.
@@ -65,7 +71,7 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
             InputError: When a space is none of these.
         """
         self.config = config if config is not None else PPOConfig()
-        self._update_s = 0.0
+        self.seconds = {"act": 0.0, "update": 0.0}
         super().__init__(
             KerasActorCritic,  # type: ignore[arg-type]
             env,  # type: ignore[arg-type]
@@ -93,35 +99,90 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         """Makes schedules, rollout buffer, networks and policy."""
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        observations, actions = self.observation_space, self.action_space
-        _check(observations, actions)
-        self.rollout_buffer = RolloutBuffer(
-            self.n_steps,
-            observations,
-            actions,
-            device=self.device,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-            n_envs=self.n_envs,
-        )
+        self._layout = observations.layout(self.observation_space)
+        actions = self.action_space
+        choices = isinstance(actions, spaces.Discrete) and actions.start == 0
+        if not choices and not (isinstance(actions, spaces.Box) and len(actions.shape) == 1):
+            raise InputError(
+                "Expected a flat Box, or choices from 0, as action space. "
+                f"Received: {actions}. Flatten the space first."
+            )
         entropy = self.seed if self.seed is not None else np.random.SeedSequence().entropy
         (seed,) = np.random.SeedSequence(entropy).generate_state(1)
-        choices = isinstance(actions, spaces.Discrete)
-        width = int(actions.n) if isinstance(actions, spaces.Discrete) else actions.shape[0]
-        features = math.prod(observations.shape or ())
-        self.learner = Learner(features, width, self.config, int(seed), choices=choices)
-        self.policy = KerasActorCritic(observations, actions, self.learner)
+        outputs = int(actions.n) if isinstance(actions, spaces.Discrete) else actions.shape[0]
+        self.learner = Learner(self._layout, outputs, self.config, int(seed), choices=choices)
+        self.policy = KerasActorCritic(self._layout, actions, self.learner)
+        self.rollout_buffer = RolloutBuffer(
+            self._layout, self.n_steps, self.n_envs, 1 if choices else outputs
+        )
         self._clip_range = schedules.linear(self.config.clip_range, self.config.final_clip_range)
 
     @property
-    def seconds(self) -> dict[str, float]:
-        """Wall time spent so far, by ``act`` and ``update``."""
-        return {"act": self.policy.seconds, "update": self._update_s}
-
-    @property
     def generators(self) -> dict[str, np.random.Generator]:
-        """What draws random numbers, by name."""
+        """The generators that decide what it draws, by name."""
         return {"learner": self.learner.random}
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,  # type: ignore[override]
+        n_rollout_steps: int,
+    ) -> bool:
+        """Drives all environments, as Stable-Baselines3 does, without its tensors.
+
+        Callbacks find the same local names. Where episodes were cut, one call values all their
+        last observations.
+
+        Returns:
+            False where a callback ended it.
+        """
+        callback.on_rollout_start()
+        dones = np.zeros(env.num_envs, np.bool_)
+        for step in range(n_rollout_steps):
+            obs, _ = self._layout.split(self._last_obs)  # type: ignore[arg-type]
+            started = time.perf_counter()
+            actions, log_probs, values = self.learner.act(obs)
+            self.seconds["act"] += time.perf_counter() - started
+            clipped_actions = self.policy.inside(actions)
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
+            self.num_timesteps += env.num_envs
+            n_steps = step + 1
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos, dones)
+            rollout_buffer.add(step, obs, (actions, log_probs, values))
+            rollout_buffer.rewards[step] = rewards + self._cut_values(infos, dones)
+            rollout_buffer.ended[step] = dones
+            self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
+        last, _ = self._layout.split(self._last_obs)  # type: ignore[arg-type]
+        rollout_buffer.advantages[:] = rollouts.advantages(
+            rollout_buffer.rewards,
+            rollout_buffer.values,
+            rollout_buffer.ended,
+            self.learner.values(last),
+            (self.gamma, self.gae_lambda),
+        )
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _cut_values(
+        self, infos: list[dict[str, Any]], dones: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """Returns the discounted value of where episodes were cut by time, 0 elsewhere, (E,)."""
+        found = np.zeros(len(dones), np.float32)
+        cut = [i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)]
+        if cut:
+            last = [self._layout.split(infos[i]["terminal_observation"])[0] for i in cut]
+            images = [parts.image for parts in last if parts.image is not None]
+            joined = observations.Parts(
+                np.concatenate([parts.numbers for parts in last]),
+                np.concatenate(images) if images else None,
+            )
+            found[cut] = self.gamma * self.learner.values(joined)
+        return found
 
     def train(self) -> None:
         """Goes through the rollout, all epochs in one compiled call.
@@ -133,8 +194,8 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         remaining = self._current_progress_remaining
         learning_rate = float(self.lr_schedule(remaining))
         clip_range = _value(self._clip_range, remaining)
-        done = self.learner.update(self._rollout(), learning_rate, clip_range)
-        self._update_s += time.perf_counter() - started
+        done = self.learner.update(self.rollout_buffer.steps(), learning_rate, clip_range)
+        self.seconds["update"] += time.perf_counter() - started
         if not all(math.isfinite(value) for value in done.metrics.values()):
             raise DivergedError(
                 f"Expected finite losses. Received: {done.metrics} after {self.num_timesteps} "
@@ -153,24 +214,12 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         self.logger.record("train/clip_range", clip_range)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
-    def _rollout(self) -> Rollout:
-        """Returns the buffer's steps in one line."""
-        buffer = self.rollout_buffer
-        count = buffer.buffer_size * buffer.n_envs
-        parts = (
-            buffer.observations.reshape(count, -1),
-            buffer.actions.reshape(count, -1),
-            buffer.log_probs.reshape(count),
-            buffer.advantages.reshape(count),
-            buffer.returns.reshape(count),
-            buffer.values.reshape(count),
-        )
-        return Rollout(*(np.ascontiguousarray(part, dtype=np.float32) for part in parts))
-
     def deterministic_model(self) -> Any:
-        """Returns observation (B, F) -> action in [-1, 1] (B, A) as a Keras model.
+        """Returns features (B, D + F) -> action in [-1, 1] (B, A) as a Keras model.
 
-        The weights are shared with the actor that goes on learning; a driver folder copies them.
+        Without an image the features are the observation; with one those that `learner.cnn` makes
+        of it stand before the numbers. The weights are shared with the actor that goes on
+        learning; a driver folder copies them.
 
         Raises:
             InputError: When actions are choices, which no car takes.
@@ -181,17 +230,6 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
                 "Train in an environment with a Box as action space."
             )
         return networks.deterministic(self.learner.actor)
-
-
-def _check(observations: Any, actions: Any) -> None:
-    flat = isinstance(observations, spaces.Box) and len(observations.shape) == 1
-    choices = isinstance(actions, spaces.Discrete) and actions.start == 0
-    numbers = isinstance(actions, spaces.Box) and len(actions.shape) == 1
-    if not flat or not (choices or numbers):
-        raise InputError(
-            "PPO wants a flat Box as observation, and a flat Box or choices from 0 as action. "
-            f"Received: {observations} and {actions}. Flatten the space first."
-        )
 
 
 def _value(schedule: float | Callable[[float], float], remaining: float) -> float:

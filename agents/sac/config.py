@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 import pydantic
 
+from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.configuration import Config
 
 Width = Annotated[int, pydantic.Field(ge=1, le=4096)]
@@ -32,6 +33,48 @@ class SACConfig(Config):
         min_length=1,
         max_length=8,
         description="Units of the hidden layers of the actor and of each critic.",
+    )
+    critics: int = pydantic.Field(
+        default=2, ge=1, le=20, description="Critics, the lowest of which counts."
+    )
+    critic_dropout: float = pydantic.Field(
+        default=0.0,
+        ge=0,
+        le=0.9,
+        description="Share of the critics' hidden units that drops out (DroQ: 0.01).",
+    )
+    critic_layer_norm: bool = pydantic.Field(
+        default=False, description="Whether the critics' hidden layers are normalised (DroQ)."
+    )
+    quantiles: int = pydantic.Field(
+        default=0,
+        ge=0,
+        le=200,
+        description="Quantiles of the return that each critic tells (TQC: 25); 0 for its mean.",
+    )
+    dropped_quantiles: int = pydantic.Field(
+        default=2,
+        ge=0,
+        le=200,
+        description="Highest quantiles left out of the target, per critic.",
+    )
+    sde: bool = pydantic.Field(
+        default=False, description="Whether exploration depends on the state (gSDE)."
+    )
+    sde_sample_frequency: int = pydantic.Field(
+        default=64,
+        ge=-1,
+        le=1_000_000,
+        description="Steps between two draws of its noise within a collection; -1 for none.",
+    )
+    cnn: CnnConfig = pydantic.Field(
+        default_factory=CnnConfig, description="The network that sees; not used without an image."
+    )
+    random_shift: int = pydantic.Field(
+        default=4,
+        ge=0,
+        le=32,
+        description="Pixels by which images move at random while learning (DrQ); 0 for none.",
     )
     batch_size: int = pydantic.Field(
         default=256, ge=1, le=65_536, description="Transitions per gradient step."
@@ -65,14 +108,32 @@ class SACConfig(Config):
         description="Environment steps of random driving before the first update.",
     )
     train_frequency: int = pydantic.Field(
-        default=1,
-        ge=1,
-        le=10_000,
-        description="Steps of the vector environment between two trainings.",
+        default=1, ge=1, le=10_000, description="How much is driven between two trainings."
+    )
+    train_unit: Literal["step", "episode"] = pydantic.Field(
+        default="step",
+        description="What that counts: steps of the vector environment, or episodes of one car.",
     )
     gradient_steps: int = pydantic.Field(
         default=8,
+        ge=-1,
+        le=10_000,
+        description="Gradient steps of one training; -1 takes one per environment step driven.",
+    )
+    policy_delay: int = pydantic.Field(
+        default=1,
         ge=1,
         le=10_000,
-        description="Gradient steps of one training, all in one compiled call.",
+        description="Steps of the critics for each of actor and entropy (DroQ: gradient_steps).",
     )
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.gradient_steps == 0:
+            raise ValueError("gradient_steps must be -1, or at least 1")
+        if self.quantiles and self.dropped_quantiles >= self.quantiles:
+            raise ValueError(
+                f"dropped_quantiles must be below quantiles, {self.quantiles}, "
+                f"and is {self.dropped_quantiles}"
+            )
+        return self

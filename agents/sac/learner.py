@@ -9,15 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents import cnn
 from donkey_rl.agents.adam import Adam, unwrapped
+from donkey_rl.agents.observations import Layout, Parts
+from donkey_rl.agents.replay import Batch
 from donkey_rl.agents.sac import losses, networks
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.tensorflow_setup import tf
 
 FloatArray = npt.NDArray[np.float32]
 
-METRICS = ("critic_loss", "actor_loss", "ent_coef_loss", "ent_coef", "q_mean", "entropy")
+CRITIC_METRICS = ("critic_loss", "q_mean")
+ACTOR_METRICS = ("actor_loss", "ent_coef_loss", "ent_coef", "entropy")
 """What `Learner.update` reports, averaged over the gradient steps of the call."""
+
+_SHIFT, _TARGET, _CRITICS, _ACTOR = range(4)
+"""What the four seeds of a gradient step are for."""
 
 
 class Learner:
@@ -31,145 +38,269 @@ class Learner:
     Actor and critics step at the same time, from the same old weights, as brax does it: the two
     halves of the update then run side by side on two cores.
 
+    With images, the networks read features: what the cnn makes of the image, then the numbers.
+    Only the critics' loss trains the cnn, and it has no slow copy (Yarats et al. 2022,
+    arXiv:2107.09645, section 3.1).
+
     Attributes:
-        actor: Keras model, (B, F) -> mean and log standard deviation, (B, A) each.
-        critics: Keras model, (B, F + A) -> (B, 2).
+        actor: Keras model, features (B, D) -> mean and log standard deviation, (B, A) each.
+        critics: Keras model, (B, D + A) -> (B, N), see `networks.critics`.
         target_critics: Slowly following copy of ``critics``.
+        cnn: Keras model, images (B, h, w, c) -> features, or None without images.
+        random: Draws all noise.
     """
 
-    def __init__(self, features: int, actions: int, config: SACConfig, seed: int) -> None:
+    def __init__(self, layout: Layout, actions: int, config: SACConfig, seed: int) -> None:
         """Builds networks with seeded weights; compiles at the first use.
 
         Args:
-            features: Length F of an observation.
+            layout: What observations are made of.
             actions: Number A of actions.
             config: Settings.
             seed: Decides the initial weights and every random number drawn later.
+
+        Raises:
+            InputError: When images are too small for the cnn.
         """
-        self._features, self._actions, self._config = features, actions, config
+        self._layout, self._actions, self._config = layout, actions, config
         self.random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
-        actor_seed, critic_seed = np.random.SeedSequence([seed, 0]).generate_state(2)
-        hidden = config.hidden
-        self.actor = networks.actor(features, actions, hidden, int(actor_seed))
-        self.critics = networks.critics(features, actions, hidden, int(critic_seed))
-        self.target_critics = networks.critics(features, actions, hidden, int(critic_seed))
+        seeds = [int(s) for s in np.random.SeedSequence([seed, 0]).generate_state(3)]
+        self.cnn: Any = None
+        features = layout.numbers
+        if layout.image is not None:
+            self.cnn = cnn.network(layout.image, config.cnn, seeds[2])
+            features += config.cnn.units
+        self.actor = networks.actor(features, actions, config, seeds[0])
+        self.critics = networks.critics(features, actions, config, seeds[1])
+        self.target_critics = networks.critics(features, actions, config, seeds[1])
         self._log_alpha = tf.Variable(math.log(config.entropy), trainable=False)
+        seeing = [] if self.cnn is None else self.cnn.trainable_variables
         self._optimisers = {
             "actor": Adam(self.actor.trainable_variables),
-            "critics": Adam(self.critics.trainable_variables),
+            "critics": Adam([*self.critics.trainable_variables, *seeing]),
             "entropy": Adam([self._log_alpha]),
         }
         self._target_variables = [unwrapped(v) for v in self.target_critics.trainable_variables]
         self.target_entropy = (
             -float(actions) if config.target_entropy is None else config.target_entropy
         )
+        self._seeded = bool(config.critic_dropout) or (
+            self.cnn is not None and config.random_shift > 0
+        )
+        self._steps = 0
+        self._matrices: FloatArray = np.zeros((0, config.hidden[-1], actions), np.float32)
         self._compile()
 
     def _compile(self) -> None:
         """Fixes the signatures, so that no later call is traced again."""
-        width = 2 * self._features + self._actions + 2
-        noise = tf.TensorSpec((None, 2, None, self._actions), tf.float32)
-        rows = tf.TensorSpec((None, None, width), tf.float32)
+        layout, actions = self._layout, self._actions
+        width = 2 * layout.numbers + actions + 2
+        image = [] if layout.image is None else [tf.TensorSpec((None, *layout.image), tf.uint8)]
+        images = [tf.TensorSpec((None, None, 2, *spec.shape[1:]), tf.uint8) for spec in image]
         self._update = tf.function(
-            self._update_many, input_signature=[rows, noise, tf.TensorSpec((), tf.float32)]
-        )
-        self._act = tf.function(
-            self._draw,
+            self._update_many,
             input_signature=[
-                tf.TensorSpec((None, self._features), tf.float32),
-                tf.TensorSpec((None, self._actions), tf.float32),
+                [tf.TensorSpec((None, None, width), tf.float32), *images],
+                tf.TensorSpec((None, 2, None, actions), tf.float32),
+                tf.TensorSpec((None, 4, 2), tf.int32),
+                tf.TensorSpec((), tf.int32),
+                tf.TensorSpec((), tf.float32),
             ],
         )
+        seen = [tf.TensorSpec((None, layout.numbers), tf.float32), *image]
+        noise = tf.TensorSpec((None, actions), tf.float32)
+        self._act = tf.function(self._draw, input_signature=[seen, noise])
+        if self._config.sde:
+            self._explorer = networks.explorer(self.actor)
+            matrices = tf.TensorSpec((None, self._config.hidden[-1], actions), tf.float32)
+            self._explore = tf.function(self._draw_by_state, input_signature=[seen, matrices])
 
-    def act(self, observations: FloatArray, *, deterministic: bool) -> FloatArray:
-        """Returns actions in [-1, 1], (B, A), for observations (B, F)."""
-        shape = (len(observations), self._actions)
+    def act(self, parts: Parts, *, deterministic: bool) -> FloatArray:
+        """Returns actions in [-1, 1], (B, A), for B observations."""
+        count = len(parts.numbers)
+        seen = [part for part in parts if part is not None]
+        if self._config.sde and not deterministic:
+            if not len(self._matrices):
+                self.reset_noise(count)
+            fitting = self._matrices if len(self._matrices) == count else self._matrices[:1]
+            explored: FloatArray = self._explore(seen, fitting).numpy()
+            return explored
+        shape = (count, self._actions)
         noise = (
             np.zeros(shape, np.float32)
             if deterministic
             else self.random.standard_normal(shape, np.float32)
         )
-        actions: FloatArray = self._act(observations, noise).numpy()
+        actions: FloatArray = self._act(seen, noise).numpy()
         return actions
 
-    def update(self, rows: FloatArray, learning_rate: float) -> dict[str, float]:
+    def reset_noise(self, count: int) -> None:
+        """Draws what state-dependent exploration does until the next draw.
+
+        Args:
+            count: Environments, each of which explores in its own way.
+        """
+        shape = (count, self._config.hidden[-1], self._actions)
+        self._matrices = self.random.standard_normal(shape, np.float32)
+
+    def get_std(self) -> FloatArray:
+        """Returns the weights of state-dependent exploration, (H, A), which are logged."""
+        weights: FloatArray = np.exp(self.actor.get_layer(networks.LOG_STD).log_weight.numpy())
+        return weights
+
+    def update(self, batch: Batch, learning_rate: float) -> dict[str, float]:
         """Takes one gradient step per batch, all inside one compiled call.
 
         Args:
-            rows: Batches of transitions, (steps, B, 2 F + A + 2), each row laid out as
-                `donkey_rl.agents.replay` describes.
+            batch: Transitions with the axes (steps, B, ...).
             learning_rate: Step size of every optimiser.
 
         Returns:
-            The means of `METRICS` over the steps.
+            The means of the metrics over the steps; those of the actor only where it took one.
         """
-        steps, batch_size, _ = rows.shape
+        steps, batch_size, _ = batch.rows.shape
         noise = self.random.standard_normal((steps, 2, batch_size, self._actions), np.float32)
-        means = self._update(rows, noise, np.float32(learning_rate)).numpy()
-        return dict(zip(METRICS, means.tolist(), strict=True))
+        seeds = np.zeros((steps, 4, 2), np.int32)
+        if self._seeded:
+            limits = np.iinfo(np.int32)
+            seeds = self.random.integers(limits.min, limits.max, seeds.shape, np.int32)
+        parts = [part for part in batch if part is not None]
+        totals, actor_steps = self._update(
+            parts, noise, seeds, np.int32(self._steps), np.float32(learning_rate)
+        )
+        self._steps += steps
+        found = totals.numpy().tolist()
+        count = len(CRITIC_METRICS)
+        metrics = {n: value / steps for n, value in zip(CRITIC_METRICS, found, strict=False)}
+        if int(actor_steps):
+            taken = zip(ACTOR_METRICS, found[count:], strict=True)
+            metrics |= {name: value / int(actor_steps) for name, value in taken}
+        return metrics
 
-    def _draw(self, observations: Any, noise: Any) -> Any:
-        actions, _ = self._squashed(observations, noise)
+    def _features(self, numbers: Any, image: Any) -> Any:
+        """Returns what actor and critics read, (B, D)."""
+        return numbers if image is None else tf.concat([self.cnn(image), numbers], axis=-1)
+
+    def _draw(self, seen: Any, noise: Any) -> Any:
+        actions, _ = self._squashed(self._features(*_both(seen)), noise)
         return actions
 
-    def _squashed(self, observations: Any, noise: Any) -> tuple[Any, Any]:
-        mean, log_std = self.actor(observations)
+    def _draw_by_state(self, seen: Any, matrices: Any) -> Any:
+        mean, latent = self._explorer(self._features(*_both(seen)))
+        shape = (tf.shape(latent)[0], *matrices.shape[1:])
+        layer = self.actor.get_layer(networks.LOG_STD)
+        return tf.tanh(mean + layer.noise(latent, tf.broadcast_to(matrices, shape)))
+
+    def _squashed(self, features: Any, noise: Any) -> tuple[Any, Any]:
+        mean, log_std = self.actor(features)
         return losses.squashed_gaussian(mean, networks.clipped(log_std), noise)
 
-    def _update_many(self, rows: Any, noise: Any, learning_rate: Any) -> Any:
-        steps = tf.shape(rows)[0]
-        totals = tf.zeros(len(METRICS))
-        for step in tf.range(steps):
-            totals += self._update_once(rows[step], noise[step], learning_rate)
-        return totals / tf.cast(steps, tf.float32)
+    def _values(self, model: Any, features: Any, actions: Any, seed: Any) -> Any:
+        """Returns what critics say, (B, N) or (B, N, M)."""
+        inputs = tf.concat([features, actions], -1)
+        return model([inputs, seed] if self._config.critic_dropout else inputs)
 
-    def _update_once(self, rows: Any, noise: Any, learning_rate: Any) -> Any:
-        """One gradient step of every network.
+    def _update_many(
+        self, batch: Any, noise: Any, seeds: Any, done: Any, learning_rate: Any
+    ) -> tuple[Any, Any]:
+        steps = tf.shape(noise)[0]
+        totals = tf.zeros(len(CRITIC_METRICS) + len(ACTOR_METRICS))
+        delay = self._config.policy_delay
+        for step in tf.range(steps):
+            acts = (done + step + 1) % delay == 0
+            parts = [part[step] for part in batch]
+            totals += self._update_once(parts, noise[step], seeds[step], acts, learning_rate)
+        return totals, (done + steps) // delay - done // delay
+
+    def _update_once(
+        self, batch: Any, noise: Any, seeds: Any, acts: Any, learning_rate: Any
+    ) -> Any:
+        """One gradient step.
 
         Args:
-            rows: (B, 2 F + A + 2).
+            batch: Rows (B, 2 F + A + 2), and images (B, 2, h, w, c).
             noise: Standard normal numbers for s and for s', (2, B, A).
+            seeds: For what else is random, (4, 2).
+            acts: Whether the actor steps as well, ().
             learning_rate: ().
 
         Returns:
-            `METRICS`, (6,).
+            The metrics, (6,).
         """
-        sizes = [self._features, self._actions, 1, 1, self._features]
-        observations, actions, returns, discounts, following = tf.split(rows, sizes, axis=-1)
-        alpha = tf.exp(self._log_alpha)
-
-        next_actions, next_log_density = self._squashed(following, noise[1])
-        targets = losses.soft_target(
+        rows, images = _both(batch)
+        features = self._layout.numbers
+        sizes = [features, self._actions, 1, 1, features]
+        numbers, actions, returns, discounts, following = tf.split(rows, sizes, axis=-1)
+        image, next_image = self._images(images, seeds[_SHIFT])
+        targets = self._targets(
             returns[:, 0],
             discounts[:, 0],
-            self.target_critics(tf.concat([following, next_actions], -1)),
-            next_log_density,
-            alpha,
+            self._features(following, next_image),
+            noise[1],
+            seeds[_TARGET],
         )
-        critic_variables = self._optimisers["critics"].variables
+        variables = self._optimisers["critics"].variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(critic_variables)
-            values = self.critics(tf.concat([observations, actions], -1))
-            critic_loss = losses.critic_loss(values, targets)
-        critic_gradients = tape.gradient(critic_loss, critic_variables)
+            tape.watch(variables)
+            seen = self._features(numbers, image)
+            values = self._values(self.critics, seen, actions, seeds[_CRITICS])
+            if self._config.quantiles:
+                loss = losses.quantile_loss(values, targets)
+            else:
+                loss = losses.critic_loss(values, targets)
+        gradients = tape.gradient(loss, variables)
 
-        actor_variables = self._optimisers["actor"].variables
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(actor_variables)
-            drawn, log_density = self._squashed(observations, noise[0])
-            drawn_values = self.critics(tf.concat([observations, drawn], -1))
-            actor_loss = losses.actor_loss(log_density, drawn_values, alpha)
-        actor_gradients = tape.gradient(actor_loss, actor_variables)
-
-        entropy_loss = self._update_entropy(log_density, learning_rate)
-        self._optimisers["critics"].apply(critic_gradients, learning_rate)
-        self._optimisers["actor"].apply(actor_gradients, learning_rate)
-        for target, variable in zip(self._target_variables, critic_variables, strict=True):
+        # The actor reads the critics before they step.
+        seen = tf.stop_gradient(seen)
+        if self._config.policy_delay == 1:
+            actor_metrics = self._update_actor(seen, noise[0], seeds[_ACTOR], learning_rate)
+        else:
+            actor_metrics = tf.cond(
+                acts,
+                lambda: self._update_actor(seen, noise[0], seeds[_ACTOR], learning_rate),
+                lambda: tf.zeros(len(ACTOR_METRICS)),
+            )
+        self._optimisers["critics"].apply(gradients, learning_rate)
+        # The cnn's variables come last and have no slow copy.
+        for target, variable in zip(self._target_variables, variables, strict=False):
             target.assign_add(self._config.tau * (variable - target))
-        entropy = -tf.reduce_mean(log_density)
-        return tf.stack(
-            [critic_loss, actor_loss, entropy_loss, alpha, tf.reduce_mean(values), entropy]
-        )
+        return tf.concat([tf.stack([loss, tf.reduce_mean(values)]), actor_metrics], axis=0)
+
+    def _images(self, images: Any, seed: Any) -> tuple[Any, Any]:
+        """Returns what was seen at the start and after, shifted, (B, h, w, c) each."""
+        if images is None:
+            return None, None
+        if self._config.random_shift:
+            shape = tf.shape(images)
+            flat = tf.reshape(images, tf.concat([[-1], shape[2:]], axis=0))
+            images = tf.reshape(cnn.shifted(flat, self._config.random_shift, seed), shape)
+        return images[:, 0], images[:, 1]
+
+    def _targets(self, returns: Any, discounts: Any, features: Any, noise: Any, seed: Any) -> Any:
+        actions, log_density = self._squashed(features, noise)
+        values = self._values(self.target_critics, features, actions, seed)
+        alpha = tf.exp(self._log_alpha)
+        if not self._config.quantiles:
+            return losses.soft_target(returns, discounts, values, log_density, alpha)
+        dropped = self._config.dropped_quantiles
+        return losses.quantile_target(returns, discounts, values, log_density, alpha, dropped)
+
+    def _update_actor(self, seen: Any, noise: Any, seed: Any, learning_rate: Any) -> Any:
+        """One step of actor and entropy coefficient; returns `ACTOR_METRICS`, (4,)."""
+        alpha = tf.exp(self._log_alpha)
+        variables = self._optimisers["actor"].variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            drawn, log_density = self._squashed(seen, noise)
+            values = self._values(self.critics, seen, drawn, seed)
+            if self._config.quantiles:
+                loss = losses.quantile_actor_loss(log_density, values, alpha)
+            else:
+                loss = losses.actor_loss(log_density, values, alpha)
+        gradients = tape.gradient(loss, variables)
+        entropy_loss = self._update_entropy(log_density, learning_rate)
+        self._optimisers["actor"].apply(gradients, learning_rate)
+        return tf.stack([loss, entropy_loss, alpha, -tf.reduce_mean(log_density)])
 
     def _update_entropy(self, log_density: Any, learning_rate: Any) -> Any:
         if not self._config.entropy_learned:
@@ -181,19 +312,27 @@ class Learner:
         self._optimisers["entropy"].apply([gradient], learning_rate)
         return loss
 
-    def state(self) -> dict[str, FloatArray]:
-        """Returns the entropy coefficient and the optimisers' moments, by name.
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Returns the entropy coefficient, moments, step count and exploration, by name.
 
         The networks' weights are not among them: they are Keras models and are saved as such.
         """
-        state = {"log_alpha": np.asarray(self._log_alpha.numpy(), np.float32)}
+        state: dict[str, npt.NDArray[Any]] = {
+            "log_alpha": np.asarray(self._log_alpha.numpy(), np.float32),
+            "steps": np.asarray(self._steps),
+        }
+        if self._config.sde:
+            state["matrices"] = self._matrices
         for group, optimiser in self._optimisers.items():
             state |= {f"{group}.{name}": value for name, value in optimiser.state().items()}
         return state
 
-    def restore(self, state: Mapping[str, FloatArray]) -> None:
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Puts back what `state` returned for networks of the same shapes."""
         self._log_alpha.assign(float(state["log_alpha"]))
+        self._steps = int(state["steps"])
+        if self._config.sde:
+            self._matrices = np.asarray(state["matrices"], np.float32)
         for group, optimiser in self._optimisers.items():
             prefix = f"{group}."
             optimiser.restore(
@@ -203,3 +342,8 @@ class Learner:
                     if name.startswith(prefix)
                 }
             )
+
+
+def _both(parts: Any) -> tuple[Any, Any]:
+    """Returns numbers and image of a list that may hold only the numbers."""
+    return parts[0], (parts[1] if len(parts) > 1 else None)

@@ -1,16 +1,23 @@
-"""The actor and the twin critics, as Keras models."""
+"""The actor and the critics, as Keras models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
 
 LOG_STD_LIMITS = (-20.0, 2.0)
 """Bounds of the logarithm of the actor's standard deviation before squashing."""
+
+LOG_STD = "log_std"
+"""Name of the actor's layer of that logarithm."""
+
+_INITIAL_LOG_WEIGHT = -3.0
+_VARIANCE_FLOOR = 1e-6
 
 
 def _layer_seeds(seed: int) -> Iterator[int]:
@@ -29,13 +36,68 @@ def _dense(units: int, seed: int, activation: str | None = None, name: str | Non
     )
 
 
-def actor(features: int, actions: int, hidden: Sequence[int], seed: int) -> Any:
+class Dropout(keras.layers.Layer):  # type: ignore[misc]
+    """Dropout whose choice is a function of a seed that is handed in.
+
+    Keras's own layer keeps its state; a compiled update must be pure.
+    """
+
+    def __init__(self, rate: float, index: int) -> None:
+        """Sets the share of inputs that become 0, and what tells this layer from its sisters."""
+        super().__init__()
+        self._rate, self._index = rate, index
+
+    def call(self, inputs: Any, seed: Any) -> Any:
+        """Returns inputs (B, n), some of them 0 and the others as much larger.
+
+        Args:
+            inputs: (B, n).
+            seed: Two integers, (2,).
+        """
+        drawn = tf.random.stateless_uniform(tf.shape(inputs), tf.add(seed, (self._index, 0)))
+        return tf.where(drawn >= self._rate, inputs / (1.0 - self._rate), 0.0)
+
+
+class StateDependentLogStd(keras.layers.Layer):  # type: ignore[misc]
+    """The deviation that generalised state-dependent exploration has at a state.
+
+    The noise of an action is ``latent @ (weight * Z)`` with standard normal ``Z`` (H, A), so its
+    variance is ``latent^2 @ weight^2`` (Raffin et al. 2021, arXiv:2005.05719, equation 6).
+
+    Attributes:
+        log_weight: Logarithm of the learned weights, (H, A).
+    """
+
+    def __init__(self, actions: int, name: str) -> None:
+        """Sets the number A of actions."""
+        super().__init__(name=name)
+        self._actions = actions
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the weights for a latent of length H."""
+        self.log_weight = self.add_weight(
+            shape=(input_shape[-1], self._actions),
+            initializer=keras.initializers.Constant(_INITIAL_LOG_WEIGHT),
+            name="log_weight",
+        )
+
+    def call(self, latent: Any) -> Any:
+        """Returns the logarithm of the standard deviation, (B, A), at a latent (B, H)."""
+        variance = tf.matmul(tf.square(latent), tf.exp(2.0 * self.log_weight))
+        return 0.5 * tf.math.log(variance + _VARIANCE_FLOOR)
+
+    def noise(self, latent: Any, matrices: Any) -> Any:
+        """Returns the noise (B, A) that matrices (B, H, A), or one for all, make of a latent."""
+        return tf.einsum("bh,bha->ba", latent, tf.exp(self.log_weight) * matrices)
+
+
+def actor(features: int, actions: int, config: SACConfig, seed: int) -> Any:
     """Builds the actor.
 
     Args:
-        features: Length F of an observation.
+        features: Length F of what it reads.
         actions: Number A of actions.
-        hidden: Units of each hidden layer.
+        config: Settings.
         seed: Decides the initial weights.
 
     Returns:
@@ -45,36 +107,64 @@ def actor(features: int, actions: int, hidden: Sequence[int], seed: int) -> Any:
     seeds = _layer_seeds(seed)
     inputs = keras.Input((features,), name="features")
     x = inputs
-    for units in hidden:
+    for units in config.hidden:
         x = _dense(units, next(seeds), "relu")(x)
     mean = _dense(actions, next(seeds), name="mean")(x)
-    log_std = _dense(actions, next(seeds), name="log_std")(x)
+    if config.sde:
+        log_std = StateDependentLogStd(actions, LOG_STD)(x)
+    else:
+        log_std = _dense(actions, next(seeds), name=LOG_STD)(x)
     return keras.Model(inputs, [mean, log_std], name="actor")
 
 
-def critics(features: int, actions: int, hidden: Sequence[int], seed: int) -> Any:
-    """Builds the twin critics as one model of two separate stacks.
+def explorer(actor_model: Any) -> Any:
+    """Returns what state-dependent exploration reads, (B, F) -> mean (B, A) and latent (B, H)."""
+    mean, _ = actor_model.outputs
+    latent = actor_model.get_layer(LOG_STD).input
+    return keras.Model(actor_model.inputs[0], [mean, latent], name="explorer")
+
+
+def critics(features: int, actions: int, config: SACConfig, seed: int) -> Any:
+    """Builds the critics as one model of separate stacks.
 
     Two stacks run side by side on two cores; one stack with batched weights was 30 % slower.
+    Dropout and layer normalisation stand between a layer and its ReLU (Hiraoka et al. 2022,
+    arXiv:2110.02034, figure 2).
 
     Args:
-        features: Length F of an observation.
+        features: Length F of what they read.
         actions: Number A of actions.
-        hidden: Units of each hidden layer of each critic.
+        config: Settings.
         seed: Decides the initial weights.
 
     Returns:
-        A Keras model, observation and action side by side (B, F + A) -> values (B, 2).
+        A Keras model, features and action side by side (B, F + A), and with dropout a seed (2,)
+        -> values (B, N) of N critics, or their quantiles (B, N, M).
     """
     seeds = _layer_seeds(seed)
     inputs = keras.Input((features + actions,), name="features_and_actions")
+    choice = keras.Input(batch_shape=(2,), dtype="int32", name="seed")
+    plain = not (config.critic_dropout or config.critic_layer_norm)
     values = []
-    for _ in range(2):
+    dropped = 0
+    for _ in range(config.critics):
         x = inputs
-        for units in hidden:
-            x = _dense(units, next(seeds), "relu")(x)
-        values.append(_dense(1, next(seeds))(x))
-    return keras.Model(inputs, keras.layers.Concatenate()(values), name="critics")
+        for units in config.hidden:
+            x = _dense(units, next(seeds), "relu" if plain else None)(x)
+            if config.critic_dropout:
+                x = Dropout(config.critic_dropout, dropped)(x, choice)
+                dropped += 1
+            if config.critic_layer_norm:
+                x = keras.layers.LayerNormalization()(x)
+            if not plain:
+                x = keras.layers.ReLU()(x)
+        values.append(_dense(max(1, config.quantiles), next(seeds))(x))
+    joined = keras.layers.Concatenate()(values) if len(values) > 1 else values[0]
+    if config.quantiles:
+        joined = keras.layers.Reshape((config.critics, config.quantiles))(joined)
+    return keras.Model(
+        [inputs, choice] if config.critic_dropout else inputs, joined, name="critics"
+    )
 
 
 def deterministic(actor_model: Any) -> Any:

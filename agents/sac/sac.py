@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +17,19 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from donkey_rl.agents import schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.keras_policy import KerasPolicy
-from donkey_rl.agents.replay import NStepBuffer
+from donkey_rl.agents.observations import Parts
+from donkey_rl.agents.replay import Batch, NStepBuffer
 from donkey_rl.agents.sac import networks
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.learner import Learner
 from donkey_rl.errors import DivergedError, DonkeyRLError, InputError
 
+_CALL_BYTES = 2**28
+"""Sampled transitions that one compiled call gets, at most; the rest goes into further calls."""
+
 
 class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
-    """Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on flat observations.
+    """Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on numbers and images.
 
     Stable-Baselines3 collects, logs and calls back as it does for its own SAC; the buffer sums
     n-step returns, and one compiled call takes all the gradient steps of a training.
@@ -37,7 +43,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
 
     NAME = "sac"
     CONFIG = SACConfig
-    MODELS = ("actor", "critics", "target_critics")
+    MODELS = ("actor", "critics", "target_critics", "cnn")
 
     policy: KerasPolicy
     replay_buffer: NStepBuffer | None  # type: ignore[assignment]
@@ -55,15 +61,17 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         """Builds networks and an empty buffer.
 
         Args:
-            env: A vector environment, an environment or an id, with a flat Box as observation
-                and a flat, bounded Box as action space. None when `load` only predicts.
+            env: A vector environment, an environment or an id, with observations as
+                `donkey_rl.agents.observations` describes them and a flat, bounded Box as action
+                space. None when `load` only predicts.
             config: Settings; the defaults when None.
             seed: Decides weights, noise, sampling and the environment's seed.
             verbose: 1 writes Stable-Baselines3's tables.
             tensorboard_log: Folder for TensorBoard files, or None.
 
         Raises:
-            InputError: When a space is not a flat Box.
+            InputError: When a space is not such a space, images are too small for the cnn, or
+                several environments are to be trained by episodes.
         """
         self.config = config if config is not None else SACConfig()
         self.seconds = dict.fromkeys(("act", "store", "sample", "update"), 0.0)
@@ -78,7 +86,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             batch_size=self.config.batch_size,
             tau=self.config.tau,
             gamma=self.config.gamma,
-            train_freq=self.config.train_frequency,
+            train_freq=(self.config.train_frequency, self.config.train_unit),
             gradient_steps=self.config.gradient_steps,
             n_steps=self.config.n_steps,
             tensorboard_log=tensorboard_log,
@@ -86,7 +94,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             device="cpu",
             support_multi_env=True,
             seed=seed,
-            sde_support=False,
+            use_sde=self.config.sde,
+            sde_sample_freq=self.config.sde_sample_frequency,
         )
         if env is not None:
             self._setup_model()
@@ -95,35 +104,42 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         """Makes schedule, buffer, networks and policy."""
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        observations, actions = self.observation_space, self.action_space
+        if self.config.train_unit == "episode" and self.n_envs > 1:
+            raise InputError(
+                "Expected one environment, to train by episodes. "
+                f"Received: {self.n_envs}. Set train_unit to step."
+            )
         entropy = self.seed if self.seed is not None else np.random.SeedSequence().entropy
         buffer_seed, learner_seed = np.random.SeedSequence(entropy).generate_state(2)
         self.replay_buffer = NStepBuffer(
             self.buffer_size,
-            observations,
-            actions,
+            self.observation_space,
+            self.action_space,
             device=self.device,
             n_envs=self.n_envs,
             n_steps=self.config.n_steps,
             gamma=self.config.gamma,
             seed=int(buffer_seed),
         )
-        features, width = math.prod(observations.shape or ()), math.prod(actions.shape or ())
-        self.learner = Learner(features, width, self.config, int(learner_seed))
-        self.policy = KerasPolicy(observations, actions, self._act)
+        layout, width = self.replay_buffer.layout, math.prod(self.action_space.shape or ())
+        self.learner = Learner(layout, width, self.config, int(learner_seed))
+        self.actor = self.learner  # type: ignore[assignment]
+        self.policy = KerasPolicy(layout, self.action_space, self._act)
         self._convert_train_freq()
 
-    def _act(
-        self, observations: npt.NDArray[np.float32], deterministic: bool
-    ) -> npt.NDArray[np.float32]:
-        return self.learner.act(observations, deterministic=deterministic)
+    def _act(self, parts: Parts, deterministic: bool) -> npt.NDArray[np.float32]:
+        return self.learner.act(parts, deterministic=deterministic)
 
     @property
     def generators(self) -> dict[str, np.random.Generator]:
-        """What draws random numbers, by name."""
+        """What draws random numbers: noise, samples, and actions before learning starts."""
         if self.replay_buffer is None:
             raise DonkeyRLError("Expected a replay buffer. Received: none. Build the agent anew.")
-        return {"learner": self.learner.random, "buffer": self.replay_buffer.random}
+        return {
+            "learner": self.learner.random,
+            "buffer": self.replay_buffer.random,
+            "actions": self.action_space.np_random,
+        }
 
     def _setup_learn(
         self,
@@ -163,13 +179,34 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         buffer = self.replay_buffer
         if buffer is None or buffer.size() == 0:
             return
+        learning_rate = float(self.lr_schedule(self._current_progress_remaining))
+        most = max(1, _CALL_BYTES // (batch_size * buffer.row_bytes))
+        totals: dict[str, list[float]] = {}
+        for done in range(0, gradient_steps, most):
+            steps = min(most, gradient_steps - done)
+            metrics = self._update(buffer, steps, batch_size, learning_rate)
+            for name, value in metrics.items():
+                totals.setdefault(name, []).append(value)
+            self._n_updates += steps
+        for name, values in totals.items():
+            self.logger.record(f"train/{name}", float(np.mean(values)))
+        self.logger.record("train/learning_rate", learning_rate)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for name, value in self.seconds.items():
+            self.logger.record(f"time/{name}_s", round(value, 3), exclude="tensorboard")
+
+    def _update(
+        self, buffer: NStepBuffer, steps: int, batch_size: int, learning_rate: float
+    ) -> dict[str, float]:
+        """Samples, and takes gradient steps in one compiled call; returns the mean metrics."""
         started = time.perf_counter()
-        rows = buffer.sample_rows(gradient_steps * batch_size)
-        sampled = time.perf_counter()
-        learning_rate = self.lr_schedule(self._current_progress_remaining)
-        metrics = self.learner.update(
-            rows.reshape(gradient_steps, batch_size, -1), float(learning_rate)
+        rows, images = buffer.draw(steps * batch_size)
+        batch = Batch(
+            rows.reshape(steps, batch_size, -1),
+            None if images is None else images.reshape(steps, batch_size, *images.shape[1:]),
         )
+        sampled = time.perf_counter()
+        metrics = self.learner.update(batch, learning_rate)
         self.seconds["sample"] += sampled - started
         self.seconds["update"] += time.perf_counter() - sampled
         if not all(math.isfinite(value) for value in metrics.values()):
@@ -177,44 +214,41 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
                 f"Expected finite losses. Received: {metrics} after {self._n_updates} updates. "
                 "Lower sac.learning_rate, or look for rewards that are not numbers."
             )
-        self._n_updates += gradient_steps
-        for name, value in metrics.items():
-            self.logger.record(f"train/{name}", value)
-        self.logger.record("train/learning_rate", float(learning_rate))
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for name, value in self.seconds.items():
-            self.logger.record(f"time/{name}_s", round(value, 3), exclude="tensorboard")
+        return metrics
 
     def deterministic_model(self) -> Any:
-        """Returns observation (B, F) -> action in [-1, 1] (B, A) as a Keras model.
+        """Returns features (B, D) -> action in [-1, 1] (B, A) as a Keras model.
 
-        The weights are shared with the actor that goes on learning; a driver folder copies them.
+        Without an image the features are the observation; with one those that `learner.cnn` makes
+        of it, then the numbers. The weights are shared with the actor that goes on learning; a
+        driver folder copies them.
         """
         return networks.deterministic(self.learner.actor)
 
     def save_replay_buffer(self, path: Any) -> None:
-        """Writes the buffer's rows as a plain array file, ``.npy``."""
+        """Writes the buffer's rows and frames as plain arrays, a ``.npz`` file."""
         if self.replay_buffer is not None:
-            np.save(path, self.replay_buffer.rings["rows"].since(0), allow_pickle=False)
+            with Path(path).open("wb") as file:
+                np.savez(file, allow_pickle=False, **self.replay_buffer.arrays())
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
         """Puts back what `save_replay_buffer` wrote, its newest rows if it held more than fit.
 
         Args:
-            path: The ``.npy`` file.
+            path: The file.
             truncate_last_traj: Not used; unfinished n-step sums are never stored.
 
         Raises:
-            InputError: When the rows are of another width.
+            InputError: When the file cannot be read or the buffer does not fit this agent.
         """
-        rows = np.load(path, allow_pickle=False)
-        buffer = self.replay_buffer
-        ring = None if buffer is None else buffer.rings["rows"]
-        if buffer is None or ring is None or rows.shape[1:] != ring.rows.shape[1:]:
-            width = None if ring is None else ring.rows.shape[1]
+        if self.replay_buffer is None:
+            return
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+        except (AttributeError, EOFError, OSError, TypeError, ValueError, BadZipFile) as error:
             raise InputError(
-                f"Expected rows of {width} numbers. Received: shape {rows.shape}. "
-                "Load the buffer of an agent with the same spaces."
-            )
-        buffer.reset()
-        ring.append(rows)
+                f"Expected a replay buffer. Received: '{path}' ({error}). "
+                "Give the file that SAC.save_replay_buffer wrote."
+            ) from error
+        self.replay_buffer.restore(arrays)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.configuration import Config
 from donkey_rl.envs.recordings import formats
@@ -245,11 +246,14 @@ def _reader(
             "camera": found.camera,
         }
     )
+    settings = config.encoder
+    if not isinstance(settings, LaneEncoderConfig):
+        return f"encoder.name={settings.name} reads no lane; set encoder.name=lane"
     try:
-        config.encoder.check_image(config.camera.shape)
+        settings.check_image(config.camera.shape)
     except InputError as error:
         return str(error).rstrip(".")
-    encoder, _ = lane_training.train_encoder(config, progress, lambda: None)
+    encoder, _ = lane_training.train_encoder(config, settings, progress, lambda: None)
     return encoder
 
 

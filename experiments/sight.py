@@ -1,0 +1,42 @@
+"""How a policy sees: through an encoder trained before it, or by its own convolutional network."""
+
+from __future__ import annotations
+
+from donkey_rl.agents.encoders.base import Encoder
+from donkey_rl.agents.encoders.cnn import CnnEncoder
+from donkey_rl.agents.feature_env import ExtractedVecEnv, FeatureVecEnv
+from donkey_rl.agents.features import FeatureScaling
+from donkey_rl.agents.image_env import ImageVecEnv
+from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs.vec_env import SB3View
+from donkey_rl.experiments.config import TrainingConfig
+
+
+def environment(
+    config: TrainingConfig, cars: SB3View, encoder: Encoder | None, scaling: FeatureScaling
+) -> ExtractedVecEnv:
+    """Returns the environment that a policy learns in.
+
+    Args:
+        config: The run.
+        cars: What it drives.
+        encoder: Trained before the policy; None where the policy sees by itself.
+        scaling: Divisors of the measurements.
+    """
+    if encoder is None:
+        return ImageVecEnv(cars, config.encoder, scaling)
+    return FeatureVecEnv(cars, encoder, scaling)
+
+
+def driver_encoder(config: TrainingConfig, model: SAC | PPO, encoder: Encoder | None) -> Encoder:
+    """Returns the encoder that a driver is stored with; a policy's own network is copied.
+
+    Args:
+        config: The run.
+        model: The policy.
+        encoder: Trained before the policy; None where the policy sees by itself.
+    """
+    if encoder is None:
+        return CnnEncoder.of_policy(model.learner.cnn, config.camera.shape, config.encoder)
+    return encoder
