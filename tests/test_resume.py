@@ -154,22 +154,27 @@ def test_a_run_killed_at_random_points_comes_to_the_same(agent: str, kills: int)
     assert tracking.find(done.run_id).status == "FINISHED"
 
 
-@pytest.fixture(scope="module")
-def stopped(place: Path) -> str:
-    """The id of a run that Ctrl-C ended at step 700, after two checkpoints."""
+def stop(config: TrainingConfig) -> str:
+    """Returns the id of a run that Ctrl-C ended at step 700, after two checkpoints."""
 
-    def stop(self: Continuation) -> bool:
+    def on_step(self: Continuation) -> bool:
         if self.num_timesteps == 700:
             raise KeyboardInterrupt
         return True
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.chdir(place)
-        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patched.setattr(Continuation, "_on_step", stop)
-        result, _ = shown(lambda progress: training.train(config(), progress))
+        patched.setattr(Continuation, "_on_step", on_step)
+        result, _ = shown(lambda progress: training.train(config, progress))
     assert result.stopped
     return result.run_id
+
+
+@pytest.fixture(scope="module")
+def stopped(place: Path) -> str:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(place)
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return stop(config())
 
 
 def place_of(run_id: str) -> Path:
@@ -300,6 +305,23 @@ def test_after_ctrl_c_and_with_the_last_checkpoint_damaged_it_comes_to_the_same(
     assert not (Path("runs") / stopped).exists()
     with pytest.raises(InputError, match="has finished: there is nothing to continue"):
         resume(stopped)
+
+
+@pytest.mark.slow
+def test_a_replay_buffer_of_images_comes_back() -> None:
+    """The policy sees by its own network: the buffer holds frames, and rows that point at them."""
+    settings = [each for each in SMALL if not each.startswith("encoder.")]
+    seeing = configuration.with_settings(
+        TrainingConfig(),
+        [*settings, "encoder.name=cnn", "sac.cnn.filters=4,8", "sac.buffer_size=500", "steps=900"],
+    )
+    whole, _ = shown(lambda progress: training.train(seeing, progress))
+    done, _ = resume(stop(seeing))
+    assert done.resumed_at == 600
+    # Frames gave way before the checkpoint: 600 steps and the starts of episodes, 500 places.
+    pieces = [path.name for path in Path("runs", done.run_id, "checkpoints/rows").iterdir()]
+    assert {name.split("-")[0] for name in pieces} == {"rows", "links", "frames"}
+    assert drivers_hash(done.run_id) == drivers_hash(whole.run_id)
 
 
 @pytest.mark.slow
