@@ -36,7 +36,7 @@ class Continuation(BaseCallback):
 
     Attributes:
         seconds: Wall time that the checkpoints took.
-        resumed_at: Step of the checkpoint that `learn` went on from, if any.
+        resumed_at: Step of the checkpoint that it goes on from, None in a run that begins.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Continuation(BaseCallback):
         checks: Checks,
         progress: ProgressDisplay,
     ) -> None:
-        """Prepares; the first checkpoint comes when the steps between two have been taken.
+        """Looks for a checkpoint to go on from.
 
         Args:
             config: What to train.
@@ -58,17 +58,17 @@ class Continuation(BaseCallback):
         """
         super().__init__()
         self.seconds = 0.0
-        self.resumed_at: int | None = None
         self._steps, self._seed = config.steps, config.seed
         self._every = config.steps_between_checkpoints
         self._run = run
         self._checkpoints, self._checks, self._progress = checkpoints, checks, progress
         self._number = 0
         self._next = self._every
-        self._taken_up: Checkpoint | None = None
+        self._taken_up = checkpoints.newest(progress.message)
+        self.resumed_at = None if self._taken_up is None else self._taken_up.step
 
     def learn(self, agent: SAC | PPO) -> None:
-        """Has an agent learn, from the newest checkpoint on where there is one.
+        """Has an agent learn, from the checkpoint on where there is one.
 
         Args:
             agent: The agent, not yet trained.
@@ -76,9 +76,8 @@ class Continuation(BaseCallback):
         Raises:
             DivergedError: A loss or a weight is no longer finite.
         """
-        self._taken_up = self._checkpoints.newest(self._progress.message)
-        if self._taken_up is not None:
-            self.resumed_at = agent.num_timesteps = self._taken_up.step
+        if self.resumed_at is not None:
+            agent.num_timesteps = self.resumed_at
             self._progress.message(f"resumed at step {self.resumed_at:,}")
         try:
             self._learn(agent)
@@ -97,7 +96,7 @@ class Continuation(BaseCallback):
                 CallbackList([self._checks, self]),
                 # Counted in episodes by the one, in rollouts by the other.
                 log_interval=agent.n_envs if isinstance(agent, SAC) else 1,
-                reset_num_timesteps=self._taken_up is None,
+                reset_num_timesteps=self.resumed_at is None,
             )
         except ActionError as error:
             # An update can leave a policy that gives no numbers, after losses that are some.
