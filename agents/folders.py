@@ -26,20 +26,32 @@ def replaced(folder: Path) -> Iterator[Path]:
         StorageError: When the disk is full or the place cannot be written.
     """
     draft: Path | None = None
+    with writing(folder):
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            yield draft
+            draft.chmod(0o755)
+            _swap(draft, folder)
+        finally:
+            if draft is not None:
+                shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns what the system says while a folder is written into one error that names it.
+
+    Raises:
+        StorageError: When the disk is full or the place cannot be written.
+    """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        yield draft
-        draft.chmod(0o755)
-        _swap(draft, folder)
+        yield
     except OSError as error:
         raise StorageError(
             f"Expected to write the folder '{folder}'. Received: {error.strerror or error}. "
             "Free some space, or choose a folder that you may write to."
         ) from error
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _swap(draft: Path, folder: Path) -> None:
@@ -56,6 +68,20 @@ def _swap(draft: Path, folder: Path) -> None:
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def synchronise(path: Path) -> None:
+    """Has the system write a file, or the names in a folder, to the disk before it goes on.
+
+    Windows has no such thing for folders; there only files are.
+    """
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sha256(path: Path) -> str:

@@ -123,27 +123,42 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
     ] = None,
     simulator: SimulatorOption = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN_ID",
+            help="Go on with a run that ended early, from its last checkpoint.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a driver, race it, and keep the run in MLflow.
 
     Ctrl-C ends the training early: the best driver so far is kept, the run is
-    marked as stopped (KILLED in MLflow), and the exit code is 0.
+    marked as stopped (KILLED in MLflow), and the exit code is 0. --resume goes on
+    with such a run, or with one that was killed, with the settings that it has.
     """
     from donkey_rl import configuration
     from donkey_rl.experiments.config import TrainingConfig
 
-    mapping = configuration.read_recipe(recipe) if recipe else {}
     options = {
         "agent": agent, "track": track, "steps": steps, "seed": seed, "simulator": simulator,
     }  # fmt: skip
-    mapping.update({name: value for name, value in options.items() if value is not None})
-    config = configuration.validate(TrainingConfig, mapping)
+    given = {name: value for name, value in options.items() if value is not None}
+    if resume is not None and recipe is not None:
+        raise InputError("A resumed run has its own settings. Leave --recipe out, or --resume.")
+    mapping = configuration.read_recipe(recipe) if recipe else {}
+    config = configuration.validate(TrainingConfig, mapping | given)
     config = configuration.with_settings(config, setting or ())
     with at_work(as_json) as progress:
         from donkey_rl.experiments import training
 
-        result = training.train(config, progress).model_dump(mode="json")
+        if resume is None:
+            done = training.train(config, progress)
+        else:
+            changes = [f"{name}={value}" for name, value in given.items()] + (setting or [])
+            done = training.resume(resume, changes, progress)
+        result = done.model_dump(mode="json")
     if as_json:
         print_json(result)
         return

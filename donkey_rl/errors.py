@@ -2,6 +2,7 @@
 
 ```
 DonkeyRLError                  the run failed                  exit code 1
+├── DivergedError              a loss or a weight is no number any more
 ├── StorageError               a disk is full, a folder cannot be written
 ├── LinkError                  a simulator cannot be reached or used; names host, port and scene
 │   ├── LinkRefused            nobody answers at the address
@@ -26,6 +27,10 @@ from collections.abc import Iterable
 
 class DonkeyRLError(Exception):
     """The root of all errors of this package."""
+
+
+class DivergedError(DonkeyRLError):
+    """Learning has come to a loss or a weight that is not finite."""
 
 
 class StorageError(DonkeyRLError):

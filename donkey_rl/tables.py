@@ -47,9 +47,11 @@ def show_training(result: Mapping[str, Any]) -> None:
     if result["steps"] == 0:
         _lines(console, "No driver was stored: the run ended before driving began.")
         return
+    resume = f"  {_command()} train --resume {result['run_id']}"
     _lines(
         console,
         "Next:",
+        *((resume,) if result.get("stopped") else ()),
         f"  {_command()} evaluate {result['run_id']}",
         f"  {_command()} dashboard",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +65,12 @@ class Hooks(NamedTuple):
 
 
 class Checks(BaseCallback):
-    """Races the policy every so many steps, logs the scores and keeps the best policy."""
+    """Races the policy every so many steps, logs the scores and keeps the best policy.
+
+    Attributes:
+        findings: What they found.
+        seconds: Wall time that they took in this process.
+    """
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class Checks(BaseCallback):
         super().__init__()
         self.findings = Findings()
         self.seconds = 0.0
+        self._earlier_s = 0.0
         self._setting = setting
         self._extractor = extractor
         self._run = run
@@ -96,6 +102,34 @@ class Checks(BaseCallback):
         self._hooks = hooks
         self._field = field
         self._next = setting.every
+
+    @property
+    def wall_s(self) -> float:
+        """Wall time of the run (s): that of this process, and of those that it continues."""
+        return self._earlier_s + process_clock.seconds()
+
+    def state(self) -> dict[str, Any]:
+        """Returns the findings, the best weights left out, as JSON knows them."""
+        findings = {
+            field.name: getattr(self.findings, field.name)
+            for field in dataclasses.fields(self.findings)
+            if field.name != "best_weights"
+        }
+        return {"findings": findings, "next": self._next, "wall_s": self.wall_s}
+
+    def restore(self, stored: Mapping[str, Any], best_weights: list[Any] | None) -> None:
+        """Puts back what `state` returned.
+
+        Args:
+            stored: What it returned, or what JSON made of it.
+            best_weights: Weights of the best policy.
+        """
+        findings = dict(stored["findings"])
+        findings["best_rank"] = tuple(findings["best_rank"])
+        findings["curve"] = [(step, scores) for step, scores in findings["curve"]]
+        self.findings = Findings(**findings, best_weights=best_weights)
+        self._next = int(stored["next"])
+        self._earlier_s = float(stored["wall_s"])
 
     def _on_step(self) -> bool:
         self._hooks.between()
@@ -128,7 +162,7 @@ class Checks(BaseCallback):
         self.seconds += time.perf_counter() - started
         self._run.log_metrics({f"check/{k}": v for k, v in found.items()}, self.num_timesteps)
         if found["clean_laps"] > 0.0 and not lapped:
-            self.findings.first_clean_lap_wall_s = round(process_clock.seconds(), 2)
+            self.findings.first_clean_lap_wall_s = round(self.wall_s, 2)
             self.findings.first_clean_lap_steps = self.num_timesteps
             # One lap of a short check says nothing of three: the ranking starts anew.
             self.findings.best_rank = (0.0, -math.inf, -math.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any, Self
 
 import pydantic
@@ -27,6 +28,11 @@ AGENTS = ("sac", "ppo")
 
 _GRIP_SHARE = 0.65
 """Share of the tyres' grip that full throttle may take, so that some is left to steer."""
+
+_PAUSE_OF_A_CAR = 800
+"""Steps of a car between two checkpoints: two episodes as long as they may be."""
+
+_LEAST_PAUSE = 5_000
 
 
 def _training_randomisation() -> Randomisation:
@@ -86,6 +92,19 @@ class RaceConfig(Config):
     laps: int = Field(default=3, ge=1, le=100)
 
 
+class CheckpointConfig(Config):
+    """What a run keeps so that it can be continued: docs/tracking.md.
+
+    Attributes:
+        every: Environment steps between two checkpoints, each of which starts all episodes anew;
+            by default 800 of each car, and 5,000 at least.
+        keep: Whether they stay when the run has finished.
+    """
+
+    every: int | None = Field(default=None, ge=1)
+    keep: bool = False
+
+
 class TrainingConfig(Config):
     """A whole training run.
 
@@ -111,6 +130,7 @@ class TrainingConfig(Config):
         imitation: Demonstrations to learn from before the policy drives by itself.
         check: Races while learning.
         evaluation: Races of the finished driver.
+        checkpoint: What is kept to continue the run.
     """
 
     agent: str = "sac"
@@ -145,6 +165,7 @@ class TrainingConfig(Config):
     imitation: ImitationConfig = Field(default_factory=ImitationConfig)
     check: CheckConfig = Field(default_factory=CheckConfig)
     evaluation: RaceConfig = Field(default_factory=RaceConfig)
+    checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
 
     @pydantic.field_validator("agent")
     @classmethod
@@ -208,6 +229,11 @@ class TrainingConfig(Config):
         return simulators.count(self.simulator) or self.cars
 
     @property
+    def steps_between_checkpoints(self) -> int:
+        """Environment steps between two checkpoints, all cars together."""
+        return self.checkpoint.every or max(_LEAST_PAUSE, _PAUSE_OF_A_CAR * self.driven)
+
+    @property
     def highest_throttle(self) -> float:
         """Throttle at action +1: as set, or what takes two thirds of the grip at a standstill."""
         if self.throttle_max is not None:
@@ -219,6 +245,15 @@ class TrainingConfig(Config):
             friction *= track.load(self.track).road_friction
         full = row[vehicle.DRIVE_FORCE] / row[vehicle.MASS]
         return round(min(1.0, _GRIP_SHARE * friction * vehicle.GRAVITY / float(full)), 3)
+
+
+def lasting(name: str) -> str:
+    """Returns a track's name so that it is found from any folder.
+
+    >>> lasting("warren"), pathlib.PurePath(lasting("my.json")).is_absolute()
+    ('warren', True)
+    """
+    return str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -46,6 +46,7 @@ __all__ = [
     "find",
     "open_dashboard",
     "prepare_in_background",
+    "reopen",
     "start",
     "tracking_uri",
 ]
@@ -312,6 +313,22 @@ def attach(reference: str, *, uri: str | None = None) -> Run:
     stored = find(reference, uri=uri)
     client = mlflow_store.client(uri)
     return Run(client, stored.id, mlflow_store.experiment_id(client, uri), ends=False)
+
+
+def reopen(run_id: str, *, uri: str | None = None) -> Run:
+    """Returns a run that ended early, to go on with it: it is ``RUNNING`` again.
+
+    Args:
+        run_id: MLflow's run id.
+        uri: As in `start`.
+
+    Raises:
+        StorageError: If the store cannot be written.
+    """
+    client = mlflow_store.client(uri)
+    with mlflow_store.guard(f"Run {run_id} could not be reopened"):
+        client.update_run(run_id, status="RUNNING")
+    return Run(client, run_id, mlflow_store.experiment_id(client, uri))
 
 
 def _signature(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 from stable_baselines3.common.logger import Logger
 
 import donkey_rl
@@ -21,7 +20,6 @@ from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
-from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import simulators, vec_env
 from donkey_rl.envs.simulator import vehicle
@@ -35,47 +33,21 @@ from donkey_rl.experiments import (
     plots,
     process_clock,
     racing,
+    resuming,
     sight,
     tracking,
 )
 from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.run_folder import RunFolder
 from donkey_rl.experiments.tracking import Run
+from donkey_rl.experiments.training_result import TrainingResult
 
 FEATURE_SPEED = 16.0
 """Speed (u/s) that a policy reads as 1."""
-
-
-class TrainingResult(Config):
-    """What `donkey-rl train` reports.
-
-    Attributes:
-        steps: Environment steps taken.
-        wall_s: Wall time since the start of the process.
-        first_clean_lap_wall_s: The same until the deterministic policy drove a clean lap.
-        first_clean_lap_steps: Environment steps until then.
-        best_lap_s: Best clean lap of the finished driver's races.
-        stopped: Whether Ctrl-C ended the training.
-        laps: The laps of the finished driver's first race.
-        missed_deadlines: Telemetry messages that came before the driver had answered the one
-            before, while it learned; 0 in the embedded simulator, which waits.
-        updates_dropped: Gradient steps left out because the simulator did not wait for them.
-        time_split: Share of the learning time by what it was spent on.
-    """
-
-    run_id: str
-    steps: int
-    wall_s: float
-    first_clean_lap_wall_s: float | None
-    first_clean_lap_steps: int | None
-    best_lap_s: float | None
-    stopped: bool
-    missed_deadlines: int = 0
-    updates_dropped: int = 0
-    laps: tuple[dict[str, Any], ...] = ()
-    time_split: dict[str, float] = Field(default_factory=dict)
 
 
 def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
@@ -105,35 +77,84 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
     )
     progress.message(f"run {run.id}")
     with run:
-        session = _Session(config, run, progress)
-        stopped = False
-        try:
-            with Interruption() as interruption:
-                session.learn(interruption)
-        except KeyboardInterrupt:
-            stopped = True
-            progress.message("stopped: storing the driver so far")
-        except LinkError:
-            if session.has_driver:
-                progress.message("the simulator is lost: storing the driver so far")
-                session.finish(race=False)
-            raise
-        report = session.finish(race=not stopped)
-        run.end("KILLED" if stopped else "FINISHED")
+        folder = resuming.begin(run, config)
+        with folder.locked():
+            result = _carry_out(config, run, folder, progress)
+    return _tidied(result, config, folder)
+
+
+def resume(reference: str, settings: Sequence[str], progress: ProgressDisplay) -> TrainingResult:
+    """Continues a run that ended early, from its last checkpoint.
+
+    On the embedded simulator it then comes to what it would have come to without the end, bit
+    for bit. What was logged after the checkpoint is logged a second time, at the same steps.
+
+    Args:
+        reference: The run: its id, the beginning of it, or its name.
+        settings: Assignments `key=value` that are to hold; only those that learning does not
+            depend on may differ from the run's own.
+        progress: Shows how far it is.
+
+    Returns:
+        As `train`; times are those of the whole run.
+
+    Raises:
+        InputError: The run cannot be continued; see `resuming.find`.
+        StorageError: As in `train`.
+        LinkError: As in `train`.
+    """
+    found = resuming.find(reference, settings)
+    with found.folder.locked(), tracking.reopen(found.run_id) as run:
+        for line in (f"run {run.id} goes on", *found.remarks):
+            progress.message(line)
+        result = _carry_out(found.config, run, found.folder, progress)
+    return _tidied(result, found.config, found.folder)
+
+
+def _tidied(result: TrainingResult, config: TrainingConfig, folder: RunFolder) -> TrainingResult:
+    """Deletes the checkpoints of a run that has finished, unless they are to stay."""
+    if not result.stopped and not config.checkpoint.keep:
+        folder.remove()
+    return result
+
+
+def _carry_out(
+    config: TrainingConfig, run: Run, folder: RunFolder, progress: ProgressDisplay
+) -> TrainingResult:
+    """Trains, stores and races; see `train`."""
+    session = _Session(config, run, folder, progress)
+    stopped = False
+    try:
+        with Interruption() as interruption:
+            session.learn(interruption)
+    except KeyboardInterrupt:
+        stopped = True
+        progress.message("stopped: storing the driver so far")
+    except LinkError:
+        if session.has_driver:
+            progress.message("the simulator is lost: storing the driver so far")
+            session.finish(race=False)
+        raise
+    report = session.finish(race=not stopped)
+    run.end("KILLED" if stopped else "FINISHED")
     return report.model_copy(update={"stopped": stopped})
 
 
 class _Session:
     """The parts of a run while it goes on."""
 
-    def __init__(self, config: TrainingConfig, run: Run, progress: ProgressDisplay) -> None:
+    def __init__(
+        self, config: TrainingConfig, run: Run, folder: RunFolder, progress: ProgressDisplay
+    ) -> None:
         self._config = config
         self._run = run
+        self._folder = folder
         self._progress = progress
         self._encoder: Encoder | None = None
         self._model: SAC | PPO | None = None
         self._env: ExtractedVecEnv | None = None
         self._checks: Checks | None = None
+        self._continuation: Continuation | None = None
         self._learn_s = 0.0
         self._missed = 0
         scale = vehicle.load(config.vehicle).report_scale
@@ -146,11 +167,13 @@ class _Session:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         config = self._config
-        if config.encoder.name != "cnn":
+        self._encoder = self._folder.encoder(self._progress.message)
+        if self._encoder is None and config.encoder.name != "cnn":
             self._encoder, report = encoder_training.train_encoder(
                 config, self._progress, interruption.check
             )
             self._run.log_metrics(report.metrics(), 0)
+            self._folder.keep_encoder(self._encoder)
         opened = vec_env.make(config.environment(), config.driven, config.seed)
         with contextlib.closing(opened) as environment:
             self._drive(environment, interruption)
@@ -175,11 +198,14 @@ class _Session:
                     environment.interrupt if simulators.count(config.simulator) else _nothing,
                 ),
             )
-            if config.imitation.wanted:
+            self._continuation = Continuation(
+                config, self._run, self._folder.checkpoints, self._checks, self._progress
+            )
+            if config.imitation.wanted and self._continuation.resumed_at is None:
                 self._imitate(environment, self._model, interruption)
             untrained = driving.weights(self._model)
             try:
-                self._model.learn(config.steps, self._checks, log_interval=config.driven)
+                self._continuation.learn(self._model)
                 _check_learned(config, untrained, driving.weights(self._model))
                 self._checks.check()
             finally:
@@ -201,8 +227,8 @@ class _Session:
 
     @property
     def has_driver(self) -> bool:
-        """Whether the policy has driven."""
-        return self._model is not None and self._model.num_timesteps > 0
+        """Whether the policy has driven in this process."""
+        return self._checks is not None and self._checks.num_timesteps > 0
 
     def finish(self, *, race: bool) -> TrainingResult:
         """Stores the best driver, draws the curves and races it."""
@@ -247,7 +273,7 @@ class _Session:
             DriverDescription(
                 agent=config.agent,
                 vehicle=config.vehicle,
-                tracks=(_lasting(config.track),),
+                tracks=(configs.lasting(config.track),),
                 simulator=_simulator_name(config),
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
@@ -295,6 +321,8 @@ class _Session:
         if self._model is None or self._env is None or self._checks is None:
             return {}
         seconds = {**self._env.seconds, **self._model.seconds, "check": self._checks.seconds}
+        if self._continuation is not None:
+            seconds["checkpoint"] = self._continuation.seconds
         total = max(self._learn_s, 1e-9)
         split = {name: round(value / total, 3) for name, value in seconds.items()}
         return split | {"other": round(max(0.0, 1.0 - sum(split.values())), 3)}
@@ -302,7 +330,7 @@ class _Session:
     def _report(self, laps: tuple[dict[str, Any], ...], best_lap: float | None) -> TrainingResult:
         findings = self._checks.findings if self._checks is not None else None
         steps = self._model.num_timesteps if self._model is not None else 0
-        wall = round(process_clock.seconds(), 2)
+        wall = round(self._checks.wall_s if self._checks else process_clock.seconds(), 2)
         first_s = findings.first_clean_lap_wall_s if findings else None
         first_steps = findings.first_clean_lap_steps if findings else None
         split = self._time_split()
@@ -328,6 +356,7 @@ class _Session:
             stopped=False,
             missed_deadlines=self._missed,
             updates_dropped=dropped,
+            resumed_at=self._continuation.resumed_at if self._continuation else None,
             laps=laps,
             time_split=split,
         )
@@ -338,11 +367,6 @@ def _simulator_name(config: TrainingConfig) -> str:
     if config.simulator == simulators.EMBEDDED:
         return f"{simulators.EMBEDDED} {donkey_rl.__version__}"
     return config.simulator
-
-
-def _lasting(name: str) -> str:
-    """Returns a track's name so that it is found from any folder."""
-    return str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
 
 
 def _check_learned(config: TrainingConfig, before: list[Any], after: list[Any]) -> None:

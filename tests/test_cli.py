@@ -48,6 +48,20 @@ def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]
     return code, lines[0].removeprefix("error: ")
 
 
+def test_a_resumed_run_takes_no_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("train", "--resume", "3f2a", "--recipe", "pace")
+    code, message = error_of(capsys, *words)
+    assert code == cli.BAD_INPUT
+    assert message == "A resumed run has its own settings. Leave --recipe out, or --resume."
+
+
+def test_a_run_to_resume_must_be_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, message = error_of(capsys, "train", "--resume", "3f2a")
+    assert code == cli.BAD_INPUT
+    assert message.startswith("There is no run '3f2a'")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_answers_within_half_a_second() -> None:
     def seconds() -> float:
         start = time.perf_counter()

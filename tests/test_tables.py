@@ -55,6 +55,7 @@ def test_stopped_training_without_a_lap_says_so(capsys: pytest.CaptureFixture[st
     assert "first clean lap none" in lines
     assert "best lap none" in lines
     assert f"run {TRAINED['run_id']} (stopped)" in lines
+    assert any(line.endswith(f"train --resume {TRAINED['run_id']}") for line in lines)
 
 
 def test_training_stopped_before_driving_names_no_command_for_the_driver(

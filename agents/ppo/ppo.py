@@ -24,7 +24,7 @@ from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.learner import Learner
 from donkey_rl.agents.ppo.policy import KerasActorCritic
 from donkey_rl.agents.ppo.rollout import RolloutBuffer
-from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.errors import DivergedError, InputError
 
 
 class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
@@ -188,7 +188,7 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         """Goes through the rollout, all epochs in one compiled call.
 
         Raises:
-            DonkeyRLError: When the losses are no longer finite.
+            DivergedError: When the losses are no longer finite.
         """
         started = time.perf_counter()
         remaining = self._current_progress_remaining
@@ -198,7 +198,7 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         self.seconds["update"] += time.perf_counter() - started
         broken = {name: value for name, value in done.metrics.items() if not math.isfinite(value)}
         if broken:
-            raise DonkeyRLError(
+            raise DivergedError(
                 f"Expected finite losses. Received: {broken} at step {self.num_timesteps}. "
                 "Lower ppo.learning_rate, or look for rewards that are not numbers."
             )

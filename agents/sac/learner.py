@@ -334,7 +334,7 @@ class Learner:
         return state
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Puts back what `state` returned for networks of the same shapes."""
+        """Puts back what `state` returned; the networks have their weights already."""
         self._log_alpha.assign(float(state["log_alpha"]))
         self._steps = int(state["steps"])
         if self._config.sde:
@@ -348,6 +348,7 @@ class Learner:
                     if name.startswith(prefix)
                 }
             )
+        self.adopt()
 
 
 def _means(totals: list[float], steps: int, actor_steps: int) -> dict[str, float]:

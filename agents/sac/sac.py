@@ -23,7 +23,7 @@ from donkey_rl.agents.replay import Batch, NStepBuffer
 from donkey_rl.agents.sac import networks
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.learner import Learner, Update
-from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.errors import DivergedError, DonkeyRLError, InputError
 
 _CALL_BYTES = 2**28
 """Sampled transitions that one compiled call gets, at most; the rest goes into further calls."""
@@ -212,7 +212,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             batch_size: Transitions of each.
 
         Raises:
-            DonkeyRLError: When the losses are no longer finite.
+            DivergedError: When the losses are no longer finite.
         """
         buffer = self.replay_buffer
         if buffer is None or buffer.size() == 0:
@@ -258,7 +258,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         """Logs finished updates, and lets the policy that acts have their weights.
 
         Raises:
-            DonkeyRLError: When the losses are no longer finite.
+            DivergedError: When the losses are no longer finite.
         """
         totals: dict[str, list[float]] = {}
         for update in updates:
@@ -267,7 +267,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         means = {name: float(np.mean(values)) for name, values in totals.items()}
         broken = {name: value for name, value in means.items() if not math.isfinite(value)}
         if broken:
-            raise DonkeyRLError(
+            raise DivergedError(
                 f"Expected finite losses. Received: {broken} at step {self.num_timesteps}, after "
                 f"{self._n_updates} updates. Lower sac.learning_rate, or look for rewards that "
                 "are not numbers."

@@ -1,0 +1,167 @@
+"""Finding a run that ended early, and what may differ where it is continued."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pydantic
+
+from donkey_rl import configuration
+from donkey_rl.agents import folders, manifest
+from donkey_rl.configuration import Config
+from donkey_rl.envs import simulators
+from donkey_rl.errors import InputError
+from donkey_rl.experiments import config as configs
+from donkey_rl.experiments import tracking
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.run_folder import PLACE, RunFolder
+from donkey_rl.experiments.sealed import DamagedError
+from donkey_rl.experiments.tracking import Run
+
+PLACE_TAG = "donkey_rl.run_folder"
+"""Tag of a run: where its folder is, an absolute path."""
+
+_FREE = ("evaluation.", "checkpoint.keep")
+"""Settings that learning does not depend on."""
+
+_OF_THE_LINK = ("simulator", "link.")
+"""Settings that may change from one simulator of another program to the next."""
+
+_PACKAGE = "donkey-rl"
+
+
+class Resumption(NamedTuple):
+    """A run that can go on.
+
+    Attributes:
+        run_id: MLflow's run id.
+        config: Its configuration.
+        folder: Where its checkpoints are.
+        remarks: What the user should know first.
+    """
+
+    run_id: str
+    config: TrainingConfig
+    folder: RunFolder
+    remarks: tuple[str, ...]
+
+
+class _Beginning(Config):
+    """What is stored of the beginning of a run."""
+
+    config: dict[str, Any]
+    versions: dict[str, str]
+    track_file: str | None
+
+
+def begin(run: Run, config: TrainingConfig) -> RunFolder:
+    """Makes the folder of a run that starts here, and notes in the run where it is.
+
+    Raises:
+        StorageError: The place cannot be written.
+    """
+    folder = RunFolder(pathlib.Path(PLACE).resolve() / run.id)
+    beginning = _Beginning(
+        config=config.model_dump(mode="json") | {"track": configs.lasting(config.track)},
+        versions=manifest.installed_versions(),
+        track_file=_hash_of_track_file(config.track),
+    )
+    folder.keep_settings(beginning.model_dump())
+    run.set_tags({PLACE_TAG: folder.path})
+    return folder
+
+
+def _hash_of_track_file(track: str) -> str | None:
+    """Returns the SHA-256 of a track file of the user's own, None for the package's tracks."""
+    head, suffix, _ = track.rpartition(".json")
+    return folders.sha256(pathlib.Path(head + suffix)) if suffix else None
+
+
+def find(reference: str, settings: Sequence[str]) -> Resumption:
+    """Finds a run that ended early.
+
+    Args:
+        reference: The run, as in `tracking.find`.
+        settings: Assignments `key=value` that are to hold when it goes on.
+
+    Raises:
+        InputError: There is no such run, it has finished, its folder is gone or damaged, it was
+            started with another version, or a setting differs that must not.
+    """
+    stored = tracking.find(reference)
+    if stored.status == "FINISHED":
+        raise InputError(
+            f"Run {stored.id} has finished: there is nothing to continue. Race its driver with "
+            f"`donkey-rl evaluate {stored.id[:8]}`, or start a new run."
+        )
+    place = stored.tags.get(PLACE_TAG)
+    if place is None or not pathlib.Path(place).is_dir():
+        where = f"in '{place}'" if place else "anywhere"
+        raise InputError(
+            f"Run {stored.id} can be continued only where its checkpoints are. Received: none "
+            f"{where}. Put the folder back, or start a new run."
+        )
+    folder = RunFolder(pathlib.Path(place))
+    try:
+        begun = _Beginning.model_validate(folder.settings())
+    except (DamagedError, pydantic.ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"Run {stored.id} cannot be continued: {first}. Start a new run."
+        ) from error
+    remarks = _compare_versions(stored.id, begun.versions)
+    if not folder.checkpoints.numbers():
+        remarks += ("it has no checkpoint yet: the policy begins anew",)
+    config = configuration.validate(TrainingConfig, begun.config)
+    if begun.track_file != _hash_of_track_file(config.track):
+        raise InputError(
+            f"The track file '{config.track}' is not what it was when run {stored.id} began. "
+            "Put the old one back, or start a new run."
+        )
+    wanted = configuration.with_settings(config, settings)
+    wanted = wanted.model_copy(update={"track": configs.lasting(wanted.track)})
+    _compare_settings(stored.id, config, wanted)
+    return Resumption(stored.id, wanted, folder, remarks)
+
+
+def _compare_versions(run_id: str, before: dict[str, str]) -> tuple[str, ...]:
+    """Refuses another version of this package; returns a remark on other versions of others."""
+    now = manifest.installed_versions()
+    if before.get(_PACKAGE) != now.get(_PACKAGE):
+        raise InputError(
+            f"Run {run_id} was started with version {before.get(_PACKAGE)} of donkey-rl. "
+            f"Received: version {now.get(_PACKAGE)}. Install that version, or start a new run."
+        )
+    others = [
+        f"{name} {version} then, {now.get(name, 'none')} now"
+        for name, version in before.items()
+        if now.get(name) != version
+    ]
+    if not others:
+        return ()
+    return (f"not bit for bit what it would have been: {', '.join(others)}",)
+
+
+def _compare_settings(run_id: str, begun: TrainingConfig, wanted: TrainingConfig) -> None:
+    """Refuses settings that would make another run of it."""
+    free: tuple[str, ...] = _FREE
+    if simulators.count(begun.simulator) == simulators.count(wanted.simulator) is not None:
+        free += _OF_THE_LINK
+    before = configs.flat(begun.model_dump(mode="json"))
+    after = configs.flat(wanted.model_dump(mode="json"))
+    different = [
+        f"{key}={_shown(before.get(key))}, not {_shown(after.get(key))}"
+        for key in before | after
+        if before.get(key) != after.get(key) and not key.startswith(free)
+    ]
+    if different:
+        raise InputError(
+            f"Run {run_id} was started with {'; '.join(different)}. It goes on with the same. "
+            "Leave that out, or start a new run."
+        )
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,125 @@
+"""The folder of a run that goes on: its settings, its encoder, its checkpoints, and a lock.
+
+```
+runs/RUN_ID/
+  lock            held by the process that trains
+  settings/       the configuration, and the versions that wrote it
+  encoder/        once it is trained
+  checkpoints/    see `donkey_rl.experiments.checkpoints`
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from donkey_rl.agents import folders
+from donkey_rl.agents.encoders import base
+from donkey_rl.agents.encoders.base import Encoder
+from donkey_rl.errors import InputError
+from donkey_rl.experiments import sealed
+from donkey_rl.experiments.checkpoints import Checkpoints
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+PLACE = "runs"
+"""Folder of all runs, below the one where they are started."""
+
+_SETTINGS, _ENCODER, _LOCK = "settings", "encoder", "lock"
+
+
+class RunFolder:
+    """What a run needs to go on in another process.
+
+    Attributes:
+        path: The folder.
+        checkpoints: Its checkpoints.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Names the folder."""
+        self.path = path
+        self.checkpoints = Checkpoints(path / "checkpoints")
+
+    def keep_settings(self, facts: Mapping[str, Any]) -> None:
+        """Stores what the run was started with, as JSON knows it.
+
+        Raises:
+            StorageError: When the place cannot be written.
+        """
+        sealed.write(self.path / _SETTINGS, lambda _: None, lambda: dict(facts))
+
+    def settings(self) -> Mapping[str, Any]:
+        """Returns what `keep_settings` stored.
+
+        Raises:
+            DamagedError: When it is missing or damaged.
+        """
+        return sealed.read(self.path / _SETTINGS)
+
+    def keep_encoder(self, encoder: Encoder) -> None:
+        """Stores the trained encoder.
+
+        Raises:
+            StorageError: When it cannot be written.
+        """
+        sealed.write(self.path / _ENCODER, encoder.save, lambda: {"name": encoder.name})
+
+    def encoder(self, complain: Callable[[str], object]) -> Encoder | None:
+        """Returns the stored encoder, None where there is none that is whole.
+
+        Args:
+            complain: Told when it is damaged.
+        """
+        folder = self.path / _ENCODER
+        if not folder.exists():
+            return None
+        try:
+            return base.encoder_class(str(sealed.read(folder).get("name"))).load(folder)
+        except InputError as error:
+            complain(f"the stored encoder is damaged and is trained again: {error}")
+            return None
+
+    def remove(self) -> None:
+        """Deletes all that is stored, and the folder of all runs if it was the last."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps the folder for this process; the system gives it free however the process ends.
+
+        Raises:
+            InputError: Another process trains this run.
+            StorageError: When the place cannot be written.
+        """
+        path = self.path / _LOCK
+        with contextlib.ExitStack() as opened:
+            with folders.writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                file = opened.enter_context(path.open("a+"))
+            try:
+                _lock(file.fileno())
+            except OSError as error:
+                raise InputError(
+                    f"Run {self.path.name} is being trained by another process, which holds "
+                    f"'{path}'. Wait until it ends, or stop it."
+                ) from error
+            yield
+
+
+def _lock(descriptor: int) -> None:
+    """Locks an open file, at once or not at all."""
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
