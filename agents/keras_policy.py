@@ -12,34 +12,11 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
 from donkey_rl.agents.observations import Layout, Observation, Parts
-from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
     from stable_baselines3.common.type_aliases import PyTorchObs
 
 FloatArray = npt.NDArray[np.float32]
-
-
-def batched(
-    observation: npt.NDArray[Any] | dict[str, npt.NDArray[Any]], shape: tuple[int, ...] | None
-) -> tuple[FloatArray, bool]:
-    """Returns observations as a batch (B, F), and whether it was a single one.
-
-    Args:
-        observation: One observation (F,), or a batch (B, F).
-        shape: Of one observation.
-
-    Raises:
-        InputError: On an observation of another shape.
-    """
-    values = np.asarray(observation, np.float32) if not isinstance(observation, dict) else None
-    if values is None or values.shape[-1:] != shape or values.ndim > 2:
-        received = "a dict" if values is None else f"shape {values.shape}"
-        raise InputError(
-            f"Expected one observation of shape {shape}, or a batch of them. "
-            f"Received: {received}. Encode the observation with a FeatureExtractor first."
-        )
-    return np.atleast_2d(values), values.ndim == 1
 
 
 class KerasPolicy(BasePolicy):
