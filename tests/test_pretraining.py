@@ -16,6 +16,7 @@ from donkey_rl.agents.encoders.config import AutoencoderConfig, LaneEncoderConfi
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.sac import networks
+from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import encoder_training
 from donkey_rl.experiments.config import TrainingConfig
@@ -105,7 +106,7 @@ def test_another_network_cannot_be_started_from(changes: dict[str, object], mess
 @pytest.mark.slow
 def test_a_run_starts_from_the_encoder_in_a_driver_folder(tmp_path: pathlib.Path) -> None:
     seen = Autoencoder(SHAPE, SEEN.model_copy(update={"seed": 7}))
-    actor = networks.deterministic(networks.actor(8 + 2 + 2, 2, (4,), seed=0))
+    actor = networks.deterministic(networks.actor(8 + 2 + 2, 2, SACConfig(hidden=(4,)), seed=0))
     about = DriverDescription(
         agent="sac", vehicle="donkey_2022", tracks=("warren",), simulator="embedded", camera={}
     )
