@@ -18,10 +18,8 @@ GRIP = 0.75
 """Share of the tyres' grip that the expert plans with; the rest is for its corrections."""
 
 MARGIN = 1.6
-"""Distance of the line from the road's edges (u).
-
-Wheels reach 0.7 from the car's middle, and under power it runs up to 0.7 wide.
-"""
+"""Distance of the line from the road's edges (u): wheels reach 0.7 from the car's middle, and
+under power it runs up to 0.7 wide."""
 
 _LOOK_AHEAD = 3.0
 _LOOK_AHEAD_S = 0.45
