@@ -232,11 +232,13 @@ def bench(
     part: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this: simulator, learning, driver or link; may be repeated. Default: all."
+            help="Only this: simulator, learning, driver or link; may be repeated. Default: all. "
+            "Or driving: trains every agent for --seconds and races it."
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=2.0, max=600.0, help="Of each measurement of the link.")
+        float,
+        typer.Option(min=2.0, max=3600.0, help="Of each measurement of the link; see driving."),
     ] = 10.0,
     as_json: JsonOption = False,
 ) -> None:

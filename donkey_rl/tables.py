@@ -109,8 +109,14 @@ def _dropped(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 def show_speeds(result: Mapping[str, Any]) -> None:
     """Shows the figures of a benchmark, groups of them as `group.name`."""
-    rows = ((name, _cell(value)) for name, value in _flat(result, ""))
-    _console().print(_table("Speed on this machine", ("figure", "value"), rows))
+    console, driving = _console(), result.get("driving", ())
+    speeds = {name: value for name, value in result.items() if name != "driving"}
+    rows = ((name, _cell(value)) for name, value in _flat(speeds, ""))
+    console.print(_table("Speed on this machine", ("figure", "value"), rows))
+    if driving:
+        heads = tuple(dict.fromkeys(name for party in driving for name in party))
+        lines = (tuple(_cell(party.get(name)) for name in heads) for party in driving)
+        console.print(_table("Agents in the same time", heads, lines))
 
 
 def show_tracks(tracks: Iterable[Mapping[str, Any]]) -> None:

@@ -16,7 +16,8 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.vector import DonkeyVectorEnv
 from donkey_rl.errors import UnknownNameError
-from donkey_rl.experiments import driver_bench, learning_bench, link_bench
+from donkey_rl.experiments import driver_bench, driving_bench, learning_bench, link_bench
+from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.rounds import rates
 
@@ -41,6 +42,7 @@ class BenchResult(Config):
             out and a frame on its way in, beside a bare socket, see `link_bench.delays`.
         served_hz: Telemetry messages per second and client of the served simulator with 16
             clients, see `link_bench.served_rates`.
+        driving: How far each agent comes in the same time, see `driving_bench`.
     """
 
     sim_steps_per_s: float | None = None
@@ -52,11 +54,15 @@ class BenchResult(Config):
     predict_ms: dict[str, float] = Field(default_factory=dict)
     link_delay_ms: dict[str, float] = Field(default_factory=dict)
     served_hz: dict[str, float] = Field(default_factory=dict)
+    driving: tuple[driving_bench.DrivingResult, ...] = ()
     machine: str
 
 
 PARTS = ("simulator", "learning", "driver", "link")
-"""What can be measured by itself."""
+"""What is measured in some minutes."""
+
+DRIVING = "driving"
+"""What takes as long as training each agent does, and is only measured when asked for."""
 
 
 def run(
@@ -66,17 +72,21 @@ def run(
 
     Args:
         progress: Shows how far it is.
-        parts: Of `PARTS`.
-        seconds: How long each measurement of the connection takes.
+        parts: Of `PARTS`, or `DRIVING`.
+        seconds: How long each measurement of the connection takes, and each agent's training.
 
     Raises:
         UnknownNameError: There is no such part.
     """
     for part in parts:
-        if part not in PARTS:
-            raise UnknownNameError("part", part, PARTS)
+        if part not in (*PARTS, DRIVING):
+            raise UnknownNameError("part", part, (*PARTS, DRIVING))
     work = {"simulator": _simulators, "learning": _learning, "driver": _driver}
     found: dict[str, Any] = {}
+    if DRIVING in parts:
+        parties = tuple(driving_bench.PARTIES)
+        found["driving"] = driving_bench.compare(TrainingConfig(), parties, seconds, progress)
+        parts = [part for part in parts if part != DRIVING]
     with progress.phase("measuring", len(parts), "parts") as phase:
         for done, part in enumerate(parts):
             found |= _link(seconds) if part == "link" else work[part]()
