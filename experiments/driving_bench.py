@@ -1,7 +1,8 @@
 """Agents beside each other: the same track, cars, seed and wall time, raced by the same protocol.
 
-Each party trains its encoder and its policy within one budget of wall time, is checked as a
-training is, and its best checked policy then drives ten races of three laps.
+Each party trains its encoder and its policy within one budget of wall time, or until it has taken
+the steps of its configuration, is checked as a training is, and its best checked policy then
+drives ten races of three laps.
 """
 
 from __future__ import annotations
@@ -19,17 +20,12 @@ from stable_baselines3.common.logger import Logger
 
 from donkey_rl import configuration
 from donkey_rl.agents import driving
-from donkey_rl.agents.features import FeatureScaling
-from donkey_rl.agents.ppo.ppo import PPO
-from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.configuration import Config
 from donkey_rl.envs import vec_env
-from donkey_rl.envs.simulator import vehicle
 from donkey_rl.errors import UnknownNameError
-from donkey_rl.experiments import checks, encoder_training, evaluation, racing, sight
+from donkey_rl.experiments import algorithms, checks, encoder_training, evaluation, racing, sight
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
-from donkey_rl.experiments.training import FEATURE_SPEED
 
 PARTIES = {
     "sac lane": ("agent=sac", "encoder.name=lane"),
@@ -51,7 +47,7 @@ class DrivingResult(Config):
     Attributes:
         party: Of `PARTIES`.
         seed: Of the run.
-        seconds: Wall time that it had, encoder included.
+        seconds: Wall time that it had at most, encoder included.
         steps: Environment steps that it took in that time.
         first_clean_lap_s: Wall time from the start of its encoder to the first clean lap.
         first_clean_lap_steps: Environment steps to it.
@@ -117,9 +113,10 @@ def compare(
     """Trains and races each party.
 
     Args:
-        base: What all have in common: track, car, seed, budget of steps for the schedules.
+        base: What all have in common: track, car, seed, and the steps that schedules end at and
+            that nobody goes beyond.
         parties: Names of `PARTIES`.
-        seconds: Wall time of each.
+        seconds: Wall time of each, at most.
         progress: Shows how far it is.
 
     Raises:
@@ -149,9 +146,8 @@ def _train(
     encoder = None
     if config.encoder.name != "cnn":
         encoder, _ = encoder_training.train_encoder(config, progress, _nothing)
-    scale = vehicle.load(config.vehicle).report_scale
     with contextlib.closing(vec_env.make(config.environment(), config.cars, config.seed)) as cars:
-        env = sight.environment(config, cars, encoder, FeatureScaling(speed=FEATURE_SPEED / scale))
+        env = sight.environment(config, cars, encoder, sight.scaling(config))
         model = _agent(party, config, env)
         model.set_logger(Logger(None, []))
         with progress.phase("training driver", config.steps) as phase:
@@ -169,9 +165,7 @@ def _train(
 
 def _agent(party: str, config: TrainingConfig, env: Any) -> Any:
     if not party.startswith(_STOCK):
-        if config.agent == "ppo":
-            return PPO(env, config.ppo, seed=config.seed)
-        return SAC(env, config.sac, seed=config.seed)
+        return algorithms.agent(config, env)
     sac = config.sac
     # What a user of Stable-Baselines3 would set: its own defaults, but as many updates as ours.
     return _StockSAC(

@@ -9,8 +9,17 @@ from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.image_env import ImageVecEnv
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs.simulator import vehicle
 from donkey_rl.envs.vec_env import SB3View
 from donkey_rl.experiments.config import TrainingConfig
+
+_SPEED = 16.0
+"""Speed (u/s) that a policy reads as 1."""
+
+
+def scaling(config: TrainingConfig) -> FeatureScaling:
+    """Returns what the measurements of a run's car are divided by."""
+    return FeatureScaling(speed=_SPEED / vehicle.load(config.vehicle).report_scale)
 
 
 def environment(

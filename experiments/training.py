@@ -1,4 +1,4 @@
-"""One training run: encoder, soft actor-critic, checks, the finished driver and its races."""
+"""One training run: encoder, policy, checks, the finished driver and its races."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.logger import Logger
 
 import donkey_rl
@@ -16,16 +15,14 @@ from donkey_rl.agents import driving
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.feature_env import ExtractedVecEnv
-from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import simulators, vec_env
-from donkey_rl.envs.simulator import vehicle
 from donkey_rl.errors import DonkeyRLError, LinkError
-from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import (
+    algorithms,
     demonstrations,
     encoder_pictures,
     encoder_training,
@@ -37,6 +34,7 @@ from donkey_rl.experiments import (
     sight,
     tracking,
 )
+from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
@@ -45,9 +43,6 @@ from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.run_folder import RunFolder
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.experiments.training_result import TrainingResult
-
-FEATURE_SPEED = 16.0
-"""Speed (u/s) that a policy reads as 1."""
 
 
 def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
@@ -157,8 +152,7 @@ class _Session:
         self._continuation: Continuation | None = None
         self._learn_s = 0.0
         self._missed = 0
-        scale = vehicle.load(config.vehicle).report_scale
-        self._scaling = FeatureScaling(speed=FEATURE_SPEED / scale)
+        self._scaling = sight.scaling(config)
 
     def learn(self, interruption: Interruption) -> None:
         """Trains the encoder, then the policy.
@@ -182,7 +176,7 @@ class _Session:
         """Trains the policy."""
         config = self._config
         self._env = sight.environment(config, environment, self._encoder, self._scaling)
-        self._model = _agent(config, self._env)
+        self._model = algorithms.agent(config, self._env)
         self._model.set_logger(Logger(None, [MlflowWriter(self._run)]))
         started = process_clock.seconds()
         with self._progress.phase("training driver", config.steps) as phase:
@@ -206,7 +200,7 @@ class _Session:
             untrained = driving.weights(self._model)
             try:
                 self._continuation.learn(self._model)
-                _check_learned(config, untrained, driving.weights(self._model))
+                algorithms.check_learned(config, untrained, driving.weights(self._model))
                 self._checks.check()
             finally:
                 self._learn_s = process_clock.seconds() - started
@@ -227,14 +221,15 @@ class _Session:
 
     @property
     def has_driver(self) -> bool:
-        """Whether the policy has driven in this process."""
-        return self._checks is not None and self._checks.num_timesteps > 0
+        """Whether there is a policy to store: one that has learned or was raced here."""
+        checks = self._checks
+        return checks is not None and (checks.num_timesteps > 0 or bool(checks.findings.curve))
 
     def finish(self, *, race: bool) -> TrainingResult:
-        """Stores the best driver, draws the curves and races it."""
+        """Stores the best driver, draws the curves and races it, where there is a driver."""
         laps: tuple[dict[str, Any], ...] = ()
         best_lap: float | None = None
-        if self._checks is not None and self._model is not None:
+        if self._checks is not None and self.has_driver:
             best_lap = self._checks.findings.best_lap_s
             self._use_best_policy()
             driver = self._store_driver()
@@ -369,33 +364,8 @@ def _simulator_name(config: TrainingConfig) -> str:
     return config.simulator
 
 
-def _check_learned(config: TrainingConfig, before: list[Any], after: list[Any]) -> None:
-    """Refuses to go on with a policy that has learned nothing.
-
-    Raises:
-        DonkeyRLError: Training has changed no weight.
-    """
-    if any(not np.array_equal(old, new) for old, new in zip(before, after, strict=True)):
-        return
-    needed = ""
-    if config.agent == "sac":
-        needed = f": learning starts after {config.sac.learning_starts:,} (sac.learning_starts)"
-    raise DonkeyRLError(
-        f"Training has changed no weight of the policy in {config.steps:,} steps{needed}. "
-        "Give more --steps."
-    )
-
-
 def _nothing() -> None:
     """What happens before a check whose cars are its own."""
-
-
-def _agent(config: TrainingConfig, env: ExtractedVecEnv) -> SAC | PPO:
-    """Returns the algorithm that a run is to learn with."""
-    if config.agent == "ppo":
-        return PPO(env, config.ppo, seed=config.seed)
-    real_time = simulators.count(config.simulator) is not None
-    return SAC(env, config.sac, seed=config.seed, real_time=real_time)
 
 
 def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Field:

@@ -1,0 +1,58 @@
+"""The algorithm that a run learns by, and whether it has learned at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.agents.feature_env import ExtractedVecEnv
+from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs import simulators
+from donkey_rl.errors import DonkeyRLError
+from donkey_rl.experiments.config import TrainingConfig
+
+
+def agent(config: TrainingConfig, env: ExtractedVecEnv) -> SAC | PPO:
+    """Returns the algorithm that a configuration names, untrained.
+
+    Args:
+        config: The run.
+        env: What it learns in.
+
+    Raises:
+        InputError: The settings do not fit the environment or the machine.
+    """
+    if config.agent == "ppo":
+        return PPO(env, config.ppo, seed=config.seed)
+    real_time = simulators.count(config.simulator) is not None
+    return SAC(env, config.sac, seed=config.seed, real_time=real_time)
+
+
+def check_learned(
+    config: TrainingConfig,
+    before: Sequence[npt.NDArray[Any]],
+    after: Sequence[npt.NDArray[Any]],
+) -> None:
+    """Refuses to go on with a policy that has learned nothing.
+
+    Args:
+        config: The run.
+        before: Weights of the policy before it learned.
+        after: The same weights now.
+
+    Raises:
+        DonkeyRLError: Training has changed no weight.
+    """
+    if any(not np.array_equal(old, new) for old, new in zip(before, after, strict=True)):
+        return
+    needed = ""
+    if config.agent == "sac":
+        needed = f": learning starts after {config.sac.learning_starts:,} (sac.learning_starts)"
+    raise DonkeyRLError(
+        f"Training has changed no weight of the policy in {config.steps:,} steps{needed}. "
+        "Give more --steps."
+    )
