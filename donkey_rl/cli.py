@@ -116,7 +116,8 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Steps to train, all cars together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe of the package (first_lap, pace), or a YAML file.")
+        str | None,
+        typer.Option(help="Of the package: first_lap, pace, pixels or thrifty; or a YAML file."),
     ] = None,
     setting: Annotated[
         list[str] | None,
@@ -233,12 +234,14 @@ def bench(
         list[str] | None,
         typer.Option(
             help="Only this: simulator, learning, driver or link; may be repeated. Default: all. "
-            "Or driving: trains every agent for --seconds and races it."
+            "Or driving: trains every agent for --seconds at most and races it."
         ),
     ] = None,
     seconds: Annotated[
         float,
-        typer.Option(min=2.0, max=3600.0, help="Of each measurement of the link; see driving."),
+        typer.Option(
+            min=2.0, max=3600.0, help="Of each measurement of the link, and of each training."
+        ),
     ] = 10.0,
     as_json: JsonOption = False,
 ) -> None:

@@ -34,7 +34,7 @@ COLUMNS: dict[str, tuple[type[np.generic], str]] = {
     "lateral": (np.float32, "u from the path, positive to its right"),
     "cte": (np.float32, "u, by the simulator's index rule"),
     "node": (np.int32, "index of the path's node that the car has reached"),
-    "off_track": (np.bool_, "the car's centre is outside the road"),
+    "off_track": (np.bool_, "the car is outside the road, as the recorder judges it"),
     "hit": (np.str_, "name of what the car touched, empty for nothing"),
     "lap": (np.int32, "laps completed so far"),
     "reset": (np.bool_, "the car was put back at this row"),
