@@ -208,6 +208,22 @@ def test_settings_that_learning_does_not_depend_on_may_change(stopped: str) -> N
 
 
 @pytest.mark.slow
+def test_a_run_that_is_stopped_before_it_goes_on_keeps_its_driver(
+    stopped: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The untrained policy of the new process must not take the place of the stored one."""
+
+    def at_once(self: Continuation, agent: object) -> None:
+        raise KeyboardInterrupt
+
+    kept = drivers_hash(stopped)
+    monkeypatch.setattr(Continuation, "learn", at_once)
+    result, _ = resume(stopped)
+    assert result.stopped
+    assert drivers_hash(stopped) == kept
+
+
+@pytest.mark.slow
 def test_another_version_is_refused_and_other_packages_are_named(
     stopped: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
