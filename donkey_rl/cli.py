@@ -116,7 +116,10 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Steps to train, all cars together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe of the package (first_lap, pace), or a YAML file.")
+        str | None,
+        typer.Option(
+            help="A recipe of the package (first_lap, pace, pixels, thrifty), or a YAML file."
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
