@@ -117,7 +117,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Of the package: first_lap, pace, pixels or thrifty; or a YAML file."),
+        typer.Option(
+            help="A recipe of the package (first_lap, pace, pixels, thrifty), or a YAML file."
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
