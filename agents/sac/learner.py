@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.agents import cnn
+from donkey_rl.agents import cnn, named_arrays
 from donkey_rl.agents.adam import Adam, unwrapped
 from donkey_rl.agents.observations import Layout, Parts
 from donkey_rl.agents.replay import Batch
@@ -330,24 +330,25 @@ class Learner:
         if self._config.sde:
             state["matrices"] = self._matrices
         for group, optimiser in self._optimisers.items():
-            state |= {f"{group}.{name}": value for name, value in optimiser.state().items()}
+            state |= named_arrays.under(group, optimiser.state())
         return state
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Puts back what `state` returned; the networks have their weights already."""
+        """Puts back what `state` returned; the networks have their weights already.
+
+        Raises:
+            KeyError: Something is missing.
+            ValueError: Something has another shape.
+        """
         self._log_alpha.assign(float(state["log_alpha"]))
         self._steps = int(state["steps"])
         if self._config.sde:
-            self._matrices = np.asarray(state["matrices"], np.float32)
+            matrices = np.asarray(state["matrices"], np.float32)
+            if matrices.shape[1:] != self._matrices.shape[1:]:
+                raise ValueError(f"matrices of shape {matrices.shape}")
+            self._matrices = matrices
         for group, optimiser in self._optimisers.items():
-            prefix = f"{group}."
-            optimiser.restore(
-                {
-                    name.removeprefix(prefix): value
-                    for name, value in state.items()
-                    if name.startswith(prefix)
-                }
-            )
+            optimiser.restore(named_arrays.of(group, state))
         self.adopt()
 
 
