@@ -208,9 +208,6 @@ class AutoencoderConfig(TrainedEncoderConfig):
     frames: int = pydantic.Field(
         default=10_000, ge=64, le=5_000_000, description="Frames to train on, at most."
     )
-    epochs: int = pydantic.Field(
-        default=5, ge=1, le=1000, description="Passes over the training frames."
-    )
     gamma: float = pydantic.Field(
         default=0.2, ge=0, lt=1, description="Random change of each image's gamma, share."
     )

@@ -237,18 +237,17 @@ class Learner:
         sizes = [features, self._actions, 1, 1, features]
         numbers, actions, returns, discounts, following = tf.split(rows, sizes, axis=-1)
         image, next_image = self._images(images, seeds[_SHIFT])
-        halves = self._config.batch_size > 1
         targets = self._targets(
             returns[:, 0],
             discounts[:, 0],
-            self._policy.read(following, next_image, halves=halves),
+            self._policy.read(following, next_image, halves=True),
             noise[1],
             seeds[_TARGET],
         )
         variables = self._optimisers["critics"].variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            seen = self._policy.read(numbers, image, halves=halves)
+            seen = self._policy.read(numbers, image, halves=True)
             values = self._values(self.critics, seen, actions, seeds[_CRITICS])
             if self._config.quantiles:
                 loss = losses.quantile_loss(values, targets)
