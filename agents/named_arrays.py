@@ -21,7 +21,8 @@ def read(path: str | Path) -> dict[str, npt.NDArray[Any]]:
         ValueError: When it is damaged, or is another kind of file.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: NumPy leaves a file open that it finds damaged.
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return dict(file)
     except (AttributeError, BadZipFile, EOFError, TypeError) as error:
         raise ValueError(f"not a whole .npz file: {error}") from error
