@@ -10,7 +10,7 @@ import numpy as np
 import pydantic
 from stable_baselines3.common.type_aliases import GymEnv
 
-from donkey_rl.agents import folders, keras_files
+from donkey_rl.agents import folders, keras_files, named_arrays
 from donkey_rl.agents import spaces as space_json
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError
@@ -102,8 +102,7 @@ class StoredAgent:
             model._n_updates = int(data["n_updates"])
             for name, network in model.networks().items():
                 keras_files.load_weights(network, folder / f"{name}.weights.h5")
-            with np.load(folder / "optimisers.npz", allow_pickle=False) as state:
-                model.learner.restore(state)
+            model.learner.restore(named_arrays.read(folder / "optimisers.npz"))
         except InputError:
             raise
         except (KeyError, OSError, TypeError, ValueError, pydantic.ValidationError) as error:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents import named_arrays
+
 _NETWORK, _LEARNER = "network", "learner"
 
 
@@ -24,7 +26,7 @@ def arrays(agent: Any) -> dict[str, npt.NDArray[Any]]:
         for name, network in agent.networks().items()
         for index, weights in enumerate(network.get_weights())
     }
-    return found | {f"{_LEARNER}.{name}": value for name, value in agent.learner.state().items()}
+    return found | named_arrays.under(_LEARNER, agent.learner.state())
 
 
 def losses(agent: Any) -> dict[str, float]:
@@ -65,14 +67,7 @@ def restore(agent: Any, stored: Mapping[str, npt.NDArray[Any]], said: Mapping[st
     for name, network in agent.networks().items():
         count = len(network.get_weights())
         network.set_weights([stored[f"{_NETWORK}.{name}.{index}"] for index in range(count)])
-    prefix = f"{_LEARNER}."
-    agent.learner.restore(
-        {
-            name.removeprefix(prefix): value
-            for name, value in stored.items()
-            if name.startswith(prefix)
-        }
-    )
+    agent.learner.restore(named_arrays.of(_LEARNER, stored))
     agent.num_timesteps = int(said["steps"])
     agent._n_updates = int(said["updates"])
     agent._episode_num = int(said["episodes"])

@@ -35,7 +35,8 @@ class Background(Generic[Result]):
         """Returns, once each, the results of the jobs that have finished, in their order.
 
         Raises:
-            Exception: What a job raised; the results after it are there at the next call.
+            Exception: What a job raised. Results before it are lost, those after it are there at
+                the next call.
         """
         found = []
         while self._given and self._given[0].done():

@@ -70,10 +70,11 @@ class Layout:
         """
         if not isinstance(self.space, spaces.Dict):
             return self._split_one(observation)
-        if not isinstance(observation, Mapping) or set(observation) < set(self.space.spaces):
+        expected = self.space.spaces.keys()
+        if not isinstance(observation, Mapping) or not expected <= observation.keys():
             received = list(observation) if isinstance(observation, Mapping) else "one array"
             raise InputError(
-                f"Expected a dict of {', '.join(self.space.spaces)}. Received: {received}. "
+                f"Expected a dict of {', '.join(expected)}. Received: {received}. "
                 "Pass observations as the environment gives them."
             )
         numbers, image, single = [], None, False
@@ -83,14 +84,17 @@ class Layout:
             else:
                 part, single = _rows(np.asarray(observation[name]), space.shape or (), name)
                 numbers.append(part)
-        count = len(image) if image is not None else len(numbers[0])
-        joined = np.concatenate(numbers, axis=1) if numbers else np.zeros((count, 0), np.float32)
-        if image is not None and len(joined) != count:
+        counts = {len(part) for part in numbers}
+        if image is not None:
+            counts.add(len(image))
+        if len(counts) > 1:
             raise InputError(
-                f"Expected as many images as numbers. Received: {count} and {len(joined)}. "
+                "Expected as many of each part. "
+                f"Received: {', '.join(map(str, sorted(counts)))}. "
                 "Pass observations as the environment gives them."
             )
-        return Parts(joined, image), single
+        empty = np.zeros((counts.pop(), 0), np.float32)
+        return Parts(np.concatenate([empty, *numbers], axis=1), image), single
 
     def _split_one(self, observation: Observation) -> tuple[Parts, bool]:
         if isinstance(observation, Mapping):

@@ -289,10 +289,15 @@ class NStepBuffer(BaseBuffer):
         self.forget_recent()
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Returns the contents of the rings, oldest first; links count from the oldest frame."""
+        """Returns the contents of the rings, oldest first; links count from the oldest frame.
+
+        Rows whose first frame has given way are left out.
+        """
         found = {name: ring.since(0) for name, ring in self.rings.items()}
         if "links" in found:
-            found["links"] = found["links"] - self.rings["frames"].oldest
+            links = found["links"] - self.rings["frames"].oldest
+            there = links[:, 0] >= 0
+            found |= {"rows": found["rows"][there], "links": links[there]}
         return found
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -318,6 +323,7 @@ class NStepBuffer(BaseBuffer):
             links = arrays["links"]
             if (
                 len(links) != len(arrays["rows"])
+                or np.any(links[:, 0] < 0)
                 or np.any(links[:, 1] < links[:, 0])
                 or (np.any(links[:, 1] >= len(arrays["frames"])))
             ):

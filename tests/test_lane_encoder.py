@@ -128,7 +128,15 @@ def test_save_and_load(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 99}, {"label_names": ["one"]}, {"image_shape": [9, 9]}, {"config": 3}]
+    "change",
+    [
+        {"format": 99},
+        {"label_names": ["one"]},
+        {"image_shape": [9, 9]},
+        {"config": 3},
+        {"mean": [0.0]},
+        {"std": [1.0, 1.0, 1.0]},
+    ],
 )
 def test_a_damaged_description_is_refused(trained, tmp_path, change):
     trained[0].save(tmp_path)

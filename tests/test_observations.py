@@ -71,6 +71,16 @@ def test_other_spaces_are_refused(space: spaces.Space) -> None:
         (IMAGE, np.zeros((24, 32, 3), np.float32), "uint8 images"),
         (BOTH, np.zeros(3), "a dict of"),
         (BOTH, {"image": np.zeros((24, 32, 3), np.uint8)}, "a dict of"),
+        (BOTH, {"image": np.zeros((24, 32, 3), np.uint8), "another": np.zeros(1)}, "a dict of"),
+        (
+            BOTH,
+            {
+                "image": np.zeros((2, 24, 32, 3), np.uint8),
+                "speed": np.zeros((2, 1)),
+                "actions": np.zeros((3, 4)),
+            },
+            r"as many of each part. Received: 2, 3",
+        ),
         (spaces.Box(-1, 1, (2,), np.float32), np.zeros(3), r"shape \(2,\)"),
         (spaces.Box(-1, 1, (2,), np.float32), {"a": np.zeros(2)}, r"shape \(2,\)"),
     ],

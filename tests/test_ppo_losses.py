@@ -18,6 +18,11 @@ def test_normalised_advantages_have_mean_0_and_sample_deviation_1() -> None:
     np.testing.assert_allclose(found, np.array([-2, -1, 0, 3]) / math.sqrt(14 / 3), rtol=1e-5)
 
 
+def test_a_single_advantage_is_not_taken_away() -> None:
+    # Less its own mean it would be 0, and with batches of one the policy would never learn.
+    assert losses.normalised(tf.constant([-3.0])).numpy().tolist() == [-3.0]
+
+
 def test_policy_loss_is_clipped_on_the_side_that_would_profit() -> None:
     ratio = tf.constant([1.5, 1.5, 0.5, 0.5])
     advantages = tf.constant([1.0, -1.0, 1.0, -1.0])

@@ -258,6 +258,26 @@ def test_an_incomplete_folder_is_refused(tmp_path, missing):
         SAC.load(tmp_path / "agent")
 
 
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_a_folder_with_damaged_moments_is_refused(tmp_path, size):
+    SAC(Points(), SMALL, seed=0).save(tmp_path / "agent")
+    file = tmp_path / "agent" / "optimisers.npz"
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(InputError, match=r"Expected a complete agent folder.*not a whole \.npz"):
+        SAC.load(tmp_path / "agent")
+
+
+def test_exploration_of_another_size_is_refused(tmp_path):
+    SAC(Points(), SMALL.model_copy(update={"sde": True}), seed=0).save(tmp_path / "agent")
+    file = tmp_path / "agent" / "optimisers.npz"
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    # Eight environments, 32 hidden units, one action.
+    np.savez(file, **arrays | {"matrices": np.zeros((8, 31, 1), np.float32)})
+    with pytest.raises(InputError, match=r"matrices of shape \(8, 31, 1\)"):
+        SAC.load(tmp_path / "agent")
+
+
 def test_an_environment_that_does_not_fit_is_refused(tmp_path):
     SAC(Points(), SMALL, seed=0).save(tmp_path / "agent")
     with pytest.raises(InputError, match="Expected the observation_space"):

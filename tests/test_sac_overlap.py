@@ -7,8 +7,10 @@ import time
 
 import numpy as np
 import pytest
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
+from donkey_rl.agents import agent_state
 from donkey_rl.agents.sac.sac import BACKLOG, SAC
 from donkey_rl.errors import DonkeyRLError
 from tests.test_sac import SMALL, Points, mean_return, weights
@@ -78,6 +80,58 @@ def test_exploration_by_state_overlaps_as_well():
     agent = SAC(Points(), OVERLAPPED.model_copy(update={"sde": True}), seed=0).learn(200)
     assert agent.learner.get_std().shape == (32, 1)
     assert agent._n_updates == 13 * 4
+
+
+class Passage(BaseCallback):
+    """Begins anew after 200 steps, with what it is given or with what it then stores."""
+
+    def __init__(self, stored=None):
+        super().__init__()
+        self.stored = stored
+        self.passed = False
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_start(self):
+        agent = self.model
+        if self.passed or agent.num_timesteps < 200:
+            return
+        self.passed = True
+        if self.stored is None:
+            buffer = agent.replay_buffer.arrays()
+            self.stored = agent_state.arrays(agent), agent_state.facts(agent), buffer
+        else:
+            arrays, facts, buffer = self.stored
+            agent.replay_buffer.restore(buffer)
+            agent_state.restore(agent, arrays, facts)
+        agent_state.begin_anew(agent, 7)
+
+
+def test_another_agent_goes_on_from_what_was_stored_bit_for_bit():
+    options = {
+        "sde": True,
+        "sde_sample_frequency": -1,
+        "train_frequency": 4,
+        "critic_dropout": 0.1,
+        "policy_delay": 3,
+    }
+    config = OVERLAPPED.model_copy(update=options)
+    passage = Passage()
+    old = SAC(Points(), config, seed=5).learn(400, passage)
+    # Rollouts of 4 steps of 8 points: the seventh ends at 224.
+    assert passage.stored[1]["steps"] == 224
+    # Built by another seed, it has nothing in common but what was stored.
+    new = SAC(Points(), config, seed=6)
+    new.num_timesteps = 224
+    new.learn(176, Passage(passage.stored), reset_num_timesteps=False)
+    np.testing.assert_array_equal(acts_while_driving(new), acts_while_driving(old))
+    # Trainings follow steps 128, 160, ... 416.
+    assert agent_state.facts(new)["updates"] == agent_state.facts(old)["updates"] == 10 * 4
+    expected, received = agent_state.arrays(old), agent_state.arrays(new)
+    assert expected.keys() == received.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(received[name], value, err_msg=name)
 
 
 def test_a_real_time_environment_never_waits_for_an_update():

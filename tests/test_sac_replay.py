@@ -228,8 +228,12 @@ def test_pictures_survive_being_put_away(size):
         see(old, 10 * episode + 1, 10 * episode + 2, done=True)
     new = picture_buffer(n_steps=1, size=size)
     new.restore(old.arrays())
-    pairs = new.draw(500).images[:, :, 0, 0, 0]
+    rows, images = new.draw(500)
+    pairs = images[:, :, 0, 0, 0]
     expected = {(20, 21), (21, 22), (30, 31), (31, 32)}
+    # The rows of episode 1, whose pictures have given way, are not put away.
+    assert new.size() == (4 if size == 6 else 2)
+    np.testing.assert_allclose(rows[:, 0] * 10, pairs[:, 0], rtol=1e-6)
     # Room for four pictures: 22 and the three of the last episode.
     assert {tuple(pair) for pair in pairs.tolist()} == (
         expected if size == 6 else {(30, 31), (31, 32)}
@@ -244,6 +248,8 @@ def test_links_that_lead_nowhere_are_refused():
     arrays = replay.arrays()
     with pytest.raises(InputError, match="Expected links of 1 rows to 2 frames"):
         replay.restore(arrays | {"links": arrays["links"] + 1})
+    with pytest.raises(InputError, match="Expected links of 1 rows to 2 frames"):
+        replay.restore(arrays | {"links": arrays["links"] - 1})
     with pytest.raises(InputError, match="Expected 'frames' as uint8"):
         replay.restore({name: arrays[name] for name in ("rows", "links")})
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, Self, cast
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.errors import UnknownNameError
+from donkey_rl.errors import InputError, UnknownNameError
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
@@ -51,6 +51,23 @@ class Encoder(Protocol):
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         ...
+
+
+def check_images(images: ImageArray, image_shape: tuple[int, int, int]) -> None:
+    """Checks that images are such as an encoder takes.
+
+    Args:
+        images: (n, H, W, C).
+        image_shape: Height, width and channels.
+
+    Raises:
+        InputError: On images of another shape or type.
+    """
+    if images.dtype != np.uint8 or images.shape[1:] != image_shape:
+        raise InputError(
+            f"Expected uint8 images (n, {', '.join(map(str, image_shape))}). "
+            f"Received: {images.dtype} {images.shape}. Set the camera to that size."
+        )
 
 
 def names() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.agents import cnn, keras_files
-from donkey_rl.agents.encoders import lane_network
+from donkey_rl.agents.encoders import base, lane_network
 from donkey_rl.agents.encoders.config import EncoderConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
 from donkey_rl.errors import DriverError, InputError
@@ -103,11 +103,7 @@ class CnnEncoder:
         Raises:
             InputError: On images of another shape or type.
         """
-        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape:
-            raise InputError(
-                f"Expected uint8 images (n, {', '.join(map(str, self.image_shape))}). "
-                f"Received: {images.dtype} {images.shape}. Set the camera to that size."
-            )
+        base.check_images(images, self.image_shape)
         if len(images) == 0:
             return np.empty((0, self.features), np.float32)
         features: FloatArray = self._encode(images).numpy()

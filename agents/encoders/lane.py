@@ -246,6 +246,6 @@ class LaneEncoder(TrainedEncoder):
     @classmethod
     def _from_description(cls, image_shape: tuple[int, int, int], data: Mapping[str, Any]) -> Self:
         encoder = cls(image_shape, data["label_names"], LaneEncoderConfig(**data["config"]))
-        encoder._mean = np.array(data["mean"], np.float32)
-        encoder._std = np.array(data["std"], np.float32)
+        encoder._mean = np.array(data["mean"], np.float32).reshape(encoder.features)
+        encoder._std = np.array(data["std"], np.float32).reshape(encoder.features)
         return encoder

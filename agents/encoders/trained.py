@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from donkey_rl.agents import keras_files
-from donkey_rl.agents.encoders import lane_network
+from donkey_rl.agents import cnn, keras_files
+from donkey_rl.agents.encoders import base, lane_network
 from donkey_rl.agents.encoders.config import TrainedEncoderConfig
 from donkey_rl.agents.tensorflow_setup import tf
-from donkey_rl.errors import DriverError, InputError
+from donkey_rl.errors import DriverError
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
@@ -59,17 +59,14 @@ class TrainedEncoder:
         self._reducer = model.get_layer("reducer")
         self.reader = model.get_layer("reader")
         image = tf.TensorSpec((None, *self.image_shape), tf.uint8)
-        self._encode = tf.function(self._in_halves, input_signature=[image])
+        self._encode = tf.function(
+            lambda images: cnn.in_halves(model, images), input_signature=[image]
+        )
         self._encode_one = tf.function(model, input_signature=[image])
         self._reduce = tf.function(
             lambda images: tf.cast(tf.round(self._reducer(images)), tf.uint8),
             input_signature=[image],
         )
-
-    def _in_halves(self, images: Any) -> Any:
-        """Encodes two halves of a batch side by side, one per core."""
-        half = tf.shape(images)[0] // 2
-        return tf.concat([self.model(images[:half]), self.model(images[half:])], axis=0)
 
     @property
     def reduced_shape(self) -> tuple[int, int, int]:
@@ -89,7 +86,7 @@ class TrainedEncoder:
         Raises:
             InputError: On images of another shape or type.
         """
-        self._check(images)
+        base.check_images(images, self.image_shape)
         if len(images) == 0:
             return np.empty((0, self.features), np.float32)
         compiled = self._encode if len(images) > 1 else self._encode_one
@@ -108,16 +105,9 @@ class TrainedEncoder:
         Raises:
             InputError: On images of another shape or type.
         """
-        self._check(images)
+        base.check_images(images, self.image_shape)
         reduced: ImageArray = self._reduce(images).numpy()
         return reduced
-
-    def _check(self, images: ImageArray) -> None:
-        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape:
-            raise InputError(
-                f"Expected uint8 images (n, {', '.join(map(str, self.image_shape))}). "
-                f"Received: {images.dtype} {images.shape}. Set the camera to that size."
-            )
 
     def save(self, folder: Path) -> None:
         """Writes ``encoder.keras`` and ``encoder.json`` into an existing folder."""

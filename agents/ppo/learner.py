@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.agents import cnn
+from donkey_rl.agents import cnn, named_arrays
 from donkey_rl.agents.adam import Adam
 from donkey_rl.agents.compiled import Compiled
 from donkey_rl.agents.observations import Layout, Parts
@@ -217,20 +217,13 @@ class Learner:
 
     def state(self) -> dict[str, FloatArray]:
         """Returns the deviation and the optimiser's moments, by name; the networks are apart."""
-        moments = {f"optimiser.{name}": value for name, value in self._optimiser.state().items()}
+        moments = named_arrays.under("optimiser", self._optimiser.state())
         return {"log_std": self.log_std.numpy(), **moments}
 
     def restore(self, state: Mapping[str, FloatArray]) -> None:
         """Puts back what `state` returned for networks of the same shapes."""
         self.log_std.assign(state["log_std"])
-        prefix = "optimiser."
-        self._optimiser.restore(
-            {
-                name.removeprefix(prefix): value
-                for name, value in state.items()
-                if name.startswith(prefix)
-            }
-        )
+        self._optimiser.restore(named_arrays.of("optimiser", state))
 
 
 def _chosen(rollout: Rollout, rows: Any) -> Rollout:

@@ -16,12 +16,13 @@ Tensor = Any
 def normalised(advantages: Tensor) -> Tensor:
     """Returns advantages with mean 0 and deviation 1 over the batch, (B,).
 
-    The deviation is that of a sample (B - 1), as in Stable-Baselines3.
+    The deviation is that of a sample (B - 1), and a single advantage stays as it is, both as in
+    Stable-Baselines3.
     """
     centred = advantages - tf.reduce_mean(advantages)
     count = tf.cast(tf.size(advantages), tf.float32)
     variance = tf.reduce_sum(tf.square(centred)) / tf.maximum(count - 1.0, 1.0)
-    return centred / (tf.sqrt(variance) + 1e-8)
+    return tf.where(count > 1.0, centred / (tf.sqrt(variance) + 1e-8), advantages)
 
 
 def policy_loss(ratio: Tensor, advantages: Tensor, clip_range: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.agents import cnn
+from donkey_rl.agents import cnn, named_arrays
 from donkey_rl.agents.adam import Adam, unwrapped
 from donkey_rl.agents.observations import Layout, Parts
 from donkey_rl.agents.replay import Batch
@@ -237,18 +237,17 @@ class Learner:
         sizes = [features, self._actions, 1, 1, features]
         numbers, actions, returns, discounts, following = tf.split(rows, sizes, axis=-1)
         image, next_image = self._images(images, seeds[_SHIFT])
-        halves = self._config.batch_size > 1
         targets = self._targets(
             returns[:, 0],
             discounts[:, 0],
-            self._policy.read(following, next_image, halves=halves),
+            self._policy.read(following, next_image, halves=True),
             noise[1],
             seeds[_TARGET],
         )
         variables = self._optimisers["critics"].variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            seen = self._policy.read(numbers, image, halves=halves)
+            seen = self._policy.read(numbers, image, halves=True)
             values = self._values(self.critics, seen, actions, seeds[_CRITICS])
             if self._config.quantiles:
                 loss = losses.quantile_loss(values, targets)
@@ -330,24 +329,25 @@ class Learner:
         if self._config.sde:
             state["matrices"] = self._matrices
         for group, optimiser in self._optimisers.items():
-            state |= {f"{group}.{name}": value for name, value in optimiser.state().items()}
+            state |= named_arrays.under(group, optimiser.state())
         return state
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Puts back what `state` returned; the networks have their weights already."""
+        """Puts back what `state` returned; the networks have their weights already.
+
+        Raises:
+            KeyError: Something is missing.
+            ValueError: Something has another shape.
+        """
         self._log_alpha.assign(float(state["log_alpha"]))
         self._steps = int(state["steps"])
         if self._config.sde:
-            self._matrices = np.asarray(state["matrices"], np.float32)
+            matrices = np.asarray(state["matrices"], np.float32)
+            if matrices.shape[1:] != self._matrices.shape[1:]:
+                raise ValueError(f"matrices of shape {matrices.shape}")
+            self._matrices = matrices
         for group, optimiser in self._optimisers.items():
-            prefix = f"{group}."
-            optimiser.restore(
-                {
-                    name.removeprefix(prefix): value
-                    for name, value in state.items()
-                    if name.startswith(prefix)
-                }
-            )
+            optimiser.restore(named_arrays.of(group, state))
         self.adopt()
 
 

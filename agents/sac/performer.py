@@ -82,7 +82,7 @@ class Performer:
         Args:
             numbers: (B, F).
             image: (B, h, w, c), or None.
-            halves: Whether the cnn sees two halves of the batch on two cores; B > 1 then.
+            halves: Whether the cnn sees two halves of the batch on two cores; pays for many.
         """
         if image is None:
             return numbers

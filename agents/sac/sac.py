@@ -6,7 +6,6 @@ import math
 import time
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from donkey_rl.agents import observations, replay, schedules
+from donkey_rl.agents import named_arrays, observations, replay, schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.background import Background
 from donkey_rl.agents.keras_policy import KerasPolicy
@@ -305,9 +304,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         if self.replay_buffer is None:
             return
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
-        except (AttributeError, EOFError, OSError, TypeError, ValueError, BadZipFile) as error:
+            arrays = named_arrays.read(path)
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"Expected a replay buffer. Received: '{path}' ({error}). "
                 "Give the file that SAC.save_replay_buffer wrote."
