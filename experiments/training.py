@@ -20,7 +20,7 @@ from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import simulators, vec_env
-from donkey_rl.errors import DonkeyRLError, LinkError
+from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
 from donkey_rl.experiments import (
     algorithms,
     demonstrations,
@@ -130,6 +130,11 @@ def _carry_out(
             progress.message("the simulator is lost: storing the driver so far")
             session.finish(race=False)
         raise
+    except DivergedError:
+        if session.has_raced:
+            progress.message("the training has diverged: storing the best driver before")
+            session.finish(race=False)
+        raise
     report = session.finish(race=not stopped)
     run.end("KILLED" if stopped else "FINISHED")
     return report.model_copy(update={"stopped": stopped})
@@ -224,6 +229,11 @@ class _Session:
         """Whether there is a policy to store: one that has learned or was raced here."""
         checks = self._checks
         return checks is not None and (checks.num_timesteps > 0 or bool(checks.findings.curve))
+
+    @property
+    def has_raced(self) -> bool:
+        """Whether a check has raced a policy, the best of which is kept."""
+        return self._checks is not None and self._checks.findings.best_weights is not None
 
     def finish(self, *, race: bool) -> TrainingResult:
         """Stores the best driver, draws the curves and races it, where there is a driver."""
