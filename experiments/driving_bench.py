@@ -24,6 +24,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import vec_env
 from donkey_rl.errors import UnknownNameError
 from donkey_rl.experiments import algorithms, checks, encoder_training, evaluation, racing, sight
+from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
 
@@ -39,6 +40,8 @@ PARTIES = {
 
 RACES, LAPS = 10, 3
 _STOCK = "sb3 "
+_RECIPES = {"ppo cnn": "pixels"}
+"""Parties that drive by a recipe's settings; the steps stay those of all."""
 
 
 class DrivingResult(Config):
@@ -128,9 +131,17 @@ def compare(
     found = []
     for party in parties:
         progress.message(f"{party}, seed {base.seed}")
-        config = configuration.with_settings(base, PARTIES[party])
+        config = configuration.with_settings(base, [*PARTIES[party], *_of_recipe(party)])
         found.append(_train(party, config, seconds, progress))
     return found
+
+
+def _of_recipe(party: str) -> list[str]:
+    """Returns the settings of a party's recipe, if it has one."""
+    if party not in _RECIPES:
+        return []
+    values = configs.flat(configuration.read_recipe(_RECIPES[party]))
+    return [f"{key}={value}" for key, value in values.items() if key != "steps"]
 
 
 def _train(

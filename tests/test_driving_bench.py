@@ -55,3 +55,14 @@ def test_a_party_trains_until_its_time_is_up_and_is_raced(party: str) -> None:
     assert 0 < found.steps < 100_000
     assert 0 <= found.races_clean <= driving_bench.RACES
     assert 0.0 <= found.steering_change <= 2.0
+
+
+def test_ppo_from_pixels_has_the_settings_of_its_recipe_but_the_steps_of_all() -> None:
+    party = "ppo cnn"
+    settings = [*driving_bench.PARTIES[party], *driving_bench._of_recipe(party)]
+    config = configuration.with_settings(TrainingConfig(steps=123), settings)
+    assert (config.agent, config.encoder.name, config.steps) == ("ppo", "cnn", 123)
+    recipe = configuration.read_recipe("pixels")
+    assert config.cars == recipe["cars"]
+    assert config.ppo.n_steps == recipe["ppo"]["n_steps"]
+    assert driving_bench._of_recipe("sac lane") == []
