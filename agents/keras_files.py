@@ -14,6 +14,9 @@ from typing import Any
 
 from donkey_rl.agents.tensorflow_setup import keras
 
+LARGEST_MODEL = 500_000_000
+"""Bytes of a ``.keras`` file that is read: hundreds of times a usual driver's."""
+
 
 @contextlib.contextmanager
 def _without_copy_warning() -> Iterator[None]:
@@ -29,9 +32,19 @@ def save_model(model: Any, path: Path) -> None:
 
 
 def load_model(path: Path) -> Any:
-    """Reads a ``.keras`` file for inference; refuses code hidden in it (``safe_mode``)."""
+    """Reads a ``.keras`` file for inference; refuses code hidden in it (``safe_mode``).
+
+    Raises:
+        ValueError: When the file is larger than a driver's may be, or holds a model that was
+            never given an input.
+    """
+    if path.stat().st_size > LARGEST_MODEL:
+        raise ValueError(f"a file of {path.stat().st_size:,} bytes, {LARGEST_MODEL:,} at most")
     with _without_copy_warning():
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if not isinstance(getattr(model, "input_shape", None), tuple):
+        raise ValueError("a model that was never given an input")
+    return model
 
 
 def save_weights(model: Any, path: Path) -> None:

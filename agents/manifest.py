@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ LITE_MODEL = "driver.tflite"
 _LARGEST_MANIFEST = 1_000_000
 _PACKAGES = ("keras", "tensorflow", "stable-baselines3", "gymnasium", "numpy")
 _Limits = tuple[float, float]
+_Pixels = Annotated[int, pydantic.Field(ge=1, le=4096)]
 
 ACTIONS = 2
 """Steering and throttle."""
@@ -35,8 +36,8 @@ ACTIONS = 2
 class ObservationSpec(Config):
     """What a driver sees."""
 
-    image_shape: tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt] = (
-        pydantic.Field(description="Height, width and channels of the camera image, uint8.")
+    image_shape: tuple[_Pixels, _Pixels, _Pixels] = pydantic.Field(
+        description="Height, width and channels of the camera image, uint8."
     )
     history: int = pydantic.Field(ge=1, le=100, description="Last actions seen, oldest first.")
     scaling: FeatureScaling = pydantic.Field(description="Divisors of the measurements.")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from donkey_rl.agents import keras_files
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
@@ -13,6 +14,7 @@ from donkey_rl.agents.features import FeatureExtractor, FeatureScaling
 from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.sac import networks
 from donkey_rl.agents.sac.config import SACConfig
+from donkey_rl.agents.tensorflow_setup import keras
 from donkey_rl.errors import DriverError, StorageError
 
 SHAPE = (48, 64, 3)
@@ -267,3 +269,14 @@ def test_an_encoder_and_a_policy_that_do_not_fit_are_refused():
     driver, _ = make()
     with pytest.raises(DriverError, match="Expected a policy from"):
         Driver(driver.encoder, driver.actor, DESCRIPTION, history=4)
+
+
+def test_a_model_without_an_input_or_too_large_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "model.keras"
+    with pytest.warns(UserWarning, match="not yet been built"):
+        keras_files.save_model(keras.Sequential([keras.layers.Dense(2)]), path)
+    with pytest.raises(ValueError, match="never given an input"):
+        keras_files.load_model(path)
+    monkeypatch.setattr(keras_files, "LARGEST_MODEL", 100)
+    with pytest.raises(ValueError, match="100 at most"):
+        keras_files.load_model(path)
