@@ -135,7 +135,7 @@ def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_learns_to_lap_from_camera_images(tmp_path: Path) -> None:
     """An agent that does not learn never laps: random driving leaves the road within seconds."""
-    words = ("--seed", "0", "--steps", "80000", "--set", "evaluation.races=2")
+    words = ("--recipe", "first_lap", "--seed", "0", "--set", "evaluation.races=2")
     with train(tmp_path, *words) as process:
         ended = threading.Timer(400.0, process.kill)
         ended.start()
