@@ -87,10 +87,11 @@ def run(
         parties = tuple(driving_bench.PARTIES)
         found["driving"] = driving_bench.compare(TrainingConfig(), parties, seconds, progress)
         parts = [part for part in parts if part != DRIVING]
-    with progress.phase("measuring", len(parts), "parts") as phase:
-        for done, part in enumerate(parts):
-            found |= _link(seconds) if part == "link" else work[part]()
-            phase.update(done + 1)
+    if parts:
+        with progress.phase("measuring", len(parts), "parts") as phase:
+            for done, part in enumerate(parts):
+                found |= _link(seconds) if part == "link" else work[part]()
+                phase.update(done + 1)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     return BenchResult(**found, machine=machine)
 
