@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,28 @@ import numpy as np
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
 
-__all__ = ["CnnConfig", "in_halves", "network", "shifted"]
+__all__ = ["CnnConfig", "convolutions", "in_halves", "network", "shifted"]
+
+
+def convolutions(x: Any, filters: Sequence[int], initialiser: Callable[[], Any]) -> Any:
+    """Applies convolutions of stride 2 with ReLU; the first is 5x5, the others 3x3.
+
+    Args:
+        x: Images, (B, h, w, c), as a Keras tensor.
+        filters: Of each convolution.
+        initialiser: Returns the initialiser of the next layer's weights.
+    """
+    for index, count in enumerate(filters):
+        x = keras.layers.Conv2D(
+            count,
+            5 if index == 0 else 3,
+            strides=2,
+            padding="same",
+            activation="relu",
+            kernel_initializer=initialiser(),
+            name=f"conv_{index}",
+        )(x)
+    return x
 
 
 def network(image: tuple[int, int, int], config: CnnConfig, seed: int) -> Any:
@@ -38,16 +60,7 @@ def network(image: tuple[int, int, int], config: CnnConfig, seed: int) -> Any:
 
     inputs = keras.Input(image, name="image")
     x = keras.layers.Rescaling(1.0 / 127.5, offset=-1.0)(inputs)
-    for index, filters in enumerate(config.filters):
-        x = keras.layers.Conv2D(
-            filters,
-            5 if index == 0 else 3,
-            strides=2,
-            padding="same",
-            activation="relu",
-            kernel_initializer=initialiser(),
-        )(x)
-    x = keras.layers.Flatten()(x)
+    x = keras.layers.Flatten()(convolutions(x, config.filters, initialiser))
     x = keras.layers.Dense(config.units, kernel_initializer=initialiser())(x)
     x = keras.layers.LayerNormalization()(x)
     return keras.Model(inputs, keras.ops.tanh(x), name="cnn")

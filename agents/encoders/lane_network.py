@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from donkey_rl.agents import cnn
 from donkey_rl.agents.encoders.config import EncoderConfig, TrainedEncoderConfig
 from donkey_rl.agents.tensorflow_setup import keras
 
@@ -54,17 +55,7 @@ def reader(
         return keras.initializers.HeUniform(seed=int(seeds.integers(2**31)))
 
     inputs = keras.Input(reduced_shape, name="reduced")
-    x = even_contrast(inputs)
-    for index, filters in enumerate(config.filters):
-        x = keras.layers.Conv2D(
-            filters,
-            5 if index == 0 else 3,
-            strides=2,
-            padding="same",
-            activation="relu",
-            kernel_initializer=initialiser(),
-            name=f"conv_{index}",
-        )(x)
+    x = cnn.convolutions(even_contrast(inputs), config.filters, initialiser)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(config.dense, "relu", kernel_initializer=initialiser(), name="dense")(x)
     outputs = keras.layers.Dense(features, kernel_initializer=initialiser(), name="features")(x)

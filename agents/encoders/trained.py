@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ FORMAT = 1
 """Version of ``encoder.json``."""
 
 
-class TrainedEncoder:
+class TrainedEncoder(abc.ABC):
     """Camera image -> features, by a network that is frozen once it is trained.
 
     Attributes:
@@ -120,14 +121,14 @@ class TrainedEncoder:
         }
         (folder / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
 
+    @abc.abstractmethod
     def _described(self) -> dict[str, Any]:
         """Returns what `_from_description` needs beside the images' shape."""
-        raise NotImplementedError
 
     @classmethod
+    @abc.abstractmethod
     def _from_description(cls, image_shape: tuple[int, int, int], data: Mapping[str, Any]) -> Self:
         """Builds an encoder of which the network is still to be read."""
-        raise NotImplementedError
 
     @classmethod
     def load(cls, folder: Path) -> Self:
