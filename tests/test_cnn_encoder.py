@@ -206,3 +206,9 @@ def test_a_trained_driver_has_the_eyes_of_its_policy(
     dark = {name: np.zeros(part.shape, part.dtype) for name, part in space.spaces.items()}
     seen = {**dark, "image": space["image"].sample()}
     assert np.abs(driver.act(seen) - driver.act(dark)).max() > 0.0
+
+
+def test_a_description_too_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "encoder.json").write_text('{"format": 1, "encoder": "cnn"}' + " " * 1_000_000)
+    with pytest.raises(DriverError, match=r"'encoder.json' of 1,000,031 bytes"):
+        CnnEncoder.load(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, cast
 
@@ -13,6 +14,8 @@ from donkey_rl.errors import InputError, UnknownNameError
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
+
+_LARGEST_DESCRIPTION = 1_000_000
 
 _CLASSES = {
     "autoencoder": "donkey_rl.agents.encoders.autoencoder:Autoencoder",
@@ -51,6 +54,28 @@ class Encoder(Protocol):
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         ...
+
+
+def read_description(folder: Path, name: str, version: int) -> dict[str, Any]:
+    """Returns what ``encoder.json`` says of an encoder.
+
+    Args:
+        folder: The encoder's folder.
+        name: Name in the registry.
+        version: Of the file.
+
+    Raises:
+        OSError: When it cannot be read.
+        KeyError: When it does not say which encoder it is of.
+        ValueError: When it is too large, no JSON, or of another encoder or version.
+    """
+    path = folder / "encoder.json"
+    if path.stat().st_size > _LARGEST_DESCRIPTION:
+        raise ValueError(f"'{path.name}' of {path.stat().st_size:,} bytes")
+    data: dict[str, Any] = json.loads(path.read_text())
+    if (data["format"], data["encoder"]) != (version, name):
+        raise ValueError(f"format {data['format']} of '{data['encoder']}'")
+    return data
 
 
 def check_images(images: ImageArray, image_shape: tuple[int, int, int]) -> None:

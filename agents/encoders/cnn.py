@@ -123,9 +123,7 @@ class CnnEncoder:
             DriverError: When a file is missing, damaged or of another format.
         """
         try:
-            data = json.loads((folder / "encoder.json").read_text())
-            if (data["format"], data["encoder"]) != (FORMAT, cls.name):
-                raise ValueError(f"format {data['format']} of '{data['encoder']}'")
+            base.read_description(folder, cls.name, FORMAT)
             model = keras_files.load_model(folder / "encoder.keras")
             if len(model.input_shape) != 4 or len(model.output_shape) != 2:
                 raise ValueError(f"a network from {model.input_shape} to {model.output_shape}")

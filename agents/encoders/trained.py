@@ -138,9 +138,7 @@ class TrainedEncoder(abc.ABC):
             DriverError: When a file is missing, damaged or of another format.
         """
         try:
-            data = json.loads((folder / "encoder.json").read_text())
-            if (data["format"], data["encoder"]) != (FORMAT, cls.name):
-                raise ValueError(f"format {data['format']} of '{data['encoder']}'")
+            data = base.read_description(folder, cls.name, FORMAT)
             height, width, channels = map(int, data["image_shape"])
             encoder = cls._from_description((height, width, channels), data)
             model = keras_files.load_model(folder / "encoder.keras")
