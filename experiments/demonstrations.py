@@ -12,10 +12,9 @@ import numpy.typing as npt
 from donkey_rl.agents import observations
 from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.imitation.augmentation import Augmentation
-from donkey_rl.agents.imitation.cloning import CloningReport, Demonstrations, clone
+from donkey_rl.agents.imitation.cloning import Cloner, Demonstrations
 from donkey_rl.agents.observations import FloatArray, Parts
 from donkey_rl.agents.ppo.ppo import PPO
-from donkey_rl.agents.replay import NStepBuffer
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.vec_env import SB3View
@@ -28,9 +27,6 @@ _SEED_OFFSET = 15_485
 
 _NOISE_MEMORY = 0.9
 """Share of a disturbance that is left after one step: it lasts for half a second."""
-
-_MARGIN = 2.0
-"""The expert keeps so far (u) from the edges: its pupil will not be as exact."""
 
 _FRAMES_AT_A_TIME = 256
 
@@ -111,47 +107,42 @@ def imitate(
         metrics["imitation/records"] = float(
             _read(config, pathlib.Path(setting.data), collection, between)
         )
+    policy = model.learner.actor if isinstance(model, PPO) else model.deterministic_model()
+    cloner = Cloner(policy, model.learner.cnn, setting, seed=config.seed + _SEED_OFFSET)
     if setting.expert == "pursuit":
-        buffer = model.replay_buffer if isinstance(model, SAC) and setting.seed_replay else None
+        school = _School(config, environment, cars, collection, model)
         with progress.phase("driving demonstrations", setting.steps) as phase:
 
             def show(steps: int) -> None:
                 phase.update(steps)
                 between()
 
-            steps, reward = _drive(config, environment, cars, (collection, buffer), show)
-        metrics |= {"imitation/steps": float(steps), "imitation/reward_per_step": reward}
-    report = _clone(config, model, collection.joined(), progress, between)
+            reward = school.show(show)
+        metrics |= {"imitation/steps": float(school.steps), "imitation/reward_per_step": reward}
+    with progress.phase("imitating", 100, "%") as phase:
+
+        def learned(share: float, loss: float) -> None:
+            phase.update(round(100 * share), loss=loss)
+            between()
+
+        report = cloner.fit(collection.joined(), epochs=setting.epochs, progress=learned)
+    if setting.expert == "pursuit" and setting.rounds:
+        with progress.phase("driving under the expert's eye", setting.rounds, "rounds") as phase:
+            for done in range(setting.rounds):
+                reward = school.correct(lambda _: between())
+                report = cloner.fit(
+                    collection.joined(),
+                    epochs=setting.round_epochs,
+                    progress=lambda share, loss: between(),
+                )
+                phase.update(done + 1, loss=report.loss[-1])
+        metrics |= {"imitation/own_steps": float(school.steps - metrics["imitation/steps"])}
     return metrics | {
         "imitation/rows": float(report.rows),
         "imitation/loss": report.loss[-1],
         "imitation/steering_rmse": report.rmse[0],
         "imitation/throttle_rmse": report.rmse[1],
     }
-
-
-def _clone(
-    config: TrainingConfig,
-    model: SAC | PPO,
-    shown: Demonstrations,
-    progress: ProgressDisplay,
-    between: Callable[[], None],
-) -> CloningReport:
-    """Trains the policy on what was shown."""
-    with progress.phase("imitating", 100, "%") as phase:
-
-        def show(share: float, loss: float) -> None:
-            phase.update(round(100 * share), loss=loss)
-            between()
-
-        return clone(
-            model.learner.actor if isinstance(model, PPO) else model.deterministic_model(),
-            model.learner.cnn,
-            shown,
-            config.imitation,
-            seed=config.seed + _SEED_OFFSET,
-            progress=show,
-        )
 
 
 def _read(
@@ -176,44 +167,104 @@ def _read(
     return records
 
 
-def _drive(
-    config: TrainingConfig,
-    environment: ExtractedVecEnv,
-    cars: SB3View,
-    keepers: tuple[_Collection, NStepBuffer | None],
-    show: Callable[[int], None],
-) -> tuple[int, float]:
-    """Lets the expert drive, disturbed, and keeps what it wanted to do.
+class _School:
+    """The expert, the cars, and what is kept of their drives.
 
-    The disturbance takes the cars to where a policy's own mistakes will take them, and what is
-    learned there is the expert's way back (Laskey et al. 2017, "DART: Noise Injection for Robust
-    Imitation Learning", arXiv:1703.09327). The replay buffer gets what was really driven.
-
-    Returns:
-        The environment steps driven, and the mean reward of a step.
+    Attributes:
+        steps: Environment steps driven so far.
     """
-    setting, (collection, buffer) = config.imitation, keepers
-    expert = Pursuit(config.environment(), margin=_MARGIN)
-    random = np.random.default_rng([config.seed, _SEED_OFFSET])
-    count = cars.num_envs
-    rounds = -(-setting.steps // count)
-    learned = round((1.0 - setting.validation_share) * rounds)
-    fresh = np.sqrt(1.0 - _NOISE_MEMORY**2) * setting.noise
-    disturbance, total = np.zeros((count, 2)), 0.0
-    seen: Any = environment.reset()
-    for done in range(rounds):
-        wanted = expert.act(cars.batch)
-        collection.add(cars.batch.observation(), wanted, kept=done >= learned)
-        disturbance = _NOISE_MEMORY * disturbance + fresh * random.standard_normal((count, 2))
-        driven = np.clip(wanted + disturbance, -1.0, 1.0).astype(np.float32)
-        following: Any
-        following, rewards, ended, infos = environment.step(driven)
-        if buffer is not None:
-            buffer.add(seen, _last(following, infos), driven, rewards, ended, infos)
-        total += float(rewards.sum())
-        seen = following
-        show((done + 1) * count)
-    return rounds * count, total / (rounds * count)
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        environment: ExtractedVecEnv,
+        cars: SB3View,
+        collection: _Collection,
+        model: SAC | PPO,
+    ) -> None:
+        setting = config.imitation
+        self.steps = 0
+        self._setting, self._environment, self._cars = setting, environment, cars
+        self._collection, self._model = collection, model
+        self._buffer = None
+        if isinstance(model, SAC) and setting.seed_replay:
+            self._buffer = model.replay_buffer
+        self._expert = Pursuit(config.environment(), grip=setting.grip, margin=setting.margin)
+        self._random = np.random.default_rng([config.seed, _SEED_OFFSET])
+        self._seen: Any = environment.reset()
+
+    def show(self, progress: Callable[[int], None]) -> float:
+        """Lets the expert drive, disturbed, and keeps what it wanted to do.
+
+        The disturbance takes the cars to where a policy's own mistakes will take them, and what is
+        learned there is the expert's way back (Laskey et al. 2017, "DART: Noise Injection for
+        Robust Imitation Learning", arXiv:1703.09327). The replay buffer gets what was really
+        driven.
+
+        Args:
+            progress: Called with the steps driven.
+
+        Returns:
+            The mean reward of a step.
+        """
+        shape = (self._cars.num_envs, 2)
+        fresh = np.sqrt(1.0 - _NOISE_MEMORY**2) * self._setting.noise
+        disturbance = np.zeros(shape)
+
+        def disturbed(wanted: FloatArray) -> FloatArray:
+            nonlocal disturbance
+            disturbance = _NOISE_MEMORY * disturbance + fresh * self._random.standard_normal(shape)
+            driven: FloatArray = np.clip(wanted + disturbance, -1.0, 1.0).astype(np.float32)
+            return driven
+
+        return self._drive(self._setting.steps, disturbed, progress)
+
+    def correct(self, progress: Callable[[int], None]) -> float:
+        """Lets the policy drive, and keeps what the expert would have done in its place.
+
+        Source: Ross et al. 2011, "A Reduction of Imitation Learning and Structured Prediction to
+        No-Regret Online Learning" (DAgger), arXiv:1011.0686, algorithm 3.1 with the expert driving
+        in the first round only.
+
+        Args:
+            progress: Called with the steps driven.
+
+        Returns:
+            The mean reward of a step.
+        """
+
+        def own(_: FloatArray) -> FloatArray:
+            actions: FloatArray = self._model.predict(self._seen, deterministic=True)[0]
+            return actions
+
+        return self._drive(self._setting.round_steps, own, progress)
+
+    def _drive(
+        self,
+        steps: int,
+        driver: Callable[[FloatArray], FloatArray],
+        progress: Callable[[int], None],
+    ) -> float:
+        """Drives at least `steps` steps by what `driver` makes of the expert's actions."""
+        count = self._cars.num_envs
+        rounds = -(-steps // count)
+        learned = round((1.0 - self._setting.validation_share) * rounds)
+        total = 0.0
+        for done in range(rounds):
+            wanted = self._expert.act(self._cars.batch)
+            observation = self._cars.batch.observation()
+            self._collection.add(observation, wanted, kept=done >= learned)
+            driven = driver(wanted)
+            following: Any
+            following, rewards, ended, infos = self._environment.step(driven)
+            if self._buffer is not None:
+                last = _last(following, infos)
+                self._buffer.add(self._seen, last, driven, rewards, ended, infos)
+            total += float(rewards.sum())
+            self._seen = following
+            self.steps += count
+            progress((done + 1) * count)
+        return total / (rounds * count)
 
 
 def _last(following: Any, infos: list[dict[str, Any]]) -> Any:

@@ -104,6 +104,24 @@ def test_phase_is_the_same_for_the_same_seed_and_leaves_an_empty_buffer_if_told(
     assert one.replay_buffer.size() == 0
 
 
+def test_policy_drives_and_the_expert_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that always does the same drives the rounds, and none of it is to be imitated."""
+    own = np.full((CARS, 2), 0.125, np.float32)
+    monkeypatch.setattr(SAC, "predict", lambda self, seen, **_: (own, None))
+    config = settings(rounds=2, round_steps=20 * CARS, round_epochs=1, copies=0, noise=0.0)
+    agent, metrics, _ = imitated(config, SAC)
+    assert metrics["imitation/own_steps"] == 2 * 20 * CARS
+    # Of 40 steps of the expert 36 are learned from, of 20 steps of each round 18.
+    assert metrics["imitation/rows"] == (36 + 2 * 18) * CARS
+    driven = agent.replay_buffer.sample(2_000).actions.numpy()
+    share = (driven == 0.125).all(axis=1).mean()
+    # Half of what was driven; of the expert's part nothing is exactly so.
+    assert 0.4 < share < 0.6
+    alone = configuration.with_settings(config, ["imitation.rounds=0"])
+    _, before, _ = imitated(alone, SAC)
+    assert "imitation/own_steps" not in before
+
+
 @pytest.mark.parametrize("kind", [SAC, PPO])
 def test_policy_that_sees_by_itself_learns_to_see(kind: type[SAC] | type[PPO]) -> None:
     agent, metrics, before = imitated(settings(), kind, sees=True)

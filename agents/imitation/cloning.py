@@ -58,104 +58,99 @@ class CloningReport:
     rows: int
 
 
-class _Cloner:
-    """The compiled training of one policy."""
+class Cloner:
+    """The training of one policy, on demonstrations that may grow from call to call."""
 
-    def __init__(self, policy: Any, cnn: Any, data: Demonstrations, batch_size: int) -> None:
-        self._policy, self._cnn = policy, cnn
+    def __init__(self, policy: Any, cnn: Any, config: ImitationConfig, *, seed: int) -> None:
+        """Prepares the training; the policy is changed in place.
+
+        Args:
+            policy: Keras model, features (B, D + F) -> actions (B, A): of SAC the squashed mean,
+                of PPO the mean.
+            cnn: Keras model, image -> features (B, D); None where observations hold no image.
+            config: Settings.
+            seed: Decides the order of the batches.
+        """
+        self._policy, self._cnn, self._config = policy, cnn, config
         networks = [policy] if cnn is None else [policy, cnn]
         self._adam = Adam([v for network in networks for v in network.trainable_variables])
+        self._random = np.random.default_rng(seed)
+        self._compiled = tf.function(self._steps, reduce_retracing=True)
+        self._act = tf.function(self._actions, reduce_retracing=True)
+
+    def fit(
+        self,
+        data: Demonstrations,
+        *,
+        epochs: int,
+        progress: Callable[[float, float], None],
+    ) -> CloningReport:
+        """Trains on demonstrations.
+
+        Args:
+            data: What to do.
+            epochs: Passes over them.
+            progress: Called with the share done and the loss of the last batches.
+
+        Raises:
+            InputError: There are fewer rows than a batch takes.
+            DonkeyRLError: The loss is no longer finite.
+        """
+        count, size = len(data.actions), self._config.batch_size
+        per_epoch = count // size
+        if not per_epoch or not len(data.kept_actions):
+            raise InputError(
+                f"Expected at least one batch of {size} demonstrations, and some to check by. "
+                f"Received: {count} and {len(data.kept_actions)}. Record a longer drive, "
+                "or lower imitation.batch_size."
+            )
         with tf.device("CPU"):
-            self._seen = [tf.constant(part) for part in data.seen if part is not None]
-            self._wanted = tf.constant(np.clip(data.actions, -_FARTHEST, _FARTHEST))
-        self.steps = tf.function(
-            self._steps,
-            input_signature=[
-                tf.TensorSpec((None, batch_size), tf.int32),
-                tf.TensorSpec((), tf.float32),
-            ],
-        )
-        self.act = tf.function(self._actions)
+            seen = [tf.constant(part) for part in data.seen if part is not None]
+            wanted = tf.constant(np.clip(data.actions, -_FARTHEST, _FARTHEST))
+        rate = tf.constant(self._config.learning_rate, tf.float32)
+        history = []
+        for epoch in range(epochs):
+            order = self._random.permutation(count)[: per_epoch * size]
+            order = order.reshape(per_epoch, size).astype(np.int32)
+            total = 0.0
+            for first in range(0, per_epoch, _BATCHES_PER_CALL):
+                rows = order[first : first + _BATCHES_PER_CALL]
+                loss = float(self._compiled(seen, wanted, tf.constant(rows), rate).numpy())
+                if not math.isfinite(loss):
+                    raise DonkeyRLError(
+                        f"Expected a finite loss. Received: {loss} in epoch {epoch + 1}. "
+                        "Lower imitation.learning_rate."
+                    )
+                total += loss * len(rows)
+                progress((epoch + (first + len(rows)) / per_epoch) / epochs, loss)
+            history.append(total / per_epoch)
+        return CloningReport(self._errors(data), tuple(history), count)
 
     def _actions(self, numbers: Any, image: Any = None) -> Any:
         if image is None:
             return self._policy(numbers)
         return self._policy(tf.concat([self._cnn(image), numbers], axis=-1))
 
-    def _steps(self, order: Any, learning_rate: Any) -> Any:
+    def _steps(self, seen: Any, wanted: Any, order: Any, learning_rate: Any) -> Any:
         """Takes one gradient step per row of ``order`` and returns the mean loss."""
         count = tf.shape(order)[0]
         total = 0.0
         for step in tf.range(count):
-            seen = [tf.gather(part, order[step]) for part in self._seen]
-            wanted = tf.gather(self._wanted, order[step])
+            batch = [tf.gather(part, order[step]) for part in seen]
+            aim = tf.gather(wanted, order[step])
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(self._adam.variables)
-                loss = tf.reduce_mean(tf.square(self._actions(*seen) - wanted))
+                loss = tf.reduce_mean(tf.square(self._actions(*batch) - aim))
             self._adam.apply(tape.gradient(loss, self._adam.variables), learning_rate)
             total += loss
         return total / tf.cast(count, tf.float32)
 
-
-def clone(
-    policy: Any,
-    cnn: Any,
-    data: Demonstrations,
-    config: ImitationConfig,
-    *,
-    seed: int,
-    progress: Callable[[float, float], None],
-) -> CloningReport:
-    """Trains a policy in place, and the network that it sees with.
-
-    Args:
-        policy: Keras model, features (B, D + F) -> actions (B, A): of SAC the squashed mean, of
-            PPO the mean.
-        cnn: Keras model, image -> features (B, D); None where observations hold no image.
-        data: What to do.
-        config: Settings.
-        seed: Decides the order of the batches.
-        progress: Called with the share done and the loss of the last batches.
-
-    Raises:
-        InputError: There are fewer rows than a batch takes.
-        DonkeyRLError: The loss is no longer finite.
-    """
-    count = len(data.actions)
-    per_epoch = count // config.batch_size
-    if not per_epoch or not len(data.kept_actions):
-        raise InputError(
-            f"Expected at least one batch of {config.batch_size} demonstrations, and some to "
-            f"check by. Received: {count} and {len(data.kept_actions)}. Record a longer drive, "
-            "or lower imitation.batch_size."
-        )
-    cloner = _Cloner(policy, cnn, data, config.batch_size)
-    random = np.random.default_rng(seed)
-    history = []
-    for epoch in range(config.epochs):
-        order = random.permutation(count)[: per_epoch * config.batch_size]
-        order = order.reshape(per_epoch, config.batch_size).astype(np.int32)
-        total = 0.0
-        for first in range(0, per_epoch, _BATCHES_PER_CALL):
-            rows = order[first : first + _BATCHES_PER_CALL]
-            loss = float(cloner.steps(rows, np.float32(config.learning_rate)).numpy())
-            if not math.isfinite(loss):
-                raise DonkeyRLError(
-                    f"Expected a finite loss. Received: {loss} in epoch {epoch + 1}. "
-                    "Lower imitation.learning_rate."
-                )
-            total += loss * len(rows)
-            progress((epoch + (first + len(rows)) / per_epoch) / config.epochs, loss)
-        history.append(total / per_epoch)
-    return CloningReport(_errors(cloner, data), tuple(history), count)
-
-
-def _errors(cloner: _Cloner, data: Demonstrations) -> tuple[float, ...]:
-    """Returns the root mean square error of each action on what was kept back."""
-    seen = [part for part in data.kept_seen if part is not None]
-    pieces = [
-        cloner.act(*(part[first : first + _OUTPUT_BATCH] for part in seen)).numpy()
-        for first in range(0, len(data.kept_actions), _OUTPUT_BATCH)
-    ]
-    gaps = np.clip(np.concatenate(pieces), -1.0, 1.0) - data.kept_actions
-    return tuple(np.sqrt(np.mean(np.square(gaps), axis=0, dtype=np.float64)).tolist())
+    def _errors(self, data: Demonstrations) -> tuple[float, ...]:
+        """Returns the root mean square error of each action on what was kept back."""
+        seen = [part for part in data.kept_seen if part is not None]
+        pieces = [
+            self._act(*(tf.constant(part[first : first + _OUTPUT_BATCH]) for part in seen)).numpy()
+            for first in range(0, len(data.kept_actions), _OUTPUT_BATCH)
+        ]
+        gaps = np.clip(np.concatenate(pieces), -1.0, 1.0) - data.kept_actions
+        return tuple(np.sqrt(np.mean(np.square(gaps), axis=0, dtype=np.float64)).tolist())

@@ -34,6 +34,30 @@ class ImitationConfig(Config):
         le=2,
         description="Deviation of what is added to the expert's commands, and not recorded.",
     )
+    grip: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="Share of the tyres' grip that the expert plans with.",
+    )
+    margin: float = Field(
+        default=2.0,
+        ge=0,
+        le=20,
+        description="Distance (u) that the expert's line keeps from the road's edges.",
+    )
+    rounds: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Rounds in which the policy drives and the expert says what to do (DAgger).",
+    )
+    round_steps: int = Field(
+        default=4_096, ge=64, le=1_000_000, description="Environment steps of each such round."
+    )
+    round_epochs: int = Field(
+        default=2, ge=1, le=100, description="Passes over everything shown, after each round."
+    )
     copies: int = Field(
         default=1, ge=0, le=16, description="Augmented copies of each frame to learn from."
     )
