@@ -23,7 +23,14 @@ from donkey_rl.agents import driving
 from donkey_rl.configuration import Config
 from donkey_rl.envs import vec_env
 from donkey_rl.errors import UnknownNameError
-from donkey_rl.experiments import algorithms, checks, encoder_training, evaluation_races, racing, sight
+from donkey_rl.experiments import (
+    algorithms,
+    checks,
+    encoder_training,
+    evaluation_races,
+    racing,
+    sight,
+)
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import Phase, ProgressDisplay

@@ -153,9 +153,7 @@ class ForeignPilot(Pilot):
         self._steps += 1
         return self._held.copy()
 
-    def _ask(
-        self, car: int, observation: Mapping[str, npt.NDArray[Any]], driving: Flags
-    ) -> None:
+    def _ask(self, car: int, observation: Mapping[str, npt.NDArray[Any]], driving: Flags) -> None:
         """Asks the driver of one car, and notes how late its answer is."""
         if self._process is None:
             return
