@@ -59,7 +59,6 @@ class Saliency:
         self._observation = driver.observation
         encoder, actor = differentiable(driver.encoder.model), driver.actor
 
-        @tf.function(reduce_retracing=True)  # type: ignore[misc]
         def slopes(images: Any, numbers: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(images)
@@ -69,7 +68,7 @@ class Saliency:
                 steering, images, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
 
-        self._slopes = slopes
+        self._slopes = tf.function(slopes, reduce_retracing=True)
 
     def maps(self, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Returns how much each pixel moves the steering.

@@ -198,7 +198,7 @@ def _bins(values: FloatArray) -> FloatArray:
     width = max(_BIN_U, float(np.ptp(values)) / _MOST_BINS)
     first = math.floor(float(values.min()) / width)
     last = math.floor(float(values.max()) / width) + 1
-    return width * np.arange(first, last + 1)
+    return np.asarray(width * np.arange(first, last + 1), np.float64)
 
 
 def _finish(axes: Axes, drivers: Sequence[Drives], what: str) -> None:

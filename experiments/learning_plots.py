@@ -171,9 +171,10 @@ def _draw_group(axes: Axes, curves: Sequence[Curve], colour: str, label: str) ->
     """Draws the runs of one configuration."""
     text = f"{label} ({len(curves)} run{'' if len(curves) == 1 else 's'})"
     single = len(curves) < 2
-    thin = {"linewidth": 1.6 if single else 0.6, "alpha": 1.0 if single else 0.55}
+    size, width, alpha = (4, 1.6, 1.0) if single else (2, 0.6, 0.55)
     for curve in curves:
-        axes.plot(*_known(curve), "o-", color=colour, markersize=4 if single else 2, **thin)
+        steps, values = _known(curve)
+        axes.plot(steps, values, "o-", color=colour, markersize=size, linewidth=width, alpha=alpha)
     if not single:
         steps, middle, low, high = band(curves)
         axes.plot(steps, middle, color=colour, linewidth=1.8)
