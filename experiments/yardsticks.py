@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import donkey_rl
 from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.experiments import evaluation_folders as folders
@@ -13,8 +12,9 @@ from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments import evaluation_result as results
 from donkey_rl.experiments.drivers import PURSUIT, UNTRAINED, PursuitEntrant
 from donkey_rl.experiments.evaluation_races import Driven, RacePlan
-from donkey_rl.experiments.evaluation_result import EvaluationResult, Yardstick
+from donkey_rl.experiments.evaluation_result import Yardstick
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.stored_races import Course
 from donkey_rl.metrics import registry
 from donkey_rl.metrics.race import Race
 
@@ -80,24 +80,14 @@ def _expert_races(
 
 def _previous_best(driven: Driven, run_id: str) -> Yardstick | None:
     """Returns the best of the other runs, None where there is none."""
+    course = dataclasses.replace(Course.of(driven.races[0].header), conditions="")
     for stored, folder in folders.best(driven.track.name, driven.config.vehicle, _MOST_CANDIDATES):
         if stored.id == run_id:
             continue
         result, races = folders.read(stored, folder)
-        if result is not None and races and _is_comparable(result, driven):
+        if result is None or result.privileged or not races:
+            continue
+        if Course.of(races[0].header) == course:
             note = f"best run before, {stored.name}"
             return _row(f"run {stored.id[:8]}", note, races, driven.plan)
     return None
-
-
-def _is_comparable(result: EvaluationResult, driven: Driven) -> bool:
-    """Whether a stored result is of the same course and of an honest driver."""
-    return (
-        not result.privileged
-        and not result.conditions
-        and result.track == driven.track.name
-        and result.vehicle == driven.config.vehicle
-        and result.simulator == driven.config.simulator
-        and result.version == donkey_rl.__version__
-        and result.laps_wanted == driven.races[0].header.laps
-    )
