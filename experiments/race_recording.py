@@ -15,7 +15,7 @@ import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -55,20 +55,20 @@ class RaceFiles(NamedTuple):
         """Returns the file of a race, counted from 0."""
         return self.folder / file_name(number)
 
+    def remove(self) -> None:
+        """Removes the races, which are stored elsewhere now, see `store`."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()
+
 
 def file_name(number: int) -> str:
     """Returns the name of a race's record among those of an evaluation, counted from 0."""
     return f"race_{number:02d}.parquet"
 
 
-@contextlib.contextmanager
-def while_driving(
-    simulator: str, name: str, *, frames: bool = False
-) -> Iterator[RaceFiles | None]:
-    """Yields where races are to be written while they are driven, None for nowhere.
-
-    The folder is removed after a block that succeeds, which has stored the races elsewhere (see
-    `store`). It stays if the block fails or the process dies.
+def place(simulator: str, name: str, *, frames: bool = False) -> RaceFiles | None:
+    """Returns where races are to be written while they are driven, None for nowhere.
 
     Args:
         simulator: As in `EnvironmentConfig`; the embedded one's races are written at their end.
@@ -76,19 +76,9 @@ def while_driving(
         frames: Whether the pictures are kept as well, then in the embedded simulator too.
     """
     if not simulators.parse(simulator) and not frames:
-        yield None
-        return
+        return None
     began = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = pathlib.Path(PLACE) / f"{began}-{name}-{os.getpid()}"
-    try:
-        yield RaceFiles(folder, frames)
-    except BaseException:
-        if folder.exists():
-            LOGGER.warning("What was driven until then is kept in %s.", folder)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.parent.rmdir()
+    return RaceFiles(pathlib.Path(PLACE) / f"{began}-{name}-{os.getpid()}", frames)
 
 
 def store(races: Sequence[Race], files: RaceFiles | None, folder: pathlib.Path) -> None:
@@ -128,6 +118,7 @@ class Recording:
         """
         self._recorder = RaceRecorder(headers)
         self._time = np.full(len(headers), -np.inf)
+        self._files = files
         self._frames = files is not None and files.frames
         self._writers: list[RaceWriter] = []
         with contextlib.ExitStack() as opened:
@@ -184,8 +175,10 @@ class Recording:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finishes the files, also of races that were broken off."""
+        """Finishes the files, also of races that were broken off, and then says where they are."""
         self._opened.close()
+        if error is not None and self._files is not None:
+            LOGGER.warning("What was driven until then is kept in %s.", self._files.folder)
 
 
 def _picture(world: Simulator, car: int, image: npt.NDArray[np.uint8]) -> bytes:

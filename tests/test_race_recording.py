@@ -132,19 +132,19 @@ def test_what_was_driven_is_kept_where_racing_fails(
             raise ZeroDivisionError
         return sight
 
-    def drive(source: EmbeddedSource) -> None:
-        with race_recording.while_driving(CONFIG.simulator, "evaluation-x") as files:
-            field(source).race(stand, 1, files=files)
-
+    files = race_recording.place(CONFIG.simulator, "evaluation-x")
+    assert files is not None
     with pytest.raises(ZeroDivisionError):
-        drive(LateSource(fail))
+        field(LateSource(fail)).race(stand, 1, files=files)
     (path,) = tmp_path.glob("races/*-evaluation-x-*/race_00.parquet")
     assert len(Race.load(path)) == 30
-    assert str(path.parent.relative_to(tmp_path)) in caplog.text
-    drive(LateSource())
-    assert os.listdir(tmp_path / "races") == [path.parent.name]
+    assert f"kept in {files.folder}" in caplog.text
+    files.remove()
+    assert not os.listdir(tmp_path)
 
 
-def test_races_of_the_embedded_simulator_are_written_at_their_end() -> None:
-    with race_recording.while_driving("embedded", "evaluation-x") as files:
-        assert files is None
+def test_races_of_the_embedded_simulator_are_written_at_their_end(tmp_path: pathlib.Path) -> None:
+    assert race_recording.place("embedded", "evaluation-x") is None
+    race = field(LateSource()).race(stand, 1)[0]
+    race_recording.store([race], None, tmp_path)
+    assert_same(Race.load(tmp_path / "race_00.parquet"), race)
