@@ -237,7 +237,6 @@ class Field:
     ) -> list[RaceHeader]:
         road, arcs = self.batch.track, self.batch.sensed[:, stepping.ARC]
         first = start_line_progress(road.start_line, arcs, road.length, road.closed)
-        places = self.config.simulator.split(",")
         own = not simulators.parse(self.config.simulator)
         return [
             RaceHeader(
@@ -254,7 +253,7 @@ class Field:
                 laps=laps,
                 vehicle=self.config.vehicle,
                 seed=seeds[i],
-                simulator=places[i % len(places)].strip(),
+                simulator=self.config.simulator,
                 simulator_version=donkey_rl.__version__ if own else "",
                 version=donkey_rl.__version__,
                 versions=provenance.versions(),

@@ -299,8 +299,8 @@ def _values(table: Any, name: str) -> npt.NDArray[Any]:
 
 def _names(chunk: Any) -> npt.NDArray[np.str_]:
     """Returns the names of what was hit, each stored once, in rows; see `_values`."""
-    names = chunk.dictionary.to_pylist()
-    longest = max((len(name or "") for name in names), default=0)
+    names = [name or "" for name in chunk.dictionary.to_pylist()]
+    longest = max(map(len, names), default=0)
     if longest > MAX_NAME or longest * 4 * len(chunk) > _MAX_COLUMNS_BYTES:
         raise InputError(
             f"The names of what was hit may have {MAX_NAME} characters, fewer in a long race. "
