@@ -182,10 +182,3 @@ def test_a_disturbance_is_drawn_by_the_race_and_leaves_its_start_alone(
         # On other tyres the bends are driven otherwise.
         rows = slice(0, min(len(race), len(plain)))
         assert np.abs(race["x"][rows] - plain["x"][rows]).max() > 1e-3
-
-
-def test_the_same_road_has_the_same_digest_and_its_mirror_another() -> None:
-    road = racing.track.load("waveshare")
-    digests = {racing._digest(road), racing._digest(racing.track.load("waveshare"))}
-    assert len(digests) == 1
-    assert racing._digest(racing.track.load("waveshare:mirror")) not in digests
