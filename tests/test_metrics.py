@@ -143,6 +143,14 @@ def test_the_page_lists_every_metric_as_it_is() -> None:
     assert not listed
 
 
+def test_the_example_of_the_page_passes_its_check(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```python\n(# my_metrics.*?)^```$", PAGE.read_text(), re.M | re.S)
+    mine = registry.from_file(f"{written(tmp_path, example)}:mean_offset")
+    conformance.check_metric(mine)
+    assert mine.formula == "Mean of the size of lateral."
+    assert mine(drive([0.0, 1.0], lateral=[1.0, -2.0])) == 1.5
+
+
 def test_an_unknown_metric_answers_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'best_lap_s'"):
         registry.load("best_lap")
