@@ -226,6 +226,19 @@ def test_quick_loops_are_no_laps() -> None:
     assert [lap.time_s for lap in outcome.laps] == pytest.approx([3 * LENGTH / 45.0] * 3, abs=0.02)
 
 
+def test_long_tracks_have_more_checkpoints() -> None:
+    # 2,000 u: 14 with the line, 142.9 u apart: 20 s at 7.14 u/s, so 8 u/s are enough and 7 u/s are not.
+    assert heat.checkpoints(600.0) == 3
+    assert heat.checkpoints(601.0) == 4
+    assert heat.checkpoints(2000.0) == 13
+    fast, slow = (
+        drive(speed * 0.05 * np.arange(5100), track_length=2000.0, nodes=1000, laps=1)
+        for speed in (8.0, 7.0)
+    )
+    assert heat.heat(fast).fault == ""
+    assert heat.heat(slow).fault == "missed checkpoint"
+
+
 def test_a_car_that_is_suddenly_elsewhere_begins_anew() -> None:
     # The record of another simulator, which did not say that the car was put 100 u ahead at 5 s.
     way = np.concatenate([10.0 * 0.05 * np.arange(100), 150.0 + 10.0 * 0.05 * np.arange(700)])
