@@ -18,7 +18,6 @@ from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import evaluation, evaluation_races, stored_races, stored_runs, verdicts
-from donkey_rl.experiments.evaluation_races import FIRST_SEED
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.stored_races import Course, StoredRaces
 from donkey_rl.experiments.stored_runs import StoredRun
