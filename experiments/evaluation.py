@@ -81,6 +81,7 @@ class EvaluationRequest(Config):
         yardsticks: Whether it is held against others.
         metrics: Further metrics, `PATH.py:NAME`.
         video: Where a video of the first race goes.
+        frames: Whether the races' records keep what the camera saw.
     """
 
     driver: str
@@ -97,6 +98,7 @@ class EvaluationRequest(Config):
     yardsticks: bool = True
     metrics: tuple[str, ...] = ()
     video: pathlib.Path | None = None
+    frames: bool = False
 
 
 def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluation:
@@ -195,6 +197,7 @@ def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str
             disturbance=disturbance,
             changes=changes,
             plots=False,
+            frames=False,
             films=False,
             video=None,
         )
@@ -226,6 +229,7 @@ def _plan(
         metrics=metrics,
         films=request.video is not None,
         video=request.video,
+        frames=request.frames,
     )
     marked = bool(request.settings) or entrant.kind != "run"
     return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
