@@ -31,8 +31,8 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     generator = np.random.default_rng(6)
     laps = {
         "base": SPREAD,
-        "faster": 0.98 * generator.permutation(SPREAD),
-        "as fast": generator.permutation(SPREAD),
+        "faster": 0.98 * generator.choice(SPREAD, 30),
+        "as fast": generator.choice(SPREAD, 30),
         "copy": SPREAD,
     }
     for name, times in laps.items():
@@ -61,10 +61,10 @@ def test_a_driver_two_percent_faster_is_found_in_30_races_and_a_copy_is_not() ->
     assert result.seeds == tuple(range(1000, 1030))
     faster, as_fast, copy = result.pairs
     assert faster.verdict == "better"
-    # 2 % of 27.791 s.
-    assert faster.difference.mean.value == pytest.approx(-0.556, abs=0.01)
-    assert faster.difference.mean.high < -0.5
-    assert faster.sentence.startswith("faster is faster than base by 0.55")
+    # 2 % of 27.791 s; the mean of 30 differences scatters by 0.057 sqrt(2 / 30) = 0.015.
+    assert faster.difference.mean.value == pytest.approx(-0.556, abs=0.05)
+    assert faster.difference.mean.high < -0.45
+    assert faster.sentence.startswith("faster is faster than base by 0.5")
     assert faster.sentence.endswith("): real.")
     assert as_fast.verdict == "unclear"
     assert as_fast.difference.mean.low < 0.0 < as_fast.difference.mean.high
