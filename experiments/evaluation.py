@@ -188,7 +188,8 @@ def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str
     found = {}
     for name, (delay, disturbance) in CHANGES.items():
         drawn = disturbance.model_dump(exclude_defaults=True)
-        changes = driving.latency(driven.plan.delay + delay) | drawn
+        late = driving.latency(driven.plan.delay + delay)
+        changes = {**driven.plan.changes, **late, **drawn}
         plan = dataclasses.replace(
             driven.plan,
             races=count,
@@ -225,7 +226,7 @@ def _plan(
         laps=request.laps,
         seed=request.seed,
         delay=delay,
-        changes=driving.latency(delay),
+        changes=driving.latency(delay) | _changed(request.settings),
         metrics=metrics,
         films=request.video is not None,
         video=request.video,
@@ -233,6 +234,12 @@ def _plan(
     )
     marked = bool(request.settings) or entrant.kind != "run"
     return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
+
+
+def _changed(settings: Sequence[str]) -> dict[str, float | int | str]:
+    """Returns what settings change, for the records; the car stands in them by itself."""
+    pairs = (setting.partition("=")[::2] for setting in settings)
+    return {key.strip(): value.strip() for key, value in pairs if key.strip() != "vehicle"}
 
 
 def _tracks(request: EvaluationRequest, entrant: Entrant) -> tuple[str, ...]:
