@@ -16,17 +16,19 @@ import numpy.typing as npt
 
 import donkey_rl
 from donkey_rl.envs import simulators
-from donkey_rl.envs.batch import Batch, Observation
+from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.lap_timer import start_line_progress
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, starts, stepping, track
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.starts import Start
+from donkey_rl.envs.simulator.world import World
 from donkey_rl.envs.tasks import TaskConfig, count_steps
-from donkey_rl.metrics.race import Race, RaceHeader, RaceRecorder
-
-Act = Callable[[Observation], npt.NDArray[np.float32]]
-"""Observation of N cars to their actions, (N, 2)."""
+from donkey_rl.experiments import provenance
+from donkey_rl.experiments.pilots import Act, Pilot
+from donkey_rl.experiments.race_recording import RaceFiles, Recording
+from donkey_rl.metrics.race import Race, RaceHeader
 
 _PATIENCE_S = 20.0
 _LEAST_GAIN = 20.0
@@ -41,8 +43,15 @@ _LOST = 3.0
 """Half road widths beside the road's middle at which a car is lost."""
 
 
-def race_environment(config: EnvironmentConfig) -> EnvironmentConfig:
-    """Returns the environment of a race: nominal looks, a start near the grid slot."""
+def race_environment(
+    config: EnvironmentConfig, disturbance: Randomisation | None = None
+) -> EnvironmentConfig:
+    """Returns the environment of a race: a start near the grid slot, nominal looks and car.
+
+    Args:
+        config: Simulator, track, car and camera.
+        disturbance: What else is drawn by the race's seed; its own starts do not count.
+    """
     road = track.load(config.track)
     half_width = 0.5 * (road.road_right - road.road_left)
     middle = 0.5 * abs(road.road_right + road.road_left)
@@ -55,8 +64,10 @@ def race_environment(config: EnvironmentConfig) -> EnvironmentConfig:
         reverse_limit=20.0,
         time_limit_s=86_400.0,
     )
-    start = Randomisation(start_lateral=_START_LATERAL, start_yaw=_START_YAW)
-    return config.model_copy(update={"task": task, "randomisation": start})
+    start = {"start_lateral": _START_LATERAL, "start_yaw": _START_YAW}
+    start |= {"start_anywhere": False, "start_speed": 0.0}
+    drawn = (disturbance or Randomisation()).model_copy(update=start)
+    return config.model_copy(update={"task": task, "randomisation": drawn})
 
 
 class _Patience:
@@ -88,6 +99,8 @@ class _Round(NamedTuple):
     about: Mapping[str, Any]
     frames: list[npt.NDArray[np.uint8]] | None
     show: Callable[[float], None]
+    files: RaceFiles | None
+    numbers: range
 
 
 class Field:
@@ -104,6 +117,7 @@ class Field:
         *,
         seed: int,
         world: Simulator | None = None,
+        disturbance: Randomisation | None = None,
     ) -> None:
         """Builds the cars.
 
@@ -113,15 +127,19 @@ class Field:
             seed: Seed of the first race; each further race has the next one.
             world: Cars to race with that are there already; their own random streams and
                 settings stay as they are.
+            disturbance: Changes of light, camera or car that each race's seed draws, in the
+                embedded simulator; the races start where they do without.
 
         Raises:
             LinkError: A simulator cannot be reached.
         """
-        self.config = race_environment(config)
+        self.config = race_environment(config, disturbance)
         cars = len(world) if world else simulators.count(config.simulator) or races
         self.batch = Batch(self.config, cars, world=world)
         self.seeds = [seed + k for k in range(races)]
         self._lent = world is not None
+        self._disturbed = disturbance is not None
+        self._missed = self.batch.world.missed.copy()
 
     def close(self) -> None:
         """Gives up the cars."""
@@ -129,13 +147,14 @@ class Field:
 
     def race(
         self,
-        act: Act,
+        act: Act | Pilot,
         laps: int,
         *,
         until_spoiled: bool = False,
         about: Mapping[str, Any] | None = None,
         frames: list[npt.NDArray[np.uint8]] | None = None,
         progress: Callable[[float], None] | None = None,
+        files: RaceFiles | None = None,
     ) -> tuple[Race, ...]:
         """Drives all races from the same starts as ever; an open road is one lap.
 
@@ -147,10 +166,12 @@ class Field:
             frames: Takes the camera images of the first race, one for each row, if given; of a
                 very long race only the beginning.
             progress: Called with the share of the laps done by the car furthest behind.
+            files: Where the races are written while they are driven, if they are to be.
 
         Returns:
             The record of each race.
         """
+        pilot = act if isinstance(act, Pilot) else Pilot(act)
         laps = laps if self.batch.track.closed else 1
         cars, races = len(self.batch), len(self.seeds)
         found: list[Race] = []
@@ -164,58 +185,81 @@ class Field:
             # Of the last round, cars without a race of their own drive along unrecorded.
             seeds = [self.seeds[min(first + k, races - 1)] for k in range(cars)]
             kept = frames if first == 0 else None
-            plan = _Round(laps, until_spoiled, about or {}, kept, show)
-            found += self._round(act, seeds, plan)[:wanted]
+            numbers = range(first, first + wanted)
+            plan = _Round(laps, until_spoiled, about or {}, kept, show, files, numbers)
+            found += self._round(pilot, seeds, plan)[:wanted]
         return tuple(found)
 
-    def _round(self, act: Act, seeds: list[int], plan: _Round) -> tuple[Race, ...]:
+    def _round(self, pilot: Pilot, seeds: list[int], plan: _Round) -> tuple[Race, ...]:
         """Drives one race with each car."""
         batch, laps, frames = self.batch, plan.laps, plan.frames
         self._line_up(seeds)
-        recorder = RaceRecorder(self._headers(laps, seeds, plan.about))
+        pilot.begin(len(batch))
         patience = _Patience(len(batch))
         driving = np.ones(len(batch), dtype=np.bool_)
         observed = batch.observation()
-        while driving.any():
-            recorder.append(self._row(), driving)
-            if driving[0]:
-                _keep(frames, observed["image"][0])
-            moved = batch.step(act(observed))
-            observed = moved.observation
-            finished = batch.timer.count >= laps
-            gave_up = patience.is_over(batch.best_progress)
-            over = finished | moved.terminated | moved.truncated | gave_up
-            if plan.until_spoiled:
-                over |= batch.timer.spoiled
-            ended = driving & over
-            if ended.any():
-                recorder.append(self._row(), ended)
-            if ended[0]:
-                _keep(frames, observed["image"][0])
-            driving &= ~ended
-            plan.show(float(np.where(driving, batch.timer.count, laps).min()) / laps)
-        return recorder.races()
+        self._missed = batch.world.missed.copy()
+        headers = self._headers(laps, seeds, plan.about)
+        with Recording(headers, plan.files, plan.numbers) as recording:
+
+            def record(cars: npt.NDArray[np.bool_]) -> None:
+                seen = np.asarray(observed["image"], np.uint8)
+                if recording.append(self._row(pilot), cars, batch.world, seen)[0]:
+                    _keep(frames, seen[0])
+
+            while driving.any():
+                record(driving)
+                self._missed = batch.world.missed.copy()
+                moved = batch.step(pilot.drive(observed, driving))
+                observed = moved.observation
+                finished = batch.timer.count >= laps
+                gave_up = patience.is_over(batch.best_progress)
+                over = finished | moved.terminated | moved.truncated | gave_up | pilot.lost
+                if plan.until_spoiled:
+                    over |= batch.timer.spoiled
+                ended = driving & over
+                if ended.any():
+                    record(ended)
+                driving &= ~ended
+                plan.show(float(np.where(driving, batch.timer.count, laps).min()) / laps)
+            return recording.races()
 
     def _line_up(self, seeds: list[int]) -> None:
         """Puts each car on the start of its race."""
         batch, cars = self.batch, np.arange(len(self.batch))
         if not self._lent:
             batch.world.seed(seeds)
-            batch.reset(cars)
+            batch.reset(cars, self._undisturbed_starts(seeds) if self._disturbed else None)
             return
         # Lent cars would start as their owner's episodes do, and go on from the race's seeds.
         streams = [np.random.default_rng([own, 0]) for own in seeds]
         slots = np.zeros(len(cars), dtype=np.int64)
         batch.reset(cars, starts.draw_all(self.config.randomisation, batch.track, slots, streams))
 
+    def _undisturbed_starts(self, seeds: list[int]) -> Start:
+        """Returns the starts without the disturbance, whose draws would shift theirs."""
+        nominal = race_environment(self.config).randomisation
+        batch = self.batch
+        world = World(
+            batch.track, batch.vehicle, self.config.camera, len(seeds), randomise=nominal
+        )
+        world.seed(seeds)
+        world.reset(np.arange(len(seeds)))
+        sensed = world.cars.sensed
+        turn = sensed[:, stepping.HEADING_ERROR]
+        arc, lateral = sensed[:, stepping.ARC], sensed[:, stepping.LATERAL]
+        return Start(arc, lateral, turn, np.zeros(len(seeds)))
+
     def _headers(
         self, laps: int, seeds: Sequence[int], about: Mapping[str, Any]
     ) -> list[RaceHeader]:
         road, arcs = self.batch.track, self.batch.sensed[:, stepping.ARC]
         first = start_line_progress(road.start_line, arcs, road.length, road.closed)
+        own = not simulators.parse(self.config.simulator)
         return [
             RaceHeader(
                 track=road.name,
+                track_digest=road.digest,
                 track_length=road.length,
                 closed=road.closed,
                 nodes=len(road.nodes),
@@ -227,15 +271,20 @@ class Field:
                 laps=laps,
                 vehicle=self.config.vehicle,
                 seed=seeds[i],
+                simulator=self.config.simulator,
+                simulator_version=donkey_rl.__version__ if own else "",
                 version=donkey_rl.__version__,
+                versions=provenance.versions(),
                 camera=self.config.camera.model_dump(),
                 **about,
             )
             for i in range(len(self.batch))
         ]
 
-    def _row(self) -> dict[str, Any]:
+    def _row(self, pilot: Pilot) -> dict[str, Any]:
         batch = self.batch
+        taken = 1000.0 * batch.world.latency
+        known = ~np.isnan(pilot.latency_ms)
         motion, sensed = batch.motion, batch.sensed
         names = np.array(batch.world.hit_names(), dtype=object)
         return {
@@ -253,4 +302,6 @@ class Field:
             "off_track": batch.off_track,
             "hit": np.where(names == "none", "", names),
             "lap": batch.timer.count,
+            "latency_ms": np.where(known, pilot.latency_ms, taken),
+            "missed": pilot.missed | (batch.world.missed > self._missed),
         }
