@@ -295,7 +295,7 @@ def _compressed(png: bytes) -> tuple[bytes, tuple[int, int]]:
             whole = Image.new("RGB", size, "white")
             upper = picture.convert("RGBA")
             whole.paste(upper, mask=upper.getchannel("A"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"A picture of a page must be a PNG file that can be read: {error}."
         ) from error
