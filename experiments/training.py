@@ -28,7 +28,7 @@ from donkey_rl.experiments import (
     encoder_pictures,
     encoder_training,
     evaluation,
-    plots,
+    learning_plots,
     process_clock,
     racing,
     resuming,
@@ -310,7 +310,8 @@ class _Session:
         }
         title = f"{self._config.agent} on {self._config.track}, seed {self._config.seed}"
         self._run.log_artifact(
-            plots.learning_curve(steps, values, folder / "learning_curve.png", title), "plots"
+            learning_plots.learning_curve(steps, values, folder / "learning_curve.png", title),
+            "plots",
         )
 
     def _draw_encoder(self, folder: pathlib.Path) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.metrics import laps, scores
+from donkey_rl.metrics import laps, registry, scores
 from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
 
 LENGTH = 200.0
@@ -88,7 +88,6 @@ def test_the_lap_in_progress_does_not_count() -> None:
     [
         ("off_track", flags(801, 100), "off_track"),
         ("hit", np.where(flags(801, 100), "cone", ""), "hit"),
-        ("reset", flags(801, 100), "reset"),
     ],
 )
 def test_a_fault_spoils_only_its_own_lap(column: str, values: object, reason: str) -> None:
@@ -213,12 +212,12 @@ def test_the_best_lap_may_be_less_than_clean() -> None:
     assert clean is not None
     assert (best.number, best.time_s) == (2, pytest.approx(12.5))
     assert (clean.number, clean.time_s) == (1, pytest.approx(20.0))
-    assert scores.score(race)["best_lap_s"] == pytest.approx(20.0)
+    assert registry.score(race)["best_lap_s"] == pytest.approx(20.0)
 
 
 def test_scores_of_a_steady_drive() -> None:
     # 16 u/s for 40 s: 640 u, 638 u beyond the line, 3.19 laps of 3.
-    assert scores.score(drive(steady(16.0, 40.0))) == pytest.approx(
+    assert registry.score(drive(steady(16.0, 40.0))) == pytest.approx(
         {
             "laps": 3.0,
             "clean_laps": 3.0,
@@ -239,11 +238,11 @@ def test_scores_of_a_steady_drive() -> None:
 def test_steering_change_is_the_mean_step_of_the_command() -> None:
     race = drive([0.0, 1.0, 2.0, 3.0, 4.0], steering=[0.0, 0.5, 0.5, -0.5, 0.0])
     # |0.5|, |0|, |-1|, |0.5|: 2.0 in four steps.
-    assert scores.score(race)["steering_change"] == pytest.approx(0.5)
+    assert registry.score(race)["steering_change"] == pytest.approx(0.5)
     # A car that was put back starts from where it is put: the step of -1 does not count.
     back = drive([0.0, 1.0, 2.0, 3.0, 4.0], steering=[0.0, 0.5, 0.5, -0.5, 0.0], reset=flags(5, 3))
-    assert scores.score(back)["steering_change"] == pytest.approx(1.0 / 3.0)
-    assert np.isnan(scores.score(drive([0.0]))["steering_change"])
+    assert registry.score(back)["steering_change"] == pytest.approx(1.0 / 3.0)
+    assert np.isnan(registry.score(drive([0.0]))["steering_change"])
 
 
 def test_completion_is_the_share_of_the_laps_asked_for() -> None:
@@ -252,9 +251,9 @@ def test_completion_is_the_share_of_the_laps_asked_for() -> None:
     assert laps.completion(drive([0.0, 302.0], laps=2)) == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("name", scores.names())
+@pytest.mark.parametrize("name", registry.names())
 def test_every_metric_is_described_and_takes_any_race(name: str) -> None:
-    metric = scores.load(name)
+    metric = registry.load(name)
     assert metric.name == name
     assert metric.description.endswith(".")
     assert metric.direction in ("higher", "lower")
@@ -265,14 +264,14 @@ def test_every_metric_is_described_and_takes_any_race(name: str) -> None:
 
 
 def test_undefined_lap_times_are_nan() -> None:
-    found = scores.score(drive(np.zeros(50)))
+    found = registry.score(drive(np.zeros(50)))
     assert math.isnan(found["best_lap_s"])
     assert math.isnan(found["mean_lap_s"])
 
 
 def test_an_unknown_metric_answers_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'best_lap_s'"):
-        scores.load("best_lap")
+        registry.load("best_lap")
 
 
 def test_a_metric_name_is_given_once() -> None:
@@ -280,29 +279,4 @@ def test_a_metric_name_is_given_once() -> None:
         return 0.0
 
     with pytest.raises(InputError, match=r"must be new\. Received: 'laps'"):
-        scores.metric(unit="", direction="higher")(laps)
-
-
-def test_intervals_hold_the_mean_and_repeat_themselves() -> None:
-    values = [12.0, 13.0, 15.0, 12.5, 14.0]
-    first = scores.confidence_interval(values)
-    assert first.mean == pytest.approx(13.3)
-    assert 12.0 <= first.low < first.mean < first.high <= 15.0
-    assert scores.confidence_interval(values) == first
-    assert scores.confidence_interval([*values, math.nan]) == first
-    narrow = scores.confidence_interval(values, level=0.5)
-    assert first.low < narrow.low < narrow.high < first.high
-
-
-def test_intervals_match_the_normal_theory_for_many_races() -> None:
-    # Standard error of the mean: 2 / sqrt(400) = 0.1, so 95 % lies within 1.96 * 0.1.
-    values = np.random.default_rng(3).normal(10.0, 2.0, 400)
-    mean, low, high = scores.confidence_interval(values)
-    assert high - low == pytest.approx(2 * 1.96 * 0.1, rel=0.1)
-    assert mean == pytest.approx(values.mean())
-
-
-def test_intervals_of_nothing_and_of_a_wrong_level() -> None:
-    assert all(math.isnan(value) for value in scores.confidence_interval([math.nan]))
-    with pytest.raises(InputError, match="level=95"):
-        scores.confidence_interval([1.0], level=95)
+        registry.metric(unit="", direction="higher")(laps)
