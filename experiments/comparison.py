@@ -24,7 +24,7 @@ from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.metrics import registry, statistics
 from donkey_rl.metrics.race import Race
 from donkey_rl.metrics.registry import Metric
-from donkey_rl.metrics.statistics import Difference, Summary
+from donkey_rl.metrics.statistics import Difference, Interval, Summary
 
 RACES = 30
 """Races that a comparison is made from, unless it is told otherwise."""
@@ -118,7 +118,7 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the comparison as `--json` prints it."""
-        return dataclasses.asdict(self) | {"races": len(self.seeds)}
+        return {**_plain(self), "races": len(self.seeds)}
 
 
 def compare(request: ComparisonRequest, progress: ProgressDisplay) -> Comparison:
@@ -197,6 +197,17 @@ def pairs(runs: Sequence[ComparedRun], metrics: Sequence[Metric]) -> tuple[Pair,
         )
         for (metric, other), difference in zip(tasks, found, strict=True)
     )
+
+
+def _plain(value: Any) -> Any:
+    """Returns a result as mappings, lists and numbers; an interval is one of its three figures."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Interval):
+        return value._asdict()
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _metrics(references: Sequence[str]) -> list[Metric]:
