@@ -138,23 +138,23 @@ def compare(request: ComparisonRequest, progress: ProgressDisplay) -> Comparison
     """
     metrics = _metrics(request.metrics)
     runs = _runs(request.runs)
-    labels = _labels(runs)
+    labels = labels_of(runs)
     place = track.load(request.track) if request.track is not None else None
     fits = functools.partial(_fits, place=place.name if place else None, laps=request.laps)
     stored = [stored_races.read(run) for run in runs]
-    found = _common(stored, fits, request.races or RACES)
+    found = common(stored, fits, request.races or RACES)
     driven: list[int] = []
     if found is None:
         driven = _drive(request, runs, stored, progress)
         for k in driven:
             stored[k] = stored_races.read(runs[k])
-        found = _common(stored, fits, request.races or RACES)
+        found = common(stored, fits, request.races or RACES)
     if found is None:
         raise InputError(_nothing_in_common(labels, stored))
     course, seeds = found
     seeds = seeds[: request.races]
     races = [[each.courses[course][seed] for seed in seeds] for each in stored]
-    compared, problems = _scored(runs, labels, races, metrics)
+    compared, problems = scored(runs, labels, races, metrics)
     return Comparison(
         course=course,
         seeds=seeds,
@@ -234,7 +234,7 @@ def _runs(references: Sequence[str]) -> list[StoredRun]:
     return runs
 
 
-def _labels(runs: Sequence[StoredRun]) -> list[str]:
+def labels_of(runs: Sequence[StoredRun]) -> list[str]:
     """Returns what to call runs, no two alike."""
     names = Counter(run.name for run in runs)
     return [
@@ -253,7 +253,7 @@ def _fits(course: Course, race: Race, *, place: str | None, laps: int | None) ->
     )
 
 
-def _common(
+def common(
     stored: Sequence[StoredRaces], fits: Callable[[Course, Race], bool], fewest: int
 ) -> tuple[Course, tuple[int, ...]] | None:
     """Returns the course that most seeds of all runs are stored of, if there are enough."""
@@ -335,7 +335,7 @@ def _nothing_in_common(labels: Sequence[str], stored: Sequence[StoredRaces]) -> 
     )
 
 
-def _scored(
+def scored(
     runs: Sequence[StoredRun],
     labels: Sequence[str],
     races: Sequence[Sequence[Race]],
