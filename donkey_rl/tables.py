@@ -120,6 +120,21 @@ def show_speeds(result: Mapping[str, Any]) -> None:
         console.print(_table("Agents in the same time", heads, lines))
 
 
+def show_metrics(metrics: Iterable[Mapping[str, Any]]) -> None:
+    """Shows metrics: `name`, `unit`, `better`, `low`, `high`, `description`, `formula`."""
+    table = Table(title="Metrics of a race", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("name", no_wrap=True)
+    for column in ("unit", "better", "range", "what, and how"):
+        table.add_column(column, overflow="fold")
+    for each in metrics:
+        low, high = (
+            "" if each[bound] is None else f"{each[bound]:g}" for bound in ("low", "high")
+        )
+        text = " ".join(part for part in (each["description"], each["formula"]) if part)
+        table.add_row(each["name"], each["unit"], each["better"], f"{low} .. {high}", text)
+    _console().print(table)
+
+
 def show_tracks(tracks: Iterable[Mapping[str, Any]]) -> None:
     """Shows tracks: `name`, `length_u`, `road_width_u`, `kind`."""
     rows = (

@@ -18,7 +18,9 @@ from donkey_rl.envs.simulator import track
 from donkey_rl.errors import StorageError, TrackError
 from donkey_rl.experiments import dashboard
 
-COMMANDS = ("train", "evaluate", "dashboard", "bench", "tracks", "sim", "doctor")
+COMMANDS = (
+    "train", "evaluate", "dashboard", "bench", "metrics", "check-metric", "tracks", "sim", "doctor",
+)  # fmt: skip
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "numba", "torch", "matplotlib", "numpy")
 
 

@@ -40,6 +40,7 @@ RULES = {
     "experiments": Rule(frozenset(SUBPACKAGES)),
     "race_server": Rule(frozenset(SUBPACKAGES)),
     "cli": Rule(frozenset(SUBPACKAGES)),
+    "cli_metrics": Rule(frozenset(SUBPACKAGES)),
     "cli_output": Rule(frozenset(SUBPACKAGES)),
     "cli_results": Rule(frozenset(SUBPACKAGES)),
     "cli_simulators": Rule(frozenset(SUBPACKAGES)),
