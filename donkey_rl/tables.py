@@ -5,17 +5,18 @@ Each function takes the same mapping that `--json` prints, and writes to standar
 
 from __future__ import annotations
 
-import pathlib
-import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-UNKNOWN = "-"
+from donkey_rl.terminal import UNKNOWN
+from donkey_rl.terminal import command as _command
+from donkey_rl.terminal import console as _console
+from donkey_rl.terminal import facts as _facts
+from donkey_rl.terminal import lines as _lines
+from donkey_rl.terminal import table as _table
+
 _RANGE = ("value", "low", "high")
 
 
@@ -237,41 +238,6 @@ def _show_estimates(console: Console, recording: Mapping[str, Any]) -> None:
 
 def _ranged(figure: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(UNKNOWN if figure[key] is None else f"{figure[key]:.3f}" for key in _RANGE)
-
-
-def _command() -> str:
-    """Returns what to type for this program: its name, or its path where that is not found."""
-    name = "donkey-rl"
-    started = pathlib.Path(sys.argv[0])
-    return name if shutil.which(name) or started.stem != name else str(started)
-
-
-def _console() -> Console:
-    return Console(highlight=False, markup=False)
-
-
-def _lines(console: Console, *lines: str) -> None:
-    """Writes lines whole, so that an id or a path can be copied from a narrow terminal."""
-    for line in lines:
-        console.print(line, soft_wrap=True)
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _facts(facts: Mapping[str, str]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts.items():
-        table.add_row(name, value)
-    return table
 
 
 def _verdict(lap: Mapping[str, Any]) -> str:
