@@ -62,13 +62,18 @@ def speed(
         StorageError: If the file cannot be written.
     """
     _check(drivers)
-    figure = figures.new_figure(10.0, 6.0)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    count = len(drivers)
+    figure = figures.new_figure(10.0, 4.6 + 1.3 * count)
+    # Commands that jump hide each other: steering has a panel for each driver.
+    panels = figure.subplots(1 + count, 1, sharex=True, height_ratios=[3] + [1] * count)
+    upper = panels[0]
     if best is not None:
         upper.plot(
             best.distance, best.speed, "--", color=figures.BLACK, linewidth=1.1, label="optimal"
         )
-    for index, each in enumerate(drivers):
+    for index, (each, lower) in enumerate(zip(drivers, panels[1:], strict=True)):
+        lower.set(ylabel="steering", ylim=(-1.1, 1.1), yticks=(-1, 0, 1))
+        lower.grid(alpha=0.3)
         found = _best_lap(each.races)
         if found is None:
             upper.plot([], [], color=figures.colour(index), label=f"{each.label}: no lap")
@@ -81,11 +86,9 @@ def speed(
         upper.plot(way, race["speed"][rows], linewidth=1.4, label=text, **style)
         lower.plot(way, race["steering"][rows], linewidth=1.0, **style)
     upper.set(ylabel="speed (u/s)", ylim=(0, None))
-    lower.set(ylabel="steering (right +)", ylim=(-1.05, 1.05))
-    lower.set(xlabel="distance from the start line along the path (u)")
-    lower.set_xlim(0, drivers[0].races[0].header.lap_length)
+    panels[-1].set(xlabel="distance from the start line along the path (u); steering right +")
+    panels[-1].set_xlim(0, drivers[0].races[0].header.lap_length)
     _finish(upper, drivers, "best laps")
-    lower.grid(alpha=0.3)
     return figures.save(figure, path)
 
 
