@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 import donkey_rl
-from donkey_rl import cli_metrics, cli_results, cli_simulators, cli_tracks
+from donkey_rl import cli_metrics, cli_report, cli_results, cli_simulators, cli_tracks
 from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
 
@@ -262,5 +262,6 @@ def bench(
 
 app.add_typer(cli_tracks.app, name="tracks")
 app.registered_commands += cli_metrics.app.registered_commands
+app.registered_commands += cli_report.app.registered_commands
 app.registered_commands += cli_results.app.registered_commands
 app.registered_commands += cli_simulators.app.registered_commands

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from donkey_rl.terminal import UNKNOWN
 from donkey_rl.terminal import command as _command
@@ -106,6 +108,18 @@ def _dropped(result: Mapping[str, Any]) -> tuple[str, ...]:
         f"{count:,} gradient steps were left out: the simulator went on faster than they were "
         "taken. Take fewer with sac.gradient_steps; in lock-step set sac.overlap=false.",
     )
+
+
+def show_report(result: Mapping[str, Any]) -> None:
+    """Shows what a report begins with, and where it is.
+
+    Args:
+        result: With `summary`, `problems`, `out` and `bytes`.
+    """
+    console = _console()
+    _lines(console, *result["summary"])
+    _lines(console, *(f"left out: {each}" for each in result["problems"]))
+    _lines(console, f"{result['out']}, {result['bytes'] / 1e6:.1f} MB, opens in any browser.")
 
 
 def show_speeds(result: Mapping[str, Any]) -> None:

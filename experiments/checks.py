@@ -29,6 +29,7 @@ CHECK_SEED = 50_021
 """Seed of the checks' starts; evaluations use others."""
 
 _MEANS = (
+    "race_score",
     "off_tracks",
     "hits",
     "distance_u",

@@ -83,6 +83,7 @@ class Trend:
     """A saturating curve through samples.
 
     Attributes:
+        first: The fewest steps that were measured.
         last: The most steps that were measured.
         exponent: c.
         count: Samples.
@@ -92,6 +93,7 @@ class Trend:
         widening: What the interval of the resampled fits is multiplied by, for small samples.
     """
 
+    first: float
     last: float
     exponent: float
     count: int
@@ -147,8 +149,8 @@ def fit(samples: Samples, seed: int = 0) -> Trend | NoTrend:
         return NoTrend(
             f"there are {count} measurements with a score, and a curve takes {FEWEST_POINTS}"
         )
-    last = float(samples.steps.max())
-    if last < _SPAN * float(samples.steps.min()):
+    first, last = float(samples.steps.min()), float(samples.steps.max())
+    if last < _SPAN * first:
         return NoTrend(
             "the measurements lie too close together: a curve takes some at twice the steps of "
             "others"
@@ -173,7 +175,7 @@ def fit(samples: Samples, seed: int = 0) -> Trend | NoTrend:
         resampled = _over_residuals(fitted, residuals[:, best, 0], powers, sign, draw)
         widening = _student(count - _PARAMETERS + 1)
     a, b = map(float, coefficients[best, :, 0])
-    return Trend(last, float(_EXPONENTS[best]), count, runs, (a, b), resampled, widening)
+    return Trend(first, last, float(_EXPONENTS[best]), count, runs, (a, b), resampled, widening)
 
 
 def _student(degrees: int) -> float:

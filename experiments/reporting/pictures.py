@@ -63,7 +63,7 @@ def _trajectory(course: Course, best: ReportedRun) -> str:
     road = _road(course, best)
     if road is None:
         return page.paragraph(
-            f"The track {course.track} is not known here, so there is no picture of the way driven."
+            f"The track {course.track} is not known here: there is no picture of the way driven."
         )
     lap = lap_times.best_lap(race)
     told = "no lap was finished" if lap is None else f"its best lap took {lap.time_s:.2f} s"

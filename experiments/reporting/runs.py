@@ -102,8 +102,8 @@ def read(
     for run_id, count in Counter(run.id for run in found).items():
         if count > 1:
             raise InputError(
-                f"A report takes each run once. Received {count} times: {run_id}. A name means the "
-                "latest run of it; use ids for others."
+                f"A report takes each run once. Received {count} times: {run_id}. A name means "
+                "the latest run of it; use ids for others."
             )
     problems: list[str] = []
     stored: list[StoredRaces] = []

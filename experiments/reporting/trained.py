@@ -26,11 +26,11 @@ STATUS = {
     "RUNNING": "still running",
 }
 _HOW = (
-    "A driver is a small neural network. It sees what a race gives: the image of the camera on the "
-    "car, the speed, the inertial sensors and its own last commands. It answers with steering and "
-    "throttle, twenty times a second. It learned in a simulator by trial and error: it drove, was "
-    "rewarded for its way along the road and punished for leaving it, and was raced now and then "
-    "to see how far it had come."
+    "A driver is a small neural network. It sees what a race gives: the image of the camera on "
+    "the car, the speed, the inertial sensors and its own last commands. It answers with steering "
+    "and throttle, twenty times a second. It learned by trial and error: it drove, was rewarded "
+    "for its way along the road and punished for leaving it, and was raced now and then to see "
+    "how far it had come."
 )
 _SHOWN = frozenset({"agent", "track", "seed", "steps", "vehicle", "encoder.name"})
 """Settings that have a column of their own."""
