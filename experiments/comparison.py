@@ -138,17 +138,17 @@ def compare(request: ComparisonRequest, progress: ProgressDisplay) -> Comparison
     """
     metrics = _metrics(request.metrics)
     runs = _runs(request.runs)
-    labels = labels_of(runs)
+    labels = _labels(runs)
     place = track.load(request.track) if request.track is not None else None
     fits = functools.partial(_fits, place=place.name if place else None, laps=request.laps)
     stored = [stored_races.read(run) for run in runs]
-    found = common(stored, fits, request.races or RACES)
+    found = _common(stored, fits, request.races or RACES)
     driven: list[int] = []
     if found is None:
         driven = _drive(request, runs, stored, progress)
         for k in driven:
             stored[k] = stored_races.read(runs[k])
-        found = common(stored, fits, request.races or RACES)
+        found = _common(stored, fits, request.races or RACES)
     if found is None:
         raise InputError(_nothing_in_common(labels, stored))
     course, seeds = found
@@ -234,7 +234,7 @@ def _runs(references: Sequence[str]) -> list[StoredRun]:
     return runs
 
 
-def labels_of(runs: Sequence[StoredRun]) -> list[str]:
+def _labels(runs: Sequence[StoredRun]) -> list[str]:
     """Returns what to call runs, no two alike."""
     names = Counter(run.name for run in runs)
     return [
@@ -253,7 +253,7 @@ def _fits(course: Course, race: Race, *, place: str | None, laps: int | None) ->
     )
 
 
-def common(
+def _common(
     stored: Sequence[StoredRaces], fits: Callable[[Course, Race], bool], fewest: int
 ) -> tuple[Course, tuple[int, ...]] | None:
     """Returns the course that most seeds of all runs are stored of, if there are enough."""

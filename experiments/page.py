@@ -50,7 +50,7 @@ _CONTENTS_FROM = 4
 """Number of sections from which a list of contents is worth its room."""
 
 _MAX_PIXELS = 20_000_000
-_COLOURS = 128
+_COLOURS = 256
 _NUMBER = re.compile(r"[-\N{MINUS SIGN}+<>~]?\d")
 _ABSENT = frozenset({"", "-", "\N{EN DASH}"})
 
@@ -192,7 +192,7 @@ def table(headers: Sequence[object], rows: Iterable[Sequence[object]], caption: 
 def figure(png: bytes, alt: str, caption: str = "") -> str:
     """Returns a picture inside the page.
 
-    It is stored in a palette of 128 colours where that is smaller, as it is for plots.
+    It is stored in a palette of 256 colours where that is smaller, as it is for plots.
 
     Args:
         png: The PNG file.

@@ -147,7 +147,7 @@ def fit(samples: Samples, seed: int = 0) -> Trend | NoTrend:
     count, runs = len(samples.steps), len(np.unique(samples.runs))
     if count < FEWEST_POINTS:
         return NoTrend(
-            f"there are {count} measurements with a score, and a curve takes {FEWEST_POINTS}"
+            f"a curve takes {FEWEST_POINTS} measurements with a score, and there are {count}"
         )
     first, last = float(samples.steps.min()), float(samples.steps.max())
     if last < _SPAN * first:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.experiments import figures, scaling
+from donkey_rl.experiments import figures
 from donkey_rl.experiments.check_history import CheckHistory
 from donkey_rl.experiments.scaling import Trend
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 _POINTS = 80
+_DRAWN = 2.0
+"""How far a curve is drawn, as a multiple of the steps measured: further hides those."""
+
 _MOST_NAMED = 8
 _MINUTE = 60.0
 
@@ -67,11 +70,12 @@ def draw(
                 linewidth=1.1, label=label,
             )  # fmt: skip
         axes.set(xlabel=what, ylabel=name)
-        axes.set_xlim(0, None)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
         axes.grid(alpha=0.3)
     if trend is not None:
         _draw_trend(rows[0], trend)
+    for axes in rows:
+        axes.set_xlim(0, None)
     if rows[0].get_legend_handles_labels()[1]:
         rows[0].legend(fontsize=9)
     return figures.save(drawing, path)
@@ -79,7 +83,7 @@ def draw(
 
 def _draw_trend(axes: Axes, trend: Trend) -> None:
     inside = np.linspace(trend.first, trend.last, _POINTS)
-    beyond = np.linspace(trend.last, scaling.REACH * trend.last, _POINTS)
+    beyond = np.linspace(trend.last, _DRAWN * trend.last, _POINTS)
     axes.plot(inside, [trend.at(x).value for x in inside], color=figures.BLACK, linewidth=1.4)
     estimates = np.array([trend.at(x) for x in beyond])
     axes.plot(

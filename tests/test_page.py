@@ -111,7 +111,7 @@ def test_columns_of_numbers_stand_to_the_right() -> None:
 
 
 def test_pictures_are_made_small_and_stay_what_they_are() -> None:
-    # Three channels of four values are 64 colours: a palette of 128 holds them all.
+    # Three channels of four values are 64 colours: a palette of 256 holds them all.
     original = png(200, 100)
     read = Reader(page.figure(original, "Noise."))
     (image,) = read.all("img")

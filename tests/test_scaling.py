@@ -86,7 +86,7 @@ def test_too_few_and_too_close_measurements_bear_no_curve() -> None:
     whole = samples(0.0)
     few = Samples(whole.steps[:5], whole.values[:5], whole.runs[:5], "lower")
     assert scaling.fit(few) == NoTrend(
-        "there are 5 measurements with a score, and a curve takes 6"
+        "a curve takes 6 measurements with a score, and there are 5"
     )
     close = Samples(np.linspace(50_000, 80_000, 9), whole.values, whole.runs, "lower")
     found = scaling.fit(close)

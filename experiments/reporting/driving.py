@@ -11,7 +11,7 @@ from donkey_rl.experiments.reporting import pictures, words
 from donkey_rl.experiments.reporting.runs import ReportedRun, by_course, ranked
 from donkey_rl.experiments.stored_races import Course
 from donkey_rl.experiments.verdicts import bounds, number
-from donkey_rl.metrics import registry
+from donkey_rl.metrics import registry, statistics
 
 _MOST_COURSES = 4
 """Courses with pictures in one report."""
@@ -83,8 +83,8 @@ def compared(runs: Sequence[ReportedRun], found: Sequence[Comparison]) -> Sectio
             f"{_headed(each.course)}, over {races} that all of them drove from the same starts; "
             f"the others are held against {each.runs[0].label}:"
         )
-        markup += page.bullets(pair.sentence for pair in each.pairs)
-        markup += _text_table(result_rows.differences(each))
+        markup += _verdicts(each)
+        markup += _text_table(result_rows.differences(each, brief=True))
     if not found and len(runs) == 1:
         markup = page.paragraph(
             "This report is of one run. Name more of them to have them compared: "
@@ -98,6 +98,16 @@ def compared(runs: Sequence[ReportedRun], found: Sequence[Comparison]) -> Sectio
     return Section("How it compares", markup)
 
 
+def _verdicts(each: Comparison) -> str:
+    least = statistics.least_pairs(each.pairs[0].difference.level, len(each.pairs))
+    if len(each.seeds) < least:
+        return page.note(
+            f"So few races tell no drivers apart: {words.counted(len(each.pairs), 'comparison')} "
+            f"take {least} races at least. `donkey-rl compare RUN RUN` drives 30."
+        )
+    return page.bullets(pair.sentence for pair in each.pairs)
+
+
 def _headed(course: Course) -> str:
     return f"On {course.track} with {course.vehicle}, races of {_laps(course)}"
 
@@ -109,7 +119,7 @@ def _laps(course: Course) -> str:
 def _scores(course: Course, drivers: Sequence[ReportedRun]) -> str:
     headers = (
         "driver", "races", "clean laps", "race score", "best lap (s)", "mean lap (s)",
-        "disqualified", "off the road", "hits",
+        "disqualified", "off the road",
     )  # fmt: skip
     rows = []
     for each in drivers:
@@ -125,8 +135,7 @@ def _scores(course: Course, drivers: Sequence[ReportedRun]) -> str:
                 f"{min(clean):.2f}" if clean else "-",
                 words.interval(sums["mean_lap_s"].mean),
                 f"{100 * sums['disqualified'].mean.value:.0f} %",
-                words.interval(sums["off_tracks"].mean),
-                words.interval(sums["hits"].mean),
+                words.interval(sums["off_tracks"].mean, digits=1),
             )
         )
     caption = (

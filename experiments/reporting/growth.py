@@ -21,6 +21,7 @@ FACTORS = (1.0, 2.0, 4.0)
 """Multiples of the steps measured that a curve is read at."""
 
 _NAMES = {"race_score": "race score", "mean_lap_s": "mean clean lap (s)"}
+_UNITS = {"race_score": "", "mean_lap_s": " s"}
 _DIRECTIONS: dict[str, Literal["higher", "lower"]] = {
     "race_score": "higher",
     "mean_lap_s": "lower",
@@ -61,6 +62,24 @@ class Growth:
         if len(self.runs) == 1:
             return self.runs[0].label
         return f"{len(self.runs)} runs of one configuration ({self.runs[0].label} and others)"
+
+    def outlook(self) -> str:
+        """Returns what twice the steps would come to, the end of a sentence; empty if unknown."""
+        if not self.estimates():
+            return ""
+        now, twice, _ = self.estimates()
+        unit = _UNITS[self.figure]
+        name = self.name.removesuffix(" (s)")
+        span = (
+            f"from {now.value:.2f}{unit} to {twice.value:.2f}{unit} "
+            f"(extrapolated, 95 %: {twice.low:.2f} to {twice.high:.2f})"
+        )
+        if twice.low <= now.value <= twice.high:
+            return (
+                f"whether twice the steps would make it better is not told by what was measured: "
+                f"the curve says {span} for the {name} of {self.label}"
+            )
+        return f"twice the steps would bring the {name} of {self.label} {span}"
 
     def estimates(self) -> tuple[Estimate, ...]:
         """Returns the curve at `FACTORS` times the steps measured; nothing without a curve."""
@@ -107,6 +126,11 @@ def section(growths: Sequence[Growth], rates: Rates) -> Section:
         if not each.budgets and index < _MOST_PICTURES:
             markup += _picture(each)
         markup += _outlook(each, rates)
+    if any(run.history.wall_estimated for each in growths for run in each.runs):
+        markup += page.paragraph(
+            "Where a run did not record its wall time, it is that of the store's clock since the "
+            "run was begun, without the start of the program."
+        )
     return Section("What more compute would buy", markup)
 
 
@@ -176,13 +200,7 @@ def _measured(each: Growth) -> str:
         "mean lap then (s)",
     )  # fmt: skip
     rows = [_run_row(run) for run in each.runs]
-    note = ""
-    if any(run.history.wall_estimated and len(run.history) for run in each.runs):
-        note = page.paragraph(
-            "Where a run did not record its wall time, it is that of the store's clock since the "
-            "run was begun, without the start of the program."
-        )
-    return page.table(headers, rows, f"Checks of {each.label}") + note
+    return page.table(headers, rows, f"Checks of {each.label}")
 
 
 def _run_row(run: ReportedRun) -> tuple[object, ...]:
@@ -205,7 +223,8 @@ def _run_row(run: ReportedRun) -> tuple[object, ...]:
 
 
 def _picture(each: Growth) -> str:
-    if not _is_known(each.runs, each.figure):
+    points = sum(int(np.isfinite(run.history.figures[each.figure]).sum()) for run in each.runs)
+    if points < 2:
         return ""
     learners = [Learner(run.label, run.history) for run in each.runs]
     trend = each.found if isinstance(each.found, Trend) else None
@@ -217,9 +236,9 @@ def _picture(each: Growth) -> str:
             told.append(f"{run.label} from {known[0]:.1f} to {known[-1]:.1f}")
     return pictures.drawn(
         lambda path: scaling_plot.draw(learners, each.figure, each.name, trend, path),
-        f"{each.name} of the checks against steps, wall time and processor time: "
+        f"{each.name.capitalize()} of the checks against steps, wall time and processor time: "
         f"{'; '.join(told)}.",
-        f"{each.name} of the checks"
+        f"{each.name.capitalize()} of the checks"
         + (", with the curve through it; dashed it is extrapolated." if trend else "."),
     )
 

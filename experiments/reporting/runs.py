@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import check_history, comparison, compute_bill, stored_races, tracking
+from donkey_rl.experiments import check_history, compute_bill, stored_races, tracking
 from donkey_rl.experiments.check_history import CheckHistory
 from donkey_rl.experiments.compute_bill import Bill, Rates
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -114,9 +114,7 @@ def read(
             phase.update(len(stored))
     courses = _courses(found, stored)
     reported = []
-    for run, races, course, label in zip(
-        found, stored, courses, comparison.labels_of(found), strict=True
-    ):
+    for run, races, course, label in zip(found, stored, courses, _labels(found), strict=True):
         table = registry.score_races(_in_order(races, course) if course is not None else ())
         problems += [f"{label}: {failure}" for failure in table.failures]
         reported.append(
@@ -170,6 +168,21 @@ def alike(
         settings = {name: value for name, value in each.run.params.items() if not varies(name)}
         groups.setdefault(frozenset(settings.items()) or each.run.id, []).append(each)
     return tuple(map(tuple, groups.values()))
+
+
+def _labels(runs: Sequence[StoredRun]) -> tuple[str, ...]:
+    """Returns what to call runs, no two alike: their names, without the track if it is one."""
+    place = len({run.params.get("track") for run in runs}) > 1
+    names = []
+    for run in runs:
+        agent, track, seed = (run.params.get(each, "") for each in ("agent", "track", "seed"))
+        given = run.name == f"{agent} {track} seed {seed}" and not place
+        names.append(f"{agent} seed {seed}" if given else run.name or run.id[:8])
+    count = Counter(names)
+    return tuple(
+        name if count[name] == 1 else f"{name} {run.id[:8]}"
+        for name, run in zip(names, runs, strict=True)
+    )
 
 
 def _courses(

@@ -80,7 +80,7 @@ def _against_first(best: ReportedRun, comparisons: Sequence[Comparison]) -> str:
             if pair.second == best.label and pair.metric == "race_score":
                 if pair.verdict == "better":
                     return f"; that it is better than {pair.first} is no chance"
-                return f"; the races do not tell it from {pair.first}"
+                return f"; these races do not tell it from {pair.first} for sure"
     return ""
 
 
@@ -105,12 +105,6 @@ def _took(runs: Sequence[ReportedRun], growths: Sequence[Growth], rates: Rates) 
 
 
 def _outlook(growths: Sequence[Growth]) -> str:
-    for each in growths:
-        if each.estimates():
-            now, twice, _ = each.estimates()
-            return (
-                f"by the curve through what was measured, twice the steps would bring the "
-                f"{each.name} of {each.label} from {now.value:.2f} to {twice.value:.2f} "
-                f"(extrapolated, 95 %: {twice.low:.2f} to {twice.high:.2f})"
-            )
-    return "the measurements do not say whether more compute would make it better"
+    told = (each.outlook() for each in growths)
+    unknown = "the measurements do not say whether more compute would make it better"
+    return next(filter(None, told), unknown)

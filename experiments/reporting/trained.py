@@ -15,9 +15,9 @@ from donkey_rl.experiments.reporting.runs import ReportedRun
 
 AGENTS = {"sac": "soft actor-critic (SAC)", "ppo": "proximal policy optimisation (PPO)"}
 ENCODERS = {
-    "lane": "reads the lane ahead, as the simulator labels it",
-    "autoencoder": "learned to draw the image again, without labels",
-    "cnn": "learns to see together with the driving",
+    "lane": "reads the lane ahead (lane)",
+    "autoencoder": "sums up the image (autoencoder)",
+    "cnn": "learned to see while driving (cnn)",
 }
 STATUS = {
     "FINISHED": "finished",
@@ -33,50 +33,51 @@ _HOW = (
     "how far it had come."
 )
 _SHOWN = frozenset({"agent", "track", "seed", "steps", "vehicle", "encoder.name"})
-"""Settings that have a column of their own."""
-
-_FOLDED_FROM = 13
+"""Settings that are told anyway."""
 
 
 def section(runs: Sequence[ReportedRun]) -> Section:
     """Returns what was trained."""
     learned = [each for each in runs if "agent" in each.run.params]
-    headers = ("driver", "run", "method", "sees by", "track", "car", "steps", "seed", "", "begun")
     markup = page.paragraph(_HOW) if learned else ""
-    markup += page.table(headers, [_row(each) for each in runs])
+    columns = [_facts(each) for each in runs]
+    shared = {
+        name: value
+        for name, value in columns[0].items()
+        if all(each[name] == value for each in columns)
+    }
+    markup += page.facts(shared)
+    if len(runs) > 1:
+        names = [name for name in columns[0] if name not in shared]
+        rows = [
+            (each.label, *(column[name] for name in names))
+            for each, column in zip(runs, columns, strict=True)
+        ]
+        markup += page.table(("driver", *names), rows)
     for note in _notes(runs):
         markup += page.note(note)
-    seen = {
-        each.run.params["encoder.name"] for each in learned if each.run.params.get("encoder.name")
-    }
-    markup += page.bullets(f"{name}: {ENCODERS[name]}" for name in ENCODERS if name in seen)
-    shared = {_differences(each) for each in learned}
-    if len(shared) == 1 and len(learned) > 1:
-        markup += _settings("of all runs", shared.pop())
-    else:
-        for each in learned:
-            markup += _settings(f"of {each.label}" if len(runs) > 1 else "", _differences(each))
-    return Section("What was trained", markup)
+    return Section("What was trained", markup + _all_settings(learned))
 
 
-def _row(each: ReportedRun) -> tuple[str, ...]:
+def _facts(each: ReportedRun) -> dict[str, str]:
+    """Returns what is told of a run, by its name."""
     params = each.run.params
     planned = params.get("steps", "")
     steps = f"{each.steps:,}" if each.steps else "-"
     if planned.isdecimal() and each.run.status != "FINISHED":
         steps += f" of {int(planned):,}"
-    return (
-        each.label,
-        each.run.id[:8],
-        params.get("agent", "-"),
-        params.get("encoder.name", "-"),
-        params.get("track", "-"),
-        params.get("vehicle", "-"),
-        steps,
-        params.get("seed", "-"),
-        STATUS.get(each.run.status, each.run.status.lower()),
-        words.day(each.history.began_ms),
-    )
+    agent, encoder = params.get("agent", "-"), params.get("encoder.name", "-")
+    return {
+        "run": each.run.id[:8],
+        "method": AGENTS.get(agent, agent),
+        "eyes": ENCODERS.get(encoder, encoder),
+        "track": params.get("track", "-"),
+        "car": params.get("vehicle", "-"),
+        "steps": steps,
+        "seed": params.get("seed", "-"),
+        "status": STATUS.get(each.run.status, each.run.status.lower()),
+        "begun": words.day(each.history.began_ms),
+    }
 
 
 def _notes(runs: Sequence[ReportedRun]) -> list[str]:
@@ -115,17 +116,21 @@ def _differences(each: ReportedRun) -> tuple[tuple[str, str, str], ...] | None:
     )
 
 
-def _settings(whose: str, differences: tuple[tuple[str, str, str], ...] | None) -> str:
-    whose = f" {whose}" if whose else ""
-    if differences is None:
-        return page.paragraph(f"The settings{whose} are of another version of donkey-rl.")
-    if not differences:
-        return page.paragraph(f"The settings{whose} are the defaults.")
-    count = words.counted(len(differences), "setting")
-    table = page.table(("setting", "value", "default"), differences)
-    title = f"{count}{whose} differ from the defaults"
-    if len(differences) == 1:
-        title = f"1 setting{whose} differs from the default"
-    if len(differences) < _FOLDED_FROM:
-        return page.paragraph(f"{title}:") + table
-    return page.details(title, table)
+def _all_settings(learned: Sequence[ReportedRun]) -> str:
+    """Returns the settings, once for all runs that have the same."""
+    groups: dict[tuple[tuple[str, str, str], ...] | None, list[str]] = {}
+    for each in learned:
+        groups.setdefault(_differences(each), []).append(each.label)
+    markup = ""
+    for differences, labels in groups.items():
+        whose = "" if len(groups) == 1 else f" of {words.listed(labels)}"
+        if differences is None:
+            markup += page.paragraph(f"The settings{whose} are of another version of donkey-rl.")
+        elif not differences:
+            markup += page.paragraph(f"The settings{whose} are the defaults.")
+        else:
+            count = words.counted(len(differences), "setting")
+            title = f"{count}{whose} other than the default"
+            table = page.table(("setting", "value", "default"), differences)
+            markup += page.details(title, table)
+    return markup

@@ -43,12 +43,13 @@ def energy(kwh: float | None) -> str:
 def price(amount: float | None) -> str:
     """Returns a price, in whatever money the rates were given.
 
-    >>> price(0.0001234), price(1234.5), price(2.5), price(None)
-    ('0.000123', '1,234.50', '2.50', '-')
+    >>> price(0.0001234), price(1234.5), price(2.5), price(0.0), price(None)
+    ('0.00012', '1,234.50', '2.50', '0.00', '-')
     """
     if amount is None:
         return "-"
-    return f"{amount:,.2f}" if amount == 0.0 or amount >= 0.1 else number(amount)
+    digits = 2 if amount == 0.0 else max(2, 1 - math.floor(math.log10(amount)))
+    return f"{amount:,.{min(digits, 9)}f}"
 
 
 def interval(found: Interval, unit: str = "", digits: int = 2) -> str:
