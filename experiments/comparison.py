@@ -17,7 +17,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import evaluation, stored_races, stored_runs, verdicts
+from donkey_rl.experiments import evaluation, evaluation_races, stored_races, stored_runs, verdicts
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.stored_races import Course, StoredRaces
 from donkey_rl.experiments.stored_runs import StoredRun
@@ -277,7 +277,7 @@ def _drive(
     place = request.track or _trained_track(runs)
     road = track.load(place)
     races, laps = request.races or RACES, request.laps or LAPS
-    wanted = set(range(evaluation.FIRST_SEED, evaluation.FIRST_SEED + races))
+    wanted = set(range(evaluation_races.FIRST_SEED, evaluation_races.FIRST_SEED + races))
     driven = []
     for k, (run, each) in enumerate(zip(runs, stored, strict=True)):
         seeds = {
@@ -292,7 +292,7 @@ def _drive(
         }
         if not wanted <= seeds:
             asked = evaluation.EvaluationRequest(
-                run_id=run.id, track=place, races=races, laps=laps
+                driver=run.id, track=place, races=races, laps=laps, yardsticks=False
             )
             evaluation.evaluate(asked, progress)
             driven.append(k)
