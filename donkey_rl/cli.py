@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 import donkey_rl
-from donkey_rl import cli_simulators, cli_tracks
+from donkey_rl import cli_pictures, cli_simulators, cli_tracks
 from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
 
@@ -261,4 +261,5 @@ def bench(
 
 
 app.add_typer(cli_tracks.app, name="tracks")
+app.registered_commands += cli_pictures.app.registered_commands
 app.registered_commands += cli_simulators.app.registered_commands

@@ -41,6 +41,7 @@ RULES = {
     "race_server": Rule(frozenset(SUBPACKAGES)),
     "cli": Rule(frozenset(SUBPACKAGES)),
     "cli_output": Rule(frozenset(SUBPACKAGES)),
+    "cli_pictures": Rule(frozenset(SUBPACKAGES)),
     "cli_simulators": Rule(frozenset(SUBPACKAGES)),
     "cli_tracks": Rule(frozenset(SUBPACKAGES)),
     "": Rule(frozenset()),
