@@ -108,7 +108,7 @@ def cte(drivers: Sequence[Drives], path: str | pathlib.Path) -> pathlib.Path:
         StorageError: If the file cannot be written.
     """
     _check(drivers)
-    figure = figures.new_figure(9.0, 2.4 + 1.6 * len(drivers))
+    figure = figures.new_figure(9.0, 2.2 + 1.3 * len(drivers))
     panels = figure.subplots(len(drivers), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     header = drivers[0].races[0].header
     errors = [np.concatenate([race["cte"] for race in each.races]) for each in drivers]

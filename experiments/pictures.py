@@ -164,8 +164,10 @@ class _Studio:
             self.problems += stored.problems
             courses[run.id] = stored.courses
             phase.update(done)
-        name = track.load(wanted).name if wanted is not None else None
-        self.track = _track(list(courses.values()), name)
+        if wanted is not None:
+            self.track = track.load(wanted).name
+        else:
+            self.track = _common_track(list(courses.values()))
         for run in runs:
             races = races_on(courses[run.id], self.track) if self.track else ()
             if races:
@@ -271,7 +273,7 @@ class _Studio:
 
     def _races_of(self, run: StoredRun) -> _Raced:
         if run.id not in self._raced:
-            where = f"on {self.track}" if self.track else "on one track with the others"
+            where = f"on {self.track}" if self.track else "on a track that all of them raced"
             raise InputError(
                 f"A picture of races needs some of each run {where}. Received: none of {run.name} "
                 f"({run.id[:_ID]}). Drive them: `donkey-rl evaluate {run.id[:_ID]}`."
@@ -306,11 +308,9 @@ def races_on(courses: dict[Course, dict[int, Race]], name: str) -> tuple[Race, .
     return tuple(courses[best][seed] for seed in sorted(courses[best]))
 
 
-def _track(runs: Sequence[dict[Course, dict[int, Race]]], name: str | None) -> str | None:
+def _common_track(runs: Sequence[dict[Course, dict[int, Race]]]) -> str | None:
     """Returns the track that all runs raced, with the most races of each; None for none."""
     common = set.intersection(*({course.track for course in courses} for courses in runs))
-    if name is not None:
-        return name if name in common else None
     most = {each: min(len(races_on(courses, each)) for courses in runs) for each in common}
     return max(sorted(most), key=most.__getitem__, default=None)
 
