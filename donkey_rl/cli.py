@@ -20,6 +20,7 @@ import donkey_rl
 from donkey_rl import (
     cli_evaluate,
     cli_metrics,
+    cli_pictures,
     cli_report,
     cli_results,
     cli_simulators,
@@ -227,6 +228,7 @@ app.add_typer(cli_tracks.app, name="tracks")
 for _commands in (
     cli_evaluate.app,
     cli_metrics.app,
+    cli_pictures.app,
     cli_report.app,
     cli_results.app,
     cli_simulators.app,

@@ -84,7 +84,8 @@ def _motion(race: Race, car: Vehicle) -> tuple[FloatArray, FloatArray]:
         gain = np.gradient(race["speed"].astype(np.float64), race["time_s"])
         roll, pitch = car.lean_gains
         lean[:, 0] = roll * _bounded(turn * race["speed"])
-        lean[:, 2] = -pitch * _bounded(gain)
+        # The drag acts at the centre of mass and turns nothing: tyres push against it as well.
+        lean[:, 2] = -pitch * _bounded(gain + car.drag * race["speed"])
     return motion, lean
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.saliency import Saliency
@@ -27,6 +28,9 @@ _COLOURS = "inferno"
 _SHARPEST = 99.0
 """Percentile of a map that is drawn as its strongest: a few pixels would hide all others
 (Smilkov et al. 2017, arXiv:1706.03825, section 3)."""
+
+_BLUR = 1 / 60
+"""Deviation of the smoothing, as a share of the height."""
 
 _DIMMED = 0.75
 _MOST_STEPS = 3_000
@@ -100,7 +104,7 @@ def sheet(
             f"{race['time_s'][row]:.1f} s, steering {race['steering'][row]:+.2f}", fontsize=9
         )
         if not found.any():
-            below.set_title("nothing: at its lock", fontsize=9)
+            below.set_title("nothing moves it", fontsize=9)
         for axes in (above, below):
             axes.set(xticks=[], yticks=[])
     _colour_bar(figure, panels)
@@ -155,9 +159,13 @@ def blend(image: Frame, found: Map) -> Frame:
 def relative(found: Map) -> Map:
     """Returns a map as shares of its strong pixels, 0 to 1; zero where nothing counts.
 
+    It is smoothed by a Gaussian of a sixtieth of its height, since a network that reads pooled
+    pixels has slopes that jump from one to the next.
+
     Args:
         found: Shape (H, W), from 0 on.
     """
+    found = ndimage.gaussian_filter(found, len(found) * _BLUR)
     strong = float(np.percentile(found, _SHARPEST)) or float(found.max())
     return np.clip(found / strong, 0.0, 1.0) if strong else np.zeros_like(found)
 
