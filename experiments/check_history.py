@@ -5,16 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.experiments import mlflow_store
+from donkey_rl.experiments import learning_curves, mlflow_store
 from donkey_rl.experiments.stored_runs import StoredRun
-
-if TYPE_CHECKING:
-    from mlflow.entities import Metric
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -62,34 +58,31 @@ def read(run: StoredRun, *, uri: str | None = None) -> CheckHistory:
     Raises:
         StorageError: If the store cannot be read.
     """
+    curves = {
+        name: learning_curves.history(run, _PREFIX + name, uri=uri)
+        for name in (*FIGURES, _WALL, _CPU)
+        if _PREFIX + name in run.metrics
+    }
     client = mlflow_store.client(uri)
     with mlflow_store.guard(f"The checks of run {run.id} could not be read"):
-        info = client.get_run(run.id).info
-        logged = {
-            name: _by_step(client.get_metric_history(run.id, _PREFIX + name))
-            for name in (*FIGURES, _WALL, _CPU)
-            if _PREFIX + name in run.metrics
-        }
-    times = logged.get(_ALWAYS, {})
+        began = int(client.get_run(run.id).info.start_time)
+        logged = client.get_metric_history(run.id, _PREFIX + _ALWAYS) if curves else []
+    times = {each.step: each.timestamp for each in sorted(logged, key=lambda each: each.timestamp)}
     steps = sorted(times)
 
     def column(name: str) -> FloatArray:
-        found = logged.get(name, {})
-        return np.array([found[k].value if k in found else math.nan for k in steps], np.float64)
+        found = dict(zip(*curves[name], strict=True)) if name in curves else {}
+        return np.array([found.get(step, math.nan) for step in steps], np.float64)
 
     wall = column(_WALL)
     estimated = bool(np.isnan(wall).any())
     if estimated:
-        wall = np.array([(times[k].timestamp - info.start_time) / 1000 for k in steps], np.float64)
+        wall = np.array([(times[step] - began) / 1000 for step in steps], np.float64)
     return CheckHistory(
         steps=np.array(steps, np.float64),
         wall_s=wall,
         wall_estimated=estimated,
         cpu_s=column(_CPU),
         figures={name: column(name) for name in FIGURES},
-        began_ms=int(info.start_time),
+        began_ms=began,
     )
-
-
-def _by_step(points: list[Metric]) -> dict[int, Metric]:
-    return {point.step: point for point in sorted(points, key=lambda each: each.timestamp)}

@@ -17,8 +17,8 @@ def section(runs: Sequence[ReportedRun], rates: Rates) -> Section:
     if len(runs) > 1:
         rows.append(_row("all together", compute_bill.total([e.bill for e in runs], rates), rates))
     headers = ["driver", "wall time", "processor time", "GPU time", "energy"]
-    headers += ["price of the energy"] if rates.price_per_kwh is not None else []
-    headers += ["price of the machine"] if rates.price_per_hour is not None else []
+    headers += ["its price"] if rates.price_per_kwh is not None else []
+    headers += ["machine"] if rates.price_per_hour is not None else []
     machines = dict.fromkeys(_machine(each.bill) for each in runs if each.bill.cores is not None)
     markup = page.table(headers, rows, "What the trainings took, the final races included")
     markup += page.paragraph(f"Computed on {words.listed(list(machines))}.") if machines else ""
@@ -76,10 +76,12 @@ def _notes(runs: Sequence[ReportedRun], rates: Rates) -> list[str]:
             "either, that of the machine on which this report was made."
         )
     if rates.price_per_kwh is not None:
-        notes.append(f"Energy is reckoned at {words.price(rates.price_per_kwh)} a kilowatt-hour.")
+        notes.append(
+            f"its price: that of the energy, at {words.price(rates.price_per_kwh)} for a kWh."
+        )
     if rates.price_per_hour is not None:
         notes.append(
-            f"The machine is reckoned at {words.price(rates.price_per_hour)} an hour of wall time."
+            f"machine: its price for the wall time, at {words.price(rates.price_per_hour)} for 1 h."
         )
     if any(each.bill.wall_s is None for each in runs):
         notes.append("not recorded: the run ended before it noted what it had taken.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from donkey_rl.experiments import comparison, page, result_rows
 from donkey_rl.experiments.comparison import Comparison
 from donkey_rl.experiments.page import Section
-from donkey_rl.experiments.reporting import pictures, words
+from donkey_rl.experiments.reporting import evaluations, pictures, words
 from donkey_rl.experiments.reporting.runs import ReportedRun, by_course, ranked
 from donkey_rl.experiments.stored_races import Course
 from donkey_rl.experiments.verdicts import bounds, number
@@ -29,6 +29,10 @@ def section(runs: Sequence[ReportedRun]) -> Section:
         markup += _scores(course, best_first)
         if index < _MOST_COURSES:
             markup += pictures.of_course(course, best_first)
+        markup += "".join(
+            evaluations.robustness(each.label, evaluations.of_course(each.evaluations, course))
+            for each in best_first
+        )
         markup += "".join(
             page.details(f"All metrics of {each.label}", _metrics(each)) for each in best_first
         )
@@ -87,14 +91,17 @@ def compared(runs: Sequence[ReportedRun], found: Sequence[Comparison]) -> Sectio
         markup += _text_table(result_rows.differences(each, brief=True))
     if not found and len(runs) == 1:
         markup = page.paragraph(
-            "This report is of one run. Name more of them to have them compared: "
-            "`donkey-rl report RUN RUN`."
+            "This report is of one run; of several, `donkey-rl report RUN RUN`, it says which is "
+            "better."
         )
     elif not found:
         markup = page.note(
             "These runs have no races in common: of one track, car, simulator and version, and "
             "of the same seeds. `donkey-rl compare RUN RUN` drives what is missing."
         )
+    for course, drivers in by_course(runs).items():
+        results = [result for each in drivers for result in each.evaluations]
+        markup += evaluations.scale(evaluations.of_course(results, course))
     return Section("How it compares", markup)
 
 
@@ -187,7 +194,7 @@ def _elsewhere(runs: Sequence[ReportedRun]) -> str:
                 )
             )
     headers = ("driver", "races", "count", "race score", "mean lap (s)")
-    return page.table(headers, rows, "Other races of these runs") if rows else ""
+    return page.details("Other races of these runs", page.table(headers, rows)) if rows else ""
 
 
 def _text_table(table: result_rows.TextTable) -> str:

@@ -209,8 +209,9 @@ def _run_row(run: ReportedRun) -> tuple[object, ...]:
     lapped = np.flatnonzero(np.isfinite(laps))
     if not len(lapped):
         return (run.label, "none", "-", len(history), "-", "-", "-")
-    # As the checks rank policies: by the share of clean laps, then by their mean.
-    best = min(lapped, key=lambda k: (-shares[k], laps[k]))
+    # As the checks rank policies: by the share of clean laps, then by their mean; and anew after
+    # the first, which is of one lap only.
+    best = min(lapped[1:] if len(lapped) > 1 else lapped, key=lambda k: (-shares[k], laps[k]))
     return (
         run.label,
         f"{history.steps[lapped[0]]:,.0f} steps",

@@ -13,7 +13,9 @@ from donkey_rl.errors import InputError
 from donkey_rl.experiments import check_history, compute_bill, stored_races, tracking
 from donkey_rl.experiments.check_history import CheckHistory
 from donkey_rl.experiments.compute_bill import Bill, Rates
+from donkey_rl.experiments.evaluation_result import EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.reporting import evaluations
 from donkey_rl.experiments.stored_races import Course, StoredRaces
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.metrics import laps as lap_times
@@ -36,6 +38,7 @@ class ReportedRun:
         label: What it is called here, no two alike.
         history: Its checks while it learned.
         stored: The races of its evaluations.
+        evaluations: What those evaluations reported.
         bill: What its training took.
         course: Of which races its scores are here, None if it has no races.
         scores: By metric the score of each of those races.
@@ -46,6 +49,7 @@ class ReportedRun:
     label: str
     history: CheckHistory
     stored: StoredRaces
+    evaluations: tuple[EvaluationResult, ...]
     bill: Bill
     course: Course | None
     scores: Mapping[str, FloatArray]
@@ -123,6 +127,7 @@ def read(
                 label=label,
                 history=check_history.read(run, uri=uri),
                 stored=races,
+                evaluations=evaluations.read(run, uri=uri),
                 bill=compute_bill.of(run, rates),
                 course=course,
                 scores=table.values,
