@@ -29,7 +29,7 @@ REACH = 4.0
 """How far beyond the measured steps a curve is drawn, as a multiple of them."""
 
 _SPAN = 2.0
-_EXPONENTS = np.geomspace(0.1, 3.0, 24)
+_EXPONENTS = np.geomspace(0.1, 3.0, 60)
 _RESAMPLES = 500
 _BETTER_BY = 2.0
 """Difference of the information criterion from which a model is preferred: Burnham and Anderson
@@ -157,25 +157,28 @@ def fit(samples: Samples, seed: int = 0) -> Trend | NoTrend:
         )
     sign = -1.0 if samples.direction == "higher" else 1.0
     powers = (samples.steps[:, None] / last) ** -_EXPONENTS
-    coefficients, residuals = _least_squares(powers, samples.values[:, None], sign)
-    best = int(np.argmin((residuals[:, :, 0] ** 2).sum(axis=0)))
-    scatter = samples.values - samples.values.mean()
-    gain = _criterion(scatter, _CONSTANT) - _criterion(residuals[:, best, 0], _PARAMETERS)
-    if not gain >= _BETTER_BY:
+    ones = np.ones((1, count))
+    (a, b, exponent), *_ = _fits(ones, samples.values[None], powers, sign)
+    fitted = a + b * (samples.steps / last) ** -exponent
+    residuals, scatter = samples.values - fitted, samples.values - samples.values.mean()
+    if not _criterion(scatter, _CONSTANT) - _criterion(residuals, _PARAMETERS) >= _BETTER_BY:
         return NoTrend(
             "the scores do not improve with the steps by more than they scatter from one "
             "measurement to the next"
         )
     draw = np.random.default_rng(seed)
     if runs >= FEWEST_RUNS:
-        resampled = _over_runs(samples, powers, sign, draw)
+        weights = _drawn_runs(samples, draw)
+        resampled = _fits(weights, samples.values[None], powers, sign)
         widening = _student(runs - 1) * math.sqrt(runs / (runs - 1))
     else:
-        fitted = samples.values - residuals[:, best, 0]
-        resampled = _over_residuals(fitted, residuals[:, best, 0], powers, sign, draw)
+        # Residuals of a fit are smaller than the scatter that they come from.
+        widened = residuals * math.sqrt(count / (count - _PARAMETERS + 1))
+        values = fitted + widened[draw.integers(0, count, (_RESAMPLES, count))]
+        resampled = _fits(ones, values, powers, sign)
         widening = _student(count - _PARAMETERS + 1)
-    a, b = map(float, coefficients[best, :, 0])
-    return Trend(first, last, float(_EXPONENTS[best]), count, runs, (a, b), resampled, widening)
+    fit = (float(a), float(b))
+    return Trend(first, last, float(exponent), count, runs, fit, resampled, widening)
 
 
 def _student(degrees: int) -> float:
@@ -183,27 +186,33 @@ def _student(degrees: int) -> float:
     return float(stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975))
 
 
-def _least_squares(
-    powers: FloatArray, values: FloatArray, sign: float
-) -> tuple[FloatArray, FloatArray]:
-    """Fits ``a + b p`` for each exponent, b of the given sign or else zero.
+def _fits(weights: FloatArray, values: FloatArray, powers: FloatArray, sign: float) -> FloatArray:
+    """Fits ``a + b p`` by least squares for each exponent, and takes the best of them.
 
     Args:
+        weights: Of each sample in each of several sets, shape (sets or 1, n).
+        values: Shape (sets or 1, n).
         powers: ``s^-c``, shape (n, exponents).
-        values: Shape (n, sets): several sets of values at the same steps.
-        sign: Sign that b must have.
+        sign: Sign that b must have; otherwise it is zero.
 
     Returns:
-        a and b, shape (exponents, 2, sets), and the residuals, shape (n, exponents, sets).
+        a, b and c of each set, shape (sets, 3).
     """
-    means, middle = powers.mean(axis=0), values.mean(axis=0)
-    centred = powers - means
-    spread = np.maximum((centred**2).sum(axis=0), 1e-300)
-    slope = (centred.T @ values) / spread[:, None]
-    slope = np.where(sign * slope > 0, slope, 0.0)
-    level = middle - slope * means[:, None]
-    residuals = values[:, None, :] - level - powers[:, :, None] * slope
-    return np.stack([level, slope], axis=1), residuals
+    middle = float(values.mean())
+    weighted = weights * (values - middle)
+    count = weights.sum(axis=1, keepdims=True)
+    # Means over the samples of a set: of y, of y y, and for each exponent of p, p p and p y.
+    y = weighted.sum(axis=1, keepdims=True) / count
+    yy = (weighted * (values - middle)).sum(axis=1, keepdims=True) / count
+    p, pp, py = (
+        each / count for each in (weights @ powers, weights @ powers**2, weighted @ powers)
+    )
+    shared = py - p * y
+    b = np.where(sign * shared > 0, shared / np.maximum(pp - p * p, 1e-300), 0.0)
+    best = (yy - y * y - b * shared).argmin(axis=1)
+    a = middle + y - b * p
+    sets = np.arange(len(best))
+    return np.stack([a[sets, best], b[sets, best], _EXPONENTS[best]], axis=1)
 
 
 def _criterion(residuals: FloatArray, parameters: int) -> float:
@@ -214,38 +223,13 @@ def _criterion(residuals: FloatArray, parameters: int) -> float:
     return count * math.log(variance) + penalty
 
 
-def _over_residuals(
-    fitted: FloatArray,
-    residuals: FloatArray,
-    powers: FloatArray,
-    sign: float,
-    draw: np.random.Generator,
-) -> FloatArray:
-    """Returns a, b, c of fits to the curve with its residuals exchanged, shape (resamples, 3)."""
-    count = len(fitted)
-    # Residuals of a fit are smaller than the scatter that they come from.
-    widened = residuals * math.sqrt(count / (count - _PARAMETERS + 1))
-    chosen = widened[draw.integers(0, count, (count, _RESAMPLES))]
-    coefficients, left = _least_squares(powers, fitted[:, None] + chosen, sign)
-    best, sets = (left**2).sum(axis=0).argmin(axis=0), np.arange(_RESAMPLES)
-    a, b = (coefficients[best, k, sets] for k in (0, 1))
-    return np.stack([a, b, _EXPONENTS[best]], axis=1)
+def _drawn_runs(samples: Samples, draw: np.random.Generator) -> FloatArray:
+    """Returns how often each sample counts where runs are drawn with replacement.
 
-
-def _over_runs(
-    samples: Samples, powers: FloatArray, sign: float, draw: np.random.Generator
-) -> FloatArray:
-    """Returns a, b, c of fits to runs drawn with replacement, shape (resamples, 3)."""
+    Returns:
+        Shape (resamples, n).
+    """
     names, members = np.unique(samples.runs, return_inverse=True)
     drawn = draw.integers(0, len(names), (_RESAMPLES, len(names)))
-    weights = (drawn[:, :, None] == members).sum(axis=1).astype(np.float64)
-    # Least squares with weights, for each resample and exponent, shape (resamples, exponents).
-    values, count = samples.values[:, None], weights.sum(axis=1, keepdims=True)
-    level, power = weights @ values / count, weights @ powers / count
-    spread = np.maximum(weights @ powers**2 / count - power**2, 1e-300)
-    shared = weights @ (powers * values) / count - power * level
-    slope = np.where(sign * shared > 0, shared / spread, 0.0)
-    left = weights @ values**2 / count - level**2 - slope * shared
-    best, rows = left.argmin(axis=1), np.arange(_RESAMPLES)
-    a = (level - slope * power)[rows, best]
-    return np.stack([a, slope[rows, best], _EXPONENTS[best]], axis=1)
+    counts = np.stack([(drawn == each).sum(axis=1) for each in range(len(names))], axis=1)
+    return np.asarray(counts[:, members], np.float64)

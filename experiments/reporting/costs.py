@@ -81,7 +81,7 @@ def _notes(runs: Sequence[ReportedRun], rates: Rates) -> list[str]:
         )
     if rates.price_per_hour is not None:
         notes.append(
-            f"machine: its price for the wall time, at {words.price(rates.price_per_hour)} for 1 h."
+            f"machine: its price for the wall time, at {words.price(rates.price_per_hour)} an h."
         )
     if any(each.bill.wall_s is None for each in runs):
         notes.append("not recorded: the run ended before it noted what it had taken.")
