@@ -117,7 +117,7 @@ def leaderboard(
         return
     from donkey_rl import result_tables
 
-    tables = [result_rows.board(each) for each in result.boards]
+    tables = result_rows.boards(result, brief=True)
     result_tables.show(
         f"{result.runs - result.without_races:,} of {result.runs:,} runs have races here.",
         ((each.title, each.headers, each.rows) for each in tables),

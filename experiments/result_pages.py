@@ -30,7 +30,7 @@ _READING = (
 _RANKING = (
     "score: the mean of the races' race_score, with its 95 % interval.",
     "rank: runs that the races do not tell from the first of them share its rank, marked =.",
-    "disqualified: share of the races that ended in a disqualification.",
+    "DQ: share of the races that ended in a disqualification, with its 95 % interval.",
     "pace: the time-optimal lap of track and car by the best lap; 1 is the physical limit.",
     "Races on different tracks, with different cars, in different versions of the simulator or "
     "over different numbers of laps stand in tables of their own.",
@@ -76,8 +76,7 @@ def comparison(result: Comparison) -> str:
 def leaderboard(result: Leaderboard) -> str:
     """Returns a leaderboard as a page."""
     sections = [
-        Section(str(board.course), _table(result_rows.board(board), caption=False))
-        for board in result.boards
+        Section(table.title, _table(table, caption=False)) for table in result_rows.boards(result)
     ]
     sections += [
         Section("How to read this", page.bullets(_RANKING)),

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 
 from donkey_rl.experiments.comparison import Comparison
 from donkey_rl.experiments.course_scores import Figure
-from donkey_rl.experiments.leaderboard import Board, Row
+from donkey_rl.experiments.leaderboard import Leaderboard, Row
 from donkey_rl.experiments.verdicts import bounds, number, percentages
 from donkey_rl.metrics.statistics import Interval
-
-BOARD_HEADERS = (
-    "rank", "run", "id", "races", "score", "95 %", "disqualified", "95 %", "best lap (s)", "pace",
-)  # fmt: skip
 
 _DIGITS = 4
 
@@ -85,9 +82,24 @@ def races(result: Comparison, metric: str) -> TextTable:
     return TextTable(metric, ("seed", *(run.label for run in result.runs)), rows)
 
 
-def board(each: Board) -> TextTable:
-    """Returns the runs on one course."""
-    return TextTable(str(each.course), BOARD_HEADERS, tuple(_row(row) for row in each.rows))
+def boards(result: Leaderboard, *, brief: bool = False) -> tuple[TextTable, ...]:
+    """Returns the runs on each course.
+
+    Args:
+        result: The leaderboard.
+        brief: Whether only what a terminal has room for is told.
+    """
+    courses = Counter(str(each.course) for each in result.boards)
+    headers = ["rank", "run", "id", "races", "score", "95 %", "DQ"]
+    headers += ["best lap (s)", "pace"] if brief else ["95 %", "best lap (s)", "pace"]
+    found = []
+    for each in result.boards:
+        title = str(each.course)
+        if courses[title] > 1:
+            title += f", track geometry {each.course.track_digest[:8] or 'not recorded'}"
+        rows = tuple(_row(row, brief) for row in each.rows)
+        found.append(TextTable(title, tuple(headers), rows))
+    return tuple(found)
 
 
 def share(value: float | None) -> str:
@@ -102,7 +114,7 @@ def interval_of(figure: Figure) -> Interval:
     )
 
 
-def _row(row: Row) -> tuple[str, ...]:
+def _row(row: Row, brief: bool) -> tuple[str, ...]:
     found = row.result
     score, out = interval_of(found.score), interval_of(found.disqualified)
     return (
@@ -113,7 +125,7 @@ def _row(row: Row) -> tuple[str, ...]:
         number(score.value, _DIGITS),
         bounds(score, _DIGITS),
         share(out.value),
-        percentages(out),
+        *([] if brief else [percentages(out)]),
         "-" if found.best_lap_s is None else f"{found.best_lap_s:.2f}",
         "-" if found.pace is None else f"{found.pace:.3f}",
     )

@@ -76,7 +76,11 @@ def save(race: Race, path: pathlib.Path) -> pathlib.Path:
         StorageError: If the file cannot be written.
     """
     kept = schema(race.header)
-    arrays = [pa.array(race[name], type=kept.field(name).type) for name in COLUMNS]
+    # Arrow ends a NumPy text at its first NUL, a Python text at its end.
+    columns = {
+        name: race[name].astype(object) if name == "hit" else race[name] for name in COLUMNS
+    }
+    arrays = [pa.array(values, type=kept.field(name).type) for name, values in columns.items()]
     with replaced(path) as file:
         parquet.write_table(pa.Table.from_arrays(arrays, schema=kept), file)
     return path
@@ -179,7 +183,10 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
                 repeated = ["hit"] if "hit" in plain.schema_arrow.names else []
                 yield parquet.ParquetFile(file, read_dictionary=repeated, **limits)
     except FileNotFoundError as error:
-        raise InputError(f"There is no race record at {path}. Check the path.") from error
+        hint = "Check the path."
+        if path.with_name(path.name + ".parts").is_dir():
+            hint = f"It was not finished: load the folder {path.name}.parts beside it."
+        raise InputError(f"There is no race record at {path}. {hint}") from error
     except OSError as error:
         raise StorageError(
             f"The race record {path} could not be read: {error.strerror or error}."

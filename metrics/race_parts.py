@@ -132,8 +132,8 @@ def _whole_parts(folder: pathlib.Path, header: RaceHeader) -> Iterator[tuple[pat
             if not number:
                 raise
             LOGGER.warning(
-                "%s: only the %d parts before part %d of %d are read (%.1f s, %d rows). %s",
-                *(folder, number, number, len(files), ends, rows, error),
+                "%s: only the %d parts before part %d are read (%d rows, until %.1f s). %s",
+                *(folder, number, number, rows, ends, error),
             )
             return
         rows += len(race)

@@ -19,8 +19,7 @@ from donkey_rl.errors import StorageError, TrackError
 from donkey_rl.experiments import dashboard
 
 COMMANDS = (
-    "train", "evaluate", "compare", "leaderboard", "report", "plot", "dashboard", "bench",
-    "metrics", "check-metric", "tracks", "sim", "doctor",
+    "bench", "check-metric", "compare", "dashboard", "doctor", "evaluate", "leaderboard", "metrics", "plot", "report", "sim", "tracks", "train",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "numba", "torch", "matplotlib", "numpy")
 

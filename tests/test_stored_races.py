@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from donkey_rl.experiments import stored_races, tracking
+from donkey_rl.experiments import drivers, evaluation, stored_races, tracking
 from donkey_rl.experiments.stored_races import Course
 from tests import stored_evaluations as stored
 
@@ -107,3 +107,14 @@ def test_a_run_without_races_has_none(uri: str, tmp_path: pathlib.Path) -> None:
     run = tracking.find(stored.store("nothing", {}, uri), uri=uri)
     assert stored_races.files(run, uri=uri) == ()
     assert stored_races.read(run, uri=uri).courses == {}
+
+
+def test_settings_of_an_evaluation_make_another_course() -> None:
+    asked = {"driver": "pursuit", "settings": ("vehicle=donkey_2021", "throttle_max = 0.5")}
+    request = evaluation.EvaluationRequest.model_validate(asked | {"latency_ms": 60.0})
+    entrant = drivers.load(request.driver, request.settings)
+    plan = evaluation._plan(request, entrant, entrant.environment, ())
+    # The latency in whole control steps of 50 ms.
+    assert plan.changes == {"latency_ms": 50.0, "throttle_max": "0.5"}
+    header = stored.race(20.0, 0, conditions=dict(plan.changes)).header
+    assert Course.of(header).conditions == "latency_ms=50.0, throttle_max=0.5"
