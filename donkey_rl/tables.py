@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from donkey_rl.terminal import UNKNOWN
 from donkey_rl.terminal import command as _command
@@ -18,6 +20,13 @@ from donkey_rl.terminal import lines as _lines
 from donkey_rl.terminal import table as _table
 
 _RANGE = ("value", "low", "high")
+_RACES = 10
+"""Races shown one by one."""
+
+_STANDING = ("race_score", "clean_laps", "best_lap_s", "mean_lap_s")
+"""Metrics that drivers are compared by at a glance."""
+
+_NOTHING = {"mean": None, "ci_low": None, "ci_high": None}
 
 
 def show_training(result: Mapping[str, Any]) -> None:
@@ -59,33 +68,97 @@ def show_training(result: Mapping[str, Any]) -> None:
 
 
 def show_evaluation(result: Mapping[str, Any]) -> None:
-    """Shows the races one by one, the metrics over all of them, and the files written.
+    """Shows a driver beside others, its scores, what it bears, its races, and the files written.
 
     Args:
         result: With `run_id`, `track`, `races`, `races_clean`, `metrics` (by name: `mean`,
-            `ci_low`, `ci_high`), `files` (paths, or paths by name), and where known `per_race`:
-            one mapping of the same columns for each race; `missed_deadlines`, shown where there
-            are any.
+            `ci_low`, `ci_high`, and where known `median` and `iqm`), and where known `driver`,
+            `yardsticks`, `robustness`, `failures`, `files` (paths, or paths by name), `per_race`:
+            one mapping of the same columns for each race, `missed_deadlines`, and `others`:
+            results of further tracks.
     """
     console = _console()
+    for each in (result, *(result.get("others") or ())):
+        _show_standing(console, each)
+    _show_metrics(console, result)
+    robustness: Mapping[str, Any] = result.get("robustness") or {}
+    if robustness:
+        rows = (
+            (
+                name,
+                _percent(each["kept"]),
+                _number(each["score"]["mean"]),
+                _interval(each["score"]),
+            )
+            for name, each in robustness.items()
+        )
+        heads = ("changed", "kept", "score", "95 % interval")
+        console.print(_table("Score under changes", heads, rows))
     per_race: Sequence[Mapping[str, Any]] = result.get("per_race") or []
     if per_race:
         columns = tuple(per_race[0])
-        rows = (tuple(_cell(race.get(name)) for name in columns) for race in per_race)
-        console.print(_table("Races", tuple(name.replace("_", " ") for name in columns), rows))
-    rows = (
-        (name, _number(score["mean"]), _interval(score))
-        for name, score in result["metrics"].items()
-    )
-    title = f"{result['track']}, mean of {result['races']} races"
-    console.print(_table(title, ("metric", "mean", "95 % interval"), rows))
+        cells = (tuple(_cell(race.get(name)) for name in columns) for race in per_race[:_RACES])
+        title = "Races" if len(per_race) <= _RACES else f"The first {_RACES} races"
+        console.print(_table(title, tuple(name.replace("_", " ") for name in columns), cells))
     _lines(console, f"{result['races_clean']} of {result['races']} races clean.")
     _lines(console, *_missed(result))
+    for each in (result, *(result.get("others") or ())):
+        _lines(console, *each.get("failures", ()))
     files = result.get("files") or ()
     if files:
-        _lines(console, f"Kept in the run; `{_command()} dashboard` shows them:")
+        _lines(console, f"Kept in run {result['run_id']}; `{_command()} dashboard` shows them:")
     for file in files.values() if isinstance(files, Mapping) else files:
         _lines(console, f"  {file}")
+
+
+def _show_standing(console: Console, result: Mapping[str, Any]) -> None:
+    """Shows a driver's main figures on one track, beside those of its yardsticks."""
+    if "driver" not in result:
+        return
+    own = {"name": result["driver"], "races": result["races"], "metrics": result["metrics"]}
+    rows = []
+    for each in (own, *result["yardsticks"]):
+        figures = [each["metrics"].get(name, _NOTHING) for name in _STANDING]
+        means = [_number(figure["mean"]) for figure in figures]
+        cells = (means[0], _interval(figures[0]), *means[1:])
+        rows.append((each["name"], str(each["races"]), *cells))
+    conditions = "".join(f", {name} {value}" for name, value in result["conditions"].items())
+    title = (
+        f"{result['track']}{' (held out)' if result['held_out'] else ''}, {result['vehicle']}, "
+        f"{_count(result['laps_wanted'], 'lap')} a race{conditions}"
+    )
+    columns = ("driver", "races", "score", "95 % interval", "clean laps", "best lap", "mean lap")
+    console.print(_table(title, columns, rows))
+    if result["privileged"]:
+        _lines(console, f"{result['driver']} knows where it is, which no race tells a driver.")
+    _lines(console, *(f"{each['name']}: {each['note']}." for each in result["yardsticks"]))
+
+
+def _show_metrics(console: Console, result: Mapping[str, Any]) -> None:
+    """Shows all metrics over the races, the score first."""
+    metrics: Mapping[str, Any] = result["metrics"]
+    first = [name for name in _STANDING if name in metrics]
+    rows = (
+        (
+            name,
+            _number(metrics[name]["mean"]),
+            _interval(metrics[name]),
+            _number(metrics[name].get("median")),
+            _number(metrics[name].get("iqm")),
+        )
+        for name in (*first, *(name for name in metrics if name not in first))
+    )
+    title = f"{result['track']}, {result['races']} races"
+    columns = ("metric", "mean", "95 % interval", "median", "middle half")
+    console.print(_table(title, columns, rows))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _percent(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{share:.0%}"
 
 
 def _missed(result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -118,6 +191,21 @@ def show_speeds(result: Mapping[str, Any]) -> None:
         heads = tuple(dict.fromkeys(name for party in driving for name in party))
         lines = (tuple(_cell(party.get(name)) for name in heads) for party in driving)
         console.print(_table("Agents in the same time", heads, lines))
+
+
+def show_metrics(metrics: Iterable[Mapping[str, Any]]) -> None:
+    """Shows metrics: `name`, `unit`, `better`, `low`, `high`, `description`, `formula`."""
+    table = Table(title="Metrics of a race", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("name", no_wrap=True)
+    for column in ("unit", "better", "range", "what, and how"):
+        table.add_column(column, overflow="fold")
+    for each in metrics:
+        low, high = (
+            "" if each[bound] is None else f"{each[bound]:g}" for bound in ("low", "high")
+        )
+        text = " ".join(part for part in (each["description"], each["formula"]) if part)
+        table.add_row(each["name"], each["unit"], each["better"], f"{low} .. {high}", text)
+    _console().print(table)
 
 
 def show_tracks(tracks: Iterable[Mapping[str, Any]]) -> None:

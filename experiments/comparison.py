@@ -17,14 +17,14 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import evaluation, stored_races, stored_runs, verdicts
+from donkey_rl.experiments import evaluation, evaluation_races, stored_races, stored_runs, verdicts
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.stored_races import Course, StoredRaces
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.metrics import registry, statistics
 from donkey_rl.metrics.race import Race
 from donkey_rl.metrics.registry import Metric
-from donkey_rl.metrics.statistics import Difference, Summary
+from donkey_rl.metrics.statistics import Difference, Interval, Summary
 
 RACES = 30
 """Races that a comparison is made from, unless it is told otherwise."""
@@ -118,7 +118,7 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the comparison as `--json` prints it."""
-        return dataclasses.asdict(self) | {"races": len(self.seeds)}
+        return {**_plain(self), "races": len(self.seeds)}
 
 
 def compare(request: ComparisonRequest, progress: ProgressDisplay) -> Comparison:
@@ -199,6 +199,17 @@ def pairs(runs: Sequence[ComparedRun], metrics: Sequence[Metric]) -> tuple[Pair,
     )
 
 
+def _plain(value: Any) -> Any:
+    """Returns a result as mappings, lists and numbers; an interval is one of its three figures."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Interval):
+        return value._asdict()
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
+
 def _metrics(references: Sequence[str]) -> list[Metric]:
     """Returns metrics by their names, or from the user's files."""
     return [
@@ -266,7 +277,7 @@ def _drive(
     place = request.track or _trained_track(runs)
     road = track.load(place)
     races, laps = request.races or RACES, request.laps or LAPS
-    wanted = set(range(evaluation.FIRST_SEED, evaluation.FIRST_SEED + races))
+    wanted = set(range(evaluation_races.FIRST_SEED, evaluation_races.FIRST_SEED + races))
     driven = []
     for k, (run, each) in enumerate(zip(runs, stored, strict=True)):
         seeds = {
@@ -281,7 +292,7 @@ def _drive(
         }
         if not wanted <= seeds:
             asked = evaluation.EvaluationRequest(
-                run_id=run.id, track=place, races=races, laps=laps
+                driver=run.id, track=place, races=races, laps=laps, yardsticks=False
             )
             evaluation.evaluate(asked, progress)
             driven.append(k)

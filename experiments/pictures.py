@@ -17,7 +17,7 @@ from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import (
     driver_plots,
-    evaluation,
+    drivers,
     learning_curves,
     learning_plots,
     plots,
@@ -259,7 +259,7 @@ class _Studio:
 
     def _seen(self, run: StoredRun) -> tuple[Driver, saliency_pictures.Seen]:
         driver = Driver.load(stored_runs.download_driver(run.id))
-        config = evaluation.environment_of(driver)
+        config = drivers.environment_of(driver)
         if self.track is not None:
             config = config.model_copy(update={"track": self.track})
         return driver, saliency_pictures.drive(driver, config, _SALIENCY_SEED)

@@ -132,6 +132,50 @@ def download_driver(run_id: str, *, uri: str | None = None) -> pathlib.Path:
     return pathlib.Path(local)
 
 
+def search(condition: str, most: int, *, by: str = "", uri: str | None = None) -> list[StoredRun]:
+    """Returns the runs that fulfil a condition of MLflow's; none where there is no store yet.
+
+    Args:
+        condition: Such as ``"tags.`track` = 'warren'"``.
+        most: Runs at most.
+        by: Metric whose highest values come first; by default the latest run does.
+        uri: As in `start`.
+
+    Raises:
+        StorageError: If the store cannot be read.
+    """
+    path = mlflow_store.database_path(tracking_uri(uri))
+    if path is not None and not path.exists():
+        return []
+    client = mlflow_store.client(uri)
+    order = [f"metrics.`{by}` DESC"] if by else None
+    with mlflow_store.guard("The runs could not be searched"):
+        found = client.search_runs(
+            [mlflow_store.experiment_id(client, uri)], condition, max_results=most, order_by=order
+        )
+    return [_stored(run) for run in found]
+
+
+def download(run: StoredRun, place: str, *, uri: str | None = None) -> pathlib.Path:
+    """Returns a file or folder of a run, fetched first where the store is on a server.
+
+    Args:
+        run: The run.
+        place: Path inside the run.
+        uri: As in `start`.
+
+    Raises:
+        StorageError: If it is not there or cannot be fetched.
+    """
+    from mlflow import artifacts
+
+    with mlflow_store.guard(f"'{place}' of run {run.id} could not be fetched"):
+        local = artifacts.download_artifacts(
+            artifact_uri=f"{run.artifact_uri}/{place}", tracking_uri=tracking_uri(uri)
+        )
+    return pathlib.Path(local)
+
+
 def _stored(run: Run) -> StoredRun:
     return StoredRun(
         id=run.info.run_id,

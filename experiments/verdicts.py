@@ -34,23 +34,29 @@ def sentence(
     return " ".join([text, *_missing(difference, metric, first, second)])
 
 
-def number(value: float) -> str:
-    """Returns a figure with three digits that count, and with all before the point.
+def number(value: float, digits: int = 3) -> str:
+    """Returns a figure with the digits that count, and with all before the point.
 
-    >>> number(0.31449), number(12345.6), number(float("nan"))
-    ('0.314', '12,346', '-')
+    >>> number(0.31449), number(12345.6), number(23.0181, 4), number(float("nan"))
+    ('0.314', '12,346', '23.02', '-')
     """
     if math.isnan(value):
         return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:.{digits}g}"
 
 
-def bounds(interval: Interval, scale: float = 1.0) -> str:
-    """Returns an interval's bounds, the lower first, or a dash where they are not known."""
+def bounds(interval: Interval, digits: int = 3) -> str:
+    """Returns an interval's bounds, or a dash where they are not known."""
     if math.isnan(interval.low):
         return "-"
-    low, high = sorted((interval.low * scale, interval.high * scale))
-    return f"{number(low)} to {number(high)}"
+    return f"{number(interval.low, digits)} to {number(interval.high, digits)}"
+
+
+def percentages(share: Interval) -> str:
+    """Returns the bounds of a share as percentages, or a dash where they are not known."""
+    if math.isnan(share.low):
+        return "-"
+    return f"{100 * share.low:.0f} to {100 * share.high:.0f} %"
 
 
 def _real(difference: Difference, metric: Metric, first: str, second: str) -> str:
@@ -64,10 +70,10 @@ def _real(difference: Difference, metric: Metric, first: str, second: str) -> st
             share = Interval(1 - share.value, 1 - share.high, 1 - share.low)
         return (
             f"{second} {verb} {first} by {metric.name} in {100 * share.value:.0f} % of races "
-            f"({level}: {bounds(share, 100)} %): real."
+            f"({level}: {percentages(share)}): real."
         )
-    by, sign = number(abs(mean.value)), math.copysign(1.0, mean.value)
-    span = f"({level}: {bounds(mean, sign)})"
+    size = mean if mean.value > 0 else Interval(-mean.value, -mean.high, -mean.low)
+    by, span = number(size.value), f"({level}: {bounds(size)})"
     if _LAP_TIME.fullmatch(metric.name):
         best = " in its best lap" if metric.name.startswith("best") else " a lap"
         pace = "faster" if better else "slower"

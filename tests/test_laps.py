@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.metrics import laps, registry, scores
+from donkey_rl.metrics import laps, registry
 from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
 
 LENGTH = 200.0
