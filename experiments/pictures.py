@@ -6,23 +6,19 @@ import dataclasses
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field
 
-from donkey_rl.agents.driver import Driver
-from donkey_rl.agents.saliency import Saliency
 from donkey_rl.configuration import Config
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import (
     driver_plots,
-    drivers,
     learning_curves,
     learning_plots,
     plots,
     race_frames,
-    saliency_pictures,
     side_by_side,
     stored_races,
     stored_runs,
@@ -34,6 +30,9 @@ from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from donkey_rl.experiments.stored_races import Course
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.metrics.race import Race
+
+if TYPE_CHECKING:
+    from donkey_rl.experiments.saliency_pictures import Seen
 
 What = Literal[
     "trajectory", "speed", "cte", "laps", "learning", "saliency", "video", "saliency-video"
@@ -239,11 +238,12 @@ class _Studio:
         self._keep(learning_plots.learning_bands(groups, self._path("learning")))
 
     def _saliency(self) -> None:
+        from donkey_rl.experiments import saliency_pictures
+
         for run in self._runs:
-            driver, seen = self._seen(run)
+            seen = self._seen(run)
             title = f"What moves the steering · {run.name} · {seen.race.header.track}"
-            path = self._path("saliency", run)
-            self._keep(saliency_pictures.sheet(seen, Saliency(driver), path, title))
+            self._keep(saliency_pictures.sheet(seen, self._path("saliency", run), title))
 
     def _videos(self) -> None:
         for each in self._all_raced():
@@ -252,17 +252,22 @@ class _Studio:
             self._keep(video.write_race(path, race_frames.frames(race), race))
 
     def _saliency_videos(self) -> None:
-        for run in self._runs:
-            driver, seen = self._seen(run)
-            path = self._path("saliency-video", run, "mp4")
-            self._keep(saliency_pictures.write_video(path, seen, driver))
+        from donkey_rl.experiments import saliency_pictures
 
-    def _seen(self, run: StoredRun) -> tuple[Driver, saliency_pictures.Seen]:
+        for run in self._runs:
+            path = self._path("saliency-video", run, "mp4")
+            self._keep(saliency_pictures.write_video(path, self._seen(run)))
+
+    def _seen(self, run: StoredRun) -> Seen:
+        # TensorFlow takes seconds to load, and no other picture needs it.
+        from donkey_rl.agents.driver import Driver
+        from donkey_rl.experiments import drivers, saliency_pictures
+
         driver = Driver.load(stored_runs.download_driver(run.id))
         config = drivers.environment_of(driver)
         if self.track is not None:
             config = config.model_copy(update={"track": self.track})
-        return driver, saliency_pictures.drive(driver, config, _SALIENCY_SEED)
+        return saliency_pictures.drive(driver, config, _SALIENCY_SEED)
 
     def _path(self, name: str, run: StoredRun | None = None, ending: str = "png") -> pathlib.Path:
         whose = f"-{run.id[:_ID]}" if run is not None else ""
