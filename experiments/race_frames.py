@@ -20,6 +20,7 @@ from donkey_rl import configuration
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import Vehicle
 from donkey_rl.envs.simulator.world import World
 from donkey_rl.errors import InputError
@@ -41,12 +42,12 @@ _MOST_ACCELERATION = 15.0
 """Beyond what tyres bear (u/s^2): a reset or a hit is no lean."""
 
 
-def frames(race: Race, rows: slice = slice(None)) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yields the camera image of each row of a race.
+def frames(race: Race, road: Track | None = None) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yields the camera image of each row of a race, drawn anew.
 
     Args:
-        race: A race on a track of this package.
-        rows: Which rows; all by default.
+        race: The race.
+        road: The track; that of the race's name by default.
 
     Yields:
         Images of the camera in the race's header, or the usual one, shape (h, w, 3).
@@ -56,9 +57,8 @@ def frames(race: Race, rows: slice = slice(None)) -> Iterator[npt.NDArray[np.uin
         InputError: If the track has another length than the one that was driven.
         ConfigurationError: If the header's camera is none.
     """
-    world = _world(race)
+    world = _world(race, road or track.load(race.header.track))
     motion, lean = _motion(race, world.vehicle)
-    motion, lean = motion[rows], lean[rows]
     for first in range(0, len(motion), _CHUNK):
         part = slice(first, first + _CHUNK)
         cars = np.arange(len(motion[part]))
@@ -109,9 +109,8 @@ def _decoded(encoded: bytes, where: str) -> npt.NDArray[np.uint8]:
         ) from error
 
 
-def _world(race: Race) -> World:
+def _world(race: Race, road: Track) -> World:
     header = race.header
-    road = track.load(header.track)
     if not math.isclose(road.length, header.track_length, abs_tol=_SAME_LENGTH_U):
         raise InputError(
             f"A race's frames are drawn on the track that was driven. Received: {header.track} of "
