@@ -51,7 +51,7 @@ def plot(
     with at_work(as_json) as progress:
         from donkey_rl.experiments import pictures
 
-        kinds = [word.strip() for word in what.split(",") if word.strip()] if what else []
+        kinds = [word.strip() for word in what.split(",")] if what is not None else []
         for kind in kinds:
             if kind not in pictures.KINDS:
                 raise UnknownNameError("picture", kind, pictures.KINDS)
