@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False)
 def plot(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN [RUN ...]", help="Ids, the starts of them, or names."),
+        typer.Argument(metavar="RUN", help="Ids, the starts of them, or names."),
     ],
     what: Annotated[
         str | None,
@@ -36,7 +36,8 @@ def plot(
         typer.Option(help="Of the races. Default: the one that all of the runs raced most."),
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="For the files; those of the same names go.")
+        Path,
+        typer.Option(metavar="FOLDER", help="Where to; files of the same names are replaced."),
     ] = Path("pictures"),
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +51,7 @@ def plot(
     with at_work(as_json) as progress:
         from donkey_rl.experiments import pictures
 
-        kinds = [word.strip() for word in what.split(",") if word.strip()] if what else []
+        kinds = [word.strip() for word in what.split(",")] if what is not None else []
         for kind in kinds:
             if kind not in pictures.KINDS:
                 raise UnknownNameError("picture", kind, pictures.KINDS)

@@ -6,23 +6,20 @@ import dataclasses
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field
 
-from donkey_rl.agents.driver import Driver
-from donkey_rl.agents.saliency import Saliency
 from donkey_rl.configuration import Config
 from donkey_rl.envs.simulator import track
+from donkey_rl.envs.simulator.track import Track
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import (
     driver_plots,
-    drivers,
     learning_curves,
     learning_plots,
     plots,
     race_frames,
-    saliency_pictures,
     side_by_side,
     stored_races,
     stored_runs,
@@ -34,6 +31,9 @@ from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from donkey_rl.experiments.stored_races import Course
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.metrics.race import Race
+
+if TYPE_CHECKING:
+    from donkey_rl.experiments.saliency_pictures import Seen
 
 What = Literal[
     "trajectory", "speed", "cte", "laps", "learning", "saliency", "video", "saliency-video"
@@ -111,11 +111,11 @@ def draw(request: PicturesRequest, progress: ProgressDisplay) -> PicturesResult:
     runs = list({run.id: run for run in given}.values())
     other = stored_runs.find(request.video_with) if request.video_with is not None else None
     wanted = request.what or USUAL
-    studio = _Studio(runs, request.out)
+    studio = _Studio(runs, request.out, request.track)
     if other is not None or _OF_RACES & set(wanted):
         raced = [*runs, *([other] if other is not None else [])]
         with progress.phase("reading races", len(raced), "runs") as phase:
-            studio.read(raced, request.track, phase)
+            studio.read(raced, phase)
     kinds = len(wanted) + (other is not None)
     with progress.phase("drawing", kinds, "kinds") as phase:
         for done, kind in enumerate(wanted):
@@ -143,19 +143,29 @@ class _Studio:
         files: What was drawn.
         left_out: What could not be, with the reason.
         problems: Race records that were passed over.
-        track: Track of the races, once they were read.
+        track: Track of the races: the one asked for, or the one found in them.
     """
 
-    def __init__(self, runs: Sequence[StoredRun], folder: pathlib.Path) -> None:
-        """Has drawn nothing yet."""
+    def __init__(self, runs: Sequence[StoredRun], folder: pathlib.Path, place: str | None) -> None:
+        """Has drawn nothing yet.
+
+        Args:
+            runs: The runs.
+            folder: For the files.
+            place: Name or file of the track that is asked for, if one is.
+
+        Raises:
+            InputError: There is no such track.
+        """
         self.files: dict[str, pathlib.Path] = {}
         self.left_out: dict[str, str] = {}
         self.problems: list[str] = []
-        self.track: str | None = None
-        self._runs, self._folder = runs, folder
+        # A track of one's own is known by its file, and races on it by its name.
+        self.track = track.load(place).name if place is not None else None
+        self._runs, self._folder, self._place = runs, folder, place
         self._raced: dict[str, _Raced] = {}
 
-    def read(self, runs: Sequence[StoredRun], wanted: str | None, phase: Phase) -> None:
+    def read(self, runs: Sequence[StoredRun], phase: Phase) -> None:
         """Reads the races of runs on one track."""
         labels = labels_of(runs)
         courses: dict[str, dict[Course, dict[int, Race]]] = {}
@@ -164,9 +174,7 @@ class _Studio:
             self.problems += stored.problems
             courses[run.id] = stored.courses
             phase.update(done)
-        if wanted is not None:
-            self.track = track.load(wanted).name
-        else:
+        if self.track is None:
             self.track = _common_track(list(courses.values()))
         for run in runs:
             races = races_on(courses[run.id], self.track) if self.track else ()
@@ -213,16 +221,17 @@ class _Studio:
                 f"{_seeds(second.races)}. Evaluate both with the same --seed."
             )
         left, right = (
-            side_by_side.Side(each.label, race, race_frames.frames(race))
+            side_by_side.Side(each.label, race, race_frames.frames(race, self._road()))
             for each, race in zip((first, second), pairs[0], strict=True)
         )
         path = self._path(SIDE_BY_SIDE, ending="mp4")
         self._keep(side_by_side.write(path, left, right))
 
     def _trajectories(self) -> None:
-        for each in self._all_raced():
+        raced = self._all_raced()
+        lines = track_plot.lines(self._road())
+        for each in raced:
             race = each.races[0]
-            lines = track_plot.lines(track.load(race.header.track))
             self._keep(plots.trajectory(race, lines, self._path("trajectory", each.run)))
 
     def _speed(self) -> None:
@@ -239,30 +248,36 @@ class _Studio:
         self._keep(learning_plots.learning_bands(groups, self._path("learning")))
 
     def _saliency(self) -> None:
+        from donkey_rl.experiments import saliency_pictures
+
         for run in self._runs:
-            driver, seen = self._seen(run)
+            seen = self._seen(run)
             title = f"What moves the steering · {run.name} · {seen.race.header.track}"
-            path = self._path("saliency", run)
-            self._keep(saliency_pictures.sheet(seen, Saliency(driver), path, title))
+            self._keep(saliency_pictures.sheet(seen, self._path("saliency", run), title))
 
     def _videos(self) -> None:
         for each in self._all_raced():
             race = each.races[0]
             path = self._path("video", each.run, "mp4")
-            self._keep(video.write_race(path, race_frames.frames(race), race))
+            self._keep(video.write_race(path, race_frames.frames(race, self._road()), race))
 
     def _saliency_videos(self) -> None:
-        for run in self._runs:
-            driver, seen = self._seen(run)
-            path = self._path("saliency-video", run, "mp4")
-            self._keep(saliency_pictures.write_video(path, seen, driver))
+        from donkey_rl.experiments import saliency_pictures
 
-    def _seen(self, run: StoredRun) -> tuple[Driver, saliency_pictures.Seen]:
+        for run in self._runs:
+            path = self._path("saliency-video", run, "mp4")
+            self._keep(saliency_pictures.write_video(path, self._seen(run)))
+
+    def _seen(self, run: StoredRun) -> Seen:
+        # TensorFlow takes seconds to load, and no other picture needs it.
+        from donkey_rl.agents.driver import Driver
+        from donkey_rl.experiments import drivers, saliency_pictures
+
         driver = Driver.load(stored_runs.download_driver(run.id))
         config = drivers.environment_of(driver)
-        if self.track is not None:
-            config = config.model_copy(update={"track": self.track})
-        return driver, saliency_pictures.drive(driver, config, _SALIENCY_SEED)
+        if self._place is not None:
+            config = config.model_copy(update={"track": self._place})
+        return saliency_pictures.drive(driver, config, _SALIENCY_SEED)
 
     def _path(self, name: str, run: StoredRun | None = None, ending: str = "png") -> pathlib.Path:
         whose = f"-{run.id[:_ID]}" if run is not None else ""
@@ -270,6 +285,10 @@ class _Studio:
 
     def _keep(self, file: pathlib.Path) -> None:
         self.files[file.stem] = file
+
+    def _road(self) -> Track:
+        """Returns the track of the races that were found."""
+        return track.load(self._place or self.track or "")
 
     def _races_of(self, run: StoredRun) -> _Raced:
         if run.id not in self._raced:

@@ -43,10 +43,12 @@ class Seen(NamedTuple):
     """What a driver saw in a race.
 
     Attributes:
+        driver: The driver.
         race: The record; its first `len(observations)` rows are those below.
         observations: One for each step.
     """
 
+    driver: Driver
     race: Race
     observations: list[dict[str, npt.NDArray[Any]]]
 
@@ -70,17 +72,14 @@ def drive(driver: Driver, config: EnvironmentConfig, seed: int, laps: int = 1) -
     embedded = config.model_copy(update={"simulator": "embedded"})
     with contextlib.closing(racing.Field(embedded, 1, seed=seed)) as field:
         (race,) = field.race(act, laps, about={"driver_hash": driver.hash})
-    return Seen(race, observations)
+    return Seen(driver, race, observations)
 
 
-def sheet(
-    seen: Seen, saliency: Saliency, path: str | pathlib.Path, title: str, count: int = 6
-) -> pathlib.Path:
+def sheet(seen: Seen, path: str | pathlib.Path, title: str, count: int = 6) -> pathlib.Path:
     """Draws frames of a drive, evenly chosen, above what in them moves the steering.
 
     Args:
         seen: The drive.
-        saliency: Of the driver that drove it.
         path: The PNG file to write.
         title: Above the picture.
         count: Number of frames.
@@ -92,6 +91,7 @@ def sheet(
     if not seen.observations:
         raise InputError("A saliency map needs a frame. Received: a drive without a step.")
     chosen = np.unique(np.linspace(0, len(seen.observations) - 1, count + 1).astype(np.int64)[1:])
+    saliency = Saliency(seen.driver)
     figure = figures.new_figure(2.5 * len(chosen) + 0.9, 4.4)
     panels = figure.subplots(2, len(chosen), squeeze=False)
     for (above, below), row in zip(panels.T, chosen, strict=True):
@@ -115,24 +115,20 @@ def sheet(
 
 
 def write_video(
-    path: str | pathlib.Path,
-    seen: Seen,
-    driver: Driver,
-    size: tuple[int, int] = (640, 480),
+    path: str | pathlib.Path, seen: Seen, size: tuple[int, int] = (640, 480)
 ) -> pathlib.Path:
     """Writes a drive as a video, with what moves the steering blended into each frame.
 
     Args:
         path: The file.
         seen: The drive.
-        driver: The driver that drove it.
         size: Width and height of the video.
 
     Raises:
         InputError: If the driver saw nothing.
         StorageError: If the file cannot be written.
     """
-    saliency = Saliency(driver, samples=_VIDEO_SAMPLES)
+    saliency = Saliency(seen.driver, samples=_VIDEO_SAMPLES)
     frames = (blend(each["image"], saliency.maps(each)) for each in seen.observations)
     return video.write_race(path, frames, seen.race.cut(len(seen.observations)), size)
 

@@ -142,10 +142,10 @@ class _Player:
         self._shown = zip(side.frames, video.instruments_of(race), strict=False)
         self._row = -1
         self._picture: Frame = np.zeros((size[1], size[0], 3), np.uint8)
-        done = sum(lap.clean for lap in lap_times.laps(race)) if len(race) else 0
-        laps = len(lap_times.laps(race))
+        laps = lap_times.laps(race)
+        clean = sum(lap.clean for lap in laps)
         wanted = race.header.laps if race.header.closed else 1
-        self._end = f"finished, {done} of {laps} laps clean" if laps >= wanted else "out"
+        self._end = "out" if len(laps) < wanted else f"finished, {clean} of {len(laps)} laps clean"
 
     def at(self, time: float) -> Frame:
         """Returns its picture at a time since the start (s)."""
@@ -172,7 +172,7 @@ class _Player:
 
 
 def _strip(shown: Gap, sides: tuple[Side, Side], size: tuple[int, int]) -> Frame:
-    """Draws the gap: who is before whom, and a bar towards the one before."""
+    """Draws the gap: who is ahead of whom, and a bar towards the one ahead."""
     from PIL import Image, ImageDraw
 
     width, height = size

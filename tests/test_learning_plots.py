@@ -6,22 +6,15 @@ import pathlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
 
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import figures, learning_plots
 from donkey_rl.experiments.learning_plots import Curve, Runs
+from tests.test_plots import share_of
 
 
 def curve(steps: list[float], values: list[float]) -> Curve:
     return Curve(np.array(steps, np.float64), np.array(values, np.float64))
-
-
-def share_of(path: pathlib.Path, colour: tuple[int, int, int]) -> float:
-    """How much of a picture is about this colour."""
-    pixels = np.asarray(Image.open(path).convert("RGB"), np.int16)
-    near = np.abs(pixels - np.array(colour)).max(axis=2) < 30
-    return float(near.mean())
 
 
 def test_the_learning_curve_leaves_out_what_is_not_known(tmp_path: pathlib.Path) -> None:

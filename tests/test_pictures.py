@@ -173,6 +173,7 @@ def test_the_command_says_what_it_wrote(
     ("words", "message"),
     [
         (["--what", "trajectories"], "Did you mean 'trajectory'"),
+        (["--what", "cte,"], "Unknown picture ''"),
         (["--track", "warehous"], "Did you mean 'warehouse'"),
         (["--video-with", "nobody"], "Unknown run 'nobody'"),
     ],

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 from scipy import stats
-from tests.test_driver import DESCRIPTION, make, observations
 
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.cnn import CnnEncoder
 from donkey_rl.agents.saliency import Saliency, differentiable
 from donkey_rl.agents.tensorflow_setup import keras
 from donkey_rl.errors import DriverError, InputError
+from tests.test_driver import DESCRIPTION, make, observations
 
 SHAPE = (24, 32, 3)
 ROWS, COLUMNS = slice(8, 16), slice(4, 20)
