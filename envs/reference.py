@@ -53,6 +53,10 @@ class Reference(NamedTuple):
         """Interpolates the rows at arc lengths of the path (u), shape (n,), to shape (n, 8)."""
         return racing_line.interpolate(self.rows, arc / self.spacing, self.closed)
 
+    def resampled(self, count: int) -> FloatArray:
+        """Returns the rows of a closed motion at `count` even places, shape (count, 8)."""
+        return self.at(len(self.rows) * self.spacing / count * np.arange(count, dtype=np.float64))
+
 
 def load(road: Track, car: Vehicle) -> Reference | None:
     """Returns the shipped motion for a track and a car, None where there is none.
@@ -91,10 +95,7 @@ def complete(road: Track, columns: dict[str, FloatArray]) -> FloatArray:
     count = len(columns["lateral"])
     spacing = road.length / count
     arcs = spacing * np.arange(count, dtype=np.float64)
-    bend = np.interp(
-        arcs, road.path.spacing * np.arange(len(road.path.curvature) + 1),
-        np.append(road.path.curvature, road.path.curvature[0]),
-    )  # fmt: skip
+    bend = racing_line.bend_at(road, arcs)
     lateral, turn, forward = (columns[name] for name in ("lateral", "turn", "forward"))
     outwards, swing = (
         (np.roll(each, -1) - np.roll(each, 1)) / (2.0 * spacing) for each in (lateral, turn)
