@@ -4,7 +4,8 @@ A lap is timed from the start line to the start line in simulation time, interpo
 rows. ``progress`` is followed along the path by the simulator, so it does not rise on a short cut
 and falls in reverse. Line ``k`` lies at ``start_line_progress + k * lap_length``, and it is
 crossed when progress reaches it *for the first time*: who circles on the line, shuttles over it
-or comes back over it in reverse never reaches the next one.
+or comes back over it in reverse never reaches the next one. A car that was put back, or that is
+suddenly elsewhere on the path, begins anew: its lap is lost, and the next line starts the clock.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +22,13 @@ from donkey_rl.metrics.race import Race
 
 FloatArray = npt.NDArray[np.float64]
 
-REASONS = ("off_track", "hit", "reset", "missed_nodes")
+REASONS = ("off_track", "hit", "missed_nodes")
 """Why a lap may not be clean."""
 
 _JUMP = 10.0
 # Following the inner edge of a tight bend, a car passes several units of path in one step.
 _ROUNDING = 1e-6
+_MOST_PLACES = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,28 +59,47 @@ class Lap:
         return self.start_s + self.time_s
 
 
+class Meeting(NamedTuple):
+    """Where a car meets a place on the path for the first time.
+
+    Attributes:
+        row: The first row at the place or behind it.
+        time_s: When it was met, between that row and the one before (s).
+    """
+
+    row: int
+    time_s: float
+
+
 def laps(race: Race) -> tuple[Lap, ...]:
     """Returns the laps driven, in order.
 
     The first crossing starts the clock. A crossing within ``min_lap_s`` of the last accepted one
     is ignored, as the race server does: the clock runs on. A clean lap has every node passed in
-    order, and no row off the track, no hit and no reset.
+    order, and no row off the track and no hit.
     """
-    times = crossings(race)
-    way = np.concatenate([[0.0], np.cumsum(steps(race))])
+    found = [lap for rows in stretches(race) for lap in laps_within(race, rows)]
+    return tuple(dataclasses.replace(lap, number=k) for k, lap in enumerate(found, 1))
+
+
+def laps_within(race: Race, rows: slice) -> tuple[Lap, ...]:
+    """Returns the laps of one stretch, in order, numbered from 1."""
+    x, z, time_s = race["x"][rows], race["z"][rows], race["time_s"][rows]
+    way = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(z)))])
     found = []
-    for number, (start, end) in enumerate(itertools.pairwise(times), 1):
-        distance = float(np.diff(np.interp([start, end], race["time_s"], way))[0])
-        reasons = _faults(race, start, end)
+    for number, (start, end) in enumerate(itertools.pairwise(_crossings(race, rows)), 1):
+        time = end.time_s - start.time_s
+        distance = np.diff(np.interp([start.time_s, end.time_s], time_s, way))[0]
+        reasons = _faults(race, rows, start.row, end.row)
         found.append(
             Lap(
                 number=number,
-                start_s=float(start),
-                time_s=float(end - start),
+                start_s=start.time_s,
+                time_s=time,
                 clean=not reasons,
                 reasons=reasons,
-                distance=distance,
-                mean_speed=distance / float(end - start),
+                distance=float(distance),
+                mean_speed=float(distance) / time,
             )
         )
     return tuple(found)
@@ -85,30 +107,84 @@ def laps(race: Race) -> tuple[Lap, ...]:
 
 def crossings(race: Race) -> FloatArray:
     """Returns the times at which the start line was crossed and accepted (s), shape (n,)."""
+    return np.array([met.time_s for rows in stretches(race) for met in _crossings(race, rows)])
+
+
+def stretches(race: Race) -> tuple[slice, ...]:
+    """Returns the rows of each stretch that was driven without being put elsewhere.
+
+    A new one begins at each reset, and where progress changes by more than 10 u beyond twice what
+    the speed allows.
+    """
     if not len(race):
-        return np.zeros(0)
-    header, time, progress = race.header, race["time_s"], race["progress"]
+        return ()
+    speed = race["speed"].astype(np.float64)
+    possible = _JUMP + 2.0 * np.maximum(speed[1:], speed[:-1]) * np.diff(race["time_s"])
+    moved = np.abs(np.diff(race["progress"])) > possible
+    begins = np.flatnonzero(race["reset"][1:] | moved) + 1
+    return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise([0, *begins, len(race)]))
+
+
+def next_line(race: Race, rows: slice) -> float:
+    """Returns the progress (u) of the first start line ahead of where a stretch begins."""
+    header, begin = race.header, float(race["progress"][rows.start])
+    ahead = math.ceil((begin - header.start_line_progress - _ROUNDING) / header.lap_length)
+    ahead = ahead if header.closed else max(ahead, 0)
+    return header.start_line_progress + ahead * header.lap_length
+
+
+def meetings(race: Race, rows: slice, apart: float) -> tuple[Meeting, ...]:
+    """Returns where a stretch meets places along the path, each for the first time, forwards.
+
+    Args:
+        race: What was driven.
+        rows: The stretch.
+        apart: Way from one place to the next (u); the first one is the next start line.
+
+    Returns:
+        One meeting for each place that was reached, in order; 10,000 at most.
+    """
+    progress, time, first = race["progress"][rows], race["time_s"][rows], next_line(race, rows)
     furthest = np.maximum.accumulate(progress)
-    reached = (furthest[-1] - header.start_line_progress + _ROUNDING) / header.lap_length
-    count = math.floor(reached) + 1 if reached >= 0 else 0
-    count = count if header.closed else min(count, 2)
-    accepted: list[float] = []
-    for k in range(count):
-        line = header.start_line_progress + k * header.lap_length - _ROUNDING
-        row = int(np.searchsorted(furthest, line))
-        moment = float(time[row])
-        if row:
-            share = (line - progress[row - 1]) / (progress[row] - progress[row - 1])
-            moment = float(time[row - 1] + share * (time[row] - time[row - 1]))
-        if not accepted or moment - accepted[-1] >= header.min_lap_s:
-            accepted.append(moment)
-    return np.array(accepted)
+    count = math.floor(min((furthest[-1] - first + _ROUNDING) / apart, _MOST_PLACES - 1.0)) + 1
+    places = first + apart * np.arange(max(count, 0))
+    reached = np.searchsorted(furthest, places - _ROUNDING)
+    if len(places) and reached[0] == 0:
+        # A car that stands on the line meets it once it drives on.
+        driven_on = (np.diff(progress) > 0.0) & (progress[1:] >= first - _ROUNDING)
+        if not driven_on.any():
+            return ()
+        reached[0] = 1 + int(np.argmax(driven_on))
+    before = reached - 1
+    share = (places - progress[before]) / (progress[reached] - progress[before])
+    moments = time[before] + np.clip(share, 0.0, 1.0) * (time[reached] - time[before])
+    return tuple(
+        Meeting(rows.start + int(row), float(moment))
+        for row, moment in zip(reached, moments, strict=True)
+    )
+
+
+def _crossings(race: Race, rows: slice) -> list[Meeting]:
+    """Returns where one stretch crosses the start line and is accepted."""
+    accepted: list[Meeting] = []
+    for met in meetings(race, rows, race.header.lap_length)[: None if race.header.closed else 2]:
+        if not accepted or met.time_s - accepted[-1].time_s >= race.header.min_lap_s:
+            accepted.append(met)
+    return accepted
+
+
+def driven(race: Race) -> npt.NDArray[np.bool_]:
+    """Returns whether the car drove from each row to the next, shape (rows - 1,)."""
+    kept = np.ones(max(len(race) - 1, 0), np.bool_)
+    for rows in stretches(race)[1:]:
+        kept[rows.start - 1] = False
+    return kept
 
 
 def steps(race: Race) -> FloatArray:
     """Returns the way from each row to the next (u), shape (rows - 1,); none over a reset."""
     way = np.hypot(np.diff(race["x"]), np.diff(race["z"]))
-    return np.asarray(np.where(race["reset"][1:], 0.0, way), np.float64)
+    return np.asarray(np.where(driven(race), way, 0.0), np.float64)
 
 
 def distance(race: Race) -> float:
@@ -139,13 +215,16 @@ def hits(race: Race) -> int:
 
 
 def completion(race: Race) -> float:
-    """Returns the share of the race's laps that was driven, from 0 to 1."""
-    if not len(race):
-        return 0.0
-    header = race.header
-    driven = float(race["progress"].max()) - header.start_line_progress
-    wanted = header.lap_length * (header.laps if header.closed else 1)
-    return min(max((driven + _ROUNDING) / wanted, 0.0), 1.0)
+    """Returns the share of the race's laps that was driven, from 0 to 1.
+
+    The whole laps of all stretches, and of the others the one that was driven furthest.
+    """
+    header, whole, furthest = race.header, 0.0, 0.0
+    for rows in stretches(race):
+        driven = float(race["progress"][rows].max()) - next_line(race, rows) + _ROUNDING
+        full, rest = divmod(max(driven, 0.0) / header.lap_length, 1.0)
+        whole, furthest = whole + full, max(furthest, rest)
+    return min((whole + furthest) / (header.laps if header.closed else 1), 1.0)
 
 
 def best_lap(race: Race) -> Lap | None:
@@ -166,15 +245,13 @@ def _begins(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return began
 
 
-def _faults(race: Race, start: float, end: float) -> tuple[str, ...]:
-    """Returns what makes the time from `start` to `end` (s) no clean lap, out of `REASONS`."""
-    first, last = np.searchsorted(race["time_s"], [start, end])
-    rows = slice(int(first), int(last))
+def _faults(race: Race, rows: slice, first: int, last: int) -> tuple[str, ...]:
+    """Returns what makes the rows of a stretch from `first` to before `last` no clean lap."""
+    lap = slice(first, last)
     found = {
-        "off_track": bool(race["off_track"][rows].any()),
-        "hit": bool((race["hit"][rows] != "").any()),
-        "reset": bool(race["reset"][rows].any()),
-        "missed_nodes": not _nodes_in_order(race, max(int(first) - 1, 0), int(last) + 1),
+        "off_track": bool(race["off_track"][lap].any()),
+        "hit": bool((race["hit"][lap] != "").any()),
+        "missed_nodes": not _nodes_in_order(race, max(first - 1, rows.start), last + 1),
     }
     return tuple(reason for reason in REASONS if found[reason])
 
