@@ -66,7 +66,7 @@ def load(road: Track, car: Vehicle) -> Reference | None:
     """
     name = road.name.removesuffix(tracks.MIRROR)
     mirrored = name != road.name
-    content = _read(FOLDER / f"{name}.json")
+    content = _read(FOLDER / f"{name}.json").get(name, {}) if name in tracks.names() else {}
     stored = content.get("vehicles", {}).get(car.name)
     left, right = road.road_left, road.road_right
     edges = (-right, -left) if mirrored else (left, right)
@@ -81,10 +81,10 @@ def load(road: Track, car: Vehicle) -> Reference | None:
 
 @functools.lru_cache(maxsize=16)
 def _read(file: pathlib.Path) -> dict[str, Any]:
-    """Returns the motions of one track, nothing where none are shipped."""
+    """Returns the motions of a file by tracks, nothing where none are shipped."""
     if not file.is_file():
         return {}
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    return dict(json.loads(file.read_text(encoding="utf-8"))["tracks"])
 
 
 def complete(road: Track, columns: dict[str, FloatArray]) -> FloatArray:

@@ -35,7 +35,7 @@ from donkey_rl.errors import DonkeyRLError, InputError
 
 FloatArray = npt.NDArray[np.float64]
 
-_SCALE = np.array([5.0, 0.3, 15.0, 2.0, 1.0, 0.25, 3.0, 3.0])
+_SCALE = np.array([5.0, 0.3, 15.0, 2.0, 1.0, 0.25, 5.0, 1.0, 1.0])
 """Usual sizes of states and controls, by which the solver sees them divided."""
 
 _MOST_TURNED = 1.2
@@ -46,6 +46,9 @@ _NEAREST = 0.95
 
 _LOWEST_SPEED = 2.5
 """Below 2 u/s the simulator measures slip in another way (u/s)."""
+
+_SLACK = 0.003
+"""How exactly a tyre below its limit gives what it can."""
 
 _SMOOTHNESS = 1e-4
 """Weight of the squared changes of the controls beside the lap time."""
@@ -167,20 +170,24 @@ def _motion(casadi: Any, car: Vehicle, friction: tuple[float, float], problem: L
     Both axles may share out the drive as they like, up to half the engine's each: an axle at its
     limit passes on less than the other. Their slip stays below that of most grip.
     """
-    state, control = casadi.SX.sym("x", 5), casadi.SX.sym("w", 3)
+    state, control = casadi.SX.sym("x", 5), casadi.SX.sym("w", 4)
     bend = casadi.SX.sym("k")
     lateral, turn, forward, right, rate = casadi.vertsplit(state)
-    wheel, front, rear = casadi.vertsplit(control)
+    wheel, drive, front_share, rear_share = casadi.vertsplit(control)
     row = vehicles.parameter_row(car)
     ahead_axle, behind_axle = car.front_axle, car.rear_axle
-    shift = MASS_HEIGHT / car.wheelbase * (front + rear)
+    shift = MASS_HEIGHT / car.wheelbase * drive
     front_load = GRAVITY * behind_axle / car.wheelbase - shift
     rear_load = GRAVITY * ahead_axle / car.wheelbase + shift
     front_slip = (casadi.atan2(right + ahead_axle * rate, forward) - wheel) / car.slip_peak
     rear_slip = casadi.atan2(right - behind_axle * rate, forward) / car.slip_peak
-    front_side, rear_side = (0.5 * slip**3 - 1.5 * slip for slip in (front_slip, rear_slip))
+    front_side, rear_side = (
+        share * (0.5 * slip**3 - 1.5 * slip)
+        for share, slip in ((front_share, front_slip), (rear_share, rear_slip))
+    )
     front_force = front_side * friction[1] * front_load
     rear_force = rear_side * friction[1] * rear_load
+    front, rear = 0.5 * front_share * drive, 0.5 * rear_share * drive
     push_right = front_force * casadi.cos(wheel) + front * casadi.sin(wheel)
     push_forward = rear + front * casadi.cos(wheel) - front_force * casadi.sin(wheel)
     # What the simulator's explicit steps add to a velocity that turns.
@@ -197,15 +204,15 @@ def _motion(casadi: Any, car: Vehicle, friction: tuple[float, float], problem: L
     changes[1] -= bend * advance
     pull = _pull(casadi, car, forward)
     rolling = row[vehicles.WHEEL_DRAG] / car.mass * forward
-    strongest = 0.5 * (problem.throttle_max * pull - rolling)
-    weakest = 0.5 * (problem.throttle_min * pull - rolling)
-    limits = casadi.vertcat(
+    used = casadi.vertcat(
         (front / (friction[0] * front_load)) ** 2 + front_side**2,
         (rear / (friction[0] * rear_load)) ** 2 + rear_side**2,
-        front - strongest,
-        rear - strongest,
-        weakest - front,
-        weakest - rear,
+    )
+    limits = casadi.vertcat(
+        used,
+        drive - problem.throttle_max * pull + rolling,
+        problem.throttle_min * pull - rolling - drive,
+        (1.0 - casadi.vertcat(front_share, rear_share)) * (1.0 - used),
         front_slip,
         rear_slip,
     )
@@ -252,11 +259,11 @@ def _bounds(road: Track, car: Vehicle, bend: FloatArray) -> tuple[FloatArray, Fl
     # The engine's and the tyres' limits keep the drive inside these.
     loose = 100.0
     high = np.tile(
-        [road.road_right, _MOST_TURNED, car.curve_speed, 20.0, 10.0, steer, loose, loose],
+        [road.road_right, _MOST_TURNED, car.curve_speed, 20.0, 10.0, steer, loose, 1.0, 1.0],
         (len(bend), 1),
     )
     low = -high
-    low[:, 0], low[:, 2] = road.road_left, _LOWEST_SPEED
+    low[:, 0], low[:, 2], low[:, 7:] = road.road_left, _LOWEST_SPEED, 0.1
     with np.errstate(divide="ignore"):
         centre = _NEAREST / bend
     high[:, 0] = np.where(bend > 0.0, np.minimum(high[:, 0], centre), high[:, 0])
@@ -268,7 +275,9 @@ def _constraint_bounds(road: Track, problem: LapProblem) -> tuple[FloatArray, Fl
     """Returns the bounds of one point's constraints, each of shape (17,)."""
     left, right = road.road_left + problem.margin, road.road_right - problem.margin
     low = [0.0] * 5 + [-np.inf] * 6 + [-1.0] * 2 + [-np.inf] * 2 + [left] * 2
-    high = [0.0] * 5 + [1.0] * 2 + [0.0] * 4 + [1.0] * 2 + [right] * 2 + [np.inf] * 2
+    high = (
+        [0.0] * 5 + [1.0] * 2 + [0.0] * 2 + [_SLACK] * 2 + [1.0] * 2 + [right] * 2 + [np.inf] * 2
+    )
     return np.array(low), np.array(high)
 
 
@@ -293,7 +302,8 @@ def _first_guess(road: Track, car: Vehicle, problem: LapProblem, count: int) -> 
     rows = references.steady(road, car, line, grip, limits).resampled(count)
     guess = np.zeros((count, len(_SCALE)))
     guess[:, :6] = rows[:, : references.WHEEL + 1]
-    guess[:, 6:] = 0.5 * rows[:, references.DRIVE, None]
+    guess[:, 6] = rows[:, references.DRIVE]
+    guess[:, 7:] = 0.999
     guess[:, 1] = np.clip(guess[:, 1], -0.6, 0.6)
     guess[:, 2] = np.maximum(guess[:, 2], 1.2 * _LOWEST_SPEED)
     return guess
