@@ -23,5 +23,6 @@ setup(
         "donkey_rl.envs.optimal": ["lines/*.json"],
         "donkey_rl.envs.simulator": ["tracks/*.json"],
         "donkey_rl.experiments": ["recipes/*.yaml"],
+        "donkey_rl.metrics": ["limits.json"],
     },
 )

@@ -106,6 +106,13 @@ class Pursuit:
         soon = self.reference.at(arc + now[:, references.ADVANCE] * speed * 0.5 * _STEP_S)
         share = speed / now[:, references.FORWARD]
         wheel = self._turned(soon, share) - self._correction(batch, now, speed, share)
+        rolling = np.arctan2(
+            batch.motion[:, physics.RIGHTWARD]
+            + self._car.front_axle * batch.motion[:, physics.YAW_RATE],
+            speed,
+        )
+        # Turned farther, the front wheels would only give less.
+        wheel = np.clip(wheel, rolling - self._car.slip_peak, rolling + self._car.slip_peak)
         full = math.radians(self._car.steer_limit_deg) * config.steer_limit
         command = self._throttle(batch, soon, speed)
         middle = 0.5 * (config.throttle_max + config.throttle_min)

@@ -85,6 +85,11 @@ def interpolate(values: FloatArray, index: FloatArray, closed: bool) -> FloatArr
     return np.asarray(values[first] * (1.0 - part) + values[(first + 1) % count] * part)
 
 
+def bend_at(road: Track, arcs: FloatArray) -> FloatArray:
+    """Returns the curvature of a track's path (1/u) at arc lengths, shape (n,)."""
+    return interpolate(road.path.curvature, arcs / road.path.spacing, road.closed)
+
+
 def racing_line(road: Track, car: Vehicle, limits: Limits, margin: float) -> RacingLine:
     """Lays the line of least curvature, and the speeds along it.
 

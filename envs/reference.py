@@ -53,6 +53,10 @@ class Reference(NamedTuple):
         """Interpolates the rows at arc lengths of the path (u), shape (n,), to shape (n, 8)."""
         return racing_line.interpolate(self.rows, arc / self.spacing, self.closed)
 
+    def resampled(self, count: int) -> FloatArray:
+        """Returns the rows of a closed motion at `count` even places, shape (count, 8)."""
+        return self.at(len(self.rows) * self.spacing / count * np.arange(count, dtype=np.float64))
+
 
 def load(road: Track, car: Vehicle) -> Reference | None:
     """Returns the shipped motion for a track and a car, None where there is none.
@@ -62,7 +66,7 @@ def load(road: Track, car: Vehicle) -> Reference | None:
     """
     name = road.name.removesuffix(tracks.MIRROR)
     mirrored = name != road.name
-    content = _read(FOLDER / f"{name}.json")
+    content = _read(FOLDER / f"{name}.json").get(name, {}) if name in tracks.names() else {}
     stored = content.get("vehicles", {}).get(car.name)
     left, right = road.road_left, road.road_right
     edges = (-right, -left) if mirrored else (left, right)
@@ -77,10 +81,10 @@ def load(road: Track, car: Vehicle) -> Reference | None:
 
 @functools.lru_cache(maxsize=16)
 def _read(file: pathlib.Path) -> dict[str, Any]:
-    """Returns the motions of one track, nothing where none are shipped."""
+    """Returns the motions of a file by tracks, nothing where none are shipped."""
     if not file.is_file():
         return {}
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    return dict(json.loads(file.read_text(encoding="utf-8"))["tracks"])
 
 
 def complete(road: Track, columns: dict[str, FloatArray]) -> FloatArray:
@@ -91,10 +95,7 @@ def complete(road: Track, columns: dict[str, FloatArray]) -> FloatArray:
     count = len(columns["lateral"])
     spacing = road.length / count
     arcs = spacing * np.arange(count, dtype=np.float64)
-    bend = np.interp(
-        arcs, road.path.spacing * np.arange(len(road.path.curvature) + 1),
-        np.append(road.path.curvature, road.path.curvature[0]),
-    )  # fmt: skip
+    bend = racing_line.bend_at(road, arcs)
     lateral, turn, forward = (columns[name] for name in ("lateral", "turn", "forward"))
     outwards, swing = (
         (np.roll(each, -1) - np.roll(each, 1)) / (2.0 * spacing) for each in (lateral, turn)

@@ -19,6 +19,7 @@ DATA = (
     "envs/optimal/lines/*.json",
     "envs/simulator/tracks/*.json",
     "experiments/recipes/*.yaml",
+    "metrics/limits.json",
 )
 LEFT_OUT = shutil.ignore_patterns(
     ".*", "__pycache__", "build", "dist", "*.egg-info", "mlruns", "mlartifacts"
