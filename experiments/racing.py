@@ -42,7 +42,7 @@ _LOST = 3.0
 
 
 def race_environment(config: EnvironmentConfig) -> EnvironmentConfig:
-    """Returns the environment of a race: nominal looks, a start near the grid slot."""
+    """Returns the environment of a race: nominal looks but for cues, a start near its slot."""
     road = track.load(config.track)
     half_width = 0.5 * (road.road_right - road.road_left)
     middle = 0.5 * abs(road.road_right + road.road_left)
@@ -55,7 +55,9 @@ def race_environment(config: EnvironmentConfig) -> EnvironmentConfig:
         reverse_limit=20.0,
         time_limit_s=86_400.0,
     )
-    start = Randomisation(start_lateral=_START_LATERAL, start_yaw=_START_YAW)
+    start = Randomisation(
+        start_lateral=_START_LATERAL, start_yaw=_START_YAW, cues=config.randomisation.cues
+    )
     return config.model_copy(update={"task": task, "randomisation": start})
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from donkey_rl.envs.simulator import (
     collisions,
+    cues,
     following,
     looks,
     parallel,
@@ -90,7 +91,8 @@ class World:
         self.randomise = randomise or Randomisation()
         self.route = following.route(track)
         self._names = solids.names(track)
-        self._scene = scene.bake(track)
+        self._signals = cues.Signals(self.randomise.cues, track, count)
+        self._scene = scene.with_cues(scene.bake(track), self._signals, track)
         self._surface = stepping.Surface(
             self.route, self._scene.solids, track.road_friction, track.ground_friction
         )
@@ -276,15 +278,9 @@ class World:
         if setting.moves_camera:
             self._aims[i] = rng.bit_generator.state
             self._mount.aim(i, rng)
-        row = self._nominal_row.copy()
-        if setting.mass > 0.0:
-            change = 1.0 + setting.mass * rng.uniform(-1.0, 1.0)
-            row[[vehicles.MASS, vehicles.YAW_INERTIA]] *= change
-        if setting.grip > 0.0:
-            change = 1.0 + setting.grip * rng.uniform(-1.0, 1.0)
-            row[[vehicles.GRIP_LONGITUDINAL, vehicles.GRIP_LATERAL]] *= change
-        self.cars.parameters[i] = row
+        self.cars.parameters[i] = randomisation.draw_car(setting, self._nominal_row, rng)
         self._noise_key[i] = int(rng.integers(1 << 40))
+        self._signals.draw(i, int(self._noise_key[i]))
 
     def nearest_arc(self, x: float, z: float) -> float:
         """Returns the arc length (u) of the path's point nearest to a place."""
@@ -348,7 +344,7 @@ class World:
             ConfigurationError: `out` has the wrong shape or type.
         """
         cars = np.arange(len(self)) if chosen is None else np.asarray(chosen, dtype=np.int64)
-        self._draw(self._mount, out, cars)
+        self._draw(self._mount, out, cars, self._seen())
 
     def photograph(self, mount: Mount, out: npt.NDArray[np.uint8], chosen: IntArray) -> None:
         """Draws what other cameras see than the world's own.
@@ -370,9 +366,16 @@ class World:
         cars = np.asarray(chosen, dtype=np.int64)
         for i in cars if self.randomise.moves_camera else ():
             mount.aim_as(int(i), self._aims[int(i)])
-        self._draw(mount, out, cars)
+        self._draw(mount, out, cars, self._seen())
 
-    def _draw(self, mount: Mount, out: npt.NDArray[np.uint8], cars: IntArray) -> None:
+    def _seen(self) -> looks.Looks:
+        """Returns how each car sees the world from where it is."""
+        looks.signal(self._looks, self._signals, self.cars.sensed[:, stepping.ARC])
+        return self._looks
+
+    def _draw(
+        self, mount: Mount, out: npt.NDArray[np.uint8], cars: IntArray, seen: looks.Looks
+    ) -> None:
         shape = (len(cars), *mount.config.shape)
         if out.shape != shape or out.dtype != np.uint8:
             raise ConfigurationError(
@@ -380,13 +383,10 @@ class World:
                 f"{out.shape}."
             )
         cars_now = (self.cars.motion, self.cars.lean, self.cars.group)
-        state = (*cars_now, mount.view_of, self._noise_keys())
+        state = (*cars_now, mount.view_of, self._noise_key + 7919 * self.cars.ticks)
         fixed = (mount.views, self._scene, mount.lens)
-        draw = functools.partial(render.render, out, cars, state, fixed, self._looks)
+        draw = functools.partial(render.render, out, cars, state, fixed, seen)
         parallel.over(len(cars), draw)
-
-    def _noise_keys(self) -> IntArray:
-        return self._noise_key + 7919 * self.cars.ticks
 
     def hit_names(self) -> list[str]:
         """Returns what each car touched since its last telemetry, ``"none"`` for nothing."""
