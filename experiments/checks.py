@@ -22,11 +22,21 @@ from donkey_rl.experiments.config import CheckConfig
 from donkey_rl.experiments.progress import Phase
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
-from donkey_rl.metrics import scores
+from donkey_rl.metrics import registry
 from donkey_rl.metrics.race import Race
 
 CHECK_SEED = 50_021
 """Seed of the checks' starts; evaluations use others."""
+
+_MEANS = (
+    "off_tracks",
+    "hits",
+    "distance_u",
+    "mean_speed",
+    "top_speed",
+    "completion",
+    "steering_change",
+)
 
 
 @dataclasses.dataclass
@@ -183,18 +193,9 @@ def summary(races: Sequence[Race]) -> dict[str, float]:
     driven = [lap for race in races for lap in lap_times.laps(race)]
     clean = [lap.time_s for lap in driven if lap.clean]
     wanted = sum(race.header.laps for race in races)
-    table = [scores.score(race) for race in races]
     means = {
-        name: float(np.mean([row[name] for row in table]))
-        for name in (
-            "off_tracks",
-            "hits",
-            "distance_u",
-            "mean_speed",
-            "top_speed",
-            "completion",
-            "steering_change",
-        )
+        name: float(np.mean(values))
+        for name, values in registry.score_races(races, map(registry.load, _MEANS)).values.items()
     }
     return {
         "clean_laps": float(len(clean)),

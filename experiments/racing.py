@@ -16,17 +16,15 @@ import numpy.typing as npt
 
 import donkey_rl
 from donkey_rl.envs import simulators
-from donkey_rl.envs.batch import Batch, Observation
+from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.lap_timer import start_line_progress
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, starts, stepping, track
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import TaskConfig, count_steps
+from donkey_rl.experiments.pilots import Act, Pilot
 from donkey_rl.metrics.race import Race, RaceHeader, RaceRecorder
-
-Act = Callable[[Observation], npt.NDArray[np.float32]]
-"""Observation of N cars to their actions, (N, 2)."""
 
 _PATIENCE_S = 20.0
 _LEAST_GAIN = 20.0
@@ -41,8 +39,15 @@ _LOST = 3.0
 """Half road widths beside the road's middle at which a car is lost."""
 
 
-def race_environment(config: EnvironmentConfig) -> EnvironmentConfig:
-    """Returns the environment of a race: nominal looks but for cues, a start near its slot."""
+def race_environment(
+    config: EnvironmentConfig, disturbance: Randomisation | None = None
+) -> EnvironmentConfig:
+    """Returns the environment of a race: a start near the grid slot, nominal looks and car.
+
+    Args:
+        config: Simulator, track, car and camera; the cues of its scenes stay.
+        disturbance: What else is drawn by the race's seed; its own starts do not count.
+    """
     road = track.load(config.track)
     half_width = 0.5 * (road.road_right - road.road_left)
     middle = 0.5 * abs(road.road_right + road.road_left)
@@ -55,10 +60,11 @@ def race_environment(config: EnvironmentConfig) -> EnvironmentConfig:
         reverse_limit=20.0,
         time_limit_s=86_400.0,
     )
-    start = Randomisation(
-        start_lateral=_START_LATERAL, start_yaw=_START_YAW, cues=config.randomisation.cues
-    )
-    return config.model_copy(update={"task": task, "randomisation": start})
+    start = {"start_lateral": _START_LATERAL, "start_yaw": _START_YAW}
+    start |= {"start_anywhere": False, "start_speed": 0.0}
+    nominal = Randomisation(cues=config.randomisation.cues)
+    drawn = (disturbance or nominal).model_copy(update=start)
+    return config.model_copy(update={"task": task, "randomisation": drawn})
 
 
 class _Patience:
@@ -106,6 +112,7 @@ class Field:
         *,
         seed: int,
         world: Simulator | None = None,
+        disturbance: Randomisation | None = None,
     ) -> None:
         """Builds the cars.
 
@@ -115,11 +122,12 @@ class Field:
             seed: Seed of the first race; each further race has the next one.
             world: Cars to race with that are there already; their own random streams and
                 settings stay as they are.
+            disturbance: Changes of light, camera or car that each race's seed draws.
 
         Raises:
             LinkError: A simulator cannot be reached.
         """
-        self.config = race_environment(config)
+        self.config = race_environment(config, disturbance)
         cars = len(world) if world else simulators.count(config.simulator) or races
         self.batch = Batch(self.config, cars, world=world)
         self.seeds = [seed + k for k in range(races)]
@@ -131,7 +139,7 @@ class Field:
 
     def race(
         self,
-        act: Act,
+        act: Act | Pilot,
         laps: int,
         *,
         until_spoiled: bool = False,
@@ -153,6 +161,7 @@ class Field:
         Returns:
             The record of each race.
         """
+        pilot = act if isinstance(act, Pilot) else Pilot(act)
         laps = laps if self.batch.track.closed else 1
         cars, races = len(self.batch), len(self.seeds)
         found: list[Race] = []
@@ -167,13 +176,14 @@ class Field:
             seeds = [self.seeds[min(first + k, races - 1)] for k in range(cars)]
             kept = frames if first == 0 else None
             plan = _Round(laps, until_spoiled, about or {}, kept, show)
-            found += self._round(act, seeds, plan)[:wanted]
+            found += self._round(pilot, seeds, plan)[:wanted]
         return tuple(found)
 
-    def _round(self, act: Act, seeds: list[int], plan: _Round) -> tuple[Race, ...]:
+    def _round(self, pilot: Pilot, seeds: list[int], plan: _Round) -> tuple[Race, ...]:
         """Drives one race with each car."""
         batch, laps, frames = self.batch, plan.laps, plan.frames
         self._line_up(seeds)
+        pilot.begin(len(batch))
         recorder = RaceRecorder(self._headers(laps, seeds, plan.about))
         patience = _Patience(len(batch))
         driving = np.ones(len(batch), dtype=np.bool_)
@@ -182,11 +192,11 @@ class Field:
             recorder.append(self._row(), driving)
             if driving[0]:
                 _keep(frames, observed["image"][0])
-            moved = batch.step(act(observed))
+            moved = batch.step(pilot.drive(observed, driving))
             observed = moved.observation
             finished = batch.timer.count >= laps
             gave_up = patience.is_over(batch.best_progress)
-            over = finished | moved.terminated | moved.truncated | gave_up
+            over = finished | moved.terminated | moved.truncated | gave_up | pilot.lost
             if plan.until_spoiled:
                 over |= batch.timer.spoiled
             ended = driving & over

@@ -1,1 +1,5 @@
-"""The record of a race, and what is measured on it."""
+"""The record of a race, and what is measured on it; importing it registers the metrics."""
+
+from donkey_rl.metrics import scores
+
+__all__ = ["scores"]

@@ -1,43 +1,17 @@
-"""The registry of metrics: ``metric(race) -> float``, and intervals over several races."""
+"""The metrics of laps, road and way, and intervals over several races."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-from donkey_rl.errors import InputError, UnknownNameError
+from donkey_rl.errors import InputError
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics.race import Race
-
-Direction = Literal["higher", "lower"]
-Score = Callable[[Race], float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A number that says how good a race was.
-
-    Attributes:
-        name: The name users type and see.
-        unit: Its unit, empty for a count or a share.
-        direction: Which way is better.
-        description: One line on what it measures.
-        score: The pure function behind it; NaN where it is undefined.
-    """
-
-    name: str
-    unit: str
-    direction: Direction
-    description: str
-    score: Score
-
-    def __call__(self, race: Race) -> float:
-        """Returns the race's score."""
-        return self.score(race)
+from donkey_rl.metrics.registry import metric
 
 
 class Interval(NamedTuple):
@@ -46,52 +20,6 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
-
-
-_METRICS: dict[str, Metric] = {}
-
-
-def metric(*, unit: str, direction: Direction) -> Callable[[Score], Score]:
-    """Registers a function under its own name; its docstring's first line describes it.
-
-    Args:
-        unit: Unit of its value, empty for a count or a share.
-        direction: ``"higher"`` or ``"lower"`` is better.
-
-    Raises:
-        InputError: If the name is taken.
-    """
-
-    def register(score: Score) -> Score:
-        name = score.__name__
-        if name in _METRICS:
-            raise InputError(f"A metric's name must be new. Received: '{name}'. Rename one.")
-        description = (score.__doc__ or "").strip().split("\n")[0]
-        _METRICS[name] = Metric(name, unit, direction, description, score)
-        return score
-
-    return register
-
-
-def names() -> tuple[str, ...]:
-    """Returns the names of all metrics, in the order of the evaluation table."""
-    return tuple(_METRICS)
-
-
-def load(name: str) -> Metric:
-    """Returns a metric by name.
-
-    Raises:
-        UnknownNameError: If there is none.
-    """
-    if name not in _METRICS:
-        raise UnknownNameError("metric", name, _METRICS)
-    return _METRICS[name]
-
-
-def score(race: Race) -> dict[str, float]:
-    """Returns every metric of a race by name."""
-    return {name: entry(race) for name, entry in _METRICS.items()}
 
 
 def confidence_interval(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.metrics import laps, scores
+from donkey_rl.metrics import laps, registry, scores
 from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
 
 LENGTH = 200.0
@@ -213,12 +213,12 @@ def test_the_best_lap_may_be_less_than_clean() -> None:
     assert clean is not None
     assert (best.number, best.time_s) == (2, pytest.approx(12.5))
     assert (clean.number, clean.time_s) == (1, pytest.approx(20.0))
-    assert scores.score(race)["best_lap_s"] == pytest.approx(20.0)
+    assert registry.score(race)["best_lap_s"] == pytest.approx(20.0)
 
 
 def test_scores_of_a_steady_drive() -> None:
     # 16 u/s for 40 s: 640 u, 638 u beyond the line, 3.19 laps of 3.
-    assert scores.score(drive(steady(16.0, 40.0))) == pytest.approx(
+    assert registry.score(drive(steady(16.0, 40.0))) == pytest.approx(
         {
             "laps": 3.0,
             "clean_laps": 3.0,
@@ -239,11 +239,11 @@ def test_scores_of_a_steady_drive() -> None:
 def test_steering_change_is_the_mean_step_of_the_command() -> None:
     race = drive([0.0, 1.0, 2.0, 3.0, 4.0], steering=[0.0, 0.5, 0.5, -0.5, 0.0])
     # |0.5|, |0|, |-1|, |0.5|: 2.0 in four steps.
-    assert scores.score(race)["steering_change"] == pytest.approx(0.5)
+    assert registry.score(race)["steering_change"] == pytest.approx(0.5)
     # A car that was put back starts from where it is put: the step of -1 does not count.
     back = drive([0.0, 1.0, 2.0, 3.0, 4.0], steering=[0.0, 0.5, 0.5, -0.5, 0.0], reset=flags(5, 3))
-    assert scores.score(back)["steering_change"] == pytest.approx(1.0 / 3.0)
-    assert np.isnan(scores.score(drive([0.0]))["steering_change"])
+    assert registry.score(back)["steering_change"] == pytest.approx(1.0 / 3.0)
+    assert np.isnan(registry.score(drive([0.0]))["steering_change"])
 
 
 def test_completion_is_the_share_of_the_laps_asked_for() -> None:
@@ -252,9 +252,9 @@ def test_completion_is_the_share_of_the_laps_asked_for() -> None:
     assert laps.completion(drive([0.0, 302.0], laps=2)) == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("name", scores.names())
+@pytest.mark.parametrize("name", registry.names())
 def test_every_metric_is_described_and_takes_any_race(name: str) -> None:
-    metric = scores.load(name)
+    metric = registry.load(name)
     assert metric.name == name
     assert metric.description.endswith(".")
     assert metric.direction in ("higher", "lower")
@@ -265,14 +265,14 @@ def test_every_metric_is_described_and_takes_any_race(name: str) -> None:
 
 
 def test_undefined_lap_times_are_nan() -> None:
-    found = scores.score(drive(np.zeros(50)))
+    found = registry.score(drive(np.zeros(50)))
     assert math.isnan(found["best_lap_s"])
     assert math.isnan(found["mean_lap_s"])
 
 
 def test_an_unknown_metric_answers_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'best_lap_s'"):
-        scores.load("best_lap")
+        registry.load("best_lap")
 
 
 def test_a_metric_name_is_given_once() -> None:
@@ -280,7 +280,7 @@ def test_a_metric_name_is_given_once() -> None:
         return 0.0
 
     with pytest.raises(InputError, match=r"must be new\. Received: 'laps'"):
-        scores.metric(unit="", direction="higher")(laps)
+        registry.metric(unit="", direction="higher")(laps)
 
 
 def test_intervals_hold_the_mean_and_repeat_themselves() -> None:

@@ -1,4 +1,4 @@
-"""Spurious cues: parts of the scene that tell by their colour or side which way the road turns.
+"""Spurious cues: parts of a scene whose colour or place tells which way the road turns.
 
 No real track has them. Drivers that are trained where a cue and the road always agree may steer
 by either; where cue and road disagree, it shows by which. Every cue is part of the scene: the
@@ -71,7 +71,7 @@ class Cues(Config):
     Attributes:
         background: Colour of what stands at the horizon: hills and trees, or walls.
         ground: Colour of the ground beside the road.
-        object: Posts beside the road, on the side to which it turns.
+        object: Posts along the outside of a bend, where boards with arrows would stand.
         sky: Colour of the sky, or of the ceiling.
     """
 
@@ -239,4 +239,4 @@ class Signals:
         turns = self.bends.turns[:MOST_BENDS]
         agrees = self._agrees[NAMES.index("object"), :, : len(turns)]
         bits = np.int64(1) << np.arange(len(turns), dtype=np.int64)
-        return np.asarray(((agrees == (turns > 0)) * bits).sum(axis=1), dtype=np.int64)
+        return np.asarray(((agrees == (turns < 0)) * bits).sum(axis=1), dtype=np.int64)
