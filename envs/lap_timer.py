@@ -68,11 +68,11 @@ class LapTimer:
         Returns:
             Which cars completed a lap in this step, shape (N,).
         """
-        crossing = progress >= self._next_line
+        crossing = (progress >= self._next_line) & (progress > self._progress)
         done = np.zeros(len(time), dtype=np.bool_)
         for i in np.flatnonzero(crossing):
             gained = progress[i] - self._progress[i]
-            share = (self._next_line[i] - self._progress[i]) / gained if gained > 0.0 else 0.0
+            share = (self._next_line[i] - self._progress[i]) / gained
             moment = self._time[i] + max(share, 0.0) * (time[i] - self._time[i])
             began = np.isnan(self._crossed_at[i])
             # An open road has a start and an end: one lap.

@@ -13,15 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.agents.driver import Driver
-from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.agents.lite_driver import LiteDriver
-from donkey_rl.agents.manifest import DriverDescription
-from donkey_rl.agents.sac import networks
-from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.envs import batch as batches
-from donkey_rl.envs import labels
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.experiments import drivers
 from donkey_rl.experiments.rounds import ROUNDS
 
 PREDICTIONS = 300
@@ -42,7 +37,7 @@ def predict_ms() -> dict[str, float]:
     """
     config = EnvironmentConfig()
     observation = batches.observation_space(config).sample()
-    driver = _driver(config)
+    driver = drivers.usual_driver(config)
     with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
         driver.save(pathlib.Path(name) / "driver")
         lite = LiteDriver.load(pathlib.Path(name) / "driver")
@@ -59,16 +54,6 @@ def predict_ms() -> dict[str, float]:
         for name, rounds in found.items()
         for which, value in zip(("p50", "p99"), np.median(rounds, axis=0), strict=True)
     }
-
-
-def _driver(config: EnvironmentConfig) -> Driver:
-    encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS)
-    features = encoder.features + 2 + 2 * config.history
-    actor = networks.actor(features, 2, SACConfig(), seed=0)
-    about = DriverDescription(
-        agent="sac", vehicle=config.vehicle, tracks=(config.track,), simulator="none", camera={}
-    )
-    return Driver(encoder, networks.deterministic(actor), about, history=config.history)
 
 
 def _times(act: Act, observation: Mapping[str, npt.NDArray[Any]]) -> list[float]:

@@ -27,7 +27,7 @@ from donkey_rl.experiments import plots, racing, track_plot, tracking, video
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
-from donkey_rl.metrics import registry, scores
+from donkey_rl.metrics import registry, statistics
 from donkey_rl.metrics.race import Race
 
 FIRST_SEED = 1_000
@@ -204,8 +204,8 @@ def _is_clean(race: Race) -> bool:
 def _intervals(races: Sequence[Race]) -> dict[str, dict[str, float | None]]:
     result = {}
     for name, each in registry.score_races(races).values.items():
-        interval = scores.confidence_interval(each)
-        values = {"mean": interval.mean, "ci_low": interval.low, "ci_high": interval.high}
+        interval = statistics.summarise(each).mean
+        values = {"mean": interval.value, "ci_low": interval.low, "ci_high": interval.high}
         result[name] = {k: None if math.isnan(v) else v for k, v in values.items()}
     return result
 

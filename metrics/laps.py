@@ -4,7 +4,8 @@ A lap is timed from the start line to the start line in simulation time, interpo
 rows. ``progress`` is followed along the path by the simulator, so it does not rise on a short cut
 and falls in reverse. Line ``k`` lies at ``start_line_progress + k * lap_length``, and it is
 crossed when progress reaches it *for the first time*: who circles on the line, shuttles over it
-or comes back over it in reverse never reaches the next one.
+or comes back over it in reverse never reaches the next one. A car that was put back, or that is
+suddenly elsewhere on the path, begins anew: its lap is lost, and the next line starts the clock.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,7 @@ from donkey_rl.metrics.race import Race
 
 FloatArray = npt.NDArray[np.float64]
 
-REASONS = ("off_track", "hit", "reset", "missed_nodes")
+REASONS = ("off_track", "hit", "missed_nodes")
 """Why a lap may not be clean."""
 
 _JUMP = 10.0
@@ -56,28 +58,45 @@ class Lap:
         return self.start_s + self.time_s
 
 
+class Meeting(NamedTuple):
+    """Where a car meets a place on the path for the first time.
+
+    Attributes:
+        row: The first row at the place or behind it.
+        time_s: When it was met, between that row and the one before (s).
+    """
+
+    row: int
+    time_s: float
+
+
 def laps(race: Race) -> tuple[Lap, ...]:
     """Returns the laps driven, in order.
 
     The first crossing starts the clock. A crossing within ``min_lap_s`` of the last accepted one
     is ignored, as the race server does: the clock runs on. A clean lap has every node passed in
-    order, and no row off the track, no hit and no reset.
+    order, and no row off the track and no hit.
     """
-    times = crossings(race)
+    found = [lap for rows in stretches(race) for lap in laps_within(race, rows)]
+    return tuple(dataclasses.replace(lap, number=k) for k, lap in enumerate(found, 1))
+
+
+def laps_within(race: Race, rows: slice) -> tuple[Lap, ...]:
+    """Returns the laps of one stretch, in order, numbered from 1."""
     way = np.concatenate([[0.0], np.cumsum(steps(race))])
     found = []
-    for number, (start, end) in enumerate(itertools.pairwise(times), 1):
+    for number, (start, end) in enumerate(itertools.pairwise(_crossings(race, rows)), 1):
         distance = float(np.diff(np.interp([start, end], race["time_s"], way))[0])
-        reasons = _faults(race, start, end)
+        reasons = _faults(race, rows, start, end)
         found.append(
             Lap(
                 number=number,
-                start_s=float(start),
-                time_s=float(end - start),
+                start_s=start,
+                time_s=end - start,
                 clean=not reasons,
                 reasons=reasons,
                 distance=distance,
-                mean_speed=distance / float(end - start),
+                mean_speed=distance / (end - start),
             )
         )
     return tuple(found)
@@ -85,30 +104,73 @@ def laps(race: Race) -> tuple[Lap, ...]:
 
 def crossings(race: Race) -> FloatArray:
     """Returns the times at which the start line was crossed and accepted (s), shape (n,)."""
+    return np.array([time for rows in stretches(race) for time in _crossings(race, rows)])
+
+
+def stretches(race: Race) -> tuple[slice, ...]:
+    """Returns the rows of each stretch that was driven without being put elsewhere.
+
+    A new one begins at each reset, and where progress changes by more than 10 u beyond twice what
+    the speed allows.
+    """
     if not len(race):
-        return np.zeros(0)
-    header, time, progress = race.header, race["time_s"], race["progress"]
-    furthest = np.maximum.accumulate(progress)
-    reached = (furthest[-1] - header.start_line_progress + _ROUNDING) / header.lap_length
-    count = math.floor(reached) + 1 if reached >= 0 else 0
-    count = count if header.closed else min(count, 2)
-    accepted: list[float] = []
-    for k in range(count):
-        line = header.start_line_progress + k * header.lap_length - _ROUNDING
-        row = int(np.searchsorted(furthest, line))
-        moment = float(time[row])
-        if row:
-            share = (line - progress[row - 1]) / (progress[row] - progress[row - 1])
-            moment = float(time[row - 1] + share * (time[row] - time[row - 1]))
-        if not accepted or moment - accepted[-1] >= header.min_lap_s:
-            accepted.append(moment)
-    return np.array(accepted)
+        return ()
+    speed = race["speed"].astype(np.float64)
+    possible = _JUMP + 2.0 * np.maximum(speed[1:], speed[:-1]) * np.diff(race["time_s"])
+    moved = np.abs(np.diff(race["progress"])) > possible
+    begins = np.flatnonzero(race["reset"][1:] | moved) + 1
+    return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise([0, *begins, len(race)]))
+
+
+def next_line(race: Race, rows: slice) -> float:
+    """Returns the progress (u) of the first start line ahead of where a stretch begins."""
+    header, begin = race.header, float(race["progress"][rows.start])
+    ahead = math.ceil((begin - header.start_line_progress - _ROUNDING) / header.lap_length)
+    ahead = ahead if header.closed else max(ahead, 0)
+    return header.start_line_progress + ahead * header.lap_length
+
+
+def meeting(race: Race, rows: slice, place: float) -> Meeting | None:
+    """Returns where a stretch meets a place, driving forwards, None if it does not.
+
+    Args:
+        race: What was driven.
+        rows: The stretch.
+        place: Progress at the place (u), not behind the beginning of the stretch.
+    """
+    progress, time = race["progress"][rows], race["time_s"][rows]
+    there = np.flatnonzero((progress[1:] >= place - _ROUNDING) & (np.diff(progress) > 0.0))
+    if not len(there):
+        return None
+    before = int(there[0])
+    share = (place - progress[before]) / (progress[before + 1] - progress[before])
+    gone = min(max(float(share), 0.0), 1.0) * (time[before + 1] - time[before])
+    return Meeting(rows.start + before + 1, float(time[before] + gone))
+
+
+def _crossings(race: Race, rows: slice) -> list[float]:
+    """Returns the times of one stretch at which the start line was accepted (s)."""
+    header, accepted, line = race.header, list[float](), next_line(race, rows)
+    last = math.inf if header.closed else header.start_line_progress + header.lap_length
+    while line <= last and (met := meeting(race, rows, line)) is not None:
+        if not accepted or met.time_s - accepted[-1] >= header.min_lap_s:
+            accepted.append(met.time_s)
+        line += header.lap_length
+    return accepted
+
+
+def driven(race: Race) -> npt.NDArray[np.bool_]:
+    """Returns whether the car drove from each row to the next, shape (rows - 1,)."""
+    kept = np.ones(max(len(race) - 1, 0), np.bool_)
+    for rows in stretches(race)[1:]:
+        kept[rows.start - 1] = False
+    return kept
 
 
 def steps(race: Race) -> FloatArray:
     """Returns the way from each row to the next (u), shape (rows - 1,); none over a reset."""
     way = np.hypot(np.diff(race["x"]), np.diff(race["z"]))
-    return np.asarray(np.where(race["reset"][1:], 0.0, way), np.float64)
+    return np.asarray(np.where(driven(race), way, 0.0), np.float64)
 
 
 def distance(race: Race) -> float:
@@ -139,13 +201,16 @@ def hits(race: Race) -> int:
 
 
 def completion(race: Race) -> float:
-    """Returns the share of the race's laps that was driven, from 0 to 1."""
-    if not len(race):
-        return 0.0
-    header = race.header
-    driven = float(race["progress"].max()) - header.start_line_progress
-    wanted = header.lap_length * (header.laps if header.closed else 1)
-    return min(max((driven + _ROUNDING) / wanted, 0.0), 1.0)
+    """Returns the share of the race's laps that was driven, from 0 to 1.
+
+    The whole laps of all stretches, and of the others the one that was driven furthest.
+    """
+    header, whole, furthest = race.header, 0.0, 0.0
+    for rows in stretches(race):
+        driven = float(race["progress"][rows].max()) - next_line(race, rows) + _ROUNDING
+        full, rest = divmod(max(driven, 0.0) / header.lap_length, 1.0)
+        whole, furthest = whole + full, max(furthest, rest)
+    return min((whole + furthest) / (header.laps if header.closed else 1), 1.0)
 
 
 def best_lap(race: Race) -> Lap | None:
@@ -166,15 +231,14 @@ def _begins(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return began
 
 
-def _faults(race: Race, start: float, end: float) -> tuple[str, ...]:
-    """Returns what makes the time from `start` to `end` (s) no clean lap, out of `REASONS`."""
-    first, last = np.searchsorted(race["time_s"], [start, end])
-    rows = slice(int(first), int(last))
+def _faults(race: Race, rows: slice, start: float, end: float) -> tuple[str, ...]:
+    """Returns what makes a stretch's time from `start` to `end` (s) no clean lap."""
+    first, last = (int(row) for row in np.searchsorted(race["time_s"], [start, end]))
+    lap = slice(first, last)
     found = {
-        "off_track": bool(race["off_track"][rows].any()),
-        "hit": bool((race["hit"][rows] != "").any()),
-        "reset": bool(race["reset"][rows].any()),
-        "missed_nodes": not _nodes_in_order(race, max(int(first) - 1, 0), int(last) + 1),
+        "off_track": bool(race["off_track"][lap].any()),
+        "hit": bool((race["hit"][lap] != "").any()),
+        "missed_nodes": not _nodes_in_order(race, max(first - 1, rows.start), last + 1),
     }
     return tuple(reason for reason in REASONS if found[reason])
 

@@ -2,25 +2,25 @@
 
 A `Race` is a header and one row per telemetry step (20 Hz of simulation time). It is written as
 one Parquet file that pandas opens without this package; the header lies as JSON in the file's
-schema metadata under the key ``donkey_rl.race``.
+schema metadata under the key ``donkey_rl.race``. `race_writer` writes one while it is driven.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
 
-from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError
+from donkey_rl.metrics.race_header import RaceHeader
 
-FORMAT: Literal[1] = 1
-"""Version of the record: a reader refuses a newer one."""
+__all__ = ["COLUMNS", "OPTIONAL", "Race", "RaceHeader", "RaceRecorder"]
 
 COLUMNS: dict[str, tuple[type[np.generic], str]] = {
     "time_s": (np.float64, "s of simulation time since the race began"),
@@ -38,49 +38,25 @@ COLUMNS: dict[str, tuple[type[np.generic], str]] = {
     "hit": (np.str_, "name of what the car touched, empty for nothing"),
     "lap": (np.int32, "laps completed so far"),
     "reset": (np.bool_, "the car was put back at this row"),
+    "latency_ms": (np.float32, "ms from the frame to the command for it, NaN where not known"),
+    "missed": (np.bool_, "another frame came before that command was sent"),
 }
-"""Name of each column, with its type and its unit."""
+"""Name of each column, with its type and its unit.
 
-OPTIONAL: dict[str, object] = {"hit": "", "lap": 0, "reset": False}
-"""Columns that a recorder may leave out, with the value they then take."""
+A row is a frame: commands, latency and deadline are those of the command that led to it, the one
+for the frame in the row before.
+"""
 
+OPTIONAL: dict[str, Any] = {
+    "hit": "",
+    "lap": 0,
+    "reset": False,
+    "latency_ms": math.nan,
+    "missed": False,
+}
+"""Columns that may be left out, with the value they then take."""
 
-class RaceHeader(Config):
-    """What a race was: enough to time its laps and to drive it again.
-
-    The car's arc length along the path is ``start_line - start_line_progress + progress``, modulo
-    ``track_length`` on a closed path.
-    """
-
-    format: Literal[1] = pydantic.Field(FORMAT, description="Version of the record.")
-    track: str = pydantic.Field(description="Name of the track.")
-    track_length: float = pydantic.Field(gt=0, description="Length of the path (u).")
-    closed: bool = pydantic.Field(True, description="Whether the path's end meets its beginning.")
-    nodes: int = pydantic.Field(ge=2, description="Number of nodes of the path.")
-    start_line: float = pydantic.Field(ge=0, description="Arc length of the start line (u).")
-    start_line_progress: float = pydantic.Field(
-        ge=0, description="Value of `progress` where the car first meets the start line (u)."
-    )
-    road_left: float = pydantic.Field(description="Lateral offset of the road's left edge (u).")
-    road_right: float = pydantic.Field(description="Lateral offset of the right edge (u).")
-    min_lap_s: float = pydantic.Field(10.0, ge=0, description="Quicker crossings do not count.")
-    laps: int = pydantic.Field(3, ge=1, description="Laps that the race goes over.")
-    vehicle: str = pydantic.Field("", description="Name of the car.")
-    seed: int = pydantic.Field(0, ge=0, description="Seed of the race's start and world.")
-    run_id: str = pydantic.Field("", description="Run that the driver comes from.")
-    driver_hash: str = pydantic.Field("", description="SHA-256 over the driver's files.")
-    simulator: str = pydantic.Field("embedded", description="The simulator driven.")
-    version: str = pydantic.Field("", description="Version of this package.")
-    time_step: float = pydantic.Field(0.05, gt=0, description="Mean time between rows (s).")
-    camera: dict[str, float | int | str] = pydantic.Field(
-        default_factory=dict, description="The camera's configuration."
-    )
-    units: Literal["u"] = pydantic.Field("u", description="Unit of length: Unity units.")
-
-    @property
-    def lap_length(self) -> float:
-        """Length of a lap along the path (u): to the path's end where it is open."""
-        return self.track_length if self.closed else self.track_length - self.start_line
+_MAY_BE_NAN = ("latency_ms",)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,7 +65,8 @@ class Race:
 
     Attributes:
         header: What was driven, by whom and where.
-        columns: The arrays named in `COLUMNS`, each of shape (rows,), read-only.
+        columns: The arrays named in `COLUMNS`, each of shape (rows,), read-only; those of
+            `OPTIONAL` may be left out.
     """
 
     header: RaceHeader
@@ -99,8 +76,9 @@ class Race:
         """Checks and freezes the columns.
 
         Raises:
-            InputError: If a column is missing or unknown, or their lengths differ, or a number is
-                not finite, or the time does not grow from row to row.
+            InputError: If a column is missing or unknown, or their lengths differ, or a value is
+                of another type, or not finite (a latency may be NaN), or the time does not grow
+                from row to row.
         """
         object.__setattr__(self, "columns", _checked(self.columns))
 
@@ -114,9 +92,34 @@ class Race:
 
     def cut(self, rows: int) -> Race:
         """Returns the race's first rows, the race itself if it has no more."""
-        if rows >= len(self):
-            return self
-        return Race(self.header, {name: values[:rows] for name, values in self.columns.items()})
+        return self if rows >= len(self) else self.part(0, rows)
+
+    def part(self, first: int, end: int) -> Race:
+        """Returns the rows from `first` to before `end`; time and progress stay the race's."""
+        columns = {name: values[first:end] for name, values in self.columns.items()}
+        return Race(self.header, columns)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Race]) -> Race:
+        """Returns the race that was recorded in several parts, in their order.
+
+        Raises:
+            InputError: If there is none, or they are of different races, or one begins before the
+                one before it ends.
+        """
+        races = list(parts)
+        if not races:
+            raise InputError("A race is joined from its parts. Received: none.")
+        for before, after in itertools.pairwise(races):
+            if before.header != after.header:
+                raise InputError(
+                    f"The parts of a race must have one header. Received: another "
+                    f"{', '.join(_differences(before.header, after.header))}."
+                )
+        return cls(
+            races[0].header,
+            {name: np.concatenate([race[name] for race in races]) for name in COLUMNS},
+        )
 
     @property
     def duration_s(self) -> float:
@@ -135,15 +138,19 @@ class Race:
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> Race:
-        """Reads a race that `save` wrote.
+        """Reads a race that `save` or a `race_writer.RaceWriter` wrote, in any format so far.
+
+        Args:
+            path: The file, or the folder that a writer left unfinished.
 
         Raises:
-            InputError: If the file is missing, damaged, or no race record.
+            InputError: If it is missing, damaged, or no race record.
             StorageError: If it cannot be read.
         """
-        from donkey_rl.metrics import race_file
+        from donkey_rl.metrics import race_file, race_parts
 
-        return race_file.load(pathlib.Path(path))
+        path = pathlib.Path(path)
+        return race_parts.load(path) if path.is_dir() else race_file.load(path)
 
 
 class RaceRecorder:
@@ -181,7 +188,7 @@ class RaceRecorder:
         Raises:
             InputError: If a column is missing or unknown.
         """
-        _check_names(row.keys() | OPTIONAL.keys())
+        check_names(row.keys())
         if self._rows == len(self._driving):
             self._grow()
         for name, values in self._data.items():
@@ -219,9 +226,15 @@ class RaceRecorder:
         self._driving = np.concatenate([self._driving, np.zeros_like(self._driving)])
 
 
-def _check_names(names: Any) -> None:
-    missing = [name for name in COLUMNS if name not in names]
-    unknown = sorted(name for name in names if name not in COLUMNS)
+def check_names(names: Iterable[str]) -> None:
+    """Checks that every column is there, save those that may be left out.
+
+    Raises:
+        InputError: If one is missing or unknown.
+    """
+    given = {*names, *OPTIONAL}
+    missing = [name for name in COLUMNS if name not in given]
+    unknown = sorted(given - COLUMNS.keys())
     if missing or unknown:
         raise InputError(
             f"A race has the columns {', '.join(COLUMNS)}. "
@@ -231,18 +244,19 @@ def _check_names(names: Any) -> None:
 
 def _checked(columns: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
     """Returns read-only copies of the columns in the types of `COLUMNS`."""
-    _check_names(columns.keys())
-    arrays = {n: np.array(columns[n], dtype=kind, ndmin=1) for n, (kind, _) in COLUMNS.items()}
+    check_names(columns.keys())
+    arrays = {name: _typed(name, columns[name]) for name in COLUMNS if name in columns}
+    rows = len(arrays["time_s"])
+    for name, value in OPTIONAL.items():
+        if name not in arrays:
+            arrays[name] = np.full(rows, value, COLUMNS[name][0])
     lengths = {name: array.shape for name, array in arrays.items()}
     if len(set(lengths.values())) > 1 or arrays["time_s"].ndim > 1:
         raise InputError(f"A race's columns must have one common length. Received: {lengths}.")
     for name, array in arrays.items():
         array.flags.writeable = False
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array))[0])
-            raise InputError(
-                f"A race's numbers must be finite. Received: {name}={array[row]} in row {row}."
-            )
+        if array.dtype.kind == "f":
+            _check_numbers(name, array)
     steps = np.diff(arrays["time_s"])
     if (steps <= 0).any():
         row = int(np.flatnonzero(steps <= 0)[0]) + 1
@@ -250,4 +264,52 @@ def _checked(columns: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]
             f"A race's time must grow from row to row. Received: time_s="
             f"{arrays['time_s'][row]} in row {row} after {arrays['time_s'][row - 1]}."
         )
-    return arrays
+    return {name: arrays[name] for name in COLUMNS}
+
+
+def _typed(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Returns a copy of a column in its type.
+
+    Raises:
+        InputError: If a value cannot be had in it.
+    """
+    kind = np.dtype(COLUMNS[name][0])
+    try:
+        given = np.atleast_1d(np.asarray(values))
+    except ValueError as error:
+        raise InputError(f"A race's column '{name}' must be a list. Received: {error}.") from error
+    if kind.kind == "U":
+        fits = np.array([isinstance(value, str) for value in given.flat], np.bool_)
+    elif given.dtype.kind not in "biuf":
+        fits = np.zeros(given.size, np.bool_)
+    elif kind.kind == "f":
+        fits = np.ones(given.size, np.bool_)
+    else:
+        low, high = (0, 1) if kind.kind == "b" else (-(1 << 31), (1 << 31) - 1)
+        fits = ((given >= low) & (given <= high) & (given == np.floor(given))).ravel()
+    if not fits.all():
+        row = int(np.flatnonzero(~fits)[0])
+        raise InputError(
+            f"A race's column '{name}' must be of type {kind.name}. "
+            f"Received: {given.flat[row]!r} in row {row}."
+        )
+    with np.errstate(over="ignore"):
+        return np.array(given, dtype=kind)
+
+
+def _check_numbers(name: str, array: npt.NDArray[Any]) -> None:
+    """Refuses what is not finite, and a latency below 0."""
+    allowed = np.isfinite(array)
+    if name in _MAY_BE_NAN:
+        allowed = np.isnan(array) | (allowed & (array >= 0))
+    if not allowed.all():
+        row = int(np.flatnonzero(~allowed)[0])
+        wanted = "NaN or 0 and more" if name in _MAY_BE_NAN else "finite"
+        raise InputError(
+            f"A race's numbers must be {wanted}. Received: {name}={array[row]} in row {row}."
+        )
+
+
+def _differences(one: RaceHeader, other: RaceHeader) -> list[str]:
+    """Returns the names of the fields in which two headers differ."""
+    return [n for n in RaceHeader.model_fields if getattr(one, n) != getattr(other, n)]

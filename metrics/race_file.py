@@ -1,4 +1,8 @@
-"""Race records on disk: one Parquet file each, with the header as JSON in its metadata."""
+"""Race records on disk: one Parquet file each, with the header as JSON in its metadata.
+
+A file may have one column more than a `Race`: ``frame``, the camera's picture of the row as a
+JPEG file. It is read by `frames` alone, a few at a time.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,32 @@ import contextlib
 import os
 import pathlib
 import tempfile
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pydantic
 from pyarrow import parquet
 
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.metrics.race import COLUMNS, FORMAT, Race, RaceHeader
+from donkey_rl.metrics.race import COLUMNS, Race
+from donkey_rl.metrics.race_header import RaceHeader, read_header
 
 METADATA_KEY = b"donkey_rl.race"
-MAX_BYTES = 1 << 30
-MAX_ROWS = 20_000_000
-_MAX_METADATA = 1 << 20
+FRAME = "frame"
+"""Column of the pictures, beside those of `COLUMNS`."""
+
+MAX_BYTES = 4 << 30
+MAX_ROWS = 2_000_000
+"""28 hours of driving."""
+
+MAX_METADATA = 1 << 20
+_MAX_FOOTER = 32 << 20
+_MAX_COLUMNS_BYTES = 1 << 30
+_MAX_GROUP_BYTES = 256 << 20
+_MAX_NAME = 1024
+_FRAMES_AT_ONCE = 64
 _ARROW_TYPES = {
     np.float64: pa.float64(),
     np.float32: pa.float32(),
@@ -30,18 +45,55 @@ _ARROW_TYPES = {
 }
 
 
+def schema(header: RaceHeader, *, frames: bool = False) -> Any:
+    """Returns the Arrow schema of a record.
+
+    Args:
+        header: What the race is.
+        frames: Whether there is a column of pictures.
+
+    Raises:
+        InputError: If the header is larger than `load` reads.
+    """
+    text = header.model_dump_json().encode()
+    if len(text) > MAX_METADATA:
+        raise InputError(
+            f"A race header has at most {MAX_METADATA} bytes. Received: one of {len(text)}."
+        )
+    fields = [
+        pa.field(name, _ARROW_TYPES[kind], nullable=False, metadata={"unit": unit})
+        for name, (kind, unit) in COLUMNS.items()
+    ]
+    if frames:
+        fields.append(pa.field(FRAME, pa.binary(), metadata={"unit": "a JPEG file"}))
+    return pa.schema(fields, metadata={METADATA_KEY: text})
+
+
 def save(race: Race, path: pathlib.Path) -> pathlib.Path:
     """Writes a race; a file of that name is replaced only once the new one is whole.
 
     Raises:
         StorageError: If the file cannot be written.
     """
-    fields = [
-        pa.field(name, _ARROW_TYPES[kind], nullable=False, metadata={"unit": unit})
-        for name, (kind, unit) in COLUMNS.items()
-    ]
-    schema = pa.schema(fields, metadata={METADATA_KEY: race.header.model_dump_json().encode()})
-    arrays = [pa.array(race[field.name], type=field.type) for field in fields]
+    kept = schema(race.header)
+    arrays = [pa.array(race[name], type=kept.field(name).type) for name in COLUMNS]
+    with replaced(path) as file:
+        parquet.write_table(pa.Table.from_arrays(arrays, schema=kept), file)
+    return path
+
+
+@contextlib.contextmanager
+def replaced(path: pathlib.Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Yields a file beside `path` that takes its place once the block has succeeded.
+
+    Args:
+        path: The file; its folder is made.
+        durable: Whether it is on the disk before it takes the place, so that it outlives a power
+            cut. The death of this process leaves it whole in any case.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,18 +101,20 @@ def save(race: Race, path: pathlib.Path) -> pathlib.Path:
             dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
             temporary = pathlib.Path(file.name)
-            parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), file)
+            yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
+        temporary = None
     except (OSError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise StorageError(f"The race record {path} could not be written: {reason}.") from error
+    finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or error
-        raise StorageError(f"The race record {path} could not be written: {reason}.") from error
-    return path
 
 
 def load(path: pathlib.Path) -> Race:
@@ -70,78 +124,184 @@ def load(path: pathlib.Path) -> Race:
         InputError: If the file is missing, too large, damaged, or no race record.
         StorageError: If it cannot be read.
     """
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(
-                f"A race record has at most {MAX_BYTES} bytes. Received: {path} with {size}."
-            )
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"There is no race record at {path}. Check the path.") from error
-    except OSError as error:
-        raise StorageError(
-            f"The race record {path} could not be read: {error.strerror}."
-        ) from error
-    try:
-        table = _read_table(path, content)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path} is no readable Parquet file: {_first_line(error)}. Record the race again."
-        ) from error
-    header = _header(path, table.schema.metadata or {})
+    with opened(path) as file:
+        header, names = described(path, file)
+        table = file.read(columns=[name for name in names if name != FRAME])
     try:
         return Race(header, {name: _values(table, name) for name in table.column_names})
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _read_table(path: pathlib.Path, content: bytes) -> Any:
-    """Returns the table after its size and its column types were checked."""
-    file = parquet.ParquetFile(
-        pa.BufferReader(content),
-        thrift_string_size_limit=_MAX_METADATA,
-        thrift_container_size_limit=_MAX_METADATA,
-    )
-    if file.metadata.num_rows > MAX_ROWS:
-        raise InputError(
-            f"A race has at most {MAX_ROWS} rows. Received: {path} with {file.metadata.num_rows}."
-        )
-    for field in file.schema_arrow:
-        kind = COLUMNS[field.name][0] if field.name in COLUMNS else None
-        if kind is not None and not field.type.equals(_ARROW_TYPES[kind]):
+def frames(path: str | pathlib.Path) -> Iterator[bytes | None]:
+    """Yields the picture of each row as a JPEG file, None where there is none.
+
+    The bytes are as they were recorded; whoever decodes them bounds their size in pixels.
+
+    Raises:
+        InputError: If the file is missing, damaged, no race record, or one without pictures.
+        StorageError: If it cannot be read.
+    """
+    path = pathlib.Path(path)
+    with opened(path) as file:
+        _, names = described(path, file)
+        if FRAME not in names:
             raise InputError(
-                f"{path}: column '{field.name}' must be {_ARROW_TYPES[kind]}. "
+                f"The race record {path} holds no pictures. Record it with a picture for each row."
+            )
+        for batch in file.iter_batches(batch_size=_FRAMES_AT_ONCE, columns=[FRAME]):
+            yield from batch.column(0).to_pylist()
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[Any]:
+    """Yields a Parquet file of bounded size.
+
+    Raises:
+        InputError: If the file is missing, too large or damaged.
+        StorageError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise InputError(
+                    f"A race record has at most {MAX_BYTES} bytes. Received: {path} with {size}."
+                )
+            _check_footer(path, file, size)
+            with _readable(path):
+                limits = {
+                    "thrift_string_size_limit": 2 * MAX_METADATA,
+                    "thrift_container_size_limit": MAX_METADATA,
+                }
+                plain = parquet.ParquetFile(file, **limits)
+                # A name is kept once, however many rows have it.
+                repeated = ["hit"] if "hit" in plain.schema_arrow.names else []
+                yield parquet.ParquetFile(file, read_dictionary=repeated, **limits)
+    except FileNotFoundError as error:
+        raise InputError(f"There is no race record at {path}. Check the path.") from error
+    except OSError as error:
+        raise StorageError(
+            f"The race record {path} could not be read: {error.strerror or error}."
+        ) from error
+
+
+@contextlib.contextmanager
+def _readable(path: pathlib.Path) -> Iterator[None]:
+    """Turns what Arrow says of a damaged file into one line that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path} is no readable Parquet file: {_first_line(error)}. Record the race again."
+        ) from error
+
+
+def _check_footer(path: pathlib.Path, file: IO[bytes], size: int) -> None:
+    """Refuses a file whose description of itself would take much to read."""
+    if size < 12:
+        raise InputError(f"{path} is no readable Parquet file: it has {size} bytes.")
+    file.seek(size - 8)
+    footer = int.from_bytes(file.read(4), "little")
+    file.seek(0)
+    if footer > _MAX_FOOTER:
+        raise InputError(
+            f"{path} is no readable Parquet file: it describes itself in {footer} bytes, more "
+            f"than {_MAX_FOOTER}."
+        )
+
+
+def described(path: pathlib.Path, file: Any) -> tuple[RaceHeader, list[str]]:
+    """Returns header and column names of an opened file after its sizes and types were checked.
+
+    Raises:
+        InputError: If it is no race record, or too large.
+    """
+    _check_sizes(path, file.metadata)
+    found = file.schema_arrow
+    for name in found.names:
+        if found.names.count(name) > 1:
+            raise InputError(f"{path}: a race has each column once. Received: '{name}' twice.")
+    wanted = {name: _ARROW_TYPES[kind] for name, (kind, _) in COLUMNS.items()}
+    wanted[FRAME] = pa.binary()
+    for field in found:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if field.name in wanted and not kind.equals(wanted[field.name]):
+            raise InputError(
+                f"{path}: column '{field.name}' must be {wanted[field.name]}. "
                 f"Received: {field.type}."
             )
-    return file.read()
-
-
-def _values(table: Any, name: str) -> npt.NDArray[Any]:
-    column = table.column(name)
-    if column.null_count:
-        raise InputError(f"Column '{name}' must have no gaps. Received: {column.null_count}.")
-    values: npt.NDArray[Any] = column.to_numpy()
-    return values.astype(np.str_) if name == "hit" and len(values) else values
-
-
-def _header(path: pathlib.Path, metadata: dict[bytes, bytes]) -> RaceHeader:
-    text = metadata.get(METADATA_KEY)
-    if text is None:
+    metadata = (found.metadata or {}).get(METADATA_KEY)
+    if metadata is None:
         raise InputError(
             f"{path} is a Parquet file without a race header. Pass a file that Race.save wrote."
         )
-    try:
-        return RaceHeader.model_validate_json(text)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "header"
+    if len(metadata) > MAX_METADATA:
         raise InputError(
-            f"{path}: the race header is not of format {FORMAT}: '{field}': {first['msg']}. "
-            "Record the race again, or use the version of this package that wrote it."
-        ) from error
+            f"A race header has at most {MAX_METADATA} bytes. "
+            f"Received: {path} with {len(metadata)}."
+        )
+    try:
+        header = read_header(metadata)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return header, list(found.names)
+
+
+def _check_sizes(path: pathlib.Path, found: Any) -> None:
+    """Refuses what would take much memory to read, by the file's own description."""
+    if not 0 <= found.num_rows <= MAX_ROWS:
+        raise InputError(
+            f"A race has at most {MAX_ROWS} rows. Received: {path} with {found.num_rows}."
+        )
+    total = 0
+    for k in range(found.num_row_groups):
+        group = found.row_group(k)
+        for i in range(group.num_columns):
+            column = group.column(i)
+            if column.path_in_schema != FRAME:
+                total += column.total_uncompressed_size
+            elif column.total_uncompressed_size > _MAX_GROUP_BYTES:
+                raise InputError(
+                    f"Pictures lie in groups of at most {_MAX_GROUP_BYTES} bytes. "
+                    f"Received: {path} with one of {column.total_uncompressed_size}."
+                )
+    if total > _MAX_COLUMNS_BYTES:
+        raise InputError(
+            f"The columns of a race have at most {_MAX_COLUMNS_BYTES} bytes. "
+            f"Received: {path} with {total}."
+        )
+
+
+def _values(table: Any, name: str) -> npt.NDArray[Any]:
+    """Returns one column.
+
+    Raises:
+        InputError: If it has gaps, or names that are too long.
+    """
+    column = table.column(name)
+    if column.null_count:
+        raise InputError(f"Column '{name}' must have no gaps. Received: {column.null_count}.")
+    if name != "hit":
+        values: npt.NDArray[Any] = column.to_numpy()
+        return values
+    parts = [_names(chunk) for chunk in column.chunks]
+    return np.concatenate(parts) if parts else np.zeros(0, np.str_)
+
+
+def _names(chunk: Any) -> npt.NDArray[np.str_]:
+    """Returns the names of what was hit, each stored once, in rows; see `_values`."""
+    names = chunk.dictionary.to_pylist()
+    longest = max((len(name or "") for name in names), default=0)
+    if longest > _MAX_NAME or longest * 4 * len(chunk) > _MAX_COLUMNS_BYTES:
+        raise InputError(
+            f"The names of what was hit may have {_MAX_NAME} characters, fewer in a long race. "
+            f"Received: one of {longest} in {len(chunk)} rows."
+        )
+    rows: npt.NDArray[np.int64] = chunk.indices.to_numpy()
+    return np.array(names or [""], np.str_)[rows]
 
 
 def _first_line(error: BaseException) -> str:

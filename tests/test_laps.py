@@ -88,7 +88,6 @@ def test_the_lap_in_progress_does_not_count() -> None:
     [
         ("off_track", flags(801, 100), "off_track"),
         ("hit", np.where(flags(801, 100), "cone", ""), "hit"),
-        ("reset", flags(801, 100), "reset"),
     ],
 )
 def test_a_fault_spoils_only_its_own_lap(column: str, values: object, reason: str) -> None:
@@ -281,28 +280,3 @@ def test_a_metric_name_is_given_once() -> None:
 
     with pytest.raises(InputError, match=r"must be new\. Received: 'laps'"):
         registry.metric(unit="", direction="higher")(laps)
-
-
-def test_intervals_hold_the_mean_and_repeat_themselves() -> None:
-    values = [12.0, 13.0, 15.0, 12.5, 14.0]
-    first = scores.confidence_interval(values)
-    assert first.mean == pytest.approx(13.3)
-    assert 12.0 <= first.low < first.mean < first.high <= 15.0
-    assert scores.confidence_interval(values) == first
-    assert scores.confidence_interval([*values, math.nan]) == first
-    narrow = scores.confidence_interval(values, level=0.5)
-    assert first.low < narrow.low < narrow.high < first.high
-
-
-def test_intervals_match_the_normal_theory_for_many_races() -> None:
-    # Standard error of the mean: 2 / sqrt(400) = 0.1, so 95 % lies within 1.96 * 0.1.
-    values = np.random.default_rng(3).normal(10.0, 2.0, 400)
-    mean, low, high = scores.confidence_interval(values)
-    assert high - low == pytest.approx(2 * 1.96 * 0.1, rel=0.1)
-    assert mean == pytest.approx(values.mean())
-
-
-def test_intervals_of_nothing_and_of_a_wrong_level() -> None:
-    assert all(math.isnan(value) for value in scores.confidence_interval([math.nan]))
-    with pytest.raises(InputError, match="level=95"):
-        scores.confidence_interval([1.0], level=95)

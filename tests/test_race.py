@@ -162,10 +162,10 @@ def test_a_column_of_another_type_is_bad_input(tmp_path: pathlib.Path) -> None:
 def test_a_record_of_a_later_format_is_refused(tmp_path: pathlib.Path) -> None:
     path = Race(header(), columns()).save(tmp_path / "race.parquet")
     table = parquet.read_table(path)
-    text = json.loads(table.schema.metadata[b"donkey_rl.race"]) | {"format": 2}
+    text = json.loads(table.schema.metadata[b"donkey_rl.race"]) | {"format": 3}
     metadata = {b"donkey_rl.race": json.dumps(text).encode()}
     parquet.write_table(table.replace_schema_metadata(metadata), path)
-    with pytest.raises(InputError, match="not of format 1: 'format'"):
+    with pytest.raises(InputError, match="is of format 3, and this .* reads formats 1 to 2. Update"):
         Race.load(path)
 
 
