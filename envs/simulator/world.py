@@ -55,6 +55,7 @@ class World:
         camera: The configured camera.
         cars: State of all cars, see `stepping.Cars`; read it, and change it only through this
             class.
+        signals: What the cues of the scene say, if there are any.
         missed: Telemetry messages that were passed over, by car: none.
         restarted: Cars whose connection was lost: none.
     """
@@ -91,8 +92,8 @@ class World:
         self.randomise = randomise or Randomisation()
         self.route = following.route(track)
         self._names = solids.names(track)
-        self._signals = cues.Signals(self.randomise.cues, track, count)
-        self._scene = scene.with_cues(scene.bake(track), self._signals, track)
+        self.signals = cues.Signals(self.randomise.cues, track, count)
+        self._scene = scene.with_cues(scene.bake(track), self.signals, track)
         self._surface = stepping.Surface(
             self.route, self._scene.solids, track.road_friction, track.ground_friction
         )
@@ -175,8 +176,7 @@ class World:
 
     def cones_touched(self, i: int) -> IntArray:
         """Returns which of the extra cones the body of car `i` touches now, by their index."""
-        motion = self.cars.motion[i]
-        return collisions.circles_touched(motion, self._cones, solids.CONE_RADIUS)
+        return collisions.circles_touched(self.cars.motion[i], self._cones, solids.CONE_RADIUS)
 
     def seed(self, seed: int | Sequence[int]) -> None:
         """Starts every car's random stream anew.
@@ -280,7 +280,7 @@ class World:
             self._mount.aim(i, rng)
         self.cars.parameters[i] = randomisation.draw_car(setting, self._nominal_row, rng)
         self._noise_key[i] = int(rng.integers(1 << 40))
-        self._signals.draw(i, int(self._noise_key[i]))
+        self.signals.draw(i, int(self._noise_key[i]))
 
     def nearest_arc(self, x: float, z: float) -> float:
         """Returns the arc length (u) of the path's point nearest to a place."""
@@ -370,7 +370,7 @@ class World:
 
     def _seen(self) -> looks.Looks:
         """Returns how each car sees the world from where it is."""
-        looks.signal(self._looks, self._signals, self.cars.sensed[:, stepping.ARC])
+        looks.signal(self._looks, self.signals, self.cars.sensed[:, stepping.ARC])
         return self._looks
 
     def _draw(
