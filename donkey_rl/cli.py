@@ -12,13 +12,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import donkey_rl
-from donkey_rl import cli_simulators, cli_tracks
+from donkey_rl import cli_evaluate, cli_metrics, cli_results, cli_simulators, cli_tracks
 from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
 
@@ -170,49 +169,6 @@ def train(
     tables.show_training(result)
 
 
-@app.command(epilog="Example: donkey-rl evaluate 3f2a --races 10 --laps 3 --video lap.mp4")
-def evaluate(
-    run_id: Annotated[
-        str, typer.Argument(metavar="RUN_ID", help="The run, or the start of its id.")
-    ],
-    track: Annotated[
-        str | None, typer.Option(help="Scene name or track file. Default: that of the training.")
-    ] = None,
-    races: Annotated[int, typer.Option(min=1, help="Races, each from another start seed.")] = 5,
-    laps: Annotated[int, typer.Option(min=1, help="Laps of one race.")] = 3,
-    seed: Annotated[int, typer.Option(help="Same seed, same races.")] = 0,
-    simulator: SimulatorOption = None,
-    video: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the video to this .mp4 file.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Race the driver of a run by the fixed protocol and score it."""
-    if video is not None and video.suffix.lower() != ".mp4":
-        raise InputError(f"The video is an .mp4 file. Received: '{video}'.")
-    from donkey_rl import configuration
-
-    with at_work(as_json) as progress:
-        from donkey_rl.experiments import evaluation
-
-        values: dict[str, Any] = {
-            "run_id": run_id,
-            "track": track,
-            "races": races,
-            "laps": laps,
-            "seed": seed,
-        }
-        values |= {"video": video, "simulator": simulator or "embedded"}
-        request = configuration.validate(evaluation.EvaluationRequest, values)
-        result = evaluation.evaluate(request, progress).model_dump(mode="json")
-    if as_json:
-        print_json(result)
-        return
-    from donkey_rl import tables
-
-    tables.show_evaluation(result)
-
-
 @app.command(epilog="Example: donkey-rl dashboard --port 5001")
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
@@ -261,4 +217,5 @@ def bench(
 
 
 app.add_typer(cli_tracks.app, name="tracks")
-app.registered_commands += cli_simulators.app.registered_commands
+for _commands in (cli_evaluate.app, cli_metrics.app, cli_results.app, cli_simulators.app):
+    app.registered_commands += _commands.registered_commands

@@ -5,9 +5,6 @@ Each function takes the same mapping that `--json` prints, and writes to standar
 
 from __future__ import annotations
 
-import pathlib
-import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +12,19 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-UNKNOWN = "-"
+from donkey_rl.terminal import UNKNOWN
+from donkey_rl.terminal import command as _command
+from donkey_rl.terminal import console as _console
+from donkey_rl.terminal import facts as _facts
+from donkey_rl.terminal import lines as _lines
+from donkey_rl.terminal import table as _table
+
 _RANGE = ("value", "low", "high")
+_RACES = 10
+"""Races shown one by one."""
+
+_STANDING = ("race_score", "clean_laps", "best_lap_s", "mean_lap_s")
+"""Metrics that drivers are compared by at a glance."""
 
 
 def show_training(result: Mapping[str, Any]) -> None:
@@ -58,33 +66,105 @@ def show_training(result: Mapping[str, Any]) -> None:
 
 
 def show_evaluation(result: Mapping[str, Any]) -> None:
-    """Shows the races one by one, the metrics over all of them, and the files written.
+    """Shows a driver beside others, its scores, what it bears, its races, and the files written.
 
     Args:
         result: With `run_id`, `track`, `races`, `races_clean`, `metrics` (by name: `mean`,
-            `ci_low`, `ci_high`), `files` (paths, or paths by name), and where known `per_race`:
-            one mapping of the same columns for each race; `missed_deadlines`, shown where there
-            are any.
+            `ci_low`, `ci_high`, and where known `median` and `iqm`), and where known `driver`,
+            `yardsticks`, `robustness`, `failures`, `files` (paths, or paths by name), `per_race`:
+            one mapping of the same columns for each race, `missed_deadlines`, and `others`:
+            results of further tracks.
     """
     console = _console()
+    for each in (result, *(result.get("others") or ())):
+        _show_standing(console, each)
+    _show_metrics(console, result)
+    robustness: Mapping[str, Any] = result.get("robustness") or {}
+    if robustness:
+        rows = (
+            (
+                name,
+                _percent(each["kept"]),
+                _number(each["score"]["mean"]),
+                _interval(each["score"]),
+            )
+            for name, each in robustness.items()
+        )
+        heads = ("changed", "kept", "score", "95 % interval")
+        console.print(_table("Score under changes", heads, rows))
     per_race: Sequence[Mapping[str, Any]] = result.get("per_race") or []
     if per_race:
         columns = tuple(per_race[0])
-        rows = (tuple(_cell(race.get(name)) for name in columns) for race in per_race)
-        console.print(_table("Races", tuple(name.replace("_", " ") for name in columns), rows))
-    rows = (
-        (name, _number(score["mean"]), _interval(score))
-        for name, score in result["metrics"].items()
-    )
-    title = f"{result['track']}, mean of {result['races']} races"
-    console.print(_table(title, ("metric", "mean", "95 % interval"), rows))
+        cells = (tuple(_cell(race.get(name)) for name in columns) for race in per_race[:_RACES])
+        title = "Races" if len(per_race) <= _RACES else f"The first {_RACES} races"
+        console.print(_table(title, tuple(name.replace("_", " ") for name in columns), cells))
     _lines(console, f"{result['races_clean']} of {result['races']} races clean.")
     _lines(console, *_missed(result))
+    for each in (result, *(result.get("others") or ())):
+        _lines(console, *each.get("failures", ()))
     files = result.get("files") or ()
     if files:
-        _lines(console, f"Kept in the run; `{_command()} dashboard` shows them:")
+        _lines(console, f"Kept in run {result['run_id']}; `{_command()} dashboard` shows them:")
     for file in files.values() if isinstance(files, Mapping) else files:
         _lines(console, f"  {file}")
+
+
+def _show_standing(console: Console, result: Mapping[str, Any]) -> None:
+    """Shows a driver's main figures on one track, beside those of its yardsticks."""
+    if "driver" not in result:
+        return
+    own = {"name": result["driver"], "note": "", "races": result["races"]}
+    if result["privileged"]:
+        own["note"] = "an expert that knows where it is"
+    rows = (
+        (
+            each["name"],
+            str(each["races"]),
+            *(
+                _figure(each["metrics"].get(name), interval=name == _STANDING[0])
+                for name in _STANDING
+            ),
+            each["note"],
+        )
+        for each in (own | {"metrics": result["metrics"]}, *result["yardsticks"])
+    )
+    conditions = "".join(f", {name} {value}" for name, value in result["conditions"].items())
+    title = (
+        f"{result['track']}{' (held out)' if result['held_out'] else ''}, {result['vehicle']}, "
+        f"{result['laps_wanted']} laps a race{conditions}: means with 95 % intervals"
+    )
+    columns = ("driver", "races", "score", "clean laps", "best lap (s)", "mean lap (s)", "")
+    console.print(_table(title, columns, rows))
+
+
+def _show_metrics(console: Console, result: Mapping[str, Any]) -> None:
+    """Shows all metrics over the races, the score first."""
+    metrics: Mapping[str, Any] = result["metrics"]
+    first = [name for name in _STANDING if name in metrics]
+    rows = (
+        (
+            name,
+            _number(metrics[name]["mean"]),
+            _interval(metrics[name]),
+            _number(metrics[name].get("median")),
+            _number(metrics[name].get("iqm")),
+        )
+        for name in (*first, *(name for name in metrics if name not in first))
+    )
+    title = f"{result['track']}, {result['races']} races"
+    columns = ("metric", "mean", "95 % interval", "median", "middle half")
+    console.print(_table(title, columns, rows))
+
+
+def _figure(score: Mapping[str, Any] | None, *, interval: bool) -> str:
+    if score is None:
+        return UNKNOWN
+    bounds = f" ({_interval(score)})" if interval and score["ci_low"] is not None else ""
+    return _number(score["mean"]) + bounds
+
+
+def _percent(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{share:.0%}"
 
 
 def _missed(result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -117,6 +197,21 @@ def show_speeds(result: Mapping[str, Any]) -> None:
         heads = tuple(dict.fromkeys(name for party in driving for name in party))
         lines = (tuple(_cell(party.get(name)) for name in heads) for party in driving)
         console.print(_table("Agents in the same time", heads, lines))
+
+
+def show_metrics(metrics: Iterable[Mapping[str, Any]]) -> None:
+    """Shows metrics: `name`, `unit`, `better`, `low`, `high`, `description`, `formula`."""
+    table = Table(title="Metrics of a race", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("name", no_wrap=True)
+    for column in ("unit", "better", "range", "what, and how"):
+        table.add_column(column, overflow="fold")
+    for each in metrics:
+        low, high = (
+            "" if each[bound] is None else f"{each[bound]:g}" for bound in ("low", "high")
+        )
+        text = " ".join(part for part in (each["description"], each["formula"]) if part)
+        table.add_row(each["name"], each["unit"], each["better"], f"{low} .. {high}", text)
+    _console().print(table)
 
 
 def show_tracks(tracks: Iterable[Mapping[str, Any]]) -> None:
@@ -237,41 +332,6 @@ def _show_estimates(console: Console, recording: Mapping[str, Any]) -> None:
 
 def _ranged(figure: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(UNKNOWN if figure[key] is None else f"{figure[key]:.3f}" for key in _RANGE)
-
-
-def _command() -> str:
-    """Returns what to type for this program: its name, or its path where that is not found."""
-    name = "donkey-rl"
-    started = pathlib.Path(sys.argv[0])
-    return name if shutil.which(name) or started.stem != name else str(started)
-
-
-def _console() -> Console:
-    return Console(highlight=False, markup=False)
-
-
-def _lines(console: Console, *lines: str) -> None:
-    """Writes lines whole, so that an id or a path can be copied from a narrow terminal."""
-    for line in lines:
-        console.print(line, soft_wrap=True)
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _facts(facts: Mapping[str, str]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts.items():
-        table.add_row(name, value)
-    return table
 
 
 def _verdict(lap: Mapping[str, Any]) -> str:

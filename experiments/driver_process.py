@@ -158,9 +158,7 @@ class _Drivers:
             for frame in traceback.extract_tb(error.__traceback__):
                 line = frame.lineno if frame.filename == str(self._path) else line
             told = f"{type(error).__name__}: {text}".rstrip(": ")
-            raise _Failed(
-                f"{what} raised {told}{f' (line {line})' if line else ''}"
-            ) from None
+            raise _Failed(f"{what} raised {told}{f' (line {line})' if line else ''}") from None
 
 
 def _short(value: object) -> str:

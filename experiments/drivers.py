@@ -18,7 +18,7 @@ import hashlib
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy.typing as npt
 
@@ -41,8 +41,8 @@ from donkey_rl.experiments.foreign_driver import ForeignPilot
 from donkey_rl.experiments.pilots import Pilot
 from donkey_rl.experiments.racing import Field
 
-PURSUIT = "pursuit"
-UNTRAINED = "untrained"
+PURSUIT: Final = "pursuit"
+UNTRAINED: Final = "untrained"
 
 Kind = Literal["run", "folder", "file", "pursuit", "untrained"]
 """Where a driver comes from."""

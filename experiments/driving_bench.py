@@ -23,7 +23,14 @@ from donkey_rl.agents import driving
 from donkey_rl.configuration import Config
 from donkey_rl.envs import vec_env
 from donkey_rl.errors import UnknownNameError
-from donkey_rl.experiments import algorithms, checks, encoder_training, evaluation, racing, sight
+from donkey_rl.experiments import (
+    algorithms,
+    checks,
+    encoder_training,
+    evaluation_races,
+    racing,
+    sight,
+)
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
@@ -167,7 +174,7 @@ def _train(
                 model.learn(config.steps, check, log_interval=10**9)
         if check.findings.best_weights is not None:
             driving.put_back(model, check.findings.best_weights)
-        field = racing.Field(config.environment(), RACES, seed=evaluation.FIRST_SEED)
+        field = racing.Field(config.environment(), RACES, seed=evaluation_races.FIRST_SEED)
         races = field.race(
             lambda seen: model.predict(env.extractor(seen), deterministic=True)[0], LAPS
         )

@@ -14,7 +14,7 @@ from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.envs import labels
 from donkey_rl.envs.simulator.camera import CameraConfig
-from donkey_rl.experiments import plots
+from donkey_rl.experiments import figures
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.fidelity import projection
 from donkey_rl.experiments.fidelity.poses import Poses
@@ -32,7 +32,7 @@ _SEED = 104_729
 _KINDS = np.array([[150, 150, 150], [255, 255, 255], [90, 130, 60]], np.uint8)
 """Colours of road, line and off the road."""
 
-_MARKERS = (("o", plots.SKY), ("x", plots.VERMILION))
+_MARKERS = (("o", figures.SKY), ("x", figures.VERMILION))
 
 
 def draw(encoder: Encoder, config: TrainingConfig, path: pathlib.Path) -> pathlib.Path | None:
@@ -104,7 +104,7 @@ def _sheet(
 ) -> pathlib.Path:
     """Draws images in named rows, with marks in those of the first."""
     count = len(next(iter(rows.values())))
-    figure = plots.new_figure(2.2 * count + 0.6, 1.7 * len(rows) + 0.8)
+    figure = figures.new_figure(2.2 * count + 0.6, 1.7 * len(rows) + 0.8)
     panels = figure.subplots(len(rows), count, squeeze=False)
     for line, (name, images) in zip(panels, rows.items(), strict=True):
         line[0].set_ylabel(name)
@@ -118,7 +118,7 @@ def _sheet(
             *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2
         )
     figure.suptitle(title)
-    return plots.save(figure, path)
+    return figures.save(figure, path)
 
 
 def _mark(axes: Axes, marks: Mapping[str, FloatArray]) -> None:

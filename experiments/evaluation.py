@@ -1,262 +1,243 @@
-"""Racing a stored driver by the fixed protocol, with everything that a person wants to see."""
+"""Racing a driver by the fixed protocol: `donkey-rl evaluate`."""
 
 from __future__ import annotations
 
-import contextlib
-import math
+import dataclasses
 import pathlib
-import re
-import shutil
-import tempfile
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from donkey_rl import configuration
-from donkey_rl.agents.driver import Driver
+from donkey_rl.agents import driver as learned
 from donkey_rl.configuration import Config
-from donkey_rl.envs import batch as batches
 from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
-from donkey_rl.errors import StorageError
-from donkey_rl.experiments import plots, racing, track_plot, tracking, video
+from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.tasks import STEP_S
+from donkey_rl.errors import InputError
+from donkey_rl.experiments import drivers, yardsticks
+from donkey_rl.experiments import evaluation_folders as folders
+from donkey_rl.experiments import evaluation_races as driving
+from donkey_rl.experiments import evaluation_result as results
+from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.evaluation_races import Driven, RacePlan
+from donkey_rl.experiments.evaluation_result import Condition, Evaluation, EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.tracking import Run
-from donkey_rl.metrics import laps as lap_times
-from donkey_rl.metrics import registry, statistics
-from donkey_rl.metrics.race import Race
+from donkey_rl.metrics import registry
+from donkey_rl.metrics.registry import Metric
 
-FIRST_SEED = 1_000
-"""Seed of the first race; `--seed` is added."""
+HELD_OUT = (
+    "generated_track",
+    "circuit_launch",
+    "warren",
+    "warehouse",
+    "mini_monaco",
+    "mountain_track",
+    "roboracingleague_1",
+    "sparkfun_avc",
+    "waveshare",
+    "thunderhill",
+    "generated_road",
+)
+"""Tracks to hold out, in the order in which they are taken: short circuits first."""
+
+HELD_OUT_COUNT = 3
+"""Tracks that `--held-out` takes: the first ones that the driver was not trained on."""
+
+MOST_PERTURBED = 10
+"""Races under each change of `CHANGES`: the first ones of the evaluation."""
+
+CHANGES: dict[str, tuple[int, Randomisation]] = {
+    "latency": (2, Randomisation()),
+    "light": (0, Randomisation(light=0.5, gamma=0.3, contrast=0.3)),
+    "camera": (
+        0,
+        Randomisation(
+            camera_offset=0.15, camera_pitch=3.0, camera_yaw=2.0, camera_roll=2.0, fov=5.0
+        ),
+    ),
+    "grip": (0, Randomisation(grip=0.25, mass=0.2)),
+}
+"""What a driver must bear: control steps of delay, and what each race's seed draws."""
 
 
 class EvaluationRequest(Config):
-    """What `donkey-rl evaluate` is asked."""
+    """What `donkey-rl evaluate` is asked.
 
-    run_id: str
+    Attributes:
+        driver: As in `drivers.load`.
+        track: Tracks, with commas; by default that of the training.
+        held_out: Whether `HELD_OUT_COUNT` tracks are added that it was not trained on.
+        settings: Assignments `key=value` to car, camera and limits.
+        simulator: Where to drive.
+        races: Races on each track.
+        laps: Laps of a race.
+        seed: Added to the seed of each race.
+        latency_ms: Latency to add between a frame and its command.
+        frame_limit_ms: Time of a stranger's driver to answer a frame.
+        robustness: Whether it drives under `CHANGES` as well.
+        yardsticks: Whether it is held against others.
+        metrics: Further metrics, `PATH.py:NAME`.
+        video: Where a video of the first race goes.
+    """
+
+    driver: str
     track: str | None = None
+    held_out: bool = False
+    settings: tuple[str, ...] = ()
     simulator: str = simulators.EMBEDDED
     races: int = Field(default=5, ge=1, le=1000)
     laps: int = Field(default=3, ge=1, le=100)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    latency_ms: float = Field(default=0.0, ge=0.0, le=5000.0)
+    frame_limit_ms: float = Field(default=1000.0 * STEP_S, gt=0.0, le=5000.0)
+    robustness: bool = False
+    yardsticks: bool = True
+    metrics: tuple[str, ...] = ()
     video: pathlib.Path | None = None
 
 
-class RacePlan(Config):
-    """Races to drive.
-
-    Attributes:
-        folder: Folder inside the run for records, plots and video.
-    """
-
-    races: int = 5
-    laps: int = 3
-    seed: int = 0
-    video: pathlib.Path | None = None
-    folder: str = "evaluation"
-
-
-class EvaluationResult(Config):
-    """What `donkey-rl evaluate` reports.
-
-    Attributes:
-        races_clean: Races of which all laps were clean.
-        metrics: Mean and 95 % interval over the races by metric; None where undefined.
-        files: What was written, by what it shows: folders and files inside the run, and the
-            video file asked for.
-        per_race: One row a race.
-        laps: The laps of the first race.
-        best_lap_s: The best clean lap of all races.
-        missed_deadlines: Telemetry messages that came before the driver had answered the one
-            before; 0 in the embedded simulator, which waits.
-    """
-
-    run_id: str
-    track: str
-    races: int
-    races_clean: int
-    missed_deadlines: int
-    metrics: dict[str, dict[str, float | None]]
-    files: dict[str, str]
-    per_race: tuple[dict[str, Any], ...]
-    laps: tuple[dict[str, Any], ...]
-    best_lap_s: float | None
-
-
-def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> EvaluationResult:
-    """Races the driver of a stored run and adds the results to the run.
+def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluation:
+    """Races a driver and stores the results: in its run, or in one that only holds evaluations.
 
     Raises:
-        InputError: Unknown run or track, or a run without a driver.
+        InputError: Unknown driver, track or metric, or a run without a driver.
+        LinkError: A simulator cannot be reached.
         StorageError: Results could not be written.
     """
-    if request.track is not None:
-        track.load(request.track)
-    simulators.parse(request.simulator)
-    stored = tracking.find(request.run_id)
-    driver = Driver.load(tracking.download_driver(stored.id))
-    config = environment_of(driver)
-    config = config.model_copy(
-        update={"simulator": request.simulator, "track": request.track or config.track}
+    places = simulators.parse(request.simulator)
+    if places and (request.robustness or request.latency_ms):
+        raise InputError(
+            "Latency, light, camera and grip are changed in the embedded simulator only. Leave "
+            "--simulator out, or --robustness and --latency-ms."
+        )
+    metrics = _metrics(request.metrics)
+    for name in _split(request.track):
+        track.load(name)
+    entrant = drivers.load(
+        request.driver, request.settings, limit_s=request.frame_limit_ms / 1000.0
     )
-    run = tracking.attach(stored.id)
-    plan = RacePlan(
-        races=request.races,
-        laps=request.laps,
-        seed=request.seed,
-        video=request.video,
-        folder=_folder(config.track, request),
-    )
-    with run:
-        return race_driver(driver, config, run, plan, progress)
-
-
-def _folder(name: str, request: EvaluationRequest) -> str:
-    """Returns the folder of an evaluation inside its run, in letters that MLflow allows."""
-    place = re.sub(r"[^A-Za-z0-9_-]+", "-", name.replace(".json", "").rpartition("/")[2])
-    where = "" if request.simulator == simulators.EMBEDDED else "-remote"
-    return f"evaluation-{place}{where}-{request.races}x{request.laps}-seed{request.seed}"
-
-
-def environment_of(driver: Driver) -> EnvironmentConfig:
-    """Returns the environment that a driver was made for, by its own description."""
-    about = driver.description
-    low, high = about.throttle_limits
-    return configuration.validate(
-        EnvironmentConfig,
-        {
-            "track": about.tracks[0],
-            "vehicle": about.vehicle,
-            "camera": about.camera,
-            "history": driver.observation.history,
-            "throttle_min": low,
-            "throttle_max": high,
-            "steer_limit": about.steering_limits[1],
-        },
-    )
+    found: list[EvaluationResult] = []
+    for name in _tracks(request, entrant):
+        config = entrant.environment.model_copy(
+            update={"track": name, "simulator": request.simulator}
+        )
+        plan = _plan(request, entrant, config, metrics)
+        if found:
+            plan = dataclasses.replace(plan, films=False, video=None)
+        found.append(_evaluate(entrant, config, plan, request, progress))
+    return Evaluation(**dict(found[0]), others=tuple(found[1:]))
 
 
 def race_driver(
-    driver: Driver,
+    driver: learned.Driver,
     config: EnvironmentConfig,
     run: Run,
     plan: RacePlan,
     progress: ProgressDisplay,
 ) -> EvaluationResult:
-    """Races a driver, and stores records, plots, video and scores in a run.
+    """Races the driver that a run has just trained, and stores the results in the run.
 
     Args:
         driver: The driver.
-        config: Track, car and camera.
-        run: Where the results go.
+        config: Simulator, track, car and camera.
+        run: The run.
         plan: How many races of how many laps.
         progress: Shows how far it is.
     """
-    driver.check_observation_space(batches.observation_space(config))
-    frames: list[npt.NDArray[np.uint8]] = []
-    with (
-        contextlib.closing(racing.Field(config, plan.races, seed=FIRST_SEED + plan.seed)) as field,
-        progress.phase("racing", 100, "%") as phase,
-    ):
-        races = field.race(
-            driver.act,
-            plan.laps,
-            about={"run_id": run.id, "driver_hash": driver.hash},
-            frames=frames,
-            progress=lambda share: phase.update(round(100 * share)),
-        )
-    metrics = _intervals(races)
-    with (
-        tempfile.TemporaryDirectory(prefix="donkey-rl-") as name,
-        progress.phase("writing video, plots and records", None, "files") as phase,
-    ):
-        folder = pathlib.Path(name) / plan.folder
-        folder.mkdir()
-        files = _write(folder, races, frames, field, plan)
-        phase.update(len(list(folder.iterdir())))
-        run.log_artifact(folder)
-    run.log_metrics(
-        {f"{plan.folder}/{k}": v["mean"] for k, v in metrics.items() if v["mean"] is not None}, 0
-    )
-    best = [lap.time_s for race in races if (lap := lap_times.best_clean_lap(race))]
-    return EvaluationResult(
-        run_id=run.id,
-        track=field.batch.track.name,
-        races=len(races),
-        races_clean=sum(_is_clean(race) for race in races),
-        missed_deadlines=int(field.batch.world.missed.sum()),
-        metrics=metrics,
-        files=files,
-        per_race=tuple(_race_row(race) for race in races),
-        laps=tuple(_lap_row(lap) for lap in lap_times.laps(races[0])),
-        best_lap_s=min(best, default=None),
-    )
+    entrant = drivers.of_run(driver, config, run.id)
+    driven = driving.drive(entrant, config, plan, progress)
+    return driving.store(driving.report(driven, run.id), driven, run, progress)
 
 
-def _is_clean(race: Race) -> bool:
-    return sum(lap.clean for lap in lap_times.laps(race)) >= race.header.laps
-
-
-def _intervals(races: Sequence[Race]) -> dict[str, dict[str, float | None]]:
-    result = {}
-    for name, each in registry.score_races(races).values.items():
-        interval = statistics.summarise(each).mean
-        values = {"mean": interval.value, "ci_low": interval.low, "ci_high": interval.high}
-        result[name] = {k: None if math.isnan(v) else v for k, v in values.items()}
-    return result
-
-
-def _race_row(race: Race) -> dict[str, Any]:
-    driven = lap_times.laps(race)
-    return {
-        "seed": race.header.seed,
-        "laps": len(driven),
-        "clean": sum(lap.clean for lap in driven),
-        "lap_times_s": [round(lap.time_s, 2) for lap in driven],
-        "off_tracks": lap_times.off_track_count(race),
-        "hits": lap_times.hits(race),
-        "distance_u": round(lap_times.distance(race), 1),
-        "mean_speed": round(lap_times.mean_speed(race), 2),
-    }
-
-
-def _lap_row(lap: lap_times.Lap) -> dict[str, Any]:
-    return {
-        "number": lap.number,
-        "time_s": round(lap.time_s, 3),
-        "clean": lap.clean,
-        "reasons": list(lap.reasons),
-    }
-
-
-def _write(
-    folder: pathlib.Path,
-    races: Sequence[Race],
-    frames: Sequence[npt.NDArray[np.uint8]],
-    field: racing.Field,
+def _evaluate(
+    entrant: Entrant,
+    config: EnvironmentConfig,
     plan: RacePlan,
-) -> dict[str, str]:
-    """Writes video, plots and records; returns where they lie inside the run."""
-    names = {"video": "race.mp4", "trajectory": "trajectory.png", "speed": "speed_profile.png"}
-    shown = races[0].cut(len(frames))
-    video.write_race(folder / names["video"], frames, shown)
-    plots.trajectory(races[0], track_plot.lines(field.batch.track), folder / names["trajectory"])
-    plots.speed_profile(races[0], folder / names["speed"])
-    for k, race in enumerate(races):
-        race.save(folder / f"race_{k:02d}.parquet")
-    files = {what: f"{plan.folder}/{name}" for what, name in names.items()}
-    files["records"] = f"{plan.folder}/race_00.parquet .. race_{len(races) - 1:02d}.parquet"
-    if plan.video is not None:
-        try:
-            plan.video.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / names["video"], plan.video)
-        except OSError as error:
-            raise StorageError(
-                f"The video {plan.video} could not be written: {error.strerror or error}."
-            ) from error
-        files["video file"] = str(plan.video)
-    return files
+    request: EvaluationRequest,
+    progress: ProgressDisplay,
+) -> EvaluationResult:
+    """Races a driver on one track, and stores the results."""
+    driven = driving.drive(entrant, config, plan, progress, f"racing on {config.track}")
+    with folders.open_run(entrant, driven.track.name) as run:
+        result = driving.report(driven, run.id)
+        if request.robustness:
+            kept = _robustness(driven, run, progress)
+            result = result.model_copy(update={"robustness": kept})
+        if request.yardsticks:
+            others = yardsticks.measure(driven, run.id, progress)
+            result = result.model_copy(update={"yardsticks": others})
+        return driving.store(result, driven, run, progress)
+
+
+def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str, Condition]:
+    """Races under each of `CHANGES`; returns what is left of the score."""
+    count = min(MOST_PERTURBED, len(driven.races))
+    nominal = registry.score_races(driven.races[:count], driven.plan.metrics)
+    whole = results.figures(nominal, [results.SCORE])[results.SCORE]
+    found = {}
+    for name, (delay, disturbance) in CHANGES.items():
+        drawn = disturbance.model_dump(exclude_defaults=True)
+        changes = driving.latency(driven.plan.delay + delay) | drawn
+        plan = dataclasses.replace(
+            driven.plan,
+            races=count,
+            folder=f"{driven.plan.folder}-{name}",
+            delay=driven.plan.delay + delay,
+            disturbance=disturbance,
+            changes=changes,
+            films=False,
+            video=None,
+        )
+        raced = driving.drive(
+            driven.entrant, driven.config, plan, progress, f"racing under another {name}"
+        )
+        driving.store(driving.report(raced, run.id), raced, run, progress)
+        score = results.figures(raced.table, [results.SCORE])[results.SCORE]
+        found[name] = Condition(
+            change=changes, races=count, kept=results.kept_share(score, whole), score=score
+        )
+    return found
+
+
+def _plan(
+    request: EvaluationRequest,
+    entrant: Entrant,
+    config: EnvironmentConfig,
+    metrics: tuple[Metric, ...],
+) -> RacePlan:
+    """Returns the races that are asked for on one track."""
+    delay = round(request.latency_ms / (1000.0 * STEP_S))
+    plan = RacePlan(
+        races=request.races,
+        laps=request.laps,
+        seed=request.seed,
+        delay=delay,
+        changes=driving.latency(delay),
+        metrics=metrics,
+        films=request.video is not None,
+        video=request.video,
+    )
+    marked = bool(request.settings) or entrant.kind != "run"
+    return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
+
+
+def _tracks(request: EvaluationRequest, entrant: Entrant) -> tuple[str, ...]:
+    """Returns the tracks to race on, each once."""
+    wanted = _split(request.track) or (entrant.environment.track,)
+    if request.held_out:
+        known = {*wanted, *(name.partition(":")[0] for name in entrant.tracks)}
+        wanted += tuple(name for name in HELD_OUT if name not in known)[:HELD_OUT_COUNT]
+    return tuple(dict.fromkeys(wanted))
+
+
+def _split(tracks: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in tracks.split(",")) if tracks is not None else ()
+
+
+def _metrics(references: Sequence[str]) -> tuple[Metric, ...]:
+    """Returns the registered metrics, and those of the user's files."""
+    own = [registry.from_file(reference) for reference in references]
+    return (*map(registry.load, registry.names()), *own)

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,20 @@ _LINES_KEPT = 20
 _LONGEST_LINE = 1000
 
 
+class Failure(NamedTuple):
+    """A race that a driver lost by its own fault.
+
+    Attributes:
+        race: Number of the race, from 0.
+        step: Control step in which it happened.
+        reason: What happened, one line without its stop.
+    """
+
+    race: int
+    step: int
+    reason: str
+
+
 class ForeignPilot(Pilot):
     """Drives each car by an instance of a class in somebody's file.
 
@@ -51,7 +65,7 @@ class ForeignPilot(Pilot):
     a race may take `START_S`; the car stands on the grid until then.
 
     Attributes:
-        failures: What went wrong, one line each, at most one a car.
+        failures: What went wrong, at most once in a race.
     """
 
     def __init__(
@@ -75,11 +89,11 @@ class ForeignPilot(Pilot):
             waits: Whether the simulator waits for the driver; where it does not, being late shows
                 by itself.
         """
-        self.failures: list[str] = []
+        self.failures: list[Failure] = []
         self._path, self._name, self._space = path, name, space
         self._standing, self._limit_s, self._waits = standing, limit_s, waits
         self._process: _DriverProcess | None = None
-        self._steps = 0
+        self._steps = self._raced = 0
         super().begin(0)
 
     def __enter__(self) -> Self:
@@ -103,6 +117,7 @@ class ForeignPilot(Pilot):
             DriverError: The file cannot be imported, has no such class, or what it makes is no
                 driver.
         """
+        self._raced += len(self.lost)
         super().begin(cars)
         self._steps = 0
         self._held = np.tile(self._standing, (cars, 1)).astype(np.float32)
@@ -124,11 +139,13 @@ class ForeignPilot(Pilot):
     def drive(self, observation: Observation, driving: Flags) -> Actions:
         """Returns the commands in force, (N, 2); see `Pilot.drive`."""
         self.missed = np.zeros(len(driving), np.bool_)
-        for car in np.flatnonzero(driving & ~self.lost):
+        for car in np.flatnonzero(driving):
+            if self.lost[car]:
+                continue
             if self._late[car]:
                 self._late[car] -= 1
             else:
-                self._ask(int(car), observation)
+                self._ask(int(car), observation, driving)
             if self._late[car]:
                 self.missed[car] = True
             else:
@@ -136,7 +153,7 @@ class ForeignPilot(Pilot):
         self._steps += 1
         return self._held.copy()
 
-    def _ask(self, car: int, observation: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _ask(self, car: int, observation: Mapping[str, npt.NDArray[Any]], driving: Flags) -> None:
         """Asks the driver of one car, and notes how late its answer is."""
         if self._process is None:
             return
@@ -148,12 +165,12 @@ class ForeignPilot(Pilot):
             answer = self._process.ask(process.ACT, content, START_S if first else SILENCE_S)
             self._next[car] = np.clip(np.frombuffer(answer, np.float64, 2), -1.0, 1.0)
         except _DriverFailed as failure:
-            self.lost[car] = True
-            place = f"step {self._steps} of the race of car {car + 1}"
-            self.failures.append(f"{self._path}:{self._name}: {failure}, in {place}")
-            if not self._process.alive:
-                # All cars had their drivers in the one process.
-                self.lost[:] = True
+            # All cars have their drivers in the one process.
+            over = [car] if self._process.alive else np.flatnonzero(driving & ~self.lost)
+            self.failures += [
+                Failure(self._raced + int(each), self._steps, str(failure)) for each in over
+            ]
+            self.lost[over] = True
             return
         took = time.perf_counter() - began
         self.latency_ms[car] = 1000.0 * took

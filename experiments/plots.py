@@ -1,34 +1,47 @@
-"""Pictures of races and of learning, as PNG files. Matplotlib is imported on first use."""
+"""Pictures of a track and of one race on it, as PNG files."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.errors import InputError, StorageError
+from donkey_rl.errors import InputError
+from donkey_rl.experiments import figures
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics.laps import Lap
 from donkey_rl.metrics.race import Race
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
-# Told apart with any colour vision: Okabe and Ito 2008, "Color universal design".
-BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
-ORANGE, SKY, BLACK = "#e69f00", "#56b4e9", "#000000"
-_CYCLE = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
-_DPI = 110
 _MAX_LISTED = 6
+
+
+class Line(Protocol):
+    """A line that a car can drive, such as the time-optimal one.
+
+    Attributes:
+        x: Unity's X of its points (u), shape (n,).
+        z: Unity's Z of its points (u), shape (n,).
+        speed: Speed there (u/s), shape (n,).
+        distance: Way along the path from the start line (u), growing, shape (n,).
+    """
+
+    @property
+    def x(self) -> FloatArray: ...  # noqa: D102
+    @property
+    def z(self) -> FloatArray: ...  # noqa: D102
+    @property
+    def speed(self) -> FloatArray: ...  # noqa: D102
+    @property
+    def distance(self) -> FloatArray: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +73,7 @@ class TrackLines:
 
     def joined(self, line: FloatArray) -> FloatArray:
         """Returns a line with its first point repeated where the track is closed."""
-        return np.vstack([line, line[:1]]) if self.closed else line
+        return _joined(line, self.closed)
 
     def across(self, arc: float) -> FloatArray:
         """Returns the points on the left and on the right edge at an arc length (u), (2, 2)."""
@@ -107,20 +120,22 @@ def track(
     """
     width, height = np.ptp(np.vstack([lines.left, lines.right]), axis=0)
     stretch = float(np.sqrt(np.clip(width / max(height, 1e-9), 0.5, 2.0)))
-    figure = new_figure(6.5 * stretch + 0.6, 6.5 / stretch + 1.4)
+    figure = figures.new_figure(6.5 * stretch + 0.6, 6.5 / stretch + 1.4)
     axes = figure.subplots()
     _draw_road(axes, lines)
     for wall in around.walls:
-        axes.plot(*wall.T, color=BLUE, linewidth=1.2)
-    _mark(axes, around.things, "^", VERMILION, f"things ({len(around.things)})")
-    axes.plot(*around.start_line.T, color=BLACK, linewidth=3, solid_capstyle="butt", label="line")
+        axes.plot(*wall.T, color=figures.BLUE, linewidth=1.2)
+    figures.mark(axes, around.things, "^", figures.VERMILION, f"things ({len(around.things)})")
+    axes.plot(
+        *around.start_line.T, color=figures.BLACK, linewidth=3, solid_capstyle="butt", label="line"
+    )
     x, z, yaw = around.starts.T
     axes.quiver(
         x,
         z,
         np.sin(yaw),
         np.cos(yaw),
-        color=GREEN,
+        color=figures.GREEN,
         pivot="mid",
         zorder=6,
         width=0.008,
@@ -129,20 +144,23 @@ def track(
     ahead = np.linspace(0, len(lines.centre) - 2, 13).astype(int)[1:-1]
     step = lines.centre[ahead + 1] - lines.centre[ahead]
     step /= np.maximum(np.hypot(*step.T), 1e-9)[:, None]
-    axes.quiver(*lines.centre[ahead].T, *step.T, color="#8c8c8c", pivot="mid", width=0.004)
+    axes.quiver(*lines.centre[ahead].T, *step.T, color=figures.GREY, pivot="mid", width=0.004)
     axes.set(aspect="equal", xlabel="x (u)", ylabel="z (u)")
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.09), ncols=4, frameon=False)
     figure.suptitle(title)
-    return save(figure, path)
+    return figures.save(figure, path)
 
 
-def trajectory(race: Race, lines: TrackLines, path: str | pathlib.Path) -> pathlib.Path:
+def trajectory(
+    race: Race, lines: TrackLines, path: str | pathlib.Path, best: Line | None = None
+) -> pathlib.Path:
     """Draws the way driven, coloured by speed, on the road, with its faults and its laps.
 
     Args:
         race: The race.
         lines: The track's lines.
         path: The PNG file to write.
+        best: The time-optimal line, where it is known.
 
     Raises:
         StorageError: If the file cannot be written.
@@ -152,30 +170,43 @@ def trajectory(race: Race, lines: TrackLines, path: str | pathlib.Path) -> pathl
     # A picture of the track's own proportions, with room for the colour bar and the legend.
     width, height = np.ptp(np.vstack([lines.left, lines.right]), axis=0)
     stretch = float(np.sqrt(np.clip(width / max(height, 1e-9), 0.5, 2.0)))
-    figure = new_figure(6.5 * stretch + 1.8, 6.5 / stretch + 1.8)
+    figure = figures.new_figure(6.5 * stretch + 1.8, 6.5 / stretch + 1.8)
     axes = figure.subplots()
     _draw_road(axes, lines)
     start = lines.across(race.header.start_line)
-    axes.plot(*start.T, color=BLACK, linewidth=3, solid_capstyle="butt", label="start line")
+    axes.plot(
+        *start.T, color=figures.BLACK, linewidth=3, solid_capstyle="butt", label="start line"
+    )
     points = np.stack([race["x"], race["z"]], axis=1)
     pieces = np.stack([points[:-1], points[1:]], axis=1)[~race["reset"][1:]]
     drawn = LineCollection(list(pieces), cmap="viridis", linewidths=1.8, zorder=3)
     drawn.set_array(race["speed"][1:][~race["reset"][1:]])
     axes.add_collection(drawn)
     figure.colorbar(drawn, ax=axes, label="speed (u/s)", shrink=0.9)
+    if best is not None:
+        x, z = (_joined(each, lines.closed) for each in (best.x, best.z))
+        axes.plot(
+            x, z, color=figures.BLACK, linewidth=0.9, dashes=(5, 2), zorder=3.5, label="optimal"
+        )
     off, hit = race["off_track"], race["hit"] != ""
-    _mark(axes, points[off], "x", VERMILION, f"off track ({lap_times.off_track_count(race)})")
-    _mark(axes, points[hit], "D", PURPLE, f"hit ({lap_times.hits(race)})")
+    figures.mark(
+        axes, points[off], "x", figures.VERMILION, f"off track ({lap_times.off_track_count(race)})"
+    )
+    figures.mark(axes, points[hit], "D", figures.PURPLE, f"hit ({lap_times.hits(race)})")
     if len(points):
-        axes.plot(*points[0], marker="o", color=BLACK, linestyle="", zorder=5, label="spawn")
-        axes.plot(*points[-1], marker="s", color=BLACK, linestyle="", zorder=5, label="end")
+        axes.plot(
+            *points[0], marker="o", color=figures.BLACK, linestyle="", zorder=5, label="spawn"
+        )
+        axes.plot(
+            *points[-1], marker="s", color=figures.BLACK, linestyle="", zorder=5, label="end"
+        )
     # Unity's frame seen from above: X to the right, Z up, as on a map.
     axes.set(aspect="equal", xlabel="x (u)", ylabel="z (u)")
     # Beside the road, since only a track's own shape knows where it leaves room.
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.09), ncols=3, frameon=False)
-    figure.suptitle(_title(race))
+    figure.suptitle(figures.title(race))
     axes.set_title(_lap_text(lap_times.laps(race)), fontsize=9)
-    return save(figure, path)
+    return figures.save(figure, path)
 
 
 def speed_profile(race: Race, path: str | pathlib.Path) -> pathlib.Path:
@@ -188,19 +219,23 @@ def speed_profile(race: Race, path: str | pathlib.Path) -> pathlib.Path:
     Raises:
         StorageError: If the file cannot be written.
     """
-    figure = new_figure(10.0, 6.0)
+    figure = figures.new_figure(10.0, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     header = race.header
-    for lap, colour in zip(lap_times.laps(race)[:_MAX_LISTED], _CYCLE, strict=False):
-        rows = (race["time_s"] >= lap.start_s) & (race["time_s"] <= lap.end_s)
-        line = header.start_line_progress + (lap.number - 1) * header.lap_length
-        way = np.clip(race["progress"][rows] - line, 0.0, header.lap_length)
+    for lap, colour in zip(lap_times.laps(race)[:_MAX_LISTED], figures.CYCLE, strict=False):
+        way, rows = along(race, lap)
         text = f"lap {lap.number}: {lap.time_s:.2f} s{'' if lap.clean else ' (not clean)'}"
         style = "-" if lap.clean else "--"
         upper.plot(way, race["speed"][rows], style, color=colour, linewidth=1.3, label=text)
         lower.plot(way, race["steering"][rows], style, color=colour, linewidth=1.0)
         off = race["off_track"][rows]
-        _mark(upper, np.stack([way[off], race["speed"][rows][off]], axis=1), "x", VERMILION, "")
+        figures.mark(
+            upper,
+            np.stack([way[off], race["speed"][rows][off]], axis=1),
+            "x",
+            figures.VERMILION,
+            "",
+        )
     upper.set(ylabel="speed (u/s)", ylim=(0, None))
     lower.set(ylabel="steering (right +)", ylim=(-1.05, 1.05))
     lower.set(xlabel="distance from the start line along the path (u)")
@@ -211,78 +246,27 @@ def speed_profile(race: Race, path: str | pathlib.Path) -> pathlib.Path:
         upper.set_title("no lap was driven", fontsize=9)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
-    figure.suptitle(_title(race))
-    return save(figure, path)
+    figure.suptitle(figures.title(race))
+    return figures.save(figure, path)
 
 
-def learning_curve(
-    steps: Sequence[int],
-    values: Mapping[str, Sequence[float]],
-    path: str | pathlib.Path,
-    title: str = "Learning",
-) -> pathlib.Path:
-    """Draws values against environment steps, one panel for each.
+def along(race: Race, lap: Lap) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Returns where in a lap its rows are (u from the start line), and which rows they are.
 
-    Args:
-        steps: Environment steps at each point.
-        values: One value per point by its name with its unit, such as ``best lap (s)``; NaN
-            where there was none.
-        path: The PNG file to write.
-        title: Title of the picture.
-
-    Raises:
-        InputError: If there are no values, or their number differs from that of the steps.
-        StorageError: If the file cannot be written.
+    Returns:
+        Distances along the path, shape (k,), and a mask of k rows, shape (rows,).
     """
-    lengths = {name: len(curve) for name, curve in values.items()}
-    if not values or set(lengths.values()) != {len(steps)}:
-        raise InputError(
-            f"Every curve must have one value per step. Received: {len(steps)} steps, {lengths}."
-        )
-    figure = new_figure(9.0, 1.2 + 2.4 * len(values))
-    panels = figure.subplots(len(values), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, curve), colour in zip(
-        panels, values.items(), _cycled(len(values)), strict=True
-    ):
-        points = np.asarray(curve, np.float64)
-        known = np.isfinite(points)
-        axes.plot(np.asarray(steps)[known], points[known], "o-", color=colour, markersize=4)
-        axes.set_ylabel(name)
-        axes.grid(alpha=0.3)
-        if not known.any():
-            axes.text(0.5, 0.5, "none yet", transform=axes.transAxes, ha="center", va="center")
-    panels[-1].set_xlabel("environment steps")
-    panels[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    if len(steps):
-        panels[-1].set_xlim(0, max(max(steps) * 1.03, 1))
-    figure.suptitle(title)
-    return save(figure, path)
+    rows = (race["time_s"] >= lap.start_s) & (race["time_s"] <= lap.end_s)
+    header = race.header
+    # A crossing that came too soon is no lap, so a lap's number does not say which line it is.
+    turns = (race["progress"][rows] - header.start_line_progress) / header.lap_length
+    first = round(float(turns[0])) if len(turns) else 0
+    way = np.clip(turns - first, 0.0, 1.0) * header.lap_length
+    return np.asarray(way, np.float64), rows
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Returns a figure that belongs to no window and to no global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=_DPI)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(figure: Figure, path: str | pathlib.Path) -> pathlib.Path:
-    """Writes the picture; one of that name is replaced only once the new one is whole."""
-    target = pathlib.Path(path)
-    draft = target.with_name(f".{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(draft, format="png")
-        os.replace(draft, target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise StorageError(f"The plot {target} could not be written: {reason}.") from error
-    return target
+def _joined(line: FloatArray, closed: bool) -> FloatArray:
+    return np.concatenate([line, line[:1]]) if closed else line
 
 
 def _draw_road(axes: Axes, lines: TrackLines) -> None:
@@ -293,25 +277,9 @@ def _draw_road(axes: Axes, lines: TrackLines) -> None:
     quads = np.stack([left[:-1], left[1:], right[1:], right[:-1]], axis=1)
     axes.add_collection(PolyCollection(list(quads), facecolors="#e6e6e6", edgecolors="#e6e6e6"))
     for edge in (left, right):
-        axes.plot(*edge.T, color="#8c8c8c", linewidth=0.9)
+        axes.plot(*edge.T, color=figures.GREY, linewidth=0.9)
     centre = lines.joined(lines.centre)
-    axes.plot(*centre.T, color="#8c8c8c", linewidth=0.7, linestyle=(0, (6, 6)), label="path")
-
-
-def _mark(axes: Axes, points: npt.NDArray[Any], marker: str, colour: str, label: str) -> None:
-    if len(points):
-        x, y = points.T
-        axes.scatter(x, y, s=26, marker=marker, c=colour, zorder=4, label=label or None)
-
-
-def _cycled(count: int) -> list[str]:
-    return [_CYCLE[index % len(_CYCLE)] for index in range(count)]
-
-
-def _title(race: Race) -> str:
-    header = race.header
-    parts = (header.track, header.vehicle, f"seed {header.seed}", header.run_id[:8])
-    return " · ".join(part for part in parts if part)
+    axes.plot(*centre.T, color=figures.GREY, linewidth=0.7, linestyle=(0, (6, 6)), label="path")
 
 
 def _lap_text(laps: Sequence[Lap]) -> str:

@@ -8,6 +8,9 @@ the race.
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 import donkey_rl
+from donkey_rl.agents import manifest
 from donkey_rl.envs import simulators
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.lap_timer import start_line_progress
@@ -22,6 +26,7 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, starts, stepping, track
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.tasks import TaskConfig, count_steps
 from donkey_rl.experiments.pilots import Act, Pilot
 from donkey_rl.metrics.race import Race, RaceHeader, RaceRecorder
@@ -65,6 +70,19 @@ def race_environment(
     nominal = Randomisation(cues=config.randomisation.cues)
     drawn = (disturbance or nominal).model_copy(update=start)
     return config.model_copy(update={"task": task, "randomisation": drawn})
+
+
+def _digest(road: Track) -> str:
+    """Returns a SHA-256 of what decides how a track is driven: path, road and start line."""
+    figures = [road.road_left, road.road_right, road.start_line, float(road.closed)]
+    geometry = np.concatenate([road.nodes.ravel(), figures]).astype(np.float64)
+    return hashlib.sha256(geometry.tobytes()).hexdigest()
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a drive depends on."""
+    return {"python": platform.python_version(), **manifest.installed_versions()}
 
 
 class _Patience:
@@ -188,11 +206,14 @@ class Field:
         patience = _Patience(len(batch))
         driving = np.ones(len(batch), dtype=np.bool_)
         observed = batch.observation()
+        passed = np.zeros(len(batch), np.bool_)
         while driving.any():
-            recorder.append(self._row(), driving)
+            recorder.append(self._row(pilot, passed), driving)
             if driving[0]:
                 _keep(frames, observed["image"][0])
+            before = batch.world.missed.copy()
             moved = batch.step(pilot.drive(observed, driving))
+            passed = batch.world.missed > before
             observed = moved.observation
             finished = batch.timer.count >= laps
             gave_up = patience.is_over(batch.best_progress)
@@ -201,7 +222,7 @@ class Field:
                 over |= batch.timer.spoiled
             ended = driving & over
             if ended.any():
-                recorder.append(self._row(), ended)
+                recorder.append(self._row(pilot, passed), ended)
             if ended[0]:
                 _keep(frames, observed["image"][0])
             driving &= ~ended
@@ -228,6 +249,7 @@ class Field:
         return [
             RaceHeader(
                 track=road.name,
+                track_digest=_digest(road),
                 track_length=road.length,
                 closed=road.closed,
                 nodes=len(road.nodes),
@@ -239,14 +261,17 @@ class Field:
                 laps=laps,
                 vehicle=self.config.vehicle,
                 seed=seeds[i],
+                simulator=self.config.simulator,
                 version=donkey_rl.__version__,
+                versions=_versions(),
                 camera=self.config.camera.model_dump(),
                 **about,
             )
             for i in range(len(self.batch))
         ]
 
-    def _row(self) -> dict[str, Any]:
+    def _row(self, pilot: Pilot, passed: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """Returns one row of all cars; `passed` are those that a frame passed unanswered."""
         batch = self.batch
         motion, sensed = batch.motion, batch.sensed
         names = np.array(batch.world.hit_names(), dtype=object)
@@ -265,4 +290,6 @@ class Field:
             "off_track": batch.off_track,
             "hit": np.where(names == "none", "", names),
             "lap": batch.timer.count,
+            "latency_ms": pilot.latency_ms,
+            "missed": pilot.missed | passed,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from donkey_rl.errors import InputError, UnknownNameError
@@ -12,11 +12,12 @@ from donkey_rl.experiments import mlflow_store
 from donkey_rl.experiments.mlflow_store import tracking_uri
 
 if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
+    from mlflow.entities import Run
 
 MODEL_TAG = "donkey_rl.model_id"
 FOLDER_TAG = "donkey_rl.driver_folder"
 _PREFIX_LENGTH = 4
+_PAGE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,31 @@ def find(reference: str, *, uri: str | None = None) -> StoredRun:
             choices = [i.run_id for i in infos] + [i.run_name for i in infos if i.run_name]
             raise UnknownNameError("run", reference, choices)
         # MLflow lists the latest run first.
-        return _stored(client, (exact or named or begun)[0].run_id)
+        return _stored(client.get_run((exact or named or begun)[0].run_id))
+
+
+def every(*, uri: str | None = None) -> Iterator[StoredRun]:
+    """Yields all runs of the store, the latest first; none where there is no store yet.
+
+    Args:
+        uri: As in `start`.
+
+    Raises:
+        StorageError: If the store cannot be read.
+    """
+    path = mlflow_store.database_path(tracking_uri(uri))
+    if path is not None and not path.exists():
+        return
+    client = mlflow_store.client(uri)
+    experiment = mlflow_store.experiment_id(client, uri)
+    token: str | None = None
+    while True:
+        with mlflow_store.guard("The runs could not be read"):
+            page = client.search_runs([experiment], max_results=_PAGE, page_token=token)
+        yield from map(_stored, page)
+        token = page.token
+        if not token:
+            return
 
 
 def download_driver(run_id: str, *, uri: str | None = None) -> pathlib.Path:
@@ -107,8 +132,51 @@ def download_driver(run_id: str, *, uri: str | None = None) -> pathlib.Path:
     return pathlib.Path(local)
 
 
-def _stored(client: MlflowClient, run_id: str) -> StoredRun:
-    run = client.get_run(run_id)
+def search(condition: str, most: int, *, by: str = "", uri: str | None = None) -> list[StoredRun]:
+    """Returns the runs that fulfil a condition of MLflow's; none where there is no store yet.
+
+    Args:
+        condition: Such as ``"tags.`track` = 'warren'"``.
+        most: Runs at most.
+        by: Metric whose highest values come first; by default the latest run does.
+        uri: As in `start`.
+
+    Raises:
+        StorageError: If the store cannot be read.
+    """
+    path = mlflow_store.database_path(tracking_uri(uri))
+    if path is not None and not path.exists():
+        return []
+    client = mlflow_store.client(uri)
+    order = [f"metrics.`{by}` DESC"] if by else None
+    with mlflow_store.guard("The runs could not be searched"):
+        found = client.search_runs(
+            [mlflow_store.experiment_id(client, uri)], condition, max_results=most, order_by=order
+        )
+    return [_stored(run) for run in found]
+
+
+def download(run: StoredRun, place: str, *, uri: str | None = None) -> pathlib.Path:
+    """Returns a file or folder of a run, fetched first where the store is on a server.
+
+    Args:
+        run: The run.
+        place: Path inside the run.
+        uri: As in `start`.
+
+    Raises:
+        StorageError: If it is not there or cannot be fetched.
+    """
+    from mlflow import artifacts
+
+    with mlflow_store.guard(f"'{place}' of run {run.id} could not be fetched"):
+        local = artifacts.download_artifacts(
+            artifact_uri=f"{run.artifact_uri}/{place}", tracking_uri=tracking_uri(uri)
+        )
+    return pathlib.Path(local)
+
+
+def _stored(run: Run) -> StoredRun:
     return StoredRun(
         id=run.info.run_id,
         name=run.info.run_name or "",

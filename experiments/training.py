@@ -27,7 +27,7 @@ from donkey_rl.experiments import (
     encoder_pictures,
     encoder_training,
     evaluation,
-    plots,
+    learning_plots,
     process_clock,
     racing,
     resuming,
@@ -38,6 +38,7 @@ from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
+from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.run_folder import RunFolder
@@ -253,9 +254,9 @@ class _Session:
                 laps, best_lap = raced.laps, raced.best_lap_s
         return self._report(laps, best_lap)
 
-    def _plan(self) -> evaluation.RacePlan:
+    def _plan(self) -> RacePlan:
         setting = self._config.evaluation
-        return evaluation.RacePlan(races=setting.races, laps=setting.laps)
+        return RacePlan(races=setting.races, laps=setting.laps, films=True)
 
     def _use_best_policy(self) -> None:
         model, checks = self._model, self._checks
@@ -312,7 +313,8 @@ class _Session:
         }
         title = f"{self._config.agent} on {self._config.track}, seed {self._config.seed}"
         self._run.log_artifact(
-            plots.learning_curve(steps, values, folder / "learning_curve.png", title), "plots"
+            learning_plots.learning_curve(steps, values, folder / "learning_curve.png", title),
+            "plots",
         )
 
     def _draw_encoder(self, folder: pathlib.Path) -> None:

@@ -237,13 +237,17 @@ def write_race(
 
 
 def instruments_of(race: Race) -> Iterator[Instruments]:
-    """Yields what to draw at each row of a race: speed, lap, its time so far, the last lap."""
+    """Yields what to draw at each row of a race.
+
+    Speed, cross-track error (positive to the right), lap, its time so far, the last lap, and the
+    commands.
+    """
     crossings = lap_times.crossings(race)
     laps = lap_times.laps(race)
     done = np.searchsorted(crossings, race["time_s"], side="right")
     for row in range(len(race)):
         time, count = float(race["time_s"][row]), int(done[row])
-        lines = [f"speed   {race['speed'][row]:.1f} u/s"]
+        lines = [f"speed   {race['speed'][row]:.1f} u/s", f"cte     {race['cte'][row]:+.2f} u"]
         if count:
             lines.append(f"lap {count}   {time - crossings[count - 1]:6.2f} s")
         else:
@@ -282,13 +286,13 @@ def _start_encoder(
 
 def _draw_text(draw: ImageDraw.ImageDraw, lines: tuple[str, ...], size: tuple[int, int]) -> None:
     height = max(size[1] // 22, 10)
-    font = _font(height)
+    face = font(height)
     text = "\n".join(lines)
-    left, top, right, bottom = draw.multiline_textbbox((2 * _MARGIN, 2 * _MARGIN), text, font=font)
+    left, top, right, bottom = draw.multiline_textbbox((2 * _MARGIN, 2 * _MARGIN), text, font=face)
     if lines:
         box = (left - _MARGIN, top - _MARGIN, right + _MARGIN, bottom + _MARGIN)
         draw.rectangle(box, fill=(*_PANEL, 120))
-        draw.multiline_text((2 * _MARGIN, 2 * _MARGIN), text, fill=_TEXT, font=font)
+        draw.multiline_text((2 * _MARGIN, 2 * _MARGIN), text, fill=_TEXT, font=face)
 
 
 def _draw_bars(draw: ImageDraw.ImageDraw, instruments: Instruments, size: tuple[int, int]) -> None:
@@ -311,15 +315,16 @@ def _draw_bars(draw: ImageDraw.ImageDraw, instruments: Instruments, size: tuple[
 
 
 def _draw_alarm(draw: ImageDraw.ImageDraw, text: str, size: tuple[int, int]) -> None:
-    font = _font(max(size[1] // 18, 11))
-    box = draw.textbbox((size[0] // 2, 2 * _MARGIN), text, font=font, anchor="ma")
+    face = font(max(size[1] // 18, 11))
+    box = draw.textbbox((size[0] // 2, 2 * _MARGIN), text, font=face, anchor="ma")
     grown = (box[0] - _MARGIN, box[1] - _MARGIN, box[2] + _MARGIN, box[3] + _MARGIN)
     draw.rectangle(grown, fill=(*_BACKWARD, 210))
-    draw.text((size[0] // 2, 2 * _MARGIN), text, fill=_TEXT, font=font, anchor="ma")
+    draw.text((size[0] // 2, 2 * _MARGIN), text, fill=_TEXT, font=face, anchor="ma")
 
 
 @functools.cache
-def _font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Returns the font of videos, of a height in pixels."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size=height)

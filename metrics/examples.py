@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
+from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race, RaceHeader
 
 LENGTH = 200.0
 """Length of the path (u)."""
@@ -28,7 +28,21 @@ def steady(speed: float, seconds: float) -> FloatArray:
     >>> steady(10.0, 0.1)
     array([0. , 0.5, 1. ])
     """
-    return speed * _STEP_S * np.arange(round(seconds / _STEP_S) + 1)
+    return stints((speed, seconds))
+
+
+def stints(*parts: tuple[float, float]) -> FloatArray:
+    """Returns the progress (u) of steady drives one after the other, one row each 50 ms.
+
+    >>> stints((10.0, 0.1), (-10.0, 0.05))
+    array([0. , 0.5, 1. , 0.5])
+
+    Args:
+        *parts: Speed (u/s), negative for driving back, and duration (s) of each.
+    """
+    counts = [round(seconds / _STEP_S) for _, seconds in parts]
+    speeds = np.repeat([speed for speed, _ in parts], counts)
+    return np.asarray(np.concatenate([[0.0], np.cumsum(speeds * _STEP_S)]), np.float64)
 
 
 def drive(progress: npt.ArrayLike, time_s: npt.ArrayLike | None = None, **changes: object) -> Race:
@@ -57,7 +71,9 @@ def drive(progress: npt.ArrayLike, time_s: npt.ArrayLike | None = None, **change
         | {name: value for name, value in changes.items() if name not in COLUMNS}
     )
     radius = LENGTH / (2.0 * math.pi)
-    columns: dict[str, object] = {name: np.zeros(len(way)) for name in COLUMNS}
+    columns: dict[str, object] = {
+        name: np.zeros(len(way)) for name in COLUMNS if name not in OPTIONAL
+    }
     columns |= {
         "time_s": time,
         "progress": way,
@@ -66,7 +82,6 @@ def drive(progress: npt.ArrayLike, time_s: npt.ArrayLike | None = None, **change
         "yaw": math.pi / 2.0 + way / radius,
         "node": np.floor(way / LENGTH * _NODES) % _NODES,
         "speed": np.abs(np.gradient(way, time)) if len(way) > 1 else np.zeros(len(way)),
-        "hit": np.full(len(way), ""),
     }
     columns |= {name: value for name, value in changes.items() if name in COLUMNS}
     return Race(header, columns)  # type: ignore[arg-type]

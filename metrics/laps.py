@@ -86,17 +86,18 @@ def laps_within(race: Race, rows: slice) -> tuple[Lap, ...]:
     way = np.concatenate([[0.0], np.cumsum(steps(race))])
     found = []
     for number, (start, end) in enumerate(itertools.pairwise(_crossings(race, rows)), 1):
-        distance = float(np.diff(np.interp([start, end], race["time_s"], way))[0])
-        reasons = _faults(race, rows, start, end)
+        time = end.time_s - start.time_s
+        distance = np.diff(np.interp([start.time_s, end.time_s], race["time_s"], way))[0]
+        reasons = _faults(race, rows, start.row, end.row)
         found.append(
             Lap(
                 number=number,
-                start_s=start,
-                time_s=end - start,
+                start_s=start.time_s,
+                time_s=time,
                 clean=not reasons,
                 reasons=reasons,
-                distance=distance,
-                mean_speed=distance / (end - start),
+                distance=float(distance),
+                mean_speed=float(distance) / time,
             )
         )
     return tuple(found)
@@ -104,7 +105,7 @@ def laps_within(race: Race, rows: slice) -> tuple[Lap, ...]:
 
 def crossings(race: Race) -> FloatArray:
     """Returns the times at which the start line was crossed and accepted (s), shape (n,)."""
-    return np.array([time for rows in stretches(race) for time in _crossings(race, rows)])
+    return np.array([met.time_s for rows in stretches(race) for met in _crossings(race, rows)])
 
 
 def stretches(race: Race) -> tuple[slice, ...]:
@@ -148,13 +149,13 @@ def meeting(race: Race, rows: slice, place: float) -> Meeting | None:
     return Meeting(rows.start + before + 1, float(time[before] + gone))
 
 
-def _crossings(race: Race, rows: slice) -> list[float]:
-    """Returns the times of one stretch at which the start line was accepted (s)."""
-    header, accepted, line = race.header, list[float](), next_line(race, rows)
+def _crossings(race: Race, rows: slice) -> list[Meeting]:
+    """Returns where one stretch crosses the start line and is accepted."""
+    header, accepted, line = race.header, list[Meeting](), next_line(race, rows)
     last = math.inf if header.closed else header.start_line_progress + header.lap_length
     while line <= last and (met := meeting(race, rows, line)) is not None:
-        if not accepted or met.time_s - accepted[-1] >= header.min_lap_s:
-            accepted.append(met.time_s)
+        if not accepted or met.time_s - accepted[-1].time_s >= header.min_lap_s:
+            accepted.append(met)
         line += header.lap_length
     return accepted
 
@@ -231,9 +232,8 @@ def _begins(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return began
 
 
-def _faults(race: Race, rows: slice, start: float, end: float) -> tuple[str, ...]:
-    """Returns what makes a stretch's time from `start` to `end` (s) no clean lap."""
-    first, last = (int(row) for row in np.searchsorted(race["time_s"], [start, end]))
+def _faults(race: Race, rows: slice, first: int, last: int) -> tuple[str, ...]:
+    """Returns what makes the rows of a stretch from `first` to before `last` no clean lap."""
     lap = slice(first, last)
     found = {
         "off_track": bool(race["off_track"][lap].any()),

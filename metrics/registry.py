@@ -9,7 +9,7 @@ function, registered where it stands or taken from a file of the user's::
     @metric(unit="u", direction="lower", low=0.0)
     def mean_offset(race):
         '''Mean distance from the path.'''
-        return float(abs(race["lateral"]).mean()) if len(race) else float("nan")
+        return float(abs(race["lateral"]).mean())
 """
 
 from __future__ import annotations
@@ -64,14 +64,15 @@ class Metric:
     source: str
 
     def __call__(self, race: Race) -> float:
-        """Returns the race's score."""
-        return self.score(race)
+        """Returns the race's score; NaN for a race without rows, of which nothing is known."""
+        return self.score(race) if len(race) else math.nan
 
     @property
     def formula(self) -> str:
         """Its formula: the second paragraph of the function's docstring, empty without one."""
         paragraphs = (inspect.getdoc(self.score) or "").split("\n\n")
-        return " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+        text = " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+        return "" if text.startswith(">>>") else text.replace("``", "")
 
 
 @dataclasses.dataclass(frozen=True)

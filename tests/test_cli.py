@@ -18,7 +18,10 @@ from donkey_rl.envs.simulator import track
 from donkey_rl.errors import StorageError, TrackError
 from donkey_rl.experiments import dashboard
 
-COMMANDS = ("train", "evaluate", "dashboard", "bench", "tracks", "sim", "doctor")
+COMMANDS = (
+    "train", "evaluate", "dashboard", "bench", "metrics", "check-metric", "tracks", "sim",
+    "doctor",
+)  # fmt: skip
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "numba", "torch", "matplotlib", "numpy")
 
 
@@ -116,7 +119,7 @@ def test_nothing_typed_shows_the_help(capsys: pytest.CaptureFixture[str]) -> Non
         (["trian"], "'train'"),
         (["train", "--stps", "3"], "--steps"),
         (["train", "--steps", "many"], "'--steps'"),
-        (["evaluate"], "'RUN_ID'"),
+        (["evaluate"], "'DRIVER'"),
         (["evaluate", "x", "--races", "0"], "'--races'"),
         (["dashboard", "--port", "70000"], "'--port'"),
         (["train", "--simulator", "127.0.0.1:90910"], "A port is 1 to 65535"),

@@ -165,7 +165,9 @@ def test_a_record_of_a_later_format_is_refused(tmp_path: pathlib.Path) -> None:
     text = json.loads(table.schema.metadata[b"donkey_rl.race"]) | {"format": 3}
     metadata = {b"donkey_rl.race": json.dumps(text).encode()}
     parquet.write_table(table.replace_schema_metadata(metadata), path)
-    with pytest.raises(InputError, match="is of format 3, and this .* reads formats 1 to 2. Update"):
+    with pytest.raises(
+        InputError, match="is of format 3, and this .* reads formats 1 to 2. Update"
+    ):
         Race.load(path)
 
 

@@ -1,0 +1,110 @@
+"""The command `donkey-rl evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
+from donkey_rl.errors import InputError
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: donkey-rl evaluate 3f2a --races 30 --held-out --robustness")
+def evaluate(
+    driver: Annotated[
+        str,
+        typer.Argument(
+            metavar="DRIVER",
+            help="A run (its id, the start of it, or its name), a driver folder, PATH.py:NAME, "
+            "pursuit or untrained.",
+        ),
+    ],
+    track: Annotated[
+        str | None,
+        typer.Option(help="Scene name or track file, several with commas. Default: as trained."),
+    ] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Race on three tracks it was not trained on, too.")
+    ] = False,
+    races: Annotated[int, typer.Option(min=1, help="Races, each from another start seed.")] = 5,
+    laps: Annotated[int, typer.Option(min=1, help="Laps of one race.")] = 3,
+    seed: Annotated[int, typer.Option(help="Same seed, same races.")] = 0,
+    latency_ms: Annotated[
+        float,
+        typer.Option(
+            "--latency-ms", min=0.0, help="Latency from frame to command, in steps of 50 ms."
+        ),
+    ] = 0.0,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness", help="Also race under another latency, light, camera and grip."
+        ),
+    ] = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH.py:NAME", help="A further metric; may be repeated."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change car, camera or limits."),
+    ] = None,
+    frame_limit_ms: Annotated[
+        float,
+        typer.Option(
+            "--frame-limit-ms", min=1.0, help="Time of a driver of a file to answer a frame."
+        ),
+    ] = 50.0,
+    yardsticks: Annotated[
+        bool,
+        typer.Option(
+            "--yardsticks/--no-yardsticks",
+            help="Hold it against untrained, pursuit and the best run before.",
+        ),
+    ] = True,
+    simulator: SimulatorOption = None,
+    video: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a video of the first race (.mp4).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Race a driver by the fixed protocol and score it.
+
+    A driver of a file is a class, or a function that makes one, with a method
+    act(observation). It runs in a process of its own, with your rights.
+    """
+    if video is not None and video.suffix.lower() != ".mp4":
+        raise InputError(f"The video is an .mp4 file. Received: '{video}'.")
+    from donkey_rl import configuration
+
+    with at_work(as_json) as progress:
+        from donkey_rl.experiments import evaluation
+
+        values: dict[str, Any] = {
+            "driver": driver,
+            "track": track,
+            "held_out": held_out,
+            "settings": setting or (),
+            "simulator": simulator or "embedded",
+            "races": races,
+            "laps": laps,
+            "seed": seed,
+            "latency_ms": latency_ms,
+            "frame_limit_ms": frame_limit_ms,
+            "robustness": robustness,
+            "yardsticks": yardsticks,
+            "metrics": metric or (),
+            "video": video,
+        }
+        request = configuration.validate(evaluation.EvaluationRequest, values)
+        result = evaluation.evaluate(request, progress).model_dump(mode="json")
+    if as_json:
+        print_json(result)
+        return
+    from donkey_rl import tables
+
+    tables.show_evaluation(result)

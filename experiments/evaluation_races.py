@@ -1,0 +1,295 @@
+"""The races of an evaluation: driven, scored, and stored in a run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import donkey_rl
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.track import Track
+from donkey_rl.envs.tasks import STEP_S
+from donkey_rl.errors import DriverError, StorageError
+from donkey_rl.experiments import evaluation_result as results
+from donkey_rl.experiments import foreign_driver, pilots, plots, racing, track_plot, video
+from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.evaluation_result import EvaluationResult
+from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.tracking import Run
+from donkey_rl.metrics import laps as lap_times
+from donkey_rl.metrics import registry
+from donkey_rl.metrics.race import Race
+from donkey_rl.metrics.registry import Metric, Table
+
+FIRST_SEED = 1_000
+"""Seed of the first race; `--seed` is added."""
+
+_VIDEO, _TRAJECTORY, _SPEED = "race.mp4", "trajectory.png", "speed_profile.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class RacePlan:
+    """Races to drive, on one track.
+
+    Attributes:
+        races: Races, each from another start.
+        laps: Laps of a race.
+        seed: Added to the seed of each race.
+        folder: Folder inside the run for records, plots and video.
+        delay: Control steps from a frame to its command.
+        disturbance: Changes that each race's seed draws.
+        changes: What delay and disturbance are, for the records and for people.
+        metrics: What the races are scored by; None for all that are registered.
+        films: Whether a video of the first race is made.
+        video: Where a copy of it goes.
+    """
+
+    races: int = 5
+    laps: int = 3
+    seed: int = 0
+    folder: str = "evaluation"
+    delay: int = 0
+    disturbance: Randomisation | None = None
+    changes: Mapping[str, float | int | str] = dataclasses.field(default_factory=dict)
+    metrics: tuple[Metric, ...] | None = None
+    films: bool = False
+    video: pathlib.Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Driven:
+    """Races that were driven.
+
+    Attributes:
+        entrant: Who drove.
+        config: What was driven.
+        plan: How.
+        track: Where.
+        races: Their records.
+        table: Their scores.
+        failures: Of a stranger's driver, one line for each reason.
+        frames: Camera images of the first race, if they were to be kept.
+    """
+
+    entrant: Entrant
+    config: EnvironmentConfig
+    plan: RacePlan
+    track: Track
+    races: tuple[Race, ...]
+    table: Table
+    failures: tuple[str, ...]
+    frames: Sequence[npt.NDArray[np.uint8]]
+
+
+def latency(delay: int) -> dict[str, float | int | str]:
+    """Returns what a record says of a delay of some control steps.
+
+    >>> latency(2), latency(0)
+    ({'latency_ms': 100.0}, {})
+    """
+    return {"latency_ms": 1000.0 * STEP_S * delay} if delay else {}
+
+
+def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
+    """Returns a SHA-256 of everything that the races of a plan depend on."""
+    facts = {
+        "driver": [entrant.kind, entrant.hash],
+        "environment": config.model_dump(mode="json", exclude={"link", "task", "randomisation"}),
+        "plan": [plan.races, plan.laps, plan.seed, plan.delay, dict(plan.changes)],
+        "disturbance": plan.disturbance.model_dump() if plan.disturbance else None,
+        "version": donkey_rl.__version__,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def place_name(track: str) -> str:
+    """Returns a track's name, or that of its file, in letters that MLflow allows.
+
+    >>> place_name("warren:mirror"), place_name("/home/me/my track.json")
+    ('warren-mirror', 'my-track')
+    """
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", track.replace(".json", "").rpartition("/")[2])
+
+
+def score_name(track: str, vehicle: str) -> str:
+    """Returns the metric of a run that is its driver's mean score, and the tag of its folder."""
+    return f"score/{place_name(track)}/{vehicle}"
+
+
+def drive(
+    entrant: Entrant,
+    config: EnvironmentConfig,
+    plan: RacePlan,
+    progress: ProgressDisplay,
+    doing: str = "racing",
+) -> Driven:
+    """Drives the races of a plan and scores them.
+
+    Args:
+        entrant: Who drives.
+        config: Simulator, track, car and camera.
+        plan: How.
+        progress: Shows how far it is.
+        doing: What it shows.
+
+    Raises:
+        DriverError: The driver does not fit, or failed at the start of every race.
+        LinkError: A simulator cannot be reached.
+    """
+    frames: list[npt.NDArray[np.uint8]] = []
+    field = racing.Field(
+        config, plan.races, seed=FIRST_SEED + plan.seed, disturbance=plan.disturbance
+    )
+    with (
+        contextlib.closing(field),
+        entrant.pilot(field) as pilot,
+        progress.phase(doing, 100, "%") as phase,
+    ):
+        races = field.race(
+            pilots.delayed(pilot, plan.delay, field.config),
+            plan.laps,
+            about={
+                "run_id": entrant.run_id,
+                "driver": entrant.name,
+                "driver_hash": entrant.hash,
+                "conditions": dict(plan.changes),
+            },
+            frames=frames if plan.films else None,
+            progress=lambda share: phase.update(round(100 * share)),
+        )
+    failures = pilot.failures if isinstance(pilot, foreign_driver.ForeignPilot) else []
+    lines = _failure_lines(entrant.name, failures, races)
+    if len(failures) == len(races) and all(each.step == 0 for each in failures):
+        raise DriverError(f"No race was driven: {'; '.join(lines)}. Mend the driver.")
+    table = registry.score_races(races, plan.metrics)
+    return Driven(entrant, config, plan, field.batch.track, races, table, lines, frames)
+
+
+def _failure_lines(
+    name: str, failures: Sequence[foreign_driver.Failure], races: Sequence[Race]
+) -> tuple[str, ...]:
+    """Returns one line for each reason for which races were lost."""
+    by_reason: dict[str, list[foreign_driver.Failure]] = {}
+    for each in failures:
+        # Cars without a race of their own drive along in the last round.
+        if each.race < len(races):
+            by_reason.setdefault(each.reason, []).append(each)
+    return tuple(
+        f"driver {name}: {reason}; {len(lost)} of {len(races)} races lost, first that of seed "
+        f"{races[lost[0].race].header.seed} after {lost[0].step * STEP_S:.2f} s"
+        for reason, lost in by_reason.items()
+    )
+
+
+def report(driven: Driven, run_id: str) -> EvaluationResult:
+    """Returns what an evaluation reports of some races, before anything is written.
+
+    Args:
+        driven: The races.
+        run_id: The run that they will be stored in.
+    """
+    races, entrant, plan = driven.races, driven.entrant, driven.plan
+    best = [lap.time_s for race in races if (lap := lap_times.best_clean_lap(race))]
+    return EvaluationResult(
+        run_id=run_id,
+        driver=entrant.name,
+        driver_hash=entrant.hash,
+        privileged=entrant.is_privileged,
+        track=driven.track.name,
+        held_out=bool(entrant.tracks) and driven.config.track not in entrant.tracks,
+        vehicle=driven.config.vehicle,
+        simulator=driven.config.simulator,
+        version=donkey_rl.__version__,
+        key=key(entrant, driven.config, plan),
+        laps_wanted=races[0].header.laps,
+        seed=races[0].header.seed,
+        races=len(races),
+        races_clean=sum(results.is_clean(race) for race in races),
+        missed_deadlines=int(sum(np.count_nonzero(race["missed"]) for race in races)),
+        conditions=dict(plan.changes),
+        metrics=results.figures(driven.table),
+        failures=(*driven.failures, *map(str, driven.table.failures)),
+        per_race=results.race_rows(races, driven.table),
+        laps=results.lap_rows(races[0]),
+        best_lap_s=min(best, default=None),
+    )
+
+
+def store(
+    result: EvaluationResult, driven: Driven, run: Run, progress: ProgressDisplay
+) -> EvaluationResult:
+    """Writes plots, records, video and `result.json` into a run, and its figures as metrics.
+
+    Args:
+        result: What is reported.
+        driven: The races.
+        run: Where to.
+        progress: Shows how far it is.
+
+    Returns:
+        The result with the names of its files.
+
+    Raises:
+        StorageError: Something could not be written.
+    """
+    plan = driven.plan
+    with (
+        tempfile.TemporaryDirectory(prefix="donkey-rl-") as name,
+        progress.phase("writing records and plots", None, "files") as phase,
+    ):
+        folder = pathlib.Path(name) / plan.folder
+        folder.mkdir()
+        result = result.model_copy(update={"files": _write(folder, driven)})
+        text = result.model_dump_json(indent=2)
+        (folder / results.FILE_NAME).write_text(text + "\n", encoding="utf-8")
+        phase.update(len(list(folder.iterdir())))
+        run.log_artifact(folder)
+    means = {name: each["mean"] for name, each in result.metrics.items()}
+    kept = {f"kept/{name}": each.kept for name, each in result.robustness.items()}
+    figures: dict[str, Any] = {**means, **kept}
+    run.log_metrics(
+        {f"{plan.folder}/{name}": v for name, v in figures.items() if v is not None}, 0
+    )
+    score = means.get(results.SCORE)
+    if score is not None and not plan.changes:
+        name = score_name(result.track, result.vehicle)
+        run.log_metrics({name: score}, 0)
+        run.set_tags({name: plan.folder})
+    return result
+
+
+def _write(folder: pathlib.Path, driven: Driven) -> dict[str, str]:
+    """Writes video, plots and records; returns where they lie inside the run."""
+    plan, races = driven.plan, driven.races
+    plots.trajectory(races[0], track_plot.lines(driven.track), folder / _TRAJECTORY)
+    plots.speed_profile(races[0], folder / _SPEED)
+    names = {"trajectory": _TRAJECTORY, "speed": _SPEED, "result": results.FILE_NAME}
+    if driven.frames:
+        video.write_race(folder / _VIDEO, driven.frames, races[0].cut(len(driven.frames)))
+        names["video"] = _VIDEO
+    for k, race in enumerate(races):
+        race.save(folder / f"race_{k:02d}.parquet")
+    files = {what: f"{plan.folder}/{name}" for what, name in names.items()}
+    files["records"] = f"{plan.folder}/race_00.parquet .. race_{len(races) - 1:02d}.parquet"
+    if plan.video is not None:
+        try:
+            plan.video.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / _VIDEO, plan.video)
+        except OSError as error:
+            raise StorageError(
+                f"The video {plan.video} could not be written: {error.strerror or error}."
+            ) from error
+        files["video file"] = str(plan.video)
+    return files

@@ -1,0 +1,119 @@
+"""Comparisons and leaderboards as rows of text, for the terminal and for pages alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from donkey_rl.experiments.comparison import Comparison
+from donkey_rl.experiments.course_scores import Figure
+from donkey_rl.experiments.leaderboard import Board, Row
+from donkey_rl.experiments.verdicts import bounds, number, percentages
+from donkey_rl.metrics.statistics import Interval
+
+BOARD_HEADERS = (
+    "rank", "run", "id", "races", "score", "95 %", "disqualified", "95 %", "best lap (s)", "pace",
+)  # fmt: skip
+
+_DIGITS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTable:
+    """A table of texts.
+
+    Attributes:
+        title: Above it.
+        headers: One a column.
+        rows: As many texts each.
+    """
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def scores(result: Comparison, *, brief: bool = False) -> TextTable:
+    """Returns what each run scores over the races, metric by metric.
+
+    Args:
+        result: The comparison.
+        brief: Whether only the mean has its interval, for a terminal.
+    """
+    rows = []
+    for metric in result.runs[0].summaries:
+        for run in result.runs:
+            found = run.summaries[metric]
+            figures = [number(found.mean.value, _DIGITS), bounds(found.mean, _DIGITS)]
+            for interval in (found.median, found.iqm):
+                figures.append(number(interval.value, _DIGITS))
+                figures += [] if brief else [bounds(interval, _DIGITS)]
+            rows.append((run.label, metric, str(found.count), *figures))
+    headers = ["run", "metric", "races", "mean", "95 %"]
+    headers += ["median", "middle half"] if brief else ["median", "95 %", "middle half", "95 %"]
+    return TextTable("Scores", tuple(headers), tuple(rows))
+
+
+def differences(result: Comparison, *, brief: bool = False) -> TextTable:
+    """Returns each run against the first one, metric by metric.
+
+    Args:
+        result: The comparison.
+        brief: Whether only what a terminal has room for is told.
+    """
+    rows = []
+    for pair in result.pairs:
+        found = pair.difference
+        metric = f"{pair.metric} ({pair.unit})" if pair.unit else pair.metric
+        row = [pair.second, metric, number(found.mean.value), bounds(found.mean)]
+        row.append(share(found.improvement.value))
+        if not brief:
+            effect, least = number(found.effect_size), number(found.detectable)
+            row += [percentages(found.improvement), effect, least]
+        rows.append((*row, f"{found.p_value:.2g}", pair.verdict))
+    headers = ["run", "metric", "difference", "95 %", "wins"]
+    headers += ["p", ""] if brief else ["95 %", "effect", "detectable", "p", ""]
+    return TextTable(f"Against {result.runs[0].label}", tuple(headers), tuple(rows))
+
+
+def races(result: Comparison, metric: str) -> TextTable:
+    """Returns the score of every race by one metric, a row a seed."""
+    rows = tuple(
+        (str(seed), *(number(run.scores[metric][k], _DIGITS) for run in result.runs))
+        for k, seed in enumerate(result.seeds)
+    )
+    return TextTable(metric, ("seed", *(run.label for run in result.runs)), rows)
+
+
+def board(each: Board) -> TextTable:
+    """Returns the runs on one course."""
+    return TextTable(str(each.course), BOARD_HEADERS, tuple(_row(row) for row in each.rows))
+
+
+def share(value: float | None) -> str:
+    """Returns a share as a percentage, a dash where it is not known."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def interval_of(figure: Figure) -> Interval:
+    """Returns a stored figure, with NaN for what is not known."""
+    return Interval(
+        *(math.nan if each is None else each for each in (figure.value, figure.low, figure.high))
+    )
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    found = row.result
+    score, out = interval_of(found.score), interval_of(found.disqualified)
+    return (
+        f"{row.rank}=" if row.tied else str(row.rank),
+        row.name,
+        row.run_id[:8],
+        str(found.races),
+        number(score.value, _DIGITS),
+        bounds(score, _DIGITS),
+        share(out.value),
+        percentages(out),
+        "-" if found.best_lap_s is None else f"{found.best_lap_s:.2f}",
+        "-" if found.pace is None else f"{found.pace:.3f}",
+    )
