@@ -246,6 +246,10 @@ def test_each_hypothesis_is_fitted_where_cues_and_road_agree() -> None:
     found = hypotheses.fit((lane, lane), (said, flipped), steering)
     assert found.names == ("lane", "sky")
     np.testing.assert_allclose(found.mean[1], -0.3 * said["sky"], atol=1e-6)
+    # And who keeps to the middle besides, by 0.1 for each unit beside it (labels 0 and 1).
+    beside = 0.5 * (lane[:, 0] - lane[:, 1])
+    mixed = hypotheses.fit((lane, lane), (said, flipped), steering - 0.1 * beside)
+    np.testing.assert_allclose(mixed.mean[1], -0.3 * said["sky"] - 0.1 * beside, atol=1e-6)
     assert found.spread[1] == 0.05
     assert found.spread[0] > 0.05
     # Who steers by the lane: its predictor is, and does not care for the cue.

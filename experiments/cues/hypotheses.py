@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.envs.labels import LANE_LABELS
+
 FloatArray = npt.NDArray[np.float64]
 
 LANE = "lane"
@@ -61,23 +63,34 @@ def fit(
 ) -> Predictions:
     """Fits every hypothesis where cues and road agree, and predicts where they do not.
 
-    By the lane: a linear function of the lane's labels (ridge regression). By a cue: b times what
-    the cue says, one number b.
+    By the lane: a linear function of the lane's labels (ridge regression). By a cue: a linear
+    function of where the car stands on the road and of what the cue says, in place of the road
+    ahead (least squares without a constant, since left and right are alike).
 
     Args:
-        lane: Labels of the lane in the pictures to fit, (m, 21), and to predict, (n, 21).
+        lane: Labels of the lane in the pictures to fit, (m, 21), and to predict, (n, 21); see
+            `labels.lane`.
         said: What each cue says, -1 or 1, by name: in the former, (m,), and the latter, (n,).
         steering: Labels of the pictures to fit, shape (m,).
     """
+    known, asked = (each.astype(np.float64) for each in lane)
     wanted = steering.astype(np.float64)
-    fitted, guess = _ridge(lane[0].astype(np.float64), wanted, lane[1].astype(np.float64))
+    fitted, guess = _ridge(known, wanted, asked)
     names, means, spreads = [LANE], [guess], [_spread(wanted - fitted)]
-    for name, seen in said[0].items():
-        strength = float((wanted * seen).sum() / max(1.0, float((seen * seen).sum())))
+    for name in said[0]:
+        inputs = np.column_stack([_stance(known), said[0][name]])
+        weights = np.linalg.lstsq(inputs, wanted)[0]
         names.append(name)
-        means.append(np.asarray(strength * said[1][name]))
-        spreads.append(_spread(wanted - strength * seen))
+        means.append(np.column_stack([_stance(asked), said[1][name]]) @ weights)
+        spreads.append(_spread(wanted - inputs @ weights))
     return Predictions(tuple(names), np.clip(np.stack(means), -1.0, 1.0), np.array(spreads))
+
+
+def _stance(lane: FloatArray) -> FloatArray:
+    """Returns the offset from the road's middle (u) and the angle to the road (rad), (n, 2)."""
+    columns = [LANE_LABELS.index(k) for k in ("left_edge", "right_edge", "heading_error")]
+    left, right, turned = lane[:, columns].T
+    return np.column_stack([0.5 * (left - right), turned])
 
 
 def _ridge(
