@@ -26,6 +26,8 @@ _RACES = 10
 _STANDING = ("race_score", "clean_laps", "best_lap_s", "mean_lap_s")
 """Metrics that drivers are compared by at a glance."""
 
+_NOTHING = {"mean": None, "ci_low": None, "ci_high": None}
+
 
 def show_training(result: Mapping[str, Any]) -> None:
     """Shows the laps of a trained driver, its run id, and what to type next.
@@ -113,28 +115,23 @@ def _show_standing(console: Console, result: Mapping[str, Any]) -> None:
     """Shows a driver's main figures on one track, beside those of its yardsticks."""
     if "driver" not in result:
         return
-    own = {"name": result["driver"], "note": "", "races": result["races"]}
-    if result["privileged"]:
-        own["note"] = "an expert that knows where it is"
-    rows = (
-        (
-            each["name"],
-            str(each["races"]),
-            *(
-                _figure(each["metrics"].get(name), interval=name == _STANDING[0])
-                for name in _STANDING
-            ),
-            each["note"],
-        )
-        for each in (own | {"metrics": result["metrics"]}, *result["yardsticks"])
-    )
+    own = {"name": result["driver"], "races": result["races"], "metrics": result["metrics"]}
+    rows = []
+    for each in (own, *result["yardsticks"]):
+        figures = [each["metrics"].get(name, _NOTHING) for name in _STANDING]
+        means = [_number(figure["mean"]) for figure in figures]
+        cells = (means[0], _interval(figures[0]), *means[1:])
+        rows.append((each["name"], str(each["races"]), *cells))
     conditions = "".join(f", {name} {value}" for name, value in result["conditions"].items())
     title = (
         f"{result['track']}{' (held out)' if result['held_out'] else ''}, {result['vehicle']}, "
-        f"{result['laps_wanted']} laps a race{conditions}: means with 95 % intervals"
+        f"{_count(result['laps_wanted'], 'lap')} a race{conditions}"
     )
-    columns = ("driver", "races", "score", "clean laps", "best lap (s)", "mean lap (s)", "")
+    columns = ("driver", "races", "score", "95 % interval", "clean laps", "best lap", "mean lap")
     console.print(_table(title, columns, rows))
+    if result["privileged"]:
+        _lines(console, f"{result['driver']} knows where it is, which no race tells a driver.")
+    _lines(console, *(f"{each['name']}: {each['note']}." for each in result["yardsticks"]))
 
 
 def _show_metrics(console: Console, result: Mapping[str, Any]) -> None:
@@ -156,11 +153,8 @@ def _show_metrics(console: Console, result: Mapping[str, Any]) -> None:
     console.print(_table(title, columns, rows))
 
 
-def _figure(score: Mapping[str, Any] | None, *, interval: bool) -> str:
-    if score is None:
-        return UNKNOWN
-    bounds = f" ({_interval(score)})" if interval and score["ci_low"] is not None else ""
-    return _number(score["mean"]) + bounds
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _percent(share: float | None) -> str:

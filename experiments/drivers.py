@@ -171,8 +171,13 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
     if reference == UNTRAINED:
         return _usual(usual)
     file, _, name = reference.rpartition(":")
+    if file.endswith(".py") and name.isidentifier():
+        return _foreign(pathlib.Path(file).expanduser(), name, usual, limit_s)
     if file.endswith(".py") or reference.endswith(".py"):
-        return _foreign(pathlib.Path(file or reference).expanduser(), name, usual, limit_s)
+        raise InputError(
+            f"A driver of a file is given as PATH.py:NAME, NAME a class or a function that makes "
+            f"one. Received: '{reference}'."
+        )
     folder = pathlib.Path(reference).expanduser()
     if folder.is_dir():
         return _learned(learned.Driver.load(folder), "folder", str(folder), settings)
@@ -187,7 +192,7 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
         choices = [PURSUIT, UNTRAINED, *([error.nearest] if error.nearest else [])]
         raise UnknownNameError("driver", reference, choices) from None
     loaded = learned.Driver.load(stored_runs.download_driver(stored.id))
-    return _learned(loaded, "run", f"{stored.name} ({stored.id[:8]})", settings, stored.id)
+    return _learned(loaded, "run", f"run {stored.id[:8]}", settings, stored.id)
 
 
 def of_run(driver: learned.Driver, environment: EnvironmentConfig, run_id: str) -> Entrant:
@@ -259,11 +264,6 @@ def _foreign(
     path: pathlib.Path, name: str, environment: EnvironmentConfig, limit_s: float
 ) -> Entrant:
     """Returns a stranger's driver; its file is not run before the race."""
-    if path.suffix != ".py" or not name.isidentifier():
-        raise InputError(
-            f"A driver of a file is given as PATH.py:NAME, NAME a class or a function that makes "
-            f"one. Received: '{path}{':' if name else ''}{name}'."
-        )
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -272,11 +272,5 @@ def _foreign(
         ) from error
     digest = hashlib.sha256(content + f":{name}".encode()).hexdigest()
     return ForeignEntrant(
-        f"{path}:{name}",
-        "file",
-        environment,
-        digest,
-        path=path,
-        made_by=name,
-        limit_s=limit_s,
+        f"{path}:{name}", "file", environment, digest, path=path, made_by=name, limit_s=limit_s
     )

@@ -114,6 +114,12 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
             "--simulator out, or --robustness and --latency-ms."
         )
     metrics = _metrics(request.metrics)
+    delay_ms = 1000.0 * STEP_S * round(request.latency_ms / (1000.0 * STEP_S))
+    if delay_ms != request.latency_ms:
+        progress.message(
+            f"a latency of {request.latency_ms:g} ms is driven as {delay_ms:g} ms: the simulator "
+            f"takes commands every {1000.0 * STEP_S:g} ms"
+        )
     for name in _split(request.track):
         track.load(name)
     entrant = drivers.load(
@@ -188,6 +194,7 @@ def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str
             delay=driven.plan.delay + delay,
             disturbance=disturbance,
             changes=changes,
+            plots=False,
             films=False,
             video=None,
         )

@@ -52,6 +52,7 @@ class RacePlan:
         disturbance: Changes that each race's seed draws.
         changes: What delay and disturbance are, for the records and for people.
         metrics: What the races are scored by; None for all that are registered.
+        plots: Whether plots of the first race are made.
         films: Whether a video of the first race is made.
         video: Where a copy of it goes.
     """
@@ -64,6 +65,7 @@ class RacePlan:
     disturbance: Randomisation | None = None
     changes: Mapping[str, float | int | str] = dataclasses.field(default_factory=dict)
     metrics: tuple[Metric, ...] | None = None
+    plots: bool = True
     films: bool = False
     video: pathlib.Path | None = None
 
@@ -273,9 +275,11 @@ def store(
 def _write(folder: pathlib.Path, driven: Driven) -> dict[str, str]:
     """Writes video, plots and records; returns where they lie inside the run."""
     plan, races = driven.plan, driven.races
-    plots.trajectory(races[0], track_plot.lines(driven.track), folder / _TRAJECTORY)
-    plots.speed_profile(races[0], folder / _SPEED)
-    names = {"trajectory": _TRAJECTORY, "speed": _SPEED, "result": results.FILE_NAME}
+    names = {"result": results.FILE_NAME}
+    if plan.plots:
+        plots.trajectory(races[0], track_plot.lines(driven.track), folder / _TRAJECTORY)
+        plots.speed_profile(races[0], folder / _SPEED)
+        names |= {"trajectory": _TRAJECTORY, "speed": _SPEED}
     if driven.frames:
         video.write_race(folder / _VIDEO, driven.frames, races[0].cut(len(driven.frames)))
         names["video"] = _VIDEO

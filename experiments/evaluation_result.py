@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
@@ -20,7 +20,7 @@ SCORE = "race_score"
 
 FILE_NAME = "result.json"
 
-Figures = dict[str, float | None]
+Figures = dict[str, int | float | None]
 
 
 class Yardstick(Config):
@@ -141,7 +141,8 @@ def _figures(values: Sequence[float]) -> Figures:
     mean, median, iqm = found.mean, found.median, found.iqm
     every = {"mean": mean.value, "ci_low": mean.low, "ci_high": mean.high}
     every |= _named("median", median) | _named("iqm", iqm)
-    return {k: v if math.isfinite(v) else None for k, v in every.items()} | {"count": found.count}
+    known: Figures = {name: v if math.isfinite(v) else None for name, v in every.items()}
+    return known | {"count": found.count}
 
 
 def _named(name: str, interval: Interval) -> dict[str, float]:
@@ -194,9 +195,7 @@ def is_clean(race: Race) -> bool:
     return sum(lap.clean for lap in lap_times.laps(race)) >= race.header.laps
 
 
-def kept_share(
-    score: Mapping[str, float | None], nominal: Mapping[str, float | None]
-) -> float | None:
+def kept_share(score: Figures, nominal: Figures) -> float | None:
     """Returns the share of a mean score that is left of a nominal one, None without a score."""
     left, whole = score["mean"], nominal["mean"]
     return None if left is None or not whole or whole <= 0.0 else left / whole

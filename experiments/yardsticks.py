@@ -43,7 +43,11 @@ def measure(driven: Driven, run_id: str, progress: ProgressDisplay) -> tuple[Yar
     rows = []
     if driven.config.simulator == simulators.EMBEDDED:
         plan = dataclasses.replace(
-            driven.plan, races=min(MOST_RACES, driven.plan.races), films=False, video=None
+            driven.plan,
+            races=min(MOST_RACES, driven.plan.races),
+            plots=False,
+            films=False,
+            video=None,
         )
         if driven.entrant.kind != UNTRAINED:
             fresh = driven.entrant.before_training()
@@ -88,6 +92,6 @@ def _previous_best(driven: Driven, run_id: str) -> Yardstick | None:
         if result is None or result.privileged or not races:
             continue
         if Course.of(races[0].header) == course:
-            note = f"best run before, {stored.name}"
+            note = f"the best before, {stored.name}"
             return _row(f"run {stored.id[:8]}", note, races, driven.plan)
     return None
