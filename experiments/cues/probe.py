@@ -23,21 +23,21 @@ from donkey_rl.experiments.cues.report import (
     Movement,
     ProbePlan,
     Question,
+    verdict,
 )
 from donkey_rl.experiments.cues.stills import Places, Stills, Studio, draw_places
 from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.evaluation_races import FIRST_SEED
+from donkey_rl.experiments.evaluation_result import SCORE
 from donkey_rl.experiments.pilots import Actions
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.racing import Field
 from donkey_rl.metrics import registry, statistics
 
-SCORES = ("race_score", "completion", "clean_laps")
-"""Metrics by which races with and without cues are compared; the first is the one that is lost."""
+SCORES = (SCORE, "completion", "clean_laps")
+"""Metrics by which races with and without cues are compared."""
 
 REPORT = "cues.json"
-
-_FIRST_SEED = 1_000
-"""Seed of the first race: that of an evaluation."""
 
 _SIDES = {-1: "left", 1: "right"}
 
@@ -97,6 +97,7 @@ def probe(
         cues=results,
         questions=questions,
         beliefs=beliefs,
+        verdict=verdict(results),
     )
     (folder / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return report
@@ -105,7 +106,7 @@ def probe(
 def _race(shared: _Probe, scene: Cues) -> dict[str, float | None]:
     """Races the driver in a scene and returns its mean scores, None where undefined."""
     plan, look = shared.plan, Randomisation(cues=scene)
-    seed = _FIRST_SEED + plan.seed
+    seed = FIRST_SEED + plan.seed
     with (
         contextlib.closing(Field(shared.config, plan.races, seed=seed, disturbance=look)) as field,
         shared.entrant.pilot(field) as pilot,
@@ -145,7 +146,7 @@ def _result(shared: _Probe, cue: str) -> CueResult:
         towards_high=follows.high,
         correlated=won,
         flipped=lost,
-        share_lost=_share_lost(won[SCORES[0]], lost[SCORES[0]]),
+        share_lost=_share_lost(won[SCORE], lost[SCORE]),
         followed=max(follows.low, -follows.high) > chance.mean,
     )
 

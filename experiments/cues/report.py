@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
 from donkey_rl.configuration import Config
@@ -92,6 +94,7 @@ class CueReport(Config):
         cues: What each cue does.
         questions: The few pictures that would best tell the hypotheses apart.
         beliefs: Probability of each hypothesis after the driver's own answers to them.
+        verdict: The finding as a sentence.
         folder: Where it is stored inside the run; empty if it is not.
     """
 
@@ -105,15 +108,16 @@ class CueReport(Config):
     cues: tuple[CueResult, ...]
     questions: tuple[Question, ...]
     beliefs: dict[str, float]
+    verdict: str
     folder: str = ""
 
-    @property
-    def verdict(self) -> str:
-        """The finding as a sentence."""
-        followed = [each.cue for each in self.cues if each.followed]
-        if not followed:
-            return "No cue moves the steering towards what it says more than chance does."
-        return f"It steers by {', '.join(followed)}, not by the lane alone."
+
+def verdict(results: Iterable[CueResult]) -> str:
+    """Returns what the probe of each cue comes to, as a sentence."""
+    followed = [each.cue for each in results if each.followed]
+    if not followed:
+        return "No cue moves the steering towards what it says more than chance does."
+    return f"It steers by {', '.join(followed)}, not by the lane alone."
 
 
 class ProbePlan(Config):

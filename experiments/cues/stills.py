@@ -16,6 +16,7 @@ from donkey_rl.envs.simulator.cues import Cues
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.starts import Start
 from donkey_rl.envs.simulator.world import World
+from donkey_rl.envs.simulators import EMBEDDED
 from donkey_rl.errors import DriverError, InputError
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.pilots import Actions, Pilot
@@ -73,13 +74,18 @@ def draw_places(config: EnvironmentConfig, count: int, seed: int) -> Places:
     """Draws places along the bends of a track, as a car that laps it may be in.
 
     Args:
-        config: The track.
+        config: Track and simulator.
         count: How many.
         seed: Of the draws.
 
     Raises:
-        InputError: The track has no bends.
+        InputError: The track has no bends, or the simulator is not the embedded one.
     """
+    if config.simulator != EMBEDDED:
+        raise InputError(
+            "Cues can only be shown in the embedded simulator. "
+            f"Received: simulator={config.simulator}. Leave --simulator out."
+        )
     road = track.load(config.track)
     bends = cues.bends(road.path)
     index = np.flatnonzero(bends.direction)
@@ -111,19 +117,11 @@ class Studio(contextlib.AbstractContextManager["Studio"]):
 
         Args:
             entrant: The driver.
-            config: Track, car and camera.
+            config: Track, car and camera, in the embedded simulator.
             scene: The cues that there are.
             places: Where the cars stand.
-
-        Raises:
-            InputError: The simulator is not the embedded one.
         """
         count, self._places = len(places.direction), places
-        if config.simulator != "embedded":
-            raise InputError(
-                "Cues can only be shown in the embedded simulator. "
-                f"Received: simulator={config.simulator}. Leave --simulator out."
-            )
         self._open = contextlib.ExitStack()
         field = Field(config, count, seed=0, disturbance=Randomisation(cues=scene))
         self._open.callback(field.close)
