@@ -7,33 +7,44 @@ import dataclasses
 import json
 import math
 import pathlib
+import shutil
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from donkey_rl import errors
+from donkey_rl import configuration, cue_tables, errors, terminal
 from donkey_rl.envs.batch import Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator.cues import NAMES, Cues
-from donkey_rl.experiments.cues import hypotheses, movement, probe, stills
+from donkey_rl.experiments.cues import hypotheses, movement, probe, stills, stored
 from donkey_rl.experiments.cues.hypotheses import Predictions
-from donkey_rl.experiments.cues.report import CueReport, ProbePlan
+from donkey_rl.experiments.cues.report import (
+    CueReport,
+    CueResult,
+    Movement,
+    ProbePlan,
+    Question,
+    verdict,
+)
 from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.evaluation import EvaluationRequest
 from donkey_rl.experiments.pilots import Act, Actions, Pilot
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.racing import Field
+from donkey_rl.experiments.tracking import Run
 
 PLAN = ProbePlan(places=32, races=1)
 
 
 @pytest.fixture(scope="module")
 def bean(tmp_path_factory: pytest.TempPathFactory) -> EnvironmentConfig:
-    """A round course of 131 u with two waists: a yellow line on dark gray, under a gray sky."""
+    """A round course of 89 u with two waists: a yellow line on dark gray, under a gray sky."""
     angle = 2.0 * np.pi * np.arange(48) / 48
-    radius = 19.0 + 6.0 * np.cos(2.0 * angle)
+    radius = 13.0 + 4.0 * np.cos(2.0 * angle)
     colours = {"road": [60] * 3, "road_grain": [60] * 3, "ground": [110] * 3}
     colours |= {"ground_grain": [110] * 3, "centre_line": [250, 250, 0]}
     road = {
@@ -129,10 +140,26 @@ def test_a_driver_that_steers_by_the_sky_is_caught(
     assert report.beliefs["sky"] > 0.9
 
 
-def test_a_driver_that_steers_by_the_lane_is_not_accused(
+class Kept:
+    """Takes what is stored in a run."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.metrics: dict[str, float] = {}
+
+    def log_artifact(self, path: pathlib.Path) -> None:
+        shutil.copytree(path, self.folder / path.name)
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        self.metrics |= metrics
+
+
+def test_a_driver_that_steers_by_the_lane_is_not_accused_and_the_run_keeps_it(
     bean: EnvironmentConfig, tmp_path: pathlib.Path
 ) -> None:
-    report = probed(honest, bean, tmp_path)
+    run, entrant = Kept(tmp_path), FunctionEntrant("honest", "file", bean, act=honest)
+    with ProgressDisplay() as progress:
+        report = stored.run_probe(entrant, bean, PLAN, cast(Run, run), progress)
     for each in report.cues:
         assert not each.followed
         assert each.steering.mean < 0.05
@@ -141,10 +168,13 @@ def test_a_driver_that_steers_by_the_lane_is_not_accused(
     assert report.verdict.startswith("No cue moves the steering")
     assert report.beliefs["lane"] > 0.9
     # What was written says the same, and each picture is what the driver saw.
-    stored = json.loads((tmp_path / probe.REPORT).read_text(encoding="utf-8"))
-    assert CueReport.model_validate(stored) == report
+    assert report.folder == "cues-bean-seed0"
+    folder = tmp_path / report.folder
+    written = json.loads((folder / probe.REPORT).read_text(encoding="utf-8"))
+    assert CueReport.model_validate(written | {"folder": report.folder}) == report
+    assert run.metrics["cues-bean-seed0/sky/share_lost"] == report.cues[-1].share_lost
     for question in report.questions:
-        with Image.open(tmp_path / question.file) as picture:
+        with Image.open(folder / question.file) as picture:
             image = np.asarray(picture)
         assert image.shape == (120, 160, 3)
         seen = 1.4 * line(image[None], 55, 67)[0]
@@ -165,6 +195,66 @@ def test_a_straight_road_cannot_be_probed_and_another_simulator_neither(
     remote = bean.model_copy(update={"simulator": "localhost:9091"})
     with pytest.raises(errors.InputError, match="embedded simulator"):
         probed(honest, remote, tmp_path)
+
+
+def test_a_probe_that_there_is_not_is_named() -> None:
+    with pytest.raises(errors.ConfigurationError, match="Did you mean 'cues'"):
+        configuration.validate(EvaluationRequest, {"driver": "pursuit", "probe": "cue"})
+
+
+def test_the_table_of_a_probe(capsys: pytest.CaptureFixture[str]) -> None:
+    still = Movement(mean=0.01, p95=0.02)
+    won, lost = {"race_score": 80.0}, {"race_score": 20.0}
+    sky = CueResult(
+        cue="sky",
+        steering=Movement(mean=0.8, p95=0.9),
+        throttle=still,
+        yardstick_steering=still,
+        yardstick_throttle=still,
+        image_change=20.0,
+        towards=0.4,
+        towards_low=0.39,
+        towards_high=0.41,
+        correlated=won,
+        flipped=lost,
+        share_lost=0.75,
+        followed=True,
+    )
+    gone = {"correlated": {"race_score": None}, "share_lost": None, "followed": False}
+    object_ = sky.model_copy(update=gone | {"cue": "object"})
+    question = Question(
+        file="question_1.png",
+        arc=1.0,
+        lateral=0.0,
+        bend="left",
+        cues={"sky": "right"},
+        predictions={"lane": -0.3, "sky": 0.4},
+        spreads={"lane": 0.05, "sky": 0.05},
+        bits=1.0,
+        driver=0.41,
+    )
+    report = CueReport(
+        driver="mine",
+        track="bean",
+        places=32,
+        races=1,
+        laps=1,
+        seed=0,
+        nominal=won,
+        cues=(object_, sky),
+        questions=(question,),
+        beliefs={"lane": 0.002, "sky": 0.998},
+        verdict=verdict([object_, sky]),
+        folder="cues-bean-seed0",
+    )
+    cue_tables.show(terminal.console(), report.model_dump(mode="json"))
+    text = " ".join(capsys.readouterr().out.split())
+    assert "sky 0.800 0.010 +0.400 [+0.390, +0.410] 80 20 75%" in text
+    assert "object 0.800 0.010 +0.400 [+0.390, +0.410] - 20 -" in text
+    assert "question_1.png -0.30 +0.40 +0.41" in text
+    assert "By its own answers to them: lane 0%, sky 100%." in text
+    assert "It steers by sky, not by the lane alone." in text
+    assert text.endswith("cues-bean-seed0")
 
 
 def test_a_driver_that_is_lost_is_named(bean: EnvironmentConfig) -> None:
