@@ -202,7 +202,10 @@ def test_a_probe_that_there_is_not_is_named() -> None:
         configuration.validate(EvaluationRequest, {"driver": "pursuit", "probe": "cue"})
 
 
-def test_the_table_of_a_probe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_of_a_probe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     still = Movement(mean=0.01, p95=0.02)
     won, lost = {"race_score": 80.0}, {"race_score": 20.0}
     sky = CueResult(
