@@ -50,7 +50,7 @@ def race_environment(
     """Returns the environment of a race: a start near the grid slot, nominal looks and car.
 
     Args:
-        config: Simulator, track, car and camera; the cues of its scenes stay.
+        config: Simulator, track, car and camera.
         disturbance: What else is drawn by the race's seed; its own starts do not count.
     """
     road = track.load(config.track)
@@ -67,8 +67,7 @@ def race_environment(
     )
     start = {"start_lateral": _START_LATERAL, "start_yaw": _START_YAW}
     start |= {"start_anywhere": False, "start_speed": 0.0}
-    nominal = Randomisation(cues=config.randomisation.cues)
-    drawn = (disturbance or nominal).model_copy(update=start)
+    drawn = (disturbance or Randomisation()).model_copy(update=start)
     return config.model_copy(update={"task": task, "randomisation": drawn})
 
 

@@ -20,6 +20,7 @@ from donkey_rl import configuration, cue_tables, errors, terminal
 from donkey_rl.envs.batch import Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator.cues import NAMES, Cues
+from donkey_rl.experiments import drivers
 from donkey_rl.experiments.cues import hypotheses, movement, probe, stills, stored
 from donkey_rl.experiments.cues.hypotheses import Predictions
 from donkey_rl.experiments.cues.report import (
@@ -260,23 +261,15 @@ def test_the_table_of_a_probe(
     assert text.endswith("cues-bean-seed0")
 
 
-def test_a_driver_that_is_lost_is_named(bean: EnvironmentConfig) -> None:
-    class Dead(Pilot):
-        def drive(self, observation: Observation, driving: npt.NDArray[np.bool_]) -> Actions:
-            self.lost[:] = True
-            self.failures = ["mine.py:Driver: ValueError: no"]
-            return honest(observation)
-
-    class DeadEntrant(FunctionEntrant):
-        @contextlib.contextmanager
-        def pilot(self, field: Field) -> Iterator[Pilot]:
-            yield Dead(honest)
-
-    entrant = DeadEntrant("mine.py:Driver", "file", bean, act=honest)
+def test_a_strangers_driver_that_fails_is_named(
+    bean: EnvironmentConfig, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("class Mine:\n    def act(self, seen):\n        raise ValueError('no')\n")
     places = stills.draw_places(bean, 2, 0)
     with (
-        stills.Studio(entrant, bean, Cues(), places) as studio,
-        pytest.raises(errors.DriverError, match=r"mine\.py:Driver: ValueError: no"),
+        stills.Studio(drivers.load(f"{file}:Mine"), bean, Cues(), places) as studio,
+        pytest.raises(errors.DriverError, match=r"mine\.py:Mine failed on a picture: .*no"),
     ):
         studio.answers()
 

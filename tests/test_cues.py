@@ -22,6 +22,7 @@ from donkey_rl.envs.simulator.starts import Start
 from donkey_rl.envs.simulator.surfaces import SurfaceWorld
 from donkey_rl.envs.simulator.world import World
 from donkey_rl.experiments import racing
+from donkey_rl.experiments.config import TrainingConfig
 
 ROAD = track.load("generated_track")
 LEFT, RIGHT = 1, 2
@@ -187,7 +188,11 @@ def test_without_cues_nothing_changes_and_with_them_only_the_picture_does() -> N
 def test_cues_are_settings_with_a_range_and_need_the_embedded_simulator() -> None:
     config = validate(EnvironmentConfig, {"randomisation": {"cues": {"sky": 0.5}}})
     assert config.randomisation.cues.present == ("sky",)
-    assert racing.race_environment(config).randomisation.cues == Cues(sky=0.5)
+    # Checks of a training are driven in its scenes, evaluations are not.
+    training = validate(TrainingConfig, {"randomisation": {"cues": {"sky": 0.5}}})
+    checked = racing.race_environment(training.environment(), training.check_scene)
+    assert checked.randomisation.cues == Cues(sky=0.5)
+    assert racing.race_environment(config).randomisation.cues == Cues()
     with pytest.raises(errors.ConfigurationError, match=r"cues\.sky should be .* 1"):
         validate(EnvironmentConfig, {"randomisation": {"cues": {"sky": 1.5}}})
     with pytest.raises(errors.ConfigurationError, match=r"cues\.ground.*embedded"):

@@ -19,6 +19,7 @@ from donkey_rl.envs.simulator.world import World
 from donkey_rl.envs.simulators import EMBEDDED
 from donkey_rl.errors import DriverError, InputError
 from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.foreign_driver import ForeignPilot
 from donkey_rl.experiments.pilots import Actions, Pilot
 from donkey_rl.experiments.racing import Field
 
@@ -121,6 +122,7 @@ class Studio(contextlib.AbstractContextManager["Studio"]):
             scene: The cues that there are.
             places: Where the cars stand.
         """
+        self._name = entrant.name
         count, self._places = len(places.direction), places
         self._open = contextlib.ExitStack()
         field = Field(config, count, seed=0, disturbance=Randomisation(cues=scene))
@@ -164,8 +166,9 @@ class Studio(contextlib.AbstractContextManager["Studio"]):
         self._pilot.begin(cars)
         actions = self._pilot.drive(observed, np.ones(cars, np.bool_))
         if self._pilot.lost.any():
-            why = getattr(self._pilot, "failures", [])
-            raise DriverError(why[-1] if why else "The driver gave no answer to a picture.")
+            known = self._pilot.failures if isinstance(self._pilot, ForeignPilot) else []
+            reason = known[-1].reason if known else "no answer"
+            raise DriverError(f"{self._name} failed on a picture: {reason}. Mend the driver.")
         return np.asarray(actions, np.float32)
 
     def stills(self, last: Actions) -> Stills:
