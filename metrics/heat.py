@@ -115,13 +115,12 @@ def _passed(race: Race, rows: slice) -> tuple[int, list[int], float]:
         lap of the heat was driven, and when the next checkpoint is due (s).
     """
     header = race.header
-    place, count = laps.next_line(race, rows), checkpoints(header.lap_length) + 1
+    count = checkpoints(header.lap_length) + 1
     due = float(race["time_s"][rows.start]) + START_LINE_S
     first, began, required = rows.stop, math.nan, 0
     ends: list[int] = []
-    while len(ends) < _wanted(race):
-        met = laps.meeting(race, rows, place)
-        if met is None or met.time_s > due:
+    for met in laps.meetings(race, rows, header.lap_length / count):
+        if met.time_s > due or len(ends) == _wanted(race):
             break
         due = met.time_s + CHECKPOINT_S
         if required == 0 and math.isnan(began):
@@ -130,7 +129,6 @@ def _passed(race: Race, rows: slice) -> tuple[int, list[int], float]:
             ends.append(met.row)
             began = met.time_s
         required = (required + 1) % count
-        place += header.lap_length / count
     return first, ends, due
 
 

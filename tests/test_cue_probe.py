@@ -117,10 +117,9 @@ def test_a_driver_that_steers_by_the_sky_is_caught(
 ) -> None:
     report = probed(fooled, bean, tmp_path)
     sky, *others = sorted(report.cues, key=lambda each: each.cue != "sky")
-    # 0.4 one way before the flip and 0.4 the other way after it: a movement of 0.8, 0.4 towards,
-    # save where steering ends at 1.
+    # 0.4 one way before the flip and 0.4 the other way after it, save where steering ends at 1.
     assert sky.steering.mean == pytest.approx(0.8, abs=0.02)
-    assert sky.towards == pytest.approx(0.4, abs=0.01)
+    assert sky.towards == pytest.approx(sky.steering.mean, abs=1e-6)
     assert sky.towards_low > sky.yardstick_steering.mean
     assert (sky.correlated["completion"], sky.correlated["clean_laps"]) == (1.0, 1.0)
     assert report.nominal["completion"] == 1.0
@@ -253,9 +252,9 @@ def test_the_table_of_a_probe(
     )
     cue_tables.show(terminal.console(), report.model_dump(mode="json"))
     text = " ".join(capsys.readouterr().out.split())
-    assert "sky 0.800 0.010 +0.400 [+0.390, +0.410] 80 20 75%" in text
-    assert "object 0.800 0.010 +0.400 [+0.390, +0.410] - 20 -" in text
-    assert "question_1.png -0.30 +0.40 +0.41" in text
+    assert "sky 0.80 0.01 +0.40 +0.39 to +0.41 80.00 20.00 75%" in text
+    assert "object 0.80 0.01 +0.40 +0.39 to +0.41 - 20.00 -" in text
+    assert "question_1 -0.30 +0.40 +0.41" in text
     assert "By its own answers to them: lane 0%, sky 100%." in text
     assert "It steers by sky, not by the lane alone." in text
     assert text.endswith("cues-bean-seed0")

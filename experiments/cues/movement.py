@@ -64,17 +64,17 @@ def towards(
     opposing: npt.NDArray[np.float32],
     direction: npt.NDArray[np.int64],
 ) -> FloatArray:
-    """Returns by how much the steering follows what a cue says.
+    """Returns by how much the steering goes to the side to which a cue turns.
 
-    Half the steering's change, positive to the side of the cue: a driver that steers by +a where
-    the cue says right and -a where it says left has a.
+    A driver that steers by +a where the cue says right and by -a where it says left has 2 a, all
+    of its movement; one that is merely disturbed moves now here, now there.
 
     >>> towards(np.array([0.3], np.float32), np.array([-0.1], np.float32), np.array([1])).round(3)
-    array([0.2])
+    array([0.4])
 
     Args:
         agreeing: Steering where the cue agrees with the road, shape (n,).
         opposing: Steering where it says the opposite, shape (n,).
         direction: -1 in a left bend, 1 in a right one, shape (n,).
     """
-    return np.asarray(0.5 * direction * (agreeing.astype(np.float64) - opposing))
+    return np.asarray(direction * (agreeing.astype(np.float64) - opposing))

@@ -31,7 +31,7 @@ class CueResult(Config):
         yardstick_steering: How far it moves when as much of the image changes at random.
         yardstick_throttle: The same of the throttle.
         image_change: Size of both changes: root mean square, 0 to 255.
-        towards: By how much the steering follows the cue, see `movement.towards`: mean.
+        towards: How far of it the steering moves to the cue's side, see `movement.towards`: mean.
         towards_low: Lower bound of its 95 % interval, `towards_high` the upper.
         correlated: Mean scores of races in which the cue agrees with every bend.
         flipped: The same where it says the opposite.

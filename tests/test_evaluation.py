@@ -1,0 +1,285 @@
+"""The protocol of evaluations: tracks, yardsticks, changes, and what is stored of them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.errors import DriverError, InputError, TrackError, UnknownNameError
+from donkey_rl.experiments import drivers, evaluation, mlflow_store, stored_runs
+from donkey_rl.experiments import evaluation_folders as folders
+from donkey_rl.experiments import evaluation_races as driving
+from donkey_rl.experiments import evaluation_result as results
+from donkey_rl.experiments.drivers import LearnedEntrant, PursuitEntrant
+from donkey_rl.experiments.evaluation import EvaluationRequest, evaluate
+from donkey_rl.experiments.evaluation_races import RacePlan
+from donkey_rl.experiments.evaluation_result import Evaluation
+from donkey_rl.experiments.progress import ProgressDisplay
+
+DRIVERS = """
+import numpy as np
+from donkey_rl.metrics.registry import metric
+
+class Straight:
+    def act(self, observation):
+        return 0.0, 1.0
+
+class Fails:
+    steps = 0
+    def act(self, observation):
+        self.steps += 1
+        if self.steps > 3:
+            raise RuntimeError("out of ideas")
+        return 0.0, 1.0
+
+class Never:
+    def act(self, observation):
+        raise RuntimeError("out of ideas")
+
+@metric(unit="u", direction="lower", low=0.0)
+def offset(race):
+    '''Mean distance from the path.'''
+    return float(np.abs(race["lateral"]).mean())
+
+@metric(unit="", direction="higher")
+def broken(race):
+    '''Fails.'''
+    return {}["nothing"]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+    """A store of runs of its own, and the file of a stranger."""
+    path = tmp_path_factory.mktemp("evaluation")
+    (path / "theirs.py").write_text(DRIVERS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path / 'mlflow.db'}")
+        yield path
+
+
+@pytest.fixture(scope="module")
+def result(folder: pathlib.Path) -> Evaluation:
+    """`pursuit` on two tracks, under changes."""
+    request = EvaluationRequest(
+        driver="pursuit",
+        track="waveshare,waveshare:mirror",
+        races=3,
+        laps=1,
+        robustness=True,
+        metrics=(f"{folder}/theirs.py:offset", f"{folder}/theirs.py:broken"),
+    )
+    return evaluate(request, ProgressDisplay())
+
+
+def test_the_expert_laps_both_tracks_and_its_interval_holds_the_mean(result: Evaluation) -> None:
+    (other,) = result.others
+    assert (result.track, other.track) == ("waveshare", "waveshare:mirror")
+    for each in (result, other):
+        assert (each.races, each.laps_wanted, each.seed) == (3, 1, 1000)
+        assert [row["seed"] for row in each.per_race] == [1000, 1001, 1002]
+        assert [row["laps"] for row in each.per_race] == [1, 1, 1]
+        score = each.metrics["race_score"]
+        values = [row["score"] for row in each.per_race]
+        assert score["mean"] == pytest.approx(np.mean(values), abs=1e-3)
+        assert score["median"] == pytest.approx(np.median(values), abs=1e-3)
+        assert score["ci_low"] <= score["mean"] <= score["ci_high"]
+        assert score["count"] == 3
+        assert each.privileged
+        assert not each.held_out
+
+
+def test_a_metric_that_fails_is_named_with_its_file_and_stops_no_other(
+    folder: pathlib.Path, result: Evaluation
+) -> None:
+    (line,) = [each for each in result.failures if "metric" in each]
+    assert "'broken'" in line
+    assert f"{folder}/theirs.py" in line
+    assert "KeyError" in line
+    assert result.metrics["offset"]["count"] == 3
+    assert result.metrics["broken"] == {**result.metrics["broken"], "mean": None, "count": 0}
+
+
+def test_who_does_not_look_bears_another_light_and_camera_and_not_another_grip(
+    result: Evaluation,
+) -> None:
+    kept = {name: each.kept for name, each in result.robustness.items()}
+    assert kept["light"] == pytest.approx(1.0, abs=1e-6)
+    assert kept["camera"] == pytest.approx(1.0, abs=1e-6)
+    assert kept["grip"] is not None
+    assert abs(kept["grip"] - 1.0) > 1e-3
+    assert result.robustness["latency"].change == {"latency_ms": 100.0}
+    assert result.robustness["grip"].change == {"grip": 0.25, "mass": 0.2}
+
+
+def test_races_and_result_lie_in_a_run_of_the_driver(result: Evaluation) -> None:
+    run = stored_runs.find(result.run_id)
+    assert (run.name, run.tags["kind"], run.status) == ("pursuit", "evaluation", "FINISHED")
+    assert {each.run_id for each in result.others} == {run.id}
+    place = result.files["result"].rpartition("/")[0]
+    stored, races = folders.read(run, place)
+    assert stored is not None
+    assert stored.model_dump() == result.model_dump(exclude={"others"})
+    assert [race.header.seed for race in races] == [1000, 1001, 1002]
+    header = races[0].header
+    assert (header.driver, header.conditions, header.simulator) == ("pursuit", {}, "embedded")
+    assert len(header.track_digest) == 64
+    assert header.versions["donkey-rl"] == header.version
+    assert run.metrics[f"{place}/race_score"] == result.metrics["race_score"]["mean"]
+    late = folders.read(run, f"{place}-latency")[1][0]
+    assert late.header.conditions == {"latency_ms": 100.0}
+    # Rows 1 and 2 follow the commands of a car that stands; the first row follows none.
+    np.testing.assert_array_equal(late["throttle"][:3], 0.0)
+    assert late["throttle"][3] > 0.0
+    np.testing.assert_array_equal(late["latency_ms"][1:], 100.0)
+
+
+def test_a_stranger_is_held_against_the_untrained_the_expert_and_the_best_before(
+    folder: pathlib.Path, result: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven: list[str] = []
+    drive = driving.drive
+
+    def watched(entrant: drivers.Entrant, *others: object) -> driving.Driven:
+        driven.append(entrant.name)
+        return drive(entrant, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(driving, "drive", watched)
+    stranger = f"{folder}/theirs.py:Straight"
+    request = EvaluationRequest(driver=stranger, track="waveshare", races=3, laps=1)
+    first = evaluate(request, ProgressDisplay())
+    # The expert's races are in the store already; privileged, it is never the best before.
+    assert driven == [stranger, "untrained"]
+    assert [each.name for each in first.yardsticks] == ["untrained", "pursuit"]
+    assert first.yardsticks[1].metrics["race_score"] == result.metrics["race_score"]
+    assert first.metrics["latency_ms"]["mean"] > 0.0
+    again = evaluate(request, ProgressDisplay())
+    # Its own run is not what it is held against.
+    assert again.run_id == first.run_id
+    assert [each.name for each in again.yardsticks] == ["untrained", "pursuit"]
+    fails = request.model_copy(update={"driver": f"{folder}/theirs.py:Fails"})
+    lost = evaluate(fails, ProgressDisplay())
+    best = lost.yardsticks[2]
+    assert best.name == f"run {first.run_id[:8]}"
+    assert best.metrics["distance_u"] == first.metrics["distance_u"]
+    # Lost in the fourth step; the rows until then are kept.
+    (line,) = lost.failures
+    assert "Fails: act() raised RuntimeError: out of ideas (line 14)" in line
+    assert "3 of 3 races lost, first that of seed 1000 after 0.15 s" in line
+    run = stored_runs.find(lost.run_id)
+    races = folders.read(run, lost.files["result"].rpartition("/")[0])[1]
+    assert [len(race) for race in races] == [5, 5, 5]
+
+
+def test_a_driver_that_never_drives_is_an_error_and_leaves_no_run(folder: pathlib.Path) -> None:
+    request = EvaluationRequest(
+        driver=f"{folder}/theirs.py:Never", track="waveshare", races=2, laps=1
+    )
+    before = len(list(stored_runs.every()))
+    with pytest.raises(DriverError, match=r"No race was driven: .*Never: act.* raised Runtime"):
+        evaluate(request, ProgressDisplay())
+    assert len(list(stored_runs.every())) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"track": "waveshare,warrn"}, UnknownNameError, "'warrn'. Did you mean 'warren'?"),
+        ({"track": "missing.json"}, TrackError, "missing.json"),
+        ({"driver": "persuit"}, UnknownNameError, "Unknown driver 'persuit'. Did you mean"),
+        ({"driver": "no/folder"}, InputError, "no driver folder 'no/folder'"),
+        ({"driver": "none.py:X"}, InputError, "'none.py' cannot be read: No such file"),
+        ({"driver": "theirs.py"}, InputError, "given as PATH.py:NAME"),
+        ({"settings": ("vehicle=donkey_2002",)}, InputError, "Did you mean 'donkey_2022'?"),
+        ({"metrics": ("none.py:x",)}, InputError, "no file 'none.py'"),
+        ({"simulator": "127.0.0.1:1", "robustness": True}, InputError, "embedded simulator only"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_driven(
+    folder: pathlib.Path,
+    result: Evaluation,
+    changes: dict[str, object],
+    error: type[Exception],
+    message: str,
+) -> None:
+    request = EvaluationRequest(driver="pursuit").model_copy(update=changes)
+    with pytest.raises(error) as caught:
+        evaluate(request, ProgressDisplay())
+    assert message in str(caught.value)
+
+
+def test_held_out_tracks_are_three_that_the_driver_was_not_trained_on() -> None:
+    entrant = PursuitEntrant(
+        "p", "pursuit", EnvironmentConfig(track="warren"), tracks=("warren:mirror", "warehouse")
+    )
+    request = EvaluationRequest(driver="p", held_out=True)
+    expected = ("warren", "generated_track", "circuit_launch", "mini_monaco")
+    assert evaluation._tracks(request, entrant) == expected
+    chosen = request.model_copy(update={"track": "circuit_launch, warren", "held_out": False})
+    assert evaluation._tracks(chosen, entrant) == ("circuit_launch", "warren")
+
+
+@pytest.mark.parametrize(
+    ("track", "where", "delay", "folder_name"),
+    [
+        ("generated_track", "embedded", 0, "evaluation-generated_track-5x3-seed2"),
+        ("generated_track:mirror", "embedded", 0, "evaluation-generated_track-mirror-5x3-seed2"),
+        ("/home/me/my track (1).json", "embedded", 0, "evaluation-my-track-1--5x3-seed2"),
+        ("warren", "localhost:9091", 2, "evaluation-warren-remote-5x3-seed2-latency100"),
+    ],
+)
+def test_the_folder_of_an_evaluation_tells_it_from_others(
+    track: str, where: str, delay: int, folder_name: str
+) -> None:
+    entrant = PursuitEntrant("pursuit", "pursuit", EnvironmentConfig())
+    config = EnvironmentConfig(track=track, simulator=where)
+    plan = RacePlan(races=5, laps=3, seed=2, delay=delay, changes=driving.latency(delay))
+    assert folders.name(entrant, config, plan) == folder_name
+    marked = folders.name(entrant, config, plan, marked=True)
+    other = config.model_copy(update={"throttle_max": 0.5})
+    assert marked.startswith(f"{folder_name}-")
+    assert marked != folders.name(entrant, other, plan, marked=True)
+
+
+@pytest.mark.parametrize(
+    ("left", "whole", "kept"), [(3.0, 4.0, 0.75), (None, 4.0, None), (1.0, 0.0, None)]
+)
+def test_what_is_kept_of_a_score(
+    left: float | None, whole: float | None, kept: float | None
+) -> None:
+    assert results.kept_share({"mean": left}, {"mean": whole}) == kept
+
+
+def test_a_damaged_result_is_as_none_at_all(
+    folder: pathlib.Path, result: Evaluation, tmp_path: pathlib.Path
+) -> None:
+    run = stored_runs.find(result.run_id)
+    assert folders.read(run, "no-such-folder") == (None, ())
+    damaged = tmp_path / "broken"
+    damaged.mkdir()
+    (damaged / "result.json").write_text('{"run_id": 3}')
+    mlflow_store.client().log_artifacts(run.id, str(damaged), "broken")
+    assert folders.read(run, "broken") == (None, ())
+
+
+def test_a_driver_folder_drives_and_its_agent_untrained_is_the_one_it_began_as(
+    tmp_path: pathlib.Path,
+) -> None:
+    fresh = drivers.usual_driver(EnvironmentConfig(track="warren", vehicle="donkey_2021"))
+    trained = drivers.usual_driver(EnvironmentConfig(track="warren", vehicle="donkey_2021"))
+    for weight in trained.actor.weights:
+        weight.assign(weight + 0.5)
+    trained.save(tmp_path / "driver", lite=False)
+    entrant = drivers.load(str(tmp_path / "driver"), ["history=3"])
+    assert isinstance(entrant, LearnedEntrant)
+    assert (entrant.kind, entrant.hash) == ("folder", trained.hash)
+    assert (entrant.environment.track, entrant.environment.vehicle) == ("warren", "donkey_2021")
+    before = entrant.before_training()
+    assert isinstance(before, LearnedEntrant)
+    assert entrant.hash != fresh.hash
+    for ours, first in zip(before.driver.actor.weights, fresh.actor.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), first.numpy())
