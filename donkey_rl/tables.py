@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from donkey_rl import cue_tables
 from donkey_rl.terminal import UNKNOWN
 from donkey_rl.terminal import command as _command
 from donkey_rl.terminal import console as _console
@@ -73,9 +74,9 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     Args:
         result: With `run_id`, `track`, `races`, `races_clean`, `metrics` (by name: `mean`,
             `ci_low`, `ci_high`, and where known `median` and `iqm`), and where known `driver`,
-            `yardsticks`, `robustness`, `failures`, `files` (paths, or paths by name), `per_race`:
-            one mapping of the same columns for each race, `missed_deadlines`, and `others`:
-            results of further tracks.
+            `yardsticks`, `robustness`, `cues`, `failures`, `files` (paths, or paths by name),
+            `per_race`: one mapping of the same columns for each race, `missed_deadlines`, and
+            `others`: results of further tracks.
     """
     console = _console()
     for each in (result, *(result.get("others") or ())):
@@ -94,6 +95,9 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
         )
         heads = ("changed", "kept", "score", "95 % interval")
         console.print(_table("Score under changes", heads, rows))
+    for each in (result, *(result.get("others") or ())):
+        if each.get("cues"):
+            cue_tables.show(console, each["cues"])
     per_race: Sequence[Mapping[str, Any]] = result.get("per_race") or []
     if per_race:
         columns = tuple(per_race[0])

@@ -389,6 +389,7 @@ def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Fie
         config.check.races if embedded else config.driven,
         seed=CHECK_SEED,
         world=None if embedded else trained.batch.world,
+        disturbance=config.check_scene,
     )
 
 
