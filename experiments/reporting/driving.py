@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from donkey_rl.experiments import comparison, page, result_rows
@@ -126,7 +127,7 @@ def _laps(course: Course) -> str:
 def _scores(course: Course, drivers: Sequence[ReportedRun]) -> str:
     headers = (
         "driver", "races", "clean laps", "race score", "best lap (s)", "mean lap (s)",
-        "disqualified", "off the road",
+        "pace", "disqualified",
     )  # fmt: skip
     rows = []
     for each in drivers:
@@ -141,8 +142,8 @@ def _scores(course: Course, drivers: Sequence[ReportedRun]) -> str:
                 words.interval(sums["race_score"].mean, digits=1),
                 f"{min(clean):.2f}" if clean else "-",
                 words.interval(sums["mean_lap_s"].mean),
+                number(_best_pace(each)),
                 f"{100 * sums['disqualified'].mean.value:.0f} %",
-                words.interval(sums["off_tracks"].mean, digits=1),
             )
         )
     caption = (
@@ -150,6 +151,12 @@ def _scores(course: Course, drivers: Sequence[ReportedRun]) -> str:
         "with their 95 % intervals in brackets"
     )
     return page.table(headers, rows, caption)
+
+
+def _best_pace(each: ReportedRun) -> float:
+    """Returns the pace of the best lap of all races, NaN where it is not known."""
+    known = [float(value) for value in each.scores["pace"] if math.isfinite(value)]
+    return max(known, default=math.nan)
 
 
 def _metrics(each: ReportedRun) -> str:

@@ -16,6 +16,7 @@ from donkey_rl.experiments.reporting import pictures, words
 from donkey_rl.experiments.reporting.runs import ReportedRun, alike
 from donkey_rl.experiments.scaling import Estimate, NoTrend, Samples, Trend
 from donkey_rl.experiments.scaling_plot import Learner
+from donkey_rl.metrics import limits
 
 FACTORS = (1.0, 2.0, 4.0)
 """Multiples of the steps measured that a curve is read at."""
@@ -273,7 +274,7 @@ def _outlook(each: Growth, rates: Rates) -> str:
     headers = ["steps", "number", f"{each.name}, 95 %", "more processor time", "more energy"]
     headers += ["its price"] if rates.price_per_kwh is not None else []
     return page.table(headers, rows, f"{each.label}, by the {what}") + page.bullets(
-        _reservations(each.found, each.budgets)
+        [*_reservations(each.found, each.budgets), *_limit(each)]
     )
 
 
@@ -297,6 +298,15 @@ def _reservations(trend: Trend, budgets: bool) -> list[str]:
             "the continuation of a shorter one. Runs of different lengths would measure that."
         )
     return lines
+
+
+def _limit(each: Growth) -> list[str]:
+    """Returns what no compute buys, where it is known."""
+    races = each.runs[0].races
+    limit_s = limits.lap_s(races[0].header) if races else math.nan
+    if each.figure != "mean_lap_s" or math.isnan(limit_s):
+        return []
+    return [f"No compute makes a lap quicker than {limit_s:.2f} s, the time-optimal one."]
 
 
 def _cpu_per_step(runs: Sequence[ReportedRun]) -> float | None:

@@ -28,6 +28,8 @@ _WORDS = {
     "without a hit or being put back.",
     "race score": "What a race is worth: 1 to 100 for one that is driven to its end, by its best "
     "clean lap, below 1 for one that is not.",
+    "pace": "The time-optimal lap of this car on this track by the best lap: 1 is the physical "
+    "limit.",
     "disqualified": "The race server would have ended the race: too slow to the line or to a "
     "checkpoint, too far from the path, or not driven to its end.",
     "95 %": "An interval made so that it holds the true value in 95 of 100 such reports: by "

@@ -33,7 +33,7 @@ def energy(kwh: float | None) -> str:
     """Returns an energy in the unit that suits it.
 
     >>> [energy(each) for each in (0.00032, 0.25, 3.0, None)]
-    ['0.32 Wh', '250 Wh', '3 kWh', 'not recorded']
+    ['0.320 Wh', '250 Wh', '3 kWh', 'not recorded']
     """
     if kwh is None:
         return UNKNOWN
