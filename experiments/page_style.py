@@ -43,7 +43,7 @@ dd { margin: 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: 60%; }
 caption { text-align: left; color: var(--soft); padding-bottom: 0.4rem; }
 th, td {
-  text-align: left; padding: 0.4rem 0.8rem; border-bottom: 1px solid var(--line);
+  text-align: left; padding: 0.4rem 0.6rem; border-bottom: 1px solid var(--line);
   vertical-align: top;
 }
 thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; white-space: nowrap; }

@@ -76,13 +76,11 @@ def _notes(runs: Sequence[ReportedRun], rates: Rates) -> list[str]:
             "either, that of the machine on which this report was made."
         )
     if rates.price_per_kwh is not None:
-        notes.append(
-            f"its price: that of the energy, at {words.price(rates.price_per_kwh)} for a kWh."
-        )
+        kwh = words.price(rates.price_per_kwh)
+        notes.append(f"its price: that of the energy, at {kwh} a kilowatt-hour.")
     if rates.price_per_hour is not None:
-        notes.append(
-            f"machine: its price for the wall time, at {words.price(rates.price_per_hour)} an h."
-        )
+        hour = words.price(rates.price_per_hour)
+        notes.append(f"machine: its price for the wall time, at {hour} an hour.")
     if any(each.bill.wall_s is None for each in runs):
         notes.append("not recorded: the run ended before it noted what it had taken.")
     return notes
