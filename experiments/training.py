@@ -197,7 +197,7 @@ class _Session:
                     # The LiteRT model of the first driver can wait.
                     lambda: self._store_driver(lite=False),
                     interruption.check,
-                    environment.interrupt if simulators.count(config.simulator) else _nothing,
+                    environment.interrupt if simulators.count(config.simulator) else lambda: None,
                 ),
             )
             self._continuation = Continuation(
@@ -375,10 +375,6 @@ def _simulator_name(config: TrainingConfig) -> str:
     if config.simulator == simulators.EMBEDDED:
         return f"{simulators.EMBEDDED} {donkey_rl.__version__}"
     return config.simulator
-
-
-def _nothing() -> None:
-    """What happens before a check whose cars are its own."""
 
 
 def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Field:

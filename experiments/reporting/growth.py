@@ -151,16 +151,9 @@ def _growth(
     figure: str,
     take: Callable[[Sequence[ReportedRun], str], list[tuple[float, float, int]]],
 ) -> Growth:
-    taken = take(group, figure)
-    steps, values, runs = (
-        (list(column) for column in zip(*taken, strict=True)) if taken else ([],) * 3
-    )
-    samples = Samples(
-        np.array(steps, np.float64),
-        np.array(values, np.float64),
-        np.array(runs, np.int64),
-        _DIRECTIONS[figure],
-    )
+    table = np.array(take(group, figure), np.float64).reshape(-1, 3)
+    steps, values, runs = table.T
+    samples = Samples(steps, values, runs.astype(np.int64), _DIRECTIONS[figure])
     return Growth(group, figure, take is _of_finished, scaling.fit(samples))
 
 
