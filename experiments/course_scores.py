@@ -160,10 +160,10 @@ def _key(records: Sequence[RaceFile]) -> str:
 
 @functools.cache
 def _code() -> str:
-    """Returns a digest of the package of metrics, its data, and what is made of them here."""
+    """Returns a digest of the package of metrics, its data, and how their scores are gathered."""
     digest = hashlib.sha256()
     folder = pathlib.Path(donkey_rl.metrics.__file__).parent
-    files = [*folder.glob("*.py"), *folder.glob("*.json"), pathlib.Path(__file__)]
-    for path in sorted(files):
+    files = [*folder.glob("*.py"), *folder.glob("*.json")]
+    for path in [*sorted(files), pathlib.Path(stored_races.__file__), pathlib.Path(__file__)]:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

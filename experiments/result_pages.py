@@ -30,7 +30,7 @@ _READING = (
 _RANKING = (
     "score: the mean of the races' race_score, with its 95 % interval.",
     "rank: runs that the races do not tell from the first of them share its rank, marked =.",
-    "DQ: share of the races that ended in a disqualification, with its 95 % interval.",
+    "DQ: share of the races that ended in a disqualification.",
     "pace: the time-optimal lap of track and car by the best lap; 1 is the physical limit.",
     "Races on different tracks, with different cars, in different versions of the simulator or "
     "over different numbers of laps stand in tables of their own.",

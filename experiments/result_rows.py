@@ -12,6 +12,7 @@ from donkey_rl.experiments.leaderboard import Leaderboard, Row
 from donkey_rl.experiments.verdicts import bounds, number, percentages
 from donkey_rl.metrics.statistics import Interval
 
+_BOARD = ("rank", "run", "score", "95 %", "DQ", "best lap (s)", "pace", "races", "id")
 _DIGITS = 4
 
 
@@ -82,23 +83,15 @@ def races(result: Comparison, metric: str) -> TextTable:
     return TextTable(metric, ("seed", *(run.label for run in result.runs)), rows)
 
 
-def boards(result: Leaderboard, *, brief: bool = False) -> tuple[TextTable, ...]:
-    """Returns the runs on each course.
-
-    Args:
-        result: The leaderboard.
-        brief: Whether only what a terminal has room for is told.
-    """
+def boards(result: Leaderboard) -> tuple[TextTable, ...]:
+    """Returns the runs on each course."""
     courses = Counter(str(each.course) for each in result.boards)
-    headers = ["rank", "run", "id", "races", "score", "95 %", "DQ"]
-    headers += ["best lap (s)", "pace"] if brief else ["95 %", "best lap (s)", "pace"]
     found = []
     for each in result.boards:
         title = str(each.course)
         if courses[title] > 1:
             title += f", track geometry {each.course.track_digest[:8] or 'not recorded'}"
-        rows = tuple(_row(row, brief) for row in each.rows)
-        found.append(TextTable(title, tuple(headers), rows))
+        found.append(TextTable(title, _BOARD, tuple(_row(row) for row in each.rows)))
     return tuple(found)
 
 
@@ -114,18 +107,17 @@ def interval_of(figure: Figure) -> Interval:
     )
 
 
-def _row(row: Row, brief: bool) -> tuple[str, ...]:
+def _row(row: Row) -> tuple[str, ...]:
     found = row.result
-    score, out = interval_of(found.score), interval_of(found.disqualified)
+    score = interval_of(found.score)
     return (
         f"{row.rank}=" if row.tied else str(row.rank),
         row.name,
-        row.run_id[:8],
-        str(found.races),
         number(score.value, _DIGITS),
         bounds(score, _DIGITS),
-        share(out.value),
-        *([] if brief else [percentages(out)]),
+        share(found.disqualified.value),
         "-" if found.best_lap_s is None else f"{found.best_lap_s:.2f}",
         "-" if found.pace is None else f"{found.pace:.3f}",
+        str(found.races),
+        row.run_id[:8],
     )

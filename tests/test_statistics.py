@@ -118,6 +118,11 @@ def test_a_copy_is_the_same_and_a_constant_gain_is_no_division_by_zero() -> None
     # Scores that agree where both have one are not the same where one is missing.
     part = statistics.paired(times, [*times[:-1], NAN], direction="lower")
     assert part.verdict == "unclear"
+    neither = statistics.paired([*times, NAN], [*times, NAN], direction="lower")
+    assert neither.verdict == "same"
+    swapped = statistics.paired([1.0, 2.0], [2.0, 1.0], direction="lower")
+    assert swapped.mean.value == 0.0
+    assert swapped.verdict == "unclear"
 
 
 @pytest.mark.parametrize(("count", "verdict"), [(5, "unclear"), (6, "better")])
