@@ -22,6 +22,8 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, starts, stepping, track
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.starts import Start
+from donkey_rl.envs.simulator.world import World
 from donkey_rl.envs.tasks import TaskConfig, count_steps
 from donkey_rl.experiments import provenance
 from donkey_rl.experiments.pilots import Act, Pilot
@@ -125,7 +127,8 @@ class Field:
             seed: Seed of the first race; each further race has the next one.
             world: Cars to race with that are there already; their own random streams and
                 settings stay as they are.
-            disturbance: Changes of light, camera or car that each race's seed draws.
+            disturbance: Changes of light, camera or car that each race's seed draws, in the
+                embedded simulator; the races start where they do without.
 
         Raises:
             LinkError: A simulator cannot be reached.
@@ -135,6 +138,7 @@ class Field:
         self.batch = Batch(self.config, cars, world=world)
         self.seeds = [seed + k for k in range(races)]
         self._lent = world is not None
+        self._disturbed = disturbance is not None
         self._missed = self.batch.world.missed.copy()
 
     def close(self) -> None:
@@ -225,19 +229,32 @@ class Field:
         batch, cars = self.batch, np.arange(len(self.batch))
         if not self._lent:
             batch.world.seed(seeds)
-            batch.reset(cars)
+            batch.reset(cars, self._undisturbed_starts(seeds) if self._disturbed else None)
             return
         # Lent cars would start as their owner's episodes do, and go on from the race's seeds.
         streams = [np.random.default_rng([own, 0]) for own in seeds]
         slots = np.zeros(len(cars), dtype=np.int64)
         batch.reset(cars, starts.draw_all(self.config.randomisation, batch.track, slots, streams))
 
+    def _undisturbed_starts(self, seeds: list[int]) -> Start:
+        """Returns the starts without the disturbance, whose draws would shift theirs."""
+        nominal = race_environment(self.config).randomisation
+        batch = self.batch
+        world = World(
+            batch.track, batch.vehicle, self.config.camera, len(seeds), randomise=nominal
+        )
+        world.seed(seeds)
+        world.reset(np.arange(len(seeds)))
+        sensed = world.cars.sensed
+        turn = sensed[:, stepping.HEADING_ERROR]
+        arc, lateral = sensed[:, stepping.ARC], sensed[:, stepping.LATERAL]
+        return Start(arc, lateral, turn, np.zeros(len(seeds)))
+
     def _headers(
         self, laps: int, seeds: Sequence[int], about: Mapping[str, Any]
     ) -> list[RaceHeader]:
         road, arcs = self.batch.track, self.batch.sensed[:, stepping.ARC]
         first = start_line_progress(road.start_line, arcs, road.length, road.closed)
-        places = self.config.simulator.split(",")
         own = not simulators.parse(self.config.simulator)
         return [
             RaceHeader(
@@ -254,7 +271,7 @@ class Field:
                 laps=laps,
                 vehicle=self.config.vehicle,
                 seed=seeds[i],
-                simulator=places[i % len(places)].strip(),
+                simulator=self.config.simulator,
                 simulator_version=donkey_rl.__version__ if own else "",
                 version=donkey_rl.__version__,
                 versions=provenance.versions(),

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.metrics.race import COLUMNS, Race
+from donkey_rl.metrics.race import COLUMNS, MAX_NAME, Race
 from donkey_rl.metrics.race_header import RaceHeader, read_header
 
 METADATA_KEY = b"donkey_rl.race"
@@ -34,7 +34,6 @@ MAX_METADATA = 1 << 20
 _MAX_FOOTER = 32 << 20
 _MAX_COLUMNS_BYTES = 1 << 30
 _MAX_GROUP_BYTES = 256 << 20
-_MAX_NAME = 1024
 _FRAMES_AT_ONCE = 64
 _ARROW_TYPES = {
     np.float64: pa.float64(),
@@ -300,11 +299,11 @@ def _values(table: Any, name: str) -> npt.NDArray[Any]:
 
 def _names(chunk: Any) -> npt.NDArray[np.str_]:
     """Returns the names of what was hit, each stored once, in rows; see `_values`."""
-    names = chunk.dictionary.to_pylist()
-    longest = max((len(name or "") for name in names), default=0)
-    if longest > _MAX_NAME or longest * 4 * len(chunk) > _MAX_COLUMNS_BYTES:
+    names = [name or "" for name in chunk.dictionary.to_pylist()]
+    longest = max(map(len, names), default=0)
+    if longest > MAX_NAME or longest * 4 * len(chunk) > _MAX_COLUMNS_BYTES:
         raise InputError(
-            f"The names of what was hit may have {_MAX_NAME} characters, fewer in a long race. "
+            f"The names of what was hit may have {MAX_NAME} characters, fewer in a long race. "
             f"Received: one of {longest} in {len(chunk)} rows."
         )
     rows: npt.NDArray[np.int64] = chunk.indices.to_numpy()

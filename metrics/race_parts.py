@@ -82,7 +82,8 @@ def finish(folder: pathlib.Path) -> pathlib.Path:
     with race_file.replaced(path) as file, parquet.ParquetWriter(file, schema) as writer:
         for part in parts:
             with race_file.opened(part) as source:
-                writer.write_table(source.read().cast(schema))
+                rows = source.read().cast(schema)
+            writer.write_table(rows)
     if len(parts) == len(_part_files(folder)):
         shutil.rmtree(folder, ignore_errors=True)
     return path

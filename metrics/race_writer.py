@@ -80,7 +80,7 @@ class RaceWriter:
         self._time = -np.inf
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._failure: StorageError | None = None
+        self._failure: Exception | None = None
         self._make_folder()
         self._open_part()
         # Arrow's first write takes long; here it holds up nothing, and an unfit disk is told.
@@ -154,7 +154,8 @@ class RaceWriter:
             while not self._closing.wait(WRITE_S):
                 self._write()
             self._write()
-        except StorageError as error:
+        except Exception as error:
+            # Whatever it is: rows that are lost must not go unnoticed.
             self._failure = error
 
     def _write(self) -> None:

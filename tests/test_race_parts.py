@@ -30,7 +30,7 @@ HEADER = RaceHeader(
     road_right=3.0,
 )
 QUICK = settings(
-    max_examples=25, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
+    max_examples=15, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
 )
 
 
