@@ -79,7 +79,11 @@ def compare(
         return
     from donkey_rl import result_tables
 
-    tables = (result_rows.scores(result, brief=True), result_rows.differences(result, brief=True))
+    tables = [
+        make(result, name, brief=True)
+        for name in result.runs[0].summaries
+        for make in (result_rows.scores, result_rows.differences)
+    ]
     result_tables.show(
         f"{len(result.seeds)} races on {result.course}",
         ((each.title, each.headers, each.rows) for each in tables),

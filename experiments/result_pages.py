@@ -52,17 +52,18 @@ def comparison(result: Comparison) -> str:
     metrics = tuple(base.summaries)
     sections = [
         Section("What was driven", page.facts(driven)),
-        Section("Scores", _table(result_rows.scores(result))),
+        Section("Scores", "".join(_table(result_rows.scores(result, name)) for name in metrics)),
         Section(
             "Differences",
-            _table(result_rows.differences(result))
-            + "".join(_picture(result, metric) for metric in metrics),
+            "".join(
+                _table(result_rows.differences(result, name)) + _picture(result, name)
+                for name in metrics
+            ),
         ),
         Section(
             "Race by race",
             "".join(
-                page.details(metric, _table(result_rows.races(result, metric)))
-                for metric in metrics
+                page.details(name, _table(result_rows.races(result, name))) for name in metrics
             ),
         ),
         Section("How to read this", page.bullets(_READING)),

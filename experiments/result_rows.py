@@ -31,47 +31,51 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
 
 
-def scores(result: Comparison, *, brief: bool = False) -> TextTable:
-    """Returns what each run scores over the races, metric by metric.
+def scores(result: Comparison, metric: str, *, brief: bool = False) -> TextTable:
+    """Returns what each run scores over the races by one metric.
 
     Args:
         result: The comparison.
+        metric: The metric's name.
         brief: Whether only the mean has its interval, for a terminal.
     """
     rows = []
-    for metric in result.runs[0].summaries:
-        for run in result.runs:
-            found = run.summaries[metric]
-            figures = [number(found.mean.value, _DIGITS), bounds(found.mean, _DIGITS)]
-            for interval in (found.median, found.iqm):
-                figures.append(number(interval.value, _DIGITS))
-                figures += [] if brief else [bounds(interval, _DIGITS)]
-            rows.append((run.label, metric, str(found.count), *figures))
-    headers = ["run", "metric", "races", "mean", "95 %"]
+    for run in result.runs:
+        found = run.summaries[metric]
+        row = [run.label, str(found.count), number(found.mean.value, _DIGITS)]
+        row.append(bounds(found.mean, _DIGITS))
+        for interval in (found.median, found.iqm):
+            row.append(number(interval.value, _DIGITS))
+            row += [] if brief else [bounds(interval, _DIGITS)]
+        rows.append(tuple(row))
+    headers = ["run", "races", "mean", "95 %"]
     headers += ["median", "middle half"] if brief else ["median", "95 %", "middle half", "95 %"]
-    return TextTable("Scores", tuple(headers), tuple(rows))
+    return TextTable(metric, tuple(headers), tuple(rows))
 
 
-def differences(result: Comparison, *, brief: bool = False) -> TextTable:
-    """Returns each run against the first one, metric by metric.
+def differences(result: Comparison, metric: str, *, brief: bool = False) -> TextTable:
+    """Returns each run against the first one by one metric.
 
     Args:
         result: The comparison.
+        metric: The metric's name.
         brief: Whether only what a terminal has room for is told.
     """
+    pairs = [pair for pair in result.pairs if pair.metric == metric]
     rows = []
-    for pair in result.pairs:
+    for pair in pairs:
         found = pair.difference
-        metric = f"{pair.metric} ({pair.unit})" if pair.unit else pair.metric
-        row = [pair.second, metric, number(found.mean.value), bounds(found.mean)]
+        row = [pair.second, number(found.mean.value), bounds(found.mean)]
         row.append(share(found.improvement.value))
         if not brief:
             effect, least = number(found.effect_size), number(found.detectable)
             row += [percentages(found.improvement), effect, least]
         rows.append((*row, f"{found.p_value:.2g}", pair.verdict))
-    headers = ["run", "metric", "difference", "95 %", "wins"]
+    unit = f" ({pairs[0].unit})" if pairs[0].unit else ""
+    headers = ["run", f"difference{unit}", "95 %", "wins"]
     headers += ["p", ""] if brief else ["95 %", "effect", "detectable", "p", ""]
-    return TextTable(f"Against {result.runs[0].label}", tuple(headers), tuple(rows))
+    title = f"{metric} against {result.runs[0].label}"
+    return TextTable(title, tuple(headers), tuple(rows))
 
 
 def races(result: Comparison, metric: str) -> TextTable:
