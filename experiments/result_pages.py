@@ -46,8 +46,8 @@ def comparison(result: Comparison) -> str:
         "track": course.track,
         "car": course.vehicle or "not recorded",
         "simulator": f"{course.simulator or 'not recorded'} {course.version}",
-        "races": f"{count} of {course.laps} laps each, seeds {result.seeds[0]} to "
-        f"{result.seeds[-1]}",
+        "races": f"{count}, seeds {result.seeds[0]} to {result.seeds[-1]}",
+        "laps of a race": course.laps,
     } | {f"run {k}": f"{run.label} ({run.run_id})" for k, run in enumerate(result.runs, 1)}
     metrics = tuple(base.summaries)
     sections = [

@@ -65,15 +65,15 @@ def differences(result: Comparison, metric: str, *, brief: bool = False) -> Text
     rows = []
     for pair in pairs:
         found = pair.difference
-        row = [pair.second, number(found.mean.value), bounds(found.mean)]
+        row = [pair.second, pair.verdict, number(found.mean.value), bounds(found.mean)]
         row.append(share(found.improvement.value))
         if not brief:
             effect, least = number(found.effect_size), number(found.detectable)
             row += [percentages(found.improvement), effect, least]
-        rows.append((*row, f"{found.p_value:.2g}", pair.verdict))
+        rows.append((*row, f"{found.p_value:.2g}"))
     unit = f" ({pairs[0].unit})" if pairs[0].unit else ""
-    headers = ["run", f"difference{unit}", "95 %", "wins"]
-    headers += ["p", ""] if brief else ["95 %", "effect", "detectable", "p", ""]
+    headers = ["run", "verdict", f"difference{unit}", "95 %", "wins"]
+    headers += ["p"] if brief else ["95 %", "effect", "detectable", "p"]
     title = f"{metric} against {result.runs[0].label}"
     return TextTable(title, tuple(headers), tuple(rows))
 
