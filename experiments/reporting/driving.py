@@ -89,7 +89,8 @@ def compared(runs: Sequence[ReportedRun], found: Sequence[Comparison]) -> Sectio
             f"the others are held against {each.runs[0].label}:"
         )
         markup += _verdicts(each)
-        markup += _text_table(result_rows.differences(each, brief=True))
+        for metric in comparison.METRICS:
+            markup += _text_table(result_rows.differences(each, metric, brief=True))
     if not found and len(runs) == 1:
         markup = page.paragraph(
             "This report is of one run; of several, `donkey-rl report RUN RUN`, it says which is "
