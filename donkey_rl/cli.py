@@ -17,7 +17,15 @@ from typing import Annotated
 import typer
 
 import donkey_rl
-from donkey_rl import cli_evaluate, cli_metrics, cli_results, cli_simulators, cli_tracks
+from donkey_rl import (
+    cli_evaluate,
+    cli_metrics,
+    cli_pictures,
+    cli_report,
+    cli_results,
+    cli_simulators,
+    cli_tracks,
+)
 from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
 
@@ -217,5 +225,12 @@ def bench(
 
 
 app.add_typer(cli_tracks.app, name="tracks")
-for _commands in (cli_evaluate.app, cli_metrics.app, cli_results.app, cli_simulators.app):
+for _commands in (
+    cli_evaluate.app,
+    cli_metrics.app,
+    cli_pictures.app,
+    cli_report.app,
+    cli_results.app,
+    cli_simulators.app,
+):
     app.registered_commands += _commands.registered_commands

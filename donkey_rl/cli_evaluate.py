@@ -66,6 +66,12 @@ def evaluate(
             help="Hold it against untrained, pursuit and the best run before.",
         ),
     ] = True,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cues", help="Probe whether it steers by cues that go with the turn."
+        ),
+    ] = None,
     simulator: SimulatorOption = None,
     video: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a video of the first race (.mp4).")
@@ -100,6 +106,7 @@ def evaluate(
             "frame_limit_ms": frame_limit_ms,
             "robustness": robustness,
             "yardsticks": yardsticks,
+            "probe": probe,
             "metrics": metric or (),
             "video": video,
             "frames": frames,

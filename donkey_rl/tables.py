@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from donkey_rl import cue_tables
 from donkey_rl.terminal import UNKNOWN
 from donkey_rl.terminal import command as _command
 from donkey_rl.terminal import console as _console
@@ -73,9 +74,9 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     Args:
         result: With `run_id`, `track`, `races`, `races_clean`, `metrics` (by name: `mean`,
             `ci_low`, `ci_high`, and where known `median` and `iqm`), and where known `driver`,
-            `yardsticks`, `robustness`, `failures`, `files` (paths, or paths by name), `per_race`:
-            one mapping of the same columns for each race, `missed_deadlines`, and `others`:
-            results of further tracks.
+            `yardsticks`, `robustness`, `cues`, `failures`, `files` (paths, or paths by name),
+            `per_race`: one mapping of the same columns for each race, `missed_deadlines`, and
+            `others`: results of further tracks.
     """
     console = _console()
     for each in (result, *(result.get("others") or ())):
@@ -94,6 +95,9 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
         )
         heads = ("changed", "kept", "score", "95 % interval")
         console.print(_table("Score under changes", heads, rows))
+    for each in (result, *(result.get("others") or ())):
+        if each.get("cues"):
+            cue_tables.show(console, each["cues"])
     per_race: Sequence[Mapping[str, Any]] = result.get("per_race") or []
     if per_race:
         columns = tuple(per_race[0])
@@ -181,6 +185,18 @@ def _dropped(result: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def show_report(result: Mapping[str, Any]) -> None:
+    """Shows what a report begins with, and where it is.
+
+    Args:
+        result: With `summary`, `problems`, `out` and `bytes`.
+    """
+    console = _console()
+    _lines(console, *result["summary"])
+    _lines(console, *(f"left out: {each}" for each in result["problems"]))
+    _lines(console, f"{result['out']}, {result['bytes'] / 1e6:.1f} MB, opens in any browser.")
+
+
 def show_speeds(result: Mapping[str, Any]) -> None:
     """Shows the figures of a benchmark, groups of them as `group.name`."""
     console, driving = _console(), result.get("driving", ())
@@ -226,6 +242,17 @@ def show_track(track: Mapping[str, Any]) -> None:
     """Shows one track, as `show_tracks` does, and its `plot`."""
     show_tracks([track])
     _lines(_console(), f"Drawn: {track['plot']}")
+
+
+def show_limit(result: Mapping[str, Any]) -> None:
+    """Shows a time-optimal lap, the keys of `envs.optimal.computing.compute`."""
+    _lines(
+        _console(),
+        f"{result['track']}, {result['vehicle']}: {result['lap_s']:.2f} s at the limit "
+        f"({result['quasi_steady_s']:.2f} s by the second method)",
+        f"{result['least_speed']:.1f} to {result['top_speed']:.1f} u/s",
+        *(f"Written: {file}" for file in result["files"]),
+    )
 
 
 def show_recorded_track(result: Mapping[str, Any]) -> None:

@@ -54,3 +54,13 @@ class EnvironmentConfig(Config):
                 f"received {self.throttle_min} and {self.throttle_max}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _cues_can_be_shown(self) -> Self:
+        present = self.randomisation.cues.present
+        if present and self.simulator != "embedded":
+            raise ValueError(
+                f"randomisation.cues.{present[0]} can only be shown in the embedded simulator, "
+                f"received simulator={self.simulator}"
+            )
+        return self

@@ -29,6 +29,7 @@ CHECK_SEED = 50_021
 """Seed of the checks' starts; evaluations use others."""
 
 _MEANS = (
+    "race_score",
     "off_tracks",
     "hits",
     "distance_u",
@@ -104,7 +105,7 @@ class Checks(BaseCallback):
         super().__init__()
         self.findings = Findings()
         self.seconds = 0.0
-        self._earlier_s = 0.0
+        self._earlier_s = self._earlier_cpu_s = 0.0
         self._setting = setting
         self._extractor = extractor
         self._run = run
@@ -118,6 +119,11 @@ class Checks(BaseCallback):
         """Wall time of the run (s): that of this process, and of those that it continues."""
         return self._earlier_s + process_clock.seconds()
 
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of the run (s), as `wall_s`; NaN where that before is not known."""
+        return self._earlier_cpu_s + process_clock.cpu_seconds()
+
     def state(self) -> dict[str, Any]:
         """Returns the findings, the best weights left out, as JSON knows them."""
         findings = {
@@ -125,7 +131,8 @@ class Checks(BaseCallback):
             for field in dataclasses.fields(self.findings)
             if field.name != "best_weights"
         }
-        return {"findings": findings, "next": self._next, "wall_s": self.wall_s}
+        spent = {"wall_s": self.wall_s, "cpu_s": self.cpu_s}
+        return {"findings": findings, "next": self._next, **spent}
 
     def restore(self, stored: Mapping[str, Any], best_weights: list[Any] | None) -> None:
         """Puts back what `state` returned.
@@ -140,6 +147,8 @@ class Checks(BaseCallback):
         self.findings = Findings(**findings, best_weights=best_weights)
         self._next = int(stored["next"])
         self._earlier_s = float(stored["wall_s"])
+        # Older checkpoints do not say.
+        self._earlier_cpu_s = float(stored.get("cpu_s", math.nan))
 
     def _on_step(self) -> bool:
         self._hooks.between()
@@ -170,7 +179,8 @@ class Checks(BaseCallback):
             self.findings.best_rank = rank
             self.findings.best_weights = driving.weights(model)
         self.seconds += time.perf_counter() - started
-        self._run.log_metrics({f"check/{k}": v for k, v in found.items()}, self.num_timesteps)
+        logged = found | {"wall_s": self.wall_s, "cpu_s": self.cpu_s}
+        self._run.log_metrics({f"check/{k}": v for k, v in logged.items()}, self.num_timesteps)
         if found["clean_laps"] > 0.0 and not lapped:
             self.findings.first_clean_lap_wall_s = round(self.wall_s, 2)
             self.findings.first_clean_lap_steps = self.num_timesteps

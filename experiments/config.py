@@ -224,6 +224,11 @@ class TrainingConfig(Config):
         )
 
     @property
+    def check_scene(self) -> Randomisation:
+        """What the checks' races have of the randomisation: the cues, so that they are seen."""
+        return Randomisation(cues=self.randomisation.cues)
+
+    @property
     def driven(self) -> int:
         """How many cars are driven: one for each simulator, or `cars` in the embedded one."""
         return simulators.count(self.simulator) or self.cars

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _BIN_U = 0.25
 _MOST_BINS = 400
+_COLUMN_LETTERS = 18
 _SPREAD = 0.22
 """Points of one driver are spread over this much of its column to both sides, so that all are
 seen."""
@@ -62,13 +64,18 @@ def speed(
         StorageError: If the file cannot be written.
     """
     _check(drivers)
-    figure = figures.new_figure(10.0, 6.0)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    count = len(drivers)
+    figure = figures.new_figure(10.0, 4.6 + 1.3 * count)
+    # Commands that jump hide each other: steering has a panel for each driver.
+    panels = figure.subplots(1 + count, 1, sharex=True, height_ratios=[3] + [1] * count)
+    upper = panels[0]
     if best is not None:
         upper.plot(
             best.distance, best.speed, "--", color=figures.BLACK, linewidth=1.1, label="optimal"
         )
-    for index, each in enumerate(drivers):
+    for index, (each, lower) in enumerate(zip(drivers, panels[1:], strict=True)):
+        lower.set(ylabel="steering", ylim=(-1.1, 1.1), yticks=(-1, 0, 1))
+        lower.grid(alpha=0.3)
         found = _best_lap(each.races)
         if found is None:
             upper.plot([], [], color=figures.colour(index), label=f"{each.label}: no lap")
@@ -81,11 +88,11 @@ def speed(
         upper.plot(way, race["speed"][rows], linewidth=1.4, label=text, **style)
         lower.plot(way, race["steering"][rows], linewidth=1.0, **style)
     upper.set(ylabel="speed (u/s)", ylim=(0, None))
-    lower.set(ylabel="steering (right +)", ylim=(-1.05, 1.05))
-    lower.set(xlabel="distance from the start line along the path (u)")
-    lower.set_xlim(0, drivers[0].races[0].header.lap_length)
-    _finish(upper, drivers, "best laps")
-    lower.grid(alpha=0.3)
+    panels[-1].set(xlabel="distance from the start line along the path (u); steering right +")
+    panels[-1].set_xlim(0, drivers[0].races[0].header.lap_length)
+    upper.grid(alpha=0.3)
+    upper.legend(fontsize=9)
+    figure.suptitle(_title(drivers, "best laps"))
     return figures.save(figure, path)
 
 
@@ -101,25 +108,22 @@ def cte(drivers: Sequence[Drives], path: str | pathlib.Path) -> pathlib.Path:
         StorageError: If the file cannot be written.
     """
     _check(drivers)
-    figure = figures.new_figure(9.0, 4.8)
-    axes = figure.subplots()
+    figure = figures.new_figure(9.0, 2.2 + 1.3 * len(drivers))
+    panels = figure.subplots(len(drivers), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     header = drivers[0].races[0].header
     errors = [np.concatenate([race["cte"] for race in each.races]) for each in drivers]
     edges = _bins(np.concatenate([*errors, [header.road_left, header.road_right]]))
-    for index, (each, values) in enumerate(zip(drivers, errors, strict=True)):
-        shares = np.histogram(values, edges)[0] / max(len(values), 1)
-        text = each.label
-        if len(values):
-            high = float(np.percentile(np.abs(values), 95))
-            rms = math.sqrt(float(np.mean(np.square(values, dtype=np.float64))))
-            text += f": RMS {rms:.2f} u, 95 % within {high:.2f} u"
-        axes.stairs(100 * shares, edges, color=figures.colour(index), linewidth=1.5, label=text)
-    for edge in (header.road_left, header.road_right):
-        axes.axvline(edge, color=figures.GREY, linestyle=(0, (6, 6)), linewidth=1.0)
-    axes.plot([], [], color=figures.GREY, linestyle=(0, (6, 6)), label="edges of the road")
-    axes.set(xlabel="cross-track error (u), right of the path +", ylabel="share of the time (%)")
-    axes.set_ylim(0, None)
-    _finish(axes, drivers, "cross-track error")
+    for index, (axes, values) in enumerate(zip(panels, errors, strict=True)):
+        shares = 100 * np.histogram(values, edges)[0] / max(len(values), 1)
+        axes.stairs(shares, edges, fill=True, color=figures.colour(index))
+        for edge in (header.road_left, header.road_right):
+            axes.axvline(edge, color=figures.BLACK, linestyle="--", linewidth=1.0)
+        axes.set_title(f"{drivers[index].label}{_spread(values)}", fontsize=9, loc="left")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylim(0, None)
+    panels[-1].set_xlabel("cross-track error (u), right of the path +; dashed: edges of the road")
+    figure.supylabel("share of the time (%)")
+    figure.suptitle(_title(drivers, "cross-track error"))
     return figures.save(figure, path)
 
 
@@ -149,7 +153,9 @@ def laps(
         axes.axhline(limit_s, color=figures.BLACK, linestyle="--", linewidth=1.1, label="optimal")
     axes.set_xticks(range(len(drivers)), [_column(each) for each in drivers])
     axes.set(xlim=(-0.6, len(drivers) - 0.4), ylabel="lap time (s)")
-    _finish(axes, drivers, "lap times")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    figure.suptitle(_title(drivers, "lap times"))
     return figures.save(figure, path)
 
 
@@ -190,7 +196,8 @@ def _draw_laps(axes: Axes, index: int, driven: Sequence[Lap]) -> None:
 
 def _column(each: Drives) -> str:
     driven = [lap for race in each.races for lap in lap_times.laps(race)]
-    return f"{each.label}\n{sum(lap.clean for lap in driven)} clean of {len(driven)}"
+    name = textwrap.fill(each.label, _COLUMN_LETTERS)
+    return f"{name}\n{sum(lap.clean for lap in driven)} clean of {len(driven)}"
 
 
 def _bins(values: FloatArray) -> FloatArray:
@@ -201,14 +208,17 @@ def _bins(values: FloatArray) -> FloatArray:
     return np.asarray(width * np.arange(first, last + 1), np.float64)
 
 
-def _finish(axes: Axes, drivers: Sequence[Drives], what: str) -> None:
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
-    header = drivers[0].races[0].header
+def _spread(values: FloatArray) -> str:
+    """Returns how far from the path cross-track errors are, in words."""
+    if not len(values):
+        return ": no row"
+    rms = math.sqrt(float(np.mean(np.square(values, dtype=np.float64))))
+    return f": RMS {rms:.2f} u, 95 % within {np.percentile(np.abs(values), 95):.2f} u"
+
+
+def _title(drivers: Sequence[Drives], what: str) -> str:
     cars = sorted({race.header.vehicle for each in drivers for race in each.races} - {""})
-    figure = axes.get_figure(root=True)
-    if figure is not None:
-        figure.suptitle(" · ".join([header.track, *cars, what]))
+    return " · ".join([drivers[0].races[0].header.track, *cars, what])
 
 
 def _check(drivers: Sequence[Drives]) -> None:

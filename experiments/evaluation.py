@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Sequence
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from donkey_rl.agents import driver as learned
 from donkey_rl.configuration import Config
@@ -15,17 +16,19 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import STEP_S
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.experiments import drivers, yardsticks
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments import evaluation_result as results
+from donkey_rl.experiments.cues import stored as cues
+from donkey_rl.experiments.cues.report import ProbePlan
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.evaluation_races import Driven, RacePlan
 from donkey_rl.experiments.evaluation_result import Condition, Evaluation, EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.tracking import Run
-from donkey_rl.metrics import registry
+from donkey_rl.metrics import registry, robustness
 from donkey_rl.metrics.registry import Metric
 
 HELD_OUT = (
@@ -45,6 +48,9 @@ HELD_OUT = (
 
 HELD_OUT_COUNT = 3
 """Tracks that `--held-out` takes: the first ones that the driver was not trained on."""
+
+PROBES = ("cues",)
+"""What a driver can be probed for."""
 
 MOST_PERTURBED = 10
 """Races under each change of `CHANGES`: the first ones of the evaluation."""
@@ -79,6 +85,7 @@ class EvaluationRequest(Config):
         frame_limit_ms: Time of a stranger's driver to answer a frame.
         robustness: Whether it drives under `CHANGES` as well.
         yardsticks: Whether it is held against others.
+        probe: What it is probed for: whether it steers by `cues` that go with the turn.
         metrics: Further metrics, `PATH.py:NAME`.
         video: Where a video of the first race goes.
         frames: Whether the races' records keep what the camera saw.
@@ -96,9 +103,17 @@ class EvaluationRequest(Config):
     frame_limit_ms: float = Field(default=1000.0 * STEP_S, gt=0.0, le=5000.0)
     robustness: bool = False
     yardsticks: bool = True
+    probe: str | None = None
     metrics: tuple[str, ...] = ()
     video: pathlib.Path | None = None
     frames: bool = False
+
+    @field_validator("probe")
+    @classmethod
+    def _known_probe(cls, value: str | None) -> str | None:
+        if value is not None and value not in PROBES:
+            raise UnknownNameError("probe", value, PROBES)
+        return value
 
 
 def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluation:
@@ -127,11 +142,14 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
     entrant = drivers.load(
         request.driver, request.settings, limit_s=request.frame_limit_ms / 1000.0
     )
+    environments = [
+        entrant.environment.model_copy(update={"track": name, "simulator": request.simulator})
+        for name in _tracks(request, entrant)
+    ]
+    for config in environments if request.probe else ():
+        cues.check(config)
     found: list[EvaluationResult] = []
-    for name in _tracks(request, entrant):
-        config = entrant.environment.model_copy(
-            update={"track": name, "simulator": request.simulator}
-        )
+    for config in environments:
         plan = _plan(request, entrant, config, metrics)
         if found:
             plan = dataclasses.replace(plan, films=False, video=None)
@@ -177,6 +195,9 @@ def _evaluate(
         if request.yardsticks:
             others = yardsticks.measure(driven, run.id, progress)
             result = result.model_copy(update={"yardsticks": others})
+        if request.probe:
+            probed = cues.run_probe(entrant, config, ProbePlan(seed=request.seed), run, progress)
+            result = result.model_copy(update={"cues": probed})
         return driving.store(result, driven, run, progress)
 
 
@@ -184,7 +205,6 @@ def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str
     """Races under each of `CHANGES`; returns what is left of the score."""
     count = min(MOST_PERTURBED, len(driven.races))
     nominal = registry.score_races(driven.races[:count], driven.plan.metrics)
-    whole = results.figures(nominal, [results.SCORE])[results.SCORE]
     found = {}
     for name, (delay, disturbance) in CHANGES.items():
         drawn = disturbance.model_dump(exclude_defaults=True)
@@ -207,8 +227,9 @@ def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str
         )
         driving.store(driving.report(raced, run.id), raced, run, progress)
         score = results.figures(raced.table, [results.SCORE])[results.SCORE]
+        kept = robustness.score_kept(nominal[results.SCORE], raced.table[results.SCORE])
         found[name] = Condition(
-            change=changes, races=count, kept=results.kept_share(score, whole), score=score
+            change=changes, races=count, kept=None if math.isnan(kept) else kept, score=score
         )
     return found
 

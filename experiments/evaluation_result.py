@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from donkey_rl.configuration import Config
+from donkey_rl.experiments.cues.report import CueReport
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import statistics
 from donkey_rl.metrics.race import Race
@@ -81,6 +82,7 @@ class EvaluationResult(Config):
             `median_low`, ...), and the number of races with a score, `count`.
         yardsticks: Drivers to hold it against, over the same or equal races.
         robustness: By name what was left of the score under a change.
+        cues: Whether the driver steers by cues that go with the turn, if it was probed.
         failures: Of metrics and of a stranger's driver, one line each.
         files: What was written, by what it shows: folders and files inside the run, and the
             video file asked for.
@@ -108,6 +110,7 @@ class EvaluationResult(Config):
     metrics: dict[str, Figures]
     yardsticks: tuple[Yardstick, ...] = ()
     robustness: dict[str, Condition] = Field(default_factory=dict)
+    cues: CueReport | None = None
     failures: tuple[str, ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
     per_race: tuple[dict[str, Any], ...]
@@ -193,9 +196,3 @@ def lap_rows(race: Race) -> tuple[dict[str, Any], ...]:
 def is_clean(race: Race) -> bool:
     """Returns whether all laps of a race were driven, and clean."""
     return sum(lap.clean for lap in lap_times.laps(race)) >= race.header.laps
-
-
-def kept_share(score: Figures, nominal: Figures) -> float | None:
-    """Returns the share of a mean score that is left of a nominal one, None without a score."""
-    left, whole = score["mean"], nominal["mean"]
-    return None if left is None or not whole or whole <= 0.0 else left / whole

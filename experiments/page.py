@@ -50,7 +50,7 @@ _CONTENTS_FROM = 4
 """Number of sections from which a list of contents is worth its room."""
 
 _MAX_PIXELS = 20_000_000
-_COLOURS = 128
+_COLOURS = 256
 _NUMBER = re.compile(r"[-\N{MINUS SIGN}+<>~]?\d")
 _ABSENT = frozenset({"", "-", "\N{EN DASH}"})
 
@@ -192,7 +192,7 @@ def table(headers: Sequence[object], rows: Iterable[Sequence[object]], caption: 
 def figure(png: bytes, alt: str, caption: str = "") -> str:
     """Returns a picture inside the page.
 
-    It is stored in a palette of 128 colours where that is smaller, as it is for plots.
+    It is stored in a palette of 256 colours where that is smaller, as it is for plots.
 
     Args:
         png: The PNG file.
@@ -295,7 +295,7 @@ def _compressed(png: bytes) -> tuple[bytes, tuple[int, int]]:
             whole = Image.new("RGB", size, "white")
             upper = picture.convert("RGBA")
             whole.paste(upper, mask=upper.getchannel("A"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"A picture of a page must be a PNG file that can be read: {error}."
         ) from error

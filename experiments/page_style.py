@@ -43,17 +43,17 @@ dd { margin: 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: 60%; }
 caption { text-align: left; color: var(--soft); padding-bottom: 0.4rem; }
 th, td {
-  text-align: left; padding: 0.4rem 0.8rem; border-bottom: 1px solid var(--line);
+  text-align: left; padding: 0.4rem 0.6rem; border-bottom: 1px solid var(--line);
   vertical-align: top;
 }
 thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; white-space: nowrap; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; min-width: 8rem; }
 tbody tr:nth-child(even) { background: var(--shade); }
 .number { text-align: right; white-space: nowrap; }
 figure { margin: 1.25rem 0; }
 img {
-  max-width: 100%; height: auto; display: block; background: #ffffff;
-  border: 1px solid var(--line); border-radius: 4px;
+  max-width: 100%; max-height: 46rem; width: auto; height: auto; display: block;
+  background: #ffffff; border: 1px solid var(--line); border-radius: 4px;
 }
 figcaption { color: var(--soft); font-size: 0.92rem; margin-top: 0.4rem; max-width: 46rem; }
 details { margin: 1rem 0; }

@@ -1,10 +1,14 @@
-"""Wall time since the process started, imports included."""
+"""Wall time and processor time since the process started, imports included, and its machine."""
 
 from __future__ import annotations
 
 import os
 import pathlib
+import platform
 import time
+
+PROCESSOR_TAG, CORES_TAG, GPUS_TAG = "machine.processor", "machine.cores", "machine.gpus"
+"""Tags of a run."""
 
 _IMPORTED = time.monotonic()
 
@@ -21,3 +25,36 @@ def seconds() -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) - started
     except (OSError, ValueError, IndexError, AttributeError):
         return time.monotonic() - _IMPORTED
+
+
+def cpu_seconds() -> float:
+    """Returns the processor time of this process (s).
+
+    It is that of all threads together, and of child processes that have ended: two busy cores
+    take two seconds of it in one.
+    """
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def machine() -> dict[str, str]:
+    """Returns the tags of a run that say what it computes on: its processor and usable cores.
+
+    There is no GPU among them: TensorFlow does not see any (`agents.tensorflow_setup`).
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        PROCESSOR_TAG: _processor() or platform.machine(),
+        CORES_TAG: str(usable or 1),
+        GPUS_TAG: "0",
+    }
+
+
+def _processor() -> str:
+    """Returns the name of the processor's model, empty where the system does not tell it."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "")

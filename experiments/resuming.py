@@ -14,7 +14,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import config as configs
-from donkey_rl.experiments import tracking
+from donkey_rl.experiments import process_clock, tracking
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.run_folder import PLACE, RunFolder
 from donkey_rl.experiments.sealed import DamagedError
@@ -57,7 +57,7 @@ class _Beginning(Config):
 
 
 def begin(run: Run, config: TrainingConfig) -> RunFolder:
-    """Makes the folder of a run that starts here, and notes in the run where it is.
+    """Makes the folder of a run that starts here; the run notes where, and on what machine.
 
     Raises:
         StorageError: The place cannot be written.
@@ -69,7 +69,7 @@ def begin(run: Run, config: TrainingConfig) -> RunFolder:
         track_file=_hash_of_track_file(config.track),
     )
     folder.keep_settings(beginning.model_dump())
-    run.set_tags({PLACE_TAG: folder.path})
+    run.set_tags({PLACE_TAG: folder.path, **process_clock.machine()})
     return folder
 
 

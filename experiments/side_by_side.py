@@ -26,6 +26,9 @@ _LINGER_S = 1.5
 _BAR_S = 3.0
 """Gap (s) at which the bar is full."""
 
+_LEVEL_U = 0.05
+"""Closer than this they are side by side."""
+
 _LEFT, _RIGHT = (86, 180, 233), (230, 159, 0)
 _BACKGROUND, _TEXT = (20, 20, 20), (255, 255, 255)
 
@@ -46,11 +49,11 @@ class Side:
 
 
 class Gap(NamedTuple):
-    """How far one driver is before the other.
+    """How far one driver is ahead of the other.
 
     Attributes:
-        seconds: Since the one before was where the other is now; positive where the left one is
-            before, and NaN while both stand at the start.
+        seconds: Since the one ahead was where the other is now (s); positive where the left one
+            is ahead, NaN where the one ahead started from farther along.
         way: Along the path (u), of the same sign.
     """
 
@@ -104,15 +107,13 @@ def gap(left: Race, right: Race, time: float) -> Gap:
         right: Race of the right one.
         time: Since both started (s); who has ended is where it ended.
     """
-    (clock, way), (other_clock, other_way) = _ways(left), _ways(right)
-    here = float(np.interp(time, clock, way)), float(np.interp(time, other_clock, other_way))
-    difference = here[0] - here[1]
-    if difference == 0.0:
-        return Gap(math.nan if time == 0.0 else 0.0, 0.0)
-    ahead, behind = (
-        ((clock, way), here[1]) if difference > 0 else ((other_clock, other_way), here[0])
-    )
-    return Gap(math.copysign(time - _reached(*ahead, behind), difference), difference)
+    ways = _ways(left), _ways(right)
+    places = [float(np.interp(time, *each)) for each in ways]
+    way = places[0] - places[1]
+    if way == 0.0:
+        return Gap(0.0, 0.0)
+    ahead, behind = (ways[0], places[1]) if way > 0 else (ways[1], places[0])
+    return Gap(math.copysign(time - _reached(*ahead, behind), way), way)
 
 
 def _ways(race: Race) -> tuple[FloatArray, FloatArray]:
@@ -122,10 +123,10 @@ def _ways(race: Race) -> tuple[FloatArray, FloatArray]:
 
 
 def _reached(clock: FloatArray, way: FloatArray, place: float) -> float:
-    """Returns when a driver first came to a place (s), 0 where it started beyond it."""
+    """Returns when a driver first came to a place (s), NaN where it started beyond it."""
     row = int(np.searchsorted(way, place))
     if row == 0:
-        return 0.0
+        return float(clock[0]) if place == way[0] else math.nan
     share = (place - way[row - 1]) / (way[row] - way[row - 1])
     return float(clock[row - 1] + share * (clock[row] - clock[row - 1]))
 
@@ -141,10 +142,10 @@ class _Player:
         self._shown = zip(side.frames, video.instruments_of(race), strict=False)
         self._row = -1
         self._picture: Frame = np.zeros((size[1], size[0], 3), np.uint8)
-        done = sum(lap.clean for lap in lap_times.laps(race)) if len(race) else 0
-        laps = len(lap_times.laps(race))
+        laps = lap_times.laps(race)
+        clean = sum(lap.clean for lap in laps)
         wanted = race.header.laps if race.header.closed else 1
-        self._end = f"finished, {done} of {laps} laps clean" if laps >= wanted else "out"
+        self._end = "out" if len(laps) < wanted else f"finished, {clean} of {len(laps)} laps clean"
 
     def at(self, time: float) -> Frame:
         """Returns its picture at a time since the start (s)."""
@@ -171,22 +172,22 @@ class _Player:
 
 
 def _strip(shown: Gap, sides: tuple[Side, Side], size: tuple[int, int]) -> Frame:
-    """Draws the gap: who is before whom, and a bar towards the one before."""
+    """Draws the gap: who is ahead of whom, and a bar towards the one ahead."""
     from PIL import Image, ImageDraw
 
     width, height = size
     picture = Image.new("RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(picture)
     middle = width // 2
-    if math.isnan(shown.seconds) or shown.seconds == 0.0:
-        text = "side by side"
-    else:
-        first = sides[0] if shown.seconds > 0 else sides[1]
-        text = f"{first.label} ahead by {abs(shown.seconds):.2f} s, {abs(shown.way):.1f} u"
-        reach = round(min(abs(shown.seconds) / _BAR_S, 1.0) * (middle - 10))
-        tip = middle - reach if shown.seconds > 0 else middle + reach
+    text = "side by side"
+    if abs(shown.way) >= _LEVEL_U:
+        first = sides[0] if shown.way > 0 else sides[1]
+        lead = "" if math.isnan(shown.seconds) else f"{abs(shown.seconds):.2f} s, "
+        text = f"{first.label} ahead by {lead}{abs(shown.way):.1f} u"
+        share = 0.0 if math.isnan(shown.seconds) else min(abs(shown.seconds) / _BAR_S, 1.0)
+        tip = middle - round(math.copysign(share * (middle - 10), shown.way))
         box = (min(middle, tip), height - 10, max(middle, tip), height - 4)
-        draw.rectangle(box, fill=_LEFT if shown.seconds > 0 else _RIGHT)
+        draw.rectangle(box, fill=_LEFT if shown.way > 0 else _RIGHT)
     draw.line((middle, height - 12, middle, height - 2), fill=_TEXT)
     draw.text((middle, 4), text, fill=_TEXT, font=video.font(height // 2), anchor="ma")
     return np.array(picture)

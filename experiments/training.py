@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -193,9 +194,10 @@ class _Session:
                 self._run,
                 phase,
                 Hooks(
-                    self._store_first_driver,
+                    # The LiteRT model of the first driver can wait.
+                    lambda: self._store_driver(lite=False),
                     interruption.check,
-                    environment.interrupt if simulators.count(config.simulator) else _nothing,
+                    environment.interrupt if simulators.count(config.simulator) else lambda: None,
                 ),
             )
             self._continuation = Continuation(
@@ -262,10 +264,6 @@ class _Session:
         model, checks = self._model, self._checks
         if model is not None and checks is not None and checks.findings.best_weights is not None:
             driving.put_back(model, checks.findings.best_weights)
-
-    def _store_first_driver(self) -> None:
-        """Stores the first driver of a clean lap at once; its LiteRT model can wait."""
-        self._store_driver(lite=False)
 
     def _store_driver(self, *, lite: bool = True) -> Driver:
         """Stores the policy as it is now as the run's driver."""
@@ -338,12 +336,14 @@ class _Session:
         findings = self._checks.findings if self._checks is not None else None
         steps = self._model.num_timesteps if self._model is not None else 0
         wall = round(self._checks.wall_s if self._checks else process_clock.seconds(), 2)
+        cpu = round(self._checks.cpu_s if self._checks else process_clock.cpu_seconds(), 2)
         first_s = findings.first_clean_lap_wall_s if findings else None
         first_steps = findings.first_clean_lap_steps if findings else None
         split = self._time_split()
         dropped = self._model.updates_dropped if isinstance(self._model, SAC) else 0
         facts = {
             "result/wall_s": wall,
+            "result/cpu_s": cpu,
             "result/learn_s": self._learn_s,
             "result/first_clean_lap_wall_s": first_s,
             "result/first_clean_lap_steps": first_steps,
@@ -357,6 +357,7 @@ class _Session:
             run_id=self._run.id,
             steps=steps,
             wall_s=wall,
+            cpu_s=None if math.isnan(cpu) else cpu,
             first_clean_lap_wall_s=first_s,
             first_clean_lap_steps=first_steps,
             best_lap_s=best_lap,
@@ -376,10 +377,6 @@ def _simulator_name(config: TrainingConfig) -> str:
     return config.simulator
 
 
-def _nothing() -> None:
-    """What happens before a check whose cars are its own."""
-
-
 def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Field:
     """Returns the cars of the checks: cars of their own, or those of the other simulators."""
     embedded = simulators.count(config.simulator) is None
@@ -388,6 +385,7 @@ def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Fie
         config.check.races if embedded else config.driven,
         seed=CHECK_SEED,
         world=None if embedded else trained.batch.world,
+        disturbance=config.check_scene,
     )
 
 

@@ -16,6 +16,8 @@ class TrainingResult(Config):
         steps: Environment steps taken.
         wall_s: Wall time since the start of the process; of a resumed run, of all its processes,
             each as far as it counts.
+        cpu_s: Processor time in the same span, all cores together; None where a resumed run does
+            not know that of its earlier processes.
         first_clean_lap_wall_s: The same until the deterministic policy drove a clean lap.
         first_clean_lap_steps: Environment steps until then.
         best_lap_s: Best clean lap of the finished driver's races.
@@ -31,6 +33,7 @@ class TrainingResult(Config):
     run_id: str
     steps: int
     wall_s: float
+    cpu_s: float | None = None
     first_clean_lap_wall_s: float | None
     first_clean_lap_steps: int | None
     best_lap_s: float | None

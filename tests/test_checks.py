@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from donkey_rl.experiments import checks
+from donkey_rl.experiments import checks, process_clock
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -94,6 +95,37 @@ def test_the_best_policy_is_kept_and_a_worse_one_never_replaces_it(held: Any) ->
     assert made.findings.first_clean_lap_steps == 3000
     assert made.findings.best_lap_s == 18.0
     assert len(made.findings.curve) == len(story)
+
+
+def test_the_time_spent_is_that_of_all_processes_of_a_run(held: Any) -> None:
+    made, monkeypatch, _ = held
+    monkeypatch.setattr(checks, "summary", lambda _: scored(1, 20.0, 1.0))
+    monkeypatch.setattr(process_clock, "seconds", lambda: 10.0)
+    monkeypatch.setattr(process_clock, "cpu_seconds", lambda: 15.0)
+    made._field = type("F", (), {"race": staticmethod(lambda *_, **__: ())})
+    made.num_timesteps = 1000
+    made.check()
+    ((step, logged),) = made._run.logged
+    assert (step, logged["check/wall_s"], logged["check/cpu_s"]) == (1000, 10.0, 15.0)
+    stored = made.state()
+    made.restore(stored, None)
+    assert (made.wall_s, made.cpu_s) == (20.0, 30.0)
+    # A checkpoint of a version that did not take the processor time: not known, rather than less.
+    made.restore({name: stored[name] for name in ("findings", "next", "wall_s")}, None)
+    assert made.wall_s == 20.0
+    assert math.isnan(made.cpu_s)
+
+
+def test_processor_time_grows_with_work_and_the_machine_is_named() -> None:
+    before = process_clock.cpu_seconds()
+    # Ticks are 0.01 s: busy until one has gone by, however loaded the machine is.
+    while process_clock.cpu_seconds() < before + 0.02:
+        sum(range(1000))
+    assert process_clock.cpu_seconds() < before + 5.0
+    found = process_clock.machine()
+    assert found["machine.processor"]
+    assert 1 <= int(found["machine.cores"]) <= (os.cpu_count() or 1)
+    assert found["machine.gpus"] == "0"
 
 
 def test_checks_are_held_often_before_the_first_lap_and_seldom_after(held: Any) -> None:

@@ -43,6 +43,8 @@ RULES = {
     "cli_evaluate": Rule(frozenset(SUBPACKAGES)),
     "cli_metrics": Rule(frozenset(SUBPACKAGES)),
     "cli_output": Rule(frozenset(SUBPACKAGES)),
+    "cli_pictures": Rule(frozenset(SUBPACKAGES)),
+    "cli_report": Rule(frozenset(SUBPACKAGES)),
     "cli_results": Rule(frozenset(SUBPACKAGES)),
     "cli_simulators": Rule(frozenset(SUBPACKAGES)),
     "cli_tracks": Rule(frozenset(SUBPACKAGES)),

@@ -3,14 +3,17 @@ from __future__ import annotations
 import math
 import pathlib
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.experiments import plots
+from donkey_rl.experiments import figures, plots
+from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
 
 LENGTH = 200.0
@@ -25,6 +28,13 @@ def circle(radius: float) -> npt.NDArray[np.float64]:
 
 
 LINES = plots.TrackLines(circle(RADIUS), circle(RADIUS + 5), circle(RADIUS - 5))
+
+
+class Line(NamedTuple):
+    x: npt.NDArray[np.float64]
+    z: npt.NDArray[np.float64]
+    speed: npt.NDArray[np.float64]
+    distance: npt.NDArray[np.float64]
 
 
 def drive(seconds: float, off: slice = slice(0, 0)) -> Race:
@@ -74,6 +84,23 @@ def test_the_trajectory_is_drawn_in_colours_of_speed(tmp_path: pathlib.Path) -> 
     assert share_of(path, VERMILION) == 0.0
 
 
+def test_the_optimal_line_lies_over_the_road(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
+    inside = circle(RADIUS - 3)
+    best = Line(*inside.T, np.full(200, 12.0), np.arange(200.0))
+    plots.trajectory(drive(30.0), LINES, tmp_path / "with.png", best)
+    plots.trajectory(drive(30.0), LINES, tmp_path / "without.png")
+    with_line, without = (figure.axes[0] for figure in drawn)
+    (line,) = (line for line in with_line.lines if line.get_label() == "optimal")
+    # A lap ends where it began: the first of 200 points once more.
+    points = np.asarray(line.get_xydata())
+    np.testing.assert_allclose(points, np.vstack([inside, inside[:1]]))
+    assert "optimal" not in [line.get_label() for line in without.lines]
+
+
 def test_off_track_rows_are_marked_where_they_happened(tmp_path: pathlib.Path) -> None:
     path = plots.trajectory(drive(10.0, slice(100, 120)), LINES, tmp_path / "trajectory.png")
     assert share_of(path, VERMILION) > 1e-4
@@ -100,6 +127,15 @@ def test_an_open_track_is_not_joined_at_its_ends() -> None:
     np.testing.assert_allclose(lines.across(10 * LENGTH)[0], LINES.left[100])
 
 
+def test_a_lap_is_measured_from_the_line_that_began_it() -> None:
+    # 16 u/s: the lines at 0, 200 and 400 u are crossed at 0, 12.5 and 25 s.
+    race = drive(26.0)
+    _, second = lap_times.laps(race)
+    way, rows = plots.along(race, second)
+    np.testing.assert_allclose(race["time_s"][rows][[0, -1]], [12.5, 25.0])
+    np.testing.assert_allclose(way, 16.0 * (race["time_s"][rows] - 12.5), atol=1e-9)
+
+
 def test_lines_of_different_lengths_are_refused() -> None:
     with pytest.raises(InputError, match=r"one shape \(n, 2\)"):
         plots.TrackLines(LINES.centre, LINES.left[:-1], LINES.right)
@@ -112,20 +148,6 @@ def test_each_lap_has_its_curve(tmp_path: pathlib.Path) -> None:
     assert share_of(two, blue) > 1e-4
     assert share_of(two, orange) > 1e-4
     assert share_of(none, blue) == share_of(none, orange) == 0.0
-
-
-def test_the_learning_curve_leaves_out_what_is_not_known(tmp_path: pathlib.Path) -> None:
-    values = {"best lap (s)": [math.nan, 20.0, 18.0], "clean laps": [0.0, 1.0, 3.0]}
-    path = plots.learning_curve([0, 1000, 2000], values, tmp_path / "learning.png")
-    assert share_of(path, (0x00, 0x72, 0xB2)) > 1e-4
-    never = {"best lap (s)": [math.nan] * 3}
-    path = plots.learning_curve([0, 1000, 2000], never, tmp_path / "never.png")
-    assert share_of(path, (0x00, 0x72, 0xB2)) == 0.0
-
-
-def test_a_curve_of_another_length_is_refused(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(InputError, match=r"2 steps, \{'laps': 1\}"):
-        plots.learning_curve([0, 1], {"laps": [1.0]}, tmp_path / "learning.png")
 
 
 def test_an_unwritable_folder_is_one_line(tmp_path: pathlib.Path) -> None:

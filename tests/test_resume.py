@@ -93,9 +93,10 @@ def wait_for(path: Path, running: subprocess.Popen[str]) -> None:
 
 
 def arrays(folder: Path) -> dict[str, Any]:
-    """Returns all numbers of a checkpoint, wall times left out."""
+    """Returns all numbers of a checkpoint, times left out."""
     state = json.loads((folder / "facts.json").read_text())
-    state["checks"].pop("wall_s")
+    for name in ("wall_s", "cpu_s"):
+        state["checks"].pop(name)
     for name in [name for name in state["agent"]["waiting"] if name.startswith("time/")]:
         del state["agent"]["waiting"][name]
     found: dict[str, Any] = {"state": json.dumps(state)}

@@ -48,6 +48,7 @@ def race(rows: int = 10) -> Race:
         "progress": np.arange(rows) * 1.0,
         "speed": np.full(rows, 20.0),
         "steering": np.full(rows, 0.5),
+        "cte": np.full(rows, -0.25),
         "hit": np.full(rows, ""),
         "off_track": np.arange(rows) >= 8,
     }
@@ -195,9 +196,9 @@ def test_gray_frames_are_shown_and_other_shapes_refused() -> None:
 def test_instruments_follow_the_race() -> None:
     shown = list(video.instruments_of(race()))
     assert len(shown) == 10
-    assert shown[4].lines == ("speed   20.0 u/s", "start     0.20 s")
+    assert shown[4].lines == ("speed   20.0 u/s", "cte     -0.25 u", "start     0.20 s")
     # The line was crossed at 5 u, at 0.25 s; row 7 is at 0.35 s.
-    assert shown[7].lines == ("speed   20.0 u/s", "lap 1     0.10 s")
+    assert shown[7].lines == ("speed   20.0 u/s", "cte     -0.25 u", "lap 1     0.10 s")
     assert [entry.alarm for entry in shown[7:]] == ["", "off track", "off track"]
     assert shown[0].steering == 0.5
 

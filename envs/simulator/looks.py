@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.envs.simulator import effects
+from donkey_rl.envs.simulator import cues, effects
 from donkey_rl.envs.simulator.randomisation import Look
 from donkey_rl.errors import ConfigurationError
 
@@ -21,6 +21,9 @@ class Looks(NamedTuple):
     Attributes:
         ground: Packed colour of each ground byte, shape (n, 256).
         sky: Packed colour of each byte of the surroundings, shape (n, 256).
+        ground_cues: `ground` in each state of its cue, shape (n, 3, 256).
+        sky_cues: `sky` in each state of its cues, see `cues.sky_colours`, shape (n, 9, 256).
+        posts: Which posts it sees, see `cues.Signals.posts_shown`, shape (n,).
         sky_turn: Columns by which the panorama is turned, shape (n,).
         light: Factor on the colours of things, shape (n, 3).
         noise: Standard deviation of the sensor noise, 0 to 255, shape (n,).
@@ -34,6 +37,9 @@ class Looks(NamedTuple):
 
     ground: npt.NDArray[np.uint32]
     sky: npt.NDArray[np.uint32]
+    ground_cues: npt.NDArray[np.uint32]
+    sky_cues: npt.NDArray[np.uint32]
+    posts: npt.NDArray[np.int64]
     sky_turn: npt.NDArray[np.int64]
     light: npt.NDArray[np.float64]
     noise: npt.NDArray[np.float64]
@@ -51,6 +57,9 @@ def empty(count: int) -> Looks:
     return Looks(
         ground=np.zeros((count, 256), dtype=np.uint32),
         sky=np.zeros((count, 256), dtype=np.uint32),
+        ground_cues=np.zeros((count, cues.STATES, 256), dtype=np.uint32),
+        sky_cues=np.zeros((count, cues.STATES**2, 256), dtype=np.uint32),
+        posts=np.zeros(count, dtype=np.int64),
         sky_turn=np.zeros(count, dtype=np.int64),
         light=np.ones((count, 3)),
         noise=np.zeros(count),
@@ -67,6 +76,24 @@ def give(looks: Looks, i: int, look: Look) -> None:
     """Gives car `i` a look; its body keeps its colour."""
     for name, value in look._asdict().items():
         getattr(looks, name)[i] = value
+
+
+def signal(looks: Looks, signals: cues.Signals, arcs: npt.NDArray[np.float64]) -> None:
+    """Shows every car the cues of the place where it is.
+
+    Args:
+        looks: How each car sees the world.
+        signals: What the cues say.
+        arcs: Arc length at which each car is (u), shape (n,).
+    """
+    present, cars = signals.cues.present, np.arange(len(arcs))
+    if "ground" in present:
+        looks.ground[:] = looks.ground_cues[cars, signals.states("ground", arcs)]
+    if "background" in present or "sky" in present:
+        behind, above = (signals.states(name, arcs) for name in ("background", "sky"))
+        looks.sky[:] = looks.sky_cues[cars, cues.STATES * behind + above]
+    if "object" in present:
+        looks.posts[:] = signals.posts_shown()
 
 
 def paint(looks: Looks, i: int, colour: Sequence[float] | None) -> None:

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from donkey_rl.configuration import Config
 from donkey_rl.envs.simulator import camera, effects, materials, patches
+from donkey_rl.envs.simulator import cues as signs
+from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.track import Track
 
 FloatArray = npt.NDArray[np.float64]
@@ -48,6 +50,7 @@ class Randomisation(Config):
         start_lateral: Share of the half width of the road by which the start is moved sideways.
         start_yaw: Change of the start's direction (degrees).
         start_speed: Highest speed at the start (u/s).
+        cues: What in the scene tells which way the road turns; no road has that.
     """
 
     colours: float = Field(default=0.0, ge=0.0, le=1.0)
@@ -73,6 +76,7 @@ class Randomisation(Config):
     start_lateral: float = Field(default=0.0, ge=0.0, le=0.9)
     start_yaw: float = Field(default=0.0, ge=0.0, le=90.0)
     start_speed: float = Field(default=0.0, ge=0.0, le=30.0)
+    cues: signs.Cues = Field(default_factory=signs.Cues)
 
     @property
     def moves_camera(self) -> bool:
@@ -91,6 +95,8 @@ class Look(NamedTuple):
 
     ground: npt.NDArray[np.uint32]
     sky: npt.NDArray[np.uint32]
+    ground_cues: npt.NDArray[np.uint32]
+    sky_cues: npt.NDArray[np.uint32]
     sky_turn: int
     light: FloatArray
     noise: float
@@ -150,9 +156,13 @@ def draw_look(setting: Randomisation, track: Track, rng: np.random.Generator) ->
     if setting.shadows > 0.0:
         cells = float(rng.uniform(0.0, setting.shadows)) / patches.CELLS_AHEAD
         key = int(rng.integers(1 << 40))
+    grounds = materials.palette(_toned(signs.ground_colours(setting.cues, ground) * light, tone))
+    skies = materials.palette(_toned(signs.sky_colours(setting.cues, sky) * light, tone))
     return Look(
-        ground=materials.palette(_toned(ground * light, tone)),
-        sky=materials.palette(_toned(sky * light, tone)),
+        ground=grounds[0],
+        sky=skies[0],
+        ground_cues=grounds,
+        sky_cues=skies,
         sky_turn=turn,
         light=light,
         noise=noise,
@@ -162,6 +172,18 @@ def draw_look(setting: Randomisation, track: Track, rng: np.random.Generator) ->
         shadow_key=key,
         bonnet=_draw_bonnet(setting, light, rng),
     )
+
+
+def draw_car(setting: Randomisation, nominal: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Draws the parameters of a car, see `vehicle.parameter_row`, around the nominal ones."""
+    row = nominal.copy()
+    if setting.mass > 0.0:
+        change = 1.0 + setting.mass * rng.uniform(-1.0, 1.0)
+        row[[vehicles.MASS, vehicles.YAW_INERTIA]] *= change
+    if setting.grip > 0.0:
+        change = 1.0 + setting.grip * rng.uniform(-1.0, 1.0)
+        row[[vehicles.GRIP_LONGITUDINAL, vehicles.GRIP_LATERAL]] *= change
+    return row
 
 
 def _draw_tone(setting: Randomisation, rng: np.random.Generator) -> tuple[float, float]:

@@ -222,7 +222,7 @@ def _draw_car_view(image, room, i, k, cars, views, scene, looks):  # type: ignor
     _draw_upright(canvas, part, rows, gaze, views, scene, looks)
     channels = canvas.view(np.uint8).reshape(canvas.shape[0], canvas.shape[1], 4)
     others = (i, group, motion, looks.body)
-    standing = (scene.solids, scene.plants)
+    standing = (scene.solids, scene.plants, looks.posts[i])
     things.draw(channels, pose, eye, standing, others, looks.light[i], looks.sky[i])
     if leans:
         leaning.fetch(image, canvas, pose[5], turn)

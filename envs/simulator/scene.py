@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from donkey_rl.envs.simulator import ground, panorama, plants, render, sheen, solids
+from donkey_rl.envs.simulator import cues, ground, panorama, plants, render, sheen, solids
 from donkey_rl.envs.simulator.track import Track
 
 
@@ -18,3 +18,11 @@ def bake(track: Track) -> render.Scene:
         sheen.build(track),
         plants.build(track),
     )
+
+
+def with_cues(scene: render.Scene, signals: cues.Signals, track: Track) -> render.Scene:
+    """Returns a scene with the posts that stand where objects are a cue."""
+    if "object" not in signals.cues.present:
+        return scene
+    posts = cues.posts(track, signals.bends)
+    return scene._replace(solids=solids.with_posts(scene.solids, posts))

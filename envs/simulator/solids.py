@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.envs.simulator.cues import Posts
 from donkey_rl.envs.simulator.track import Sun, Track
 
 FloatArray = npt.NDArray[np.float64]
@@ -28,6 +29,9 @@ CONE_RADIUS = 0.45
 
 _CONE_HEIGHT = 1.6
 _CONE_COLOUR = (226.0, 108.0, 38.0)
+
+_POST_SIZE = (0.8, 0.8, 2.2)
+_POST_COLOUR = (235.0, 70.0, 190.0)
 
 _LAMP = Sun(azimuth=math.radians(-60.0), elevation=math.radians(50.0))
 
@@ -55,6 +59,8 @@ class Solids(NamedTuple):
         thing: Index of the named thing that each entry belongs to: all walls of a barrier are one.
         shape: `CIRCLE` (a cone; `half_width` is its radius), `BOX`, or `WALL` (a segment from
             (x, z) to (end_x, end_z)).
+        bend: For a post of `with_posts` the number of its bend, else -1.
+        right: For a post whether it stands to the right of the road, 1 or 0, else 0.
         sun: Direction towards the sun, of length 1: x, z and up.
         near: Cells for collisions.
         far: Cells for the camera.
@@ -73,6 +79,8 @@ class Solids(NamedTuple):
     height: FloatArray
     colour: FloatArray
     solid: npt.NDArray[np.bool_]
+    bend: IntArray
+    right: IntArray
     sun: tuple[float, float, float]
     near: Cells
     far: Cells
@@ -121,6 +129,8 @@ def build(track: Track) -> Solids:
         height=table[:, 8].copy(),
         colour=table[:, 9:12].copy(),
         solid=table[:, 12] > 0.0,
+        bend=np.full(len(table), -1),
+        right=np.zeros(len(table), dtype=np.int64),
         sun=_sun(track),
         near=cells(ends, reach + NEAR_REACH, 8.0),
         far=cells(ends, reach + SIGHT, _FAR_CELL),
@@ -138,20 +148,48 @@ def with_cones(solids: Solids, places: FloatArray) -> Solids:
         The same things in the same order, then the cones; the cells for collisions stay as they
         are, since nothing collides with these cones.
     """
-    count = len(places)
+    size = (CONE_RADIUS, CONE_RADIUS, _CONE_HEIGHT)
+    none = np.full(len(places), -1)
+    cones = Posts(places, np.zeros(len(places)), none, np.zeros_like(none))
+    return _with_more(solids, CIRCLE, cones, size, _CONE_COLOUR)
+
+
+def with_posts(solids: Solids, posts: Posts) -> Solids:
+    """Returns what stands on a track with posts, which are seen and not felt."""
+    width, length, height = _POST_SIZE
+    return _with_more(solids, BOX, posts, (0.5 * width, 0.5 * length, height), _POST_COLOUR)
+
+
+def _with_more(
+    solids: Solids,
+    shape: int,
+    posts: Posts,
+    size: tuple[float, float, float],
+    colour: tuple[float, float, float],
+) -> Solids:
+    """Returns what stands on a track with more things of one shape, size and colour.
+
+    Args:
+        solids: What stands there already.
+        shape: `CIRCLE` or `BOX`.
+        posts: Where they stand, and who sees them.
+        size: Half width, half length and height (u).
+        colour: Red, green and blue, 0 to 255.
+    """
+    count = len(posts.places)
     if not count:
         return solids
-    round_one = np.full(count, CONE_RADIUS)
-    x, z = places[:, 0], places[:, 1]
+    x, z = posts.places[:, 0], posts.places[:, 1]
     more: dict[str, npt.NDArray[Any]] = {
         "thing": np.full(count, -1),
-        "shape": np.full(count, CIRCLE),
+        "shape": np.full(count, shape),
         **{"x": x, "z": z, "end_x": x, "end_z": z},
-        **{"cos_yaw": np.ones(count), "sin_yaw": np.zeros(count)},
-        **{"half_width": round_one, "half_length": round_one},
-        "height": np.full(count, _CONE_HEIGHT),
-        "colour": np.tile(_CONE_COLOUR, (count, 1)),
+        **{"cos_yaw": np.cos(posts.yaw), "sin_yaw": np.sin(posts.yaw)},
+        **{"half_width": np.full(count, size[0]), "half_length": np.full(count, size[1])},
+        "height": np.full(count, size[2]),
+        "colour": np.tile(colour, (count, 1)),
         "solid": np.zeros(count, dtype=np.bool_),
+        **{"bend": posts.bend, "right": posts.right},
     }
     joined: dict[str, Any] = {
         key: np.concatenate([getattr(solids, key), rows]) for key, rows in more.items()

@@ -57,8 +57,5 @@ class SurfaceWorld(World):
         Raises:
             ConfigurationError: `out` has the wrong shape or type.
         """
-        seen, self._looks = self._looks, self._surfaces
-        try:
-            self._draw(self._surface_mount, out, chosen)
-        finally:
-            self._looks = seen
+        self._surfaces.posts[:] = self._seen().posts
+        self._draw(self._surface_mount, out, chosen, self._surfaces)

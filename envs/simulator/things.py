@@ -168,7 +168,7 @@ def _cell(near: Any, eye: Any) -> tuple[int, int]:
 
 
 @njit(cache=True)
-def _find(found, depth, eye, view, solids, growth, cars):  # type: ignore[no-untyped-def]
+def _find(found, depth, eye, view, scenery, cars):  # type: ignore[no-untyped-def]
     """Lists what may be in the picture.
 
     Args:
@@ -176,17 +176,19 @@ def _find(found, depth, eye, view, solids, growth, cars):  # type: ignore[no-unt
         depth: Filled in: squared distances.
         eye: Camera x, z, sine and cosine of its yaw.
         view: As for `_in_view`.
-        solids: What stands on the track.
-        growth: What grows beside it.
+        scenery: As for `draw`.
         cars: Own index, the group of each car, motion of all, colour of all.
 
     Returns:
         How many.
     """
+    solids, growth, posts = scenery
     count, most = 0, found.shape[0]
     first, last = _cell(solids.far, eye)
     for place in range(first, last):
         k = solids.far.items[place]
+        if solids.bend[k] >= 0 and (posts >> solids.bend[k]) & 1 != solids.right[k]:
+            continue
         distance = _distance(eye, solids, k)
         reach = 1.25 * solids.half_width[k] + solids.half_length[k]
         if distance < SIGHT * SIGHT and count < most and _in_view(eye, solids, k, reach, view):
@@ -246,17 +248,17 @@ def draw(image, pose, eye, scenery, cars, light, palette):  # type: ignore[no-un
         image: Packed pixels as bytes, shape (h, w, 4) uint8.
         pose: The camera's row of `camera.Views.pose`.
         eye: Camera x, z, sine and cosine of its yaw.
-        scenery: What stands on the track and what grows beside it.
+        scenery: What stands on the track, what grows beside it, and which posts are seen.
         cars: Own index, the group of each car, motion of all, colour of all.
         light: Factor on each colour channel, shape (3,).
         palette: Packed colours of the surroundings, shape (256,).
     """
-    solids, growth = scenery
+    solids, growth, _ = scenery
     _, _, motion, colours = cars
     half = 0.5 * image.shape[1] / pose[5]
     view = (half * pose[4], half * abs(pose[1] * pose[3]))
     found, depth = np.empty(_MOST, np.int64), np.empty(_MOST)
-    count = _find(found, depth, eye, view, solids, growth, cars)
+    count = _find(found, depth, eye, view, scenery, cars)
     _sort(found, depth, count)
     standing, packed = solids.x.shape[0], image.view(np.uint32)
     tones = palette[growth.leaves]

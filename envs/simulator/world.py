@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from donkey_rl.envs.simulator import (
     collisions,
+    cues,
     following,
     looks,
     parallel,
@@ -53,6 +54,7 @@ class World:
         vehicle: The car generation.
         camera: The configured camera.
         cars: State of all cars, see `stepping.Cars`; it is changed only through this class.
+        signals: What the cues of the scene say, if there are any.
         missed: Telemetry messages that were passed over, by car: none.
         latency: Time that commands took (s), by car: none, since time stands still meanwhile.
         restarted: Cars whose connection was lost: none.
@@ -90,7 +92,8 @@ class World:
         self.randomise = randomise or Randomisation()
         self.route = following.route(track)
         self._names = solids.names(track)
-        self._scene = scene.bake(track)
+        self.signals = cues.Signals(self.randomise.cues, track, count)
+        self._scene = scene.with_cues(scene.bake(track), self.signals, track)
         self._surface = stepping.Surface(
             self.route, self._scene.solids, track.road_friction, track.ground_friction
         )
@@ -173,8 +176,7 @@ class World:
 
     def cones_touched(self, i: int) -> IntArray:
         """Returns which of the extra cones the body of car `i` touches now, by their index."""
-        motion = self.cars.motion[i]
-        return collisions.circles_touched(motion, self._cones, solids.CONE_RADIUS)
+        return collisions.circles_touched(self.cars.motion[i], self._cones, solids.CONE_RADIUS)
 
     def seed(self, seed: int | Sequence[int]) -> None:
         """Starts every car's random stream anew.
@@ -276,15 +278,9 @@ class World:
         if setting.moves_camera:
             self._aims[i] = rng.bit_generator.state
             self._mount.aim(i, rng)
-        row = self._nominal_row.copy()
-        if setting.mass > 0.0:
-            change = 1.0 + setting.mass * rng.uniform(-1.0, 1.0)
-            row[[vehicles.MASS, vehicles.YAW_INERTIA]] *= change
-        if setting.grip > 0.0:
-            change = 1.0 + setting.grip * rng.uniform(-1.0, 1.0)
-            row[[vehicles.GRIP_LONGITUDINAL, vehicles.GRIP_LATERAL]] *= change
-        self.cars.parameters[i] = row
+        self.cars.parameters[i] = randomisation.draw_car(setting, self._nominal_row, rng)
         self._noise_key[i] = int(rng.integers(1 << 40))
+        self.signals.draw(i, int(self._noise_key[i]))
 
     def nearest_arc(self, x: float, z: float) -> float:
         """Returns the arc length (u) of the path's point nearest to a place."""
@@ -348,7 +344,7 @@ class World:
             ConfigurationError: `out` has the wrong shape or type.
         """
         cars = np.arange(len(self)) if chosen is None else np.asarray(chosen, dtype=np.int64)
-        self._draw(self._mount, out, cars)
+        self._draw(self._mount, out, cars, self._seen())
 
     def photograph(self, mount: Mount, out: npt.NDArray[np.uint8], chosen: IntArray) -> None:
         """Draws what other cameras see than the world's own.
@@ -370,23 +366,27 @@ class World:
         cars = np.asarray(chosen, dtype=np.int64)
         for i in cars if self.randomise.moves_camera else ():
             mount.aim_as(int(i), self._aims[int(i)])
-        self._draw(mount, out, cars)
+        self._draw(mount, out, cars, self._seen())
 
-    def _draw(self, mount: Mount, out: npt.NDArray[np.uint8], cars: IntArray) -> None:
+    def _seen(self) -> looks.Looks:
+        """Returns how each car sees the world from where it is."""
+        looks.signal(self._looks, self.signals, self.cars.sensed[:, stepping.ARC])
+        return self._looks
+
+    def _draw(
+        self, mount: Mount, out: npt.NDArray[np.uint8], cars: IntArray, seen: looks.Looks
+    ) -> None:
         shape = (len(cars), *mount.config.shape)
         if out.shape != shape or out.dtype != np.uint8:
             raise ConfigurationError(
                 f"Images must be uint8 of shape {shape}. Received: {out.dtype} of shape "
                 f"{out.shape}."
             )
-        now = self.cars
-        state = (now.motion, now.lean, now.group, mount.view_of, self._noise_keys())
+        now, keys = self.cars, self._noise_key + 7919 * self.cars.ticks
+        state = (now.motion, now.lean, now.group, mount.view_of, keys)
         fixed = (mount.views, self._scene, mount.lens)
-        draw = functools.partial(render.render, out, cars, state, fixed, self._looks)
+        draw = functools.partial(render.render, out, cars, state, fixed, seen)
         parallel.over(len(cars), draw)
-
-    def _noise_keys(self) -> IntArray:
-        return self._noise_key + 7919 * self.cars.ticks
 
     def hit_names(self) -> list[str]:
         """Returns what each car touched since its last telemetry, ``"none"`` for nothing."""

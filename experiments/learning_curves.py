@@ -1,0 +1,87 @@
+"""How stored runs learned: the curves of their checks, grouped by configuration."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from donkey_rl.experiments import mlflow_store
+from donkey_rl.experiments.learning_plots import Curve, Runs
+from donkey_rl.experiments.stored_runs import StoredRun
+
+FIGURES = {
+    "check/clean_share": "share of clean laps",
+    "check/mean_lap_s": "mean lap (s)",
+    "check/completion": "share of the race driven",
+}
+"""Metrics of a run's checks, with what they are called in a picture."""
+
+_OWN = frozenset({"seed"})
+"""Settings in which runs of one configuration differ."""
+
+_MOST_NAMED = 3
+
+
+def history(run: StoredRun, metric: str, *, uri: str | None = None) -> Curve:
+    """Returns a metric of a run against environment steps.
+
+    A run that was gone on with has logged some steps twice: the later value counts.
+
+    Args:
+        run: The run.
+        metric: Its name in the store.
+        uri: The store, as in `tracking.start`.
+
+    Raises:
+        StorageError: If the store cannot be read.
+    """
+    client = mlflow_store.client(uri)
+    with mlflow_store.guard(f"The metric {metric} of run {run.id} could not be read"):
+        points = client.get_metric_history(run.id, metric)
+    values = {each.step: each.value for each in sorted(points, key=lambda each: each.timestamp)}
+    steps = sorted(values)
+    return Curve(
+        np.array(steps, np.float64), np.array([values[step] for step in steps], np.float64)
+    )
+
+
+def groups(runs: Sequence[StoredRun], *, uri: str | None = None) -> list[Runs]:
+    """Returns the curves of runs, those together that differ in their seed only.
+
+    Args:
+        runs: Runs of any configurations.
+        uri: The store, as in `tracking.start`.
+
+    Raises:
+        StorageError: If the store cannot be read.
+    """
+    together: dict[tuple[tuple[str, str], ...], list[StoredRun]] = defaultdict(list)
+    for run in runs:
+        together[_configuration(run)].append(run)
+    labels = _labels([dict(settings) for settings in together])
+    found = []
+    for label, members in zip(labels, together.values(), strict=True):
+        curves = {
+            title: [history(run, metric, uri=uri) for run in members if metric in run.metrics]
+            for metric, title in FIGURES.items()
+        }
+        found.append(Runs(label, {title: each for title, each in curves.items() if each}))
+    return found
+
+
+def _configuration(run: StoredRun) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((key, value) for key, value in run.params.items() if key not in _OWN))
+
+
+def _labels(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """Returns names of configurations: agent and track, and what tells those of one name apart."""
+    names = [f"{each.get('agent', 'run')} on {each.get('track', 'a track')}" for each in settings]
+    named = []
+    for name, each in zip(names, settings, strict=True):
+        alike = [other for other, its in zip(settings, names, strict=True) if its == name]
+        differing = [key for key in sorted(each) if len({str(o.get(key)) for o in alike}) > 1]
+        words = [f"{key}={each[key]}" for key in differing[:_MOST_NAMED]]
+        named.append(" ".join([name, *words]) + (" ..." if len(differing) > _MOST_NAMED else ""))
+    return named

@@ -1,0 +1,339 @@
+"""Pictures and videos of stored runs: of their races, of their learning, of what they look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+from pydantic import Field
+
+from donkey_rl.configuration import Config
+from donkey_rl.envs.simulator import track
+from donkey_rl.envs.simulator.track import Track
+from donkey_rl.errors import InputError
+from donkey_rl.experiments import (
+    driver_plots,
+    learning_curves,
+    learning_plots,
+    plots,
+    race_frames,
+    side_by_side,
+    stored_races,
+    stored_runs,
+    track_plot,
+    video,
+)
+from donkey_rl.experiments.driver_plots import Drives
+from donkey_rl.experiments.progress import Phase, ProgressDisplay
+from donkey_rl.experiments.stored_races import Course
+from donkey_rl.experiments.stored_runs import StoredRun
+from donkey_rl.metrics.race import Race
+
+if TYPE_CHECKING:
+    from donkey_rl.experiments.saliency_pictures import Seen
+
+What = Literal[
+    "trajectory", "speed", "cte", "laps", "learning", "saliency", "video", "saliency-video"
+]
+
+KINDS: tuple[What, ...] = get_args(What)
+USUAL: tuple[What, ...] = ("trajectory", "speed", "cte", "laps", "learning", "saliency")
+SIDE_BY_SIDE = "side-by-side"
+
+_OF_RACES = frozenset({"trajectory", "speed", "cte", "laps", "video"})
+_SALIENCY_SEED = 1_000
+_ID = 8
+
+
+class PicturesRequest(Config):
+    """What `donkey-rl plot` is asked.
+
+    Attributes:
+        runs: Ids, beginnings of ids, or names.
+        what: Kinds of pictures; the usual ones if empty.
+        track: Of the races; the one that all runs raced most by default.
+        video_with: A run that is shown beside the first one.
+        out: Folder for the files.
+    """
+
+    runs: tuple[str, ...] = Field(min_length=1, max_length=12)
+    what: tuple[What, ...] = ()
+    track: str | None = None
+    video_with: str | None = None
+    out: pathlib.Path
+
+
+class PicturesResult(Config):
+    """What `donkey-rl plot` reports.
+
+    Attributes:
+        runs: Ids of the runs.
+        track: Track of the races; None where none was looked at.
+        files: The files by their names without the ending, such as ``trajectory-3f2a9c01``.
+        left_out: What could not be drawn, with the reason.
+        problems: One line for each race record that was passed over, with its reason.
+    """
+
+    runs: tuple[str, ...]
+    track: str | None
+    files: dict[str, str]
+    left_out: dict[str, str]
+    problems: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Raced:
+    """A run with its races on one track."""
+
+    run: StoredRun
+    label: str
+    races: tuple[Race, ...]
+
+
+def draw(request: PicturesRequest, progress: ProgressDisplay) -> PicturesResult:
+    """Draws pictures of stored runs.
+
+    What was asked for by its name must be there; of the usual pictures those that a run has
+    nothing for are left out, and named.
+
+    Args:
+        request: What is asked.
+        progress: Shows what is being drawn.
+
+    Raises:
+        InputError: Unknown runs, or nothing to draw; or something asked for cannot be drawn.
+        StorageError: The store cannot be read or a file cannot be written.
+    """
+    given = [stored_runs.find(each) for each in request.runs]
+    runs = list({run.id: run for run in given}.values())
+    other = stored_runs.find(request.video_with) if request.video_with is not None else None
+    wanted = request.what or USUAL
+    studio = _Studio(runs, request.out, request.track)
+    if other is not None or _OF_RACES & set(wanted):
+        raced = [*runs, *([other] if other is not None else [])]
+        with progress.phase("reading races", len(raced), "runs") as phase:
+            studio.read(raced, phase)
+    kinds = len(wanted) + (other is not None)
+    with progress.phase("drawing", kinds, "kinds") as phase:
+        for done, kind in enumerate(wanted):
+            phase.update(done)
+            studio.attempt(kind, must=bool(request.what))
+        if other is not None:
+            studio.side_by_side(other)
+        phase.update(kinds)
+    if not studio.files:
+        reasons = "; ".join(f"{what}: {reason}" for what, reason in studio.left_out.items())
+        raise InputError(f"Nothing of these runs can be drawn. Received: {reasons}")
+    return PicturesResult(
+        runs=tuple(run.id for run in runs),
+        track=studio.track,
+        files={name: str(path) for name, path in studio.files.items()},
+        left_out=studio.left_out,
+        problems=tuple(studio.problems),
+    )
+
+
+class _Studio:
+    """Draws pictures of some runs into one folder.
+
+    Attributes:
+        files: What was drawn.
+        left_out: What could not be, with the reason.
+        problems: Race records that were passed over.
+        track: Track of the races: the one asked for, or the one found in them.
+    """
+
+    def __init__(self, runs: Sequence[StoredRun], folder: pathlib.Path, place: str | None) -> None:
+        """Has drawn nothing yet.
+
+        Args:
+            runs: The runs.
+            folder: For the files.
+            place: Name or file of the track that is asked for, if one is.
+
+        Raises:
+            InputError: There is no such track.
+        """
+        self.files: dict[str, pathlib.Path] = {}
+        self.left_out: dict[str, str] = {}
+        self.problems: list[str] = []
+        # A track of one's own is known by its file, and races on it by its name.
+        self.track = track.load(place).name if place is not None else None
+        self._runs, self._folder, self._place = runs, folder, place
+        self._raced: dict[str, _Raced] = {}
+
+    def read(self, runs: Sequence[StoredRun], phase: Phase) -> None:
+        """Reads the races of runs on one track."""
+        labels = labels_of(runs)
+        courses: dict[str, dict[Course, dict[int, Race]]] = {}
+        for done, run in enumerate(runs, 1):
+            stored = stored_races.read(run)
+            self.problems += stored.problems
+            courses[run.id] = stored.courses
+            phase.update(done)
+        if self.track is None:
+            self.track = _common_track(list(courses.values()))
+        for run in runs:
+            races = races_on(courses[run.id], self.track) if self.track else ()
+            if races:
+                self._raced[run.id] = _Raced(run, labels[run.id], races)
+
+    def attempt(self, kind: What, *, must: bool) -> None:
+        """Draws pictures of one kind, or notes why not.
+
+        Raises:
+            InputError: It cannot be drawn, and it must be.
+        """
+        makers: dict[str, Callable[[], None]] = {
+            "trajectory": self._trajectories,
+            "speed": self._speed,
+            "cte": self._cte,
+            "laps": self._laps,
+            "learning": self._learning,
+            "saliency": self._saliency,
+            "video": self._videos,
+            "saliency-video": self._saliency_videos,
+        }
+        try:
+            makers[kind]()
+        except InputError as error:
+            if must:
+                raise
+            self.left_out[kind] = str(error)
+
+    def side_by_side(self, other: StoredRun) -> None:
+        """Writes the video of the first run and another one, over the first seed of both.
+
+        Raises:
+            InputError: They have no race of one seed on one track.
+        """
+        first = self._races_of(self._runs[0])
+        second = self._races_of(other)
+        rivals = {race.header.seed: race for race in second.races}
+        pairs = [(r, rivals[r.header.seed]) for r in first.races if r.header.seed in rivals]
+        if not pairs:
+            raise InputError(
+                "Two runs beside each other need a race of one seed. "
+                f"Received: {first.label} with {_seeds(first.races)}, {second.label} with "
+                f"{_seeds(second.races)}. Evaluate both with the same --seed."
+            )
+        left, right = (
+            side_by_side.Side(each.label, race, race_frames.frames(race, self._road()))
+            for each, race in zip((first, second), pairs[0], strict=True)
+        )
+        path = self._path(SIDE_BY_SIDE, ending="mp4")
+        self._keep(side_by_side.write(path, left, right))
+
+    def _trajectories(self) -> None:
+        raced = self._all_raced()
+        lines = track_plot.lines(self._road())
+        for each in raced:
+            race = each.races[0]
+            self._keep(plots.trajectory(race, lines, self._path("trajectory", each.run)))
+
+    def _speed(self) -> None:
+        self._keep(driver_plots.speed(self._drives(), self._path("speed")))
+
+    def _cte(self) -> None:
+        self._keep(driver_plots.cte(self._drives(), self._path("cte")))
+
+    def _laps(self) -> None:
+        self._keep(driver_plots.laps(self._drives(), self._path("laps")))
+
+    def _learning(self) -> None:
+        groups = learning_curves.groups(self._runs)
+        self._keep(learning_plots.learning_bands(groups, self._path("learning")))
+
+    def _saliency(self) -> None:
+        from donkey_rl.experiments import saliency_pictures
+
+        for run in self._runs:
+            seen = self._seen(run)
+            title = f"What moves the steering · {run.name} · {seen.race.header.track}"
+            self._keep(saliency_pictures.sheet(seen, self._path("saliency", run), title))
+
+    def _videos(self) -> None:
+        for each in self._all_raced():
+            race = each.races[0]
+            path = self._path("video", each.run, "mp4")
+            self._keep(video.write_race(path, race_frames.frames(race, self._road()), race))
+
+    def _saliency_videos(self) -> None:
+        from donkey_rl.experiments import saliency_pictures
+
+        for run in self._runs:
+            path = self._path("saliency-video", run, "mp4")
+            self._keep(saliency_pictures.write_video(path, self._seen(run)))
+
+    def _seen(self, run: StoredRun) -> Seen:
+        # TensorFlow takes seconds to load, and no other picture needs it.
+        from donkey_rl.agents.driver import Driver
+        from donkey_rl.experiments import drivers, saliency_pictures
+
+        driver = Driver.load(stored_runs.download_driver(run.id))
+        config = drivers.environment_of(driver)
+        if self._place is not None:
+            config = config.model_copy(update={"track": self._place})
+        return saliency_pictures.drive(driver, config, _SALIENCY_SEED)
+
+    def _path(self, name: str, run: StoredRun | None = None, ending: str = "png") -> pathlib.Path:
+        whose = f"-{run.id[:_ID]}" if run is not None else ""
+        return self._folder / f"{name}{whose}.{ending}"
+
+    def _keep(self, file: pathlib.Path) -> None:
+        self.files[file.stem] = file
+
+    def _road(self) -> Track:
+        """Returns the track of the races that were found."""
+        return track.load(self._place or self.track or "")
+
+    def _races_of(self, run: StoredRun) -> _Raced:
+        if run.id not in self._raced:
+            where = f"on {self.track}" if self.track else "on a track that all of them raced"
+            raise InputError(
+                f"A picture of races needs some of each run {where}. Received: none of {run.name} "
+                f"({run.id[:_ID]}). Drive them: `donkey-rl evaluate {run.id[:_ID]}`."
+            )
+        return self._raced[run.id]
+
+    def _all_raced(self) -> list[_Raced]:
+        return [self._races_of(run) for run in self._runs]
+
+    def _drives(self) -> list[Drives]:
+        return [Drives(each.label, each.races) for each in self._all_raced()]
+
+
+def labels_of(runs: Sequence[StoredRun]) -> dict[str, str]:
+    """Returns what runs are called in pictures, by id: their names, made distinct by the id."""
+    names = Counter(run.name for run in {run.id: run for run in runs}.values())
+    return {
+        run.id: run.name if run.name and names[run.name] == 1 else f"{run.name} {run.id[:4]}"
+        for run in runs
+    }
+
+
+def races_on(courses: dict[Course, dict[int, Race]], name: str) -> tuple[Race, ...]:
+    """Returns a run's races on a track, by seed, of its one course there that says most.
+
+    That is one without changed conditions, and of those the one with the most races.
+    """
+    found = [course for course in courses if course.track == name]
+    if not found:
+        return ()
+    best = max(found, key=lambda course: (not course.conditions, len(courses[course])))
+    return tuple(courses[best][seed] for seed in sorted(courses[best]))
+
+
+def _common_track(runs: Sequence[dict[Course, dict[int, Race]]]) -> str | None:
+    """Returns the track that all runs raced, with the most races of each; None for none."""
+    common = set.intersection(*({course.track for course in courses} for courses in runs))
+    most = {each: min(len(races_on(courses, each)) for courses in runs) for each in common}
+    return max(sorted(most), key=most.__getitem__, default=None)
+
+
+def _seeds(races: Sequence[Race]) -> str:
+    seeds = [str(race.header.seed) for race in races]
+    return f"seeds {', '.join(seeds[:5])}{' and more' if len(seeds) > 5 else ''}"
