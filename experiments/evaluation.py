@@ -189,16 +189,22 @@ def _evaluate(
     driven = driving.drive(entrant, config, plan, progress, f"racing on {config.track}")
     with folders.open_run(entrant, driven.track.name) as run:
         result = driving.report(driven, run.id)
-        if request.robustness:
-            kept = _robustness(driven, run, progress)
-            result = result.model_copy(update={"robustness": kept})
-        if request.yardsticks:
-            others = yardsticks.measure(driven, run.id, progress)
-            result = result.model_copy(update={"yardsticks": others})
-        if request.probe:
-            probed = cues.run_probe(entrant, config, ProbePlan(seed=request.seed), run, progress)
-            result = result.model_copy(update={"cues": probed})
-        return driving.store(result, driven, run, progress)
+        try:
+            if request.robustness:
+                kept = _robustness(driven, run, progress)
+                result = result.model_copy(update={"robustness": kept})
+            if request.yardsticks:
+                others = yardsticks.measure(driven, run.id, progress)
+                result = result.model_copy(update={"yardsticks": others})
+            if request.probe:
+                probed = cues.run_probe(
+                    entrant, config, ProbePlan(seed=request.seed), run, progress
+                )
+                result = result.model_copy(update={"cues": probed})
+        finally:
+            # What was driven is kept, even if Ctrl-C ends what it is held against.
+            stored = driving.store(result, driven, run, progress)
+        return stored
 
 
 def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str, Condition]:
