@@ -3,8 +3,9 @@
 The rules are those of the virtual races (``docs/races.md``), which `donkey-rl sim --race` serves
 by `donkey_rl.envs.serving.race`: the start line within 10 s of the start, each further checkpoint
 within 20 s of the one before, never more than 20 u from the path once the line was crossed.
-Checkpoints are the line and three more at even distances, passed by the way along the path. Laps
-count by `donkey_rl.metrics.laps`, clean or not.
+Checkpoints are the line and three more at even distances, passed by the way along the path; on a
+long track so many more that a car needs 7.5 u/s at most from one to the next. Laps count by
+`donkey_rl.metrics.laps`, clean or not.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ CHECKPOINT_S = 20.0
 """From one checkpoint to the next, at most (s)."""
 
 CHECKPOINTS = 3
-"""Beside the start line."""
+"""Beside the start line, at least."""
+
+APART_U = 150.0
+"""Checkpoints are no further apart (u). With three of them nobody could race on 2,000 u."""
 
 OUT_OF_BOUNDS_U = 20.0
 """A car further from the path than this is out (u)."""
@@ -73,6 +77,18 @@ def heat(race: Race) -> Heat:
     return outcome
 
 
+def checkpoints(lap_length: float) -> int:
+    """Returns the number of checkpoints beside the start line.
+
+    >>> checkpoints(215.0), checkpoints(1998.0)
+    (3, 13)
+
+    Args:
+        lap_length: Length of a lap (u).
+    """
+    return max(CHECKPOINTS, math.ceil(lap_length / APART_U) - 1)
+
+
 def _stretch(race: Race, rows: slice) -> Heat:
     """Returns the outcome of a stretch; it is unfinished if nothing was decided in it."""
     times = race["time_s"]
@@ -99,13 +115,12 @@ def _passed(race: Race, rows: slice) -> tuple[int, list[int], float]:
         lap of the heat was driven, and when the next checkpoint is due (s).
     """
     header = race.header
-    place, apart = laps.next_line(race, rows), header.lap_length / (CHECKPOINTS + 1)
+    count = checkpoints(header.lap_length) + 1
     due = float(race["time_s"][rows.start]) + START_LINE_S
     first, began, required = rows.stop, math.nan, 0
     ends: list[int] = []
-    while len(ends) < _wanted(race):
-        met = laps.meeting(race, rows, place)
-        if met is None or met.time_s > due:
+    for met in laps.meetings(race, rows, header.lap_length / count):
+        if met.time_s > due or len(ends) == _wanted(race):
             break
         due = met.time_s + CHECKPOINT_S
         if required == 0 and math.isnan(began):
@@ -113,8 +128,7 @@ def _passed(race: Race, rows: slice) -> tuple[int, list[int], float]:
         elif required == 0 and met.time_s - began >= header.min_lap_s:
             ends.append(met.row)
             began = met.time_s
-        required = (required + 1) % (CHECKPOINTS + 1)
-        place += apart
+        required = (required + 1) % count
     return first, ends, due
 
 

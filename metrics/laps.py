@@ -28,6 +28,7 @@ REASONS = ("off_track", "hit", "missed_nodes")
 _JUMP = 10.0
 # Following the inner edge of a tight bend, a car passes several units of path in one step.
 _ROUNDING = 1e-6
+_MOST_PLACES = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,20 +84,22 @@ def laps(race: Race) -> tuple[Lap, ...]:
 
 def laps_within(race: Race, rows: slice) -> tuple[Lap, ...]:
     """Returns the laps of one stretch, in order, numbered from 1."""
-    way = np.concatenate([[0.0], np.cumsum(steps(race))])
+    x, z, time_s = race["x"][rows], race["z"][rows], race["time_s"][rows]
+    way = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(z)))])
     found = []
     for number, (start, end) in enumerate(itertools.pairwise(_crossings(race, rows)), 1):
-        distance = float(np.diff(np.interp([start, end], race["time_s"], way))[0])
-        reasons = _faults(race, rows, start, end)
+        time = end.time_s - start.time_s
+        distance = np.diff(np.interp([start.time_s, end.time_s], time_s, way))[0]
+        reasons = _faults(race, rows, start.row, end.row)
         found.append(
             Lap(
                 number=number,
-                start_s=start,
-                time_s=end - start,
+                start_s=start.time_s,
+                time_s=time,
                 clean=not reasons,
                 reasons=reasons,
-                distance=distance,
-                mean_speed=distance / (end - start),
+                distance=float(distance),
+                mean_speed=float(distance) / time,
             )
         )
     return tuple(found)
@@ -104,7 +107,7 @@ def laps_within(race: Race, rows: slice) -> tuple[Lap, ...]:
 
 def crossings(race: Race) -> FloatArray:
     """Returns the times at which the start line was crossed and accepted (s), shape (n,)."""
-    return np.array([time for rows in stretches(race) for time in _crossings(race, rows)])
+    return np.array([met.time_s for rows in stretches(race) for met in _crossings(race, rows)])
 
 
 def stretches(race: Race) -> tuple[slice, ...]:
@@ -130,32 +133,43 @@ def next_line(race: Race, rows: slice) -> float:
     return header.start_line_progress + ahead * header.lap_length
 
 
-def meeting(race: Race, rows: slice, place: float) -> Meeting | None:
-    """Returns where a stretch meets a place, driving forwards, None if it does not.
+def meetings(race: Race, rows: slice, apart: float) -> tuple[Meeting, ...]:
+    """Returns where a stretch meets places along the path, each for the first time, forwards.
 
     Args:
         race: What was driven.
         rows: The stretch.
-        place: Progress at the place (u), not behind the beginning of the stretch.
+        apart: Way from one place to the next (u); the first one is the next start line.
+
+    Returns:
+        One meeting for each place that was reached, in order; 10,000 at most.
     """
-    progress, time = race["progress"][rows], race["time_s"][rows]
-    there = np.flatnonzero((progress[1:] >= place - _ROUNDING) & (np.diff(progress) > 0.0))
-    if not len(there):
-        return None
-    before = int(there[0])
-    share = (place - progress[before]) / (progress[before + 1] - progress[before])
-    gone = min(max(float(share), 0.0), 1.0) * (time[before + 1] - time[before])
-    return Meeting(rows.start + before + 1, float(time[before] + gone))
+    progress, time, first = race["progress"][rows], race["time_s"][rows], next_line(race, rows)
+    furthest = np.maximum.accumulate(progress)
+    count = math.floor(min((furthest[-1] - first + _ROUNDING) / apart, _MOST_PLACES - 1.0)) + 1
+    places = first + apart * np.arange(max(count, 0))
+    reached = np.searchsorted(furthest, places - _ROUNDING)
+    if len(places) and reached[0] == 0:
+        # A car that stands on the line meets it once it drives on.
+        driven_on = (np.diff(progress) > 0.0) & (progress[1:] >= first - _ROUNDING)
+        if not driven_on.any():
+            return ()
+        reached[0] = 1 + int(np.argmax(driven_on))
+    before = reached - 1
+    share = (places - progress[before]) / (progress[reached] - progress[before])
+    moments = time[before] + np.clip(share, 0.0, 1.0) * (time[reached] - time[before])
+    return tuple(
+        Meeting(rows.start + int(row), float(moment))
+        for row, moment in zip(reached, moments, strict=True)
+    )
 
 
-def _crossings(race: Race, rows: slice) -> list[float]:
-    """Returns the times of one stretch at which the start line was accepted (s)."""
-    header, accepted, line = race.header, list[float](), next_line(race, rows)
-    last = math.inf if header.closed else header.start_line_progress + header.lap_length
-    while line <= last and (met := meeting(race, rows, line)) is not None:
-        if not accepted or met.time_s - accepted[-1] >= header.min_lap_s:
-            accepted.append(met.time_s)
-        line += header.lap_length
+def _crossings(race: Race, rows: slice) -> list[Meeting]:
+    """Returns where one stretch crosses the start line and is accepted."""
+    accepted: list[Meeting] = []
+    for met in meetings(race, rows, race.header.lap_length)[: None if race.header.closed else 2]:
+        if not accepted or met.time_s - accepted[-1].time_s >= race.header.min_lap_s:
+            accepted.append(met)
     return accepted
 
 
@@ -231,9 +245,8 @@ def _begins(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return began
 
 
-def _faults(race: Race, rows: slice, start: float, end: float) -> tuple[str, ...]:
-    """Returns what makes a stretch's time from `start` to `end` (s) no clean lap."""
-    first, last = (int(row) for row in np.searchsorted(race["time_s"], [start, end]))
+def _faults(race: Race, rows: slice, first: int, last: int) -> tuple[str, ...]:
+    """Returns what makes the rows of a stretch from `first` to before `last` no clean lap."""
     lap = slice(first, last)
     found = {
         "off_track": bool(race["off_track"][lap].any()),

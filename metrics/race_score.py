@@ -3,7 +3,8 @@
 What wins there is the best single lap of three, and no disqualification; `donkey_rl.metrics.heat`
 has the rules. So a heat that is driven to its end is worth ``1 + 99 * p^3`` points, where ``p`` is
 the reference lap by the best clean lap of the heat, and one that is not is worth the share of the
-way that was driven, at most 1. The mean over races is what a heat may be expected to bring.
+way that was driven, at most 1. The mean over races is what a heat may be expected to bring. It
+compares drivers on one track: what a lap at 20 u/s is worth differs from track to track.
 
 Why so:
 
@@ -24,11 +25,11 @@ import math
 
 from donkey_rl.metrics import heat as heats
 from donkey_rl.metrics import laps
-from donkey_rl.metrics.race import Race, RaceHeader
+from donkey_rl.metrics.race import Race
 from donkey_rl.metrics.registry import metric
 
 REFERENCE_SPEED = 20.0
-"""Speed of the reference lap (u/s) where the physical limit of track and car is not known."""
+"""Speed of the lap that is worth 100 points (u/s), the same for all tracks and cars."""
 
 STEEPNESS = 3
 """So many percent of disqualifications weigh as much as one percent of lap time."""
@@ -36,7 +37,7 @@ STEEPNESS = 3
 
 @metric(unit="", direction="higher", low=0.0)
 def race_score(race: Race) -> float:
-    """What the race is worth as a heat: 100 for the best possible lap.
+    """What the race is worth as a heat: 100 for a clean lap at 20 u/s.
 
     ``1 + 99 * (reference / best clean lap)^3`` for a heat driven to its end, 1 without a clean
     lap; ``completion`` for a disqualification.
@@ -51,7 +52,8 @@ def race_score(race: Race) -> float:
     if heat.fault:
         return laps.completion(race)
     best = min((lap.time_s for lap in heat.laps if lap.clean), default=math.inf)
-    return 1.0 + 99.0 * (reference_lap_s(race.header) / best) ** STEEPNESS
+    reference = race.header.lap_length / REFERENCE_SPEED
+    return 1.0 + 99.0 * (reference / best) ** STEEPNESS
 
 
 @metric(unit="s", direction="lower", low=0.0)
@@ -83,8 +85,3 @@ def disqualified(race: Race) -> float:
     1.0
     """
     return float(heats.heat(race).fault != "")
-
-
-def reference_lap_s(header: RaceHeader) -> float:
-    """Returns the time of the lap that is worth 100 points (s)."""
-    return header.lap_length / REFERENCE_SPEED

@@ -1,88 +1,68 @@
 """Robustness: how much of its score a driver keeps when the conditions change.
 
-A condition is what a race was driven under on purpose: latency, light, camera, grip. Each is a
-set of races of its own; a driver that is as good under all of them as without has robustness 1.
+A condition is what races were driven under on purpose: latency, light, camera, grip. Each has
+scores of its own; a driver that is as good under all of them as without has robustness 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from donkey_rl.errors import InputError
-from donkey_rl.metrics import registry
-from donkey_rl.metrics.race import Race
-from donkey_rl.metrics.registry import Metric
 
 
-def score_kept(
-    usual: Sequence[Race], changed: Sequence[Race], metric: Metric | None = None
-) -> float:
+def score_kept(usual: npt.ArrayLike, changed: npt.ArrayLike) -> float:
     """Returns the share of the score that is left under changed conditions.
 
-    Mean score of the changed races by the mean score of the usual ones: 1 where nothing is lost,
-    0 where all is, above 1 where the change helped. NaN where the usual races score 0 or a mean
-    is not defined.
+    ``mean(changed) / mean(usual)``: 1 where nothing is lost, 0 where all is, above 1 where the
+    change helped. NaN where the usual races are worth nothing, or a score is not defined.
 
-    >>> from donkey_rl.metrics.examples import drive, steady
-    >>> usual = [drive(steady(16.0, 40.0))] * 2  # all three laps
-    >>> late = [drive(steady(16.0, 40.0)), drive(steady(10.0, 30.2))]  # half of them in one race
-    >>> round(score_kept(usual, late, registry.load("completion")), 3)
+    >>> score_kept([40.0, 40.0], [40.0, 20.0])
     0.75
 
     Args:
-        usual: Races as driven without a change.
-        changed: Races under the change; on the same track with the same car.
-        metric: By which metric, one where higher is better and 0 is the worst. Defaults to
-            `race_score`.
+        usual: Scores of the races without a change, by a metric from 0 up where higher is better,
+            such as `race_score`; shape (races,).
+        changed: Those of the races under the change, on the same track with the same car.
 
     Raises:
-        InputError: If a set is empty, the races are not of one track and one car, or lower values
-            of the metric are better.
+        InputError: If there are no races, or a score is below 0.
     """
-    metric = metric or registry.load("race_score")
-    if metric.direction != "higher" or metric.low != 0.0:
+    before, after = np.asarray(usual, np.float64), np.asarray(changed, np.float64)
+    if not before.size or not after.size:
         raise InputError(
-            "The score kept is a share: choose a metric from 0 up where higher is better. "
-            f"Received: '{metric.name}'."
+            "The score kept is of races without a change and with it. "
+            f"Received: {before.size} and {after.size} races."
         )
-    driven = {(race.header.track, race.header.vehicle) for race in (*usual, *changed)}
-    if not usual or not changed or len(driven) > 1:
+    if min(before.min(), after.min()) < 0.0:
         raise InputError(
-            "The score kept compares races with and without a change, on one track with one car. "
-            f"Received: {len(usual)} and {len(changed)} races, of {sorted(driven)}."
+            "The score kept is a share of scores from 0 up. "
+            f"Received: {min(before.min(), after.min())}. Choose another metric."
         )
-    before, after = (
-        float(np.mean([metric(race) for race in races])) for races in (usual, changed)
-    )
-    return after / before if before else math.nan
+    return float(after.mean() / before.mean()) if before.any() else math.nan
 
 
-def robustness(
-    usual: Sequence[Race], changed: Mapping[str, Sequence[Race]], metric: Metric | None = None
-) -> float:
+def robustness(usual: npt.ArrayLike, changed: Mapping[str, npt.ArrayLike]) -> float:
     """Returns the mean share of the score that is left over several changes of the conditions.
 
     Mean of `score_kept`, at most 1 each, so that a change that helps does not hide one that hurts;
     NaN where one of them is.
 
-    >>> from donkey_rl.metrics.examples import drive, steady
-    >>> usual, half = [drive(steady(16.0, 40.0))], [drive(steady(10.0, 30.2))]
-    >>> kept = robustness(usual, {"latency": half, "dusk": usual}, registry.load("completion"))
-    >>> round(kept, 3)
+    >>> robustness([40.0], {"latency": [20.0], "dusk": [44.0]})  # 0.5, and 1 of 1.1
     0.75
 
     Args:
-        usual: Races as driven without a change.
-        changed: Races under each change, by its name.
-        metric: As for `score_kept`.
+        usual: Scores of the races without a change.
+        changed: Scores of the races under each change, by its name.
 
     Raises:
         InputError: As for `score_kept`, or if there is no change.
     """
     if not changed:
         raise InputError("Robustness is over changes of the conditions. Received: none.")
-    kept = [min(score_kept(usual, races, metric), 1.0) for races in changed.values()]
-    return float(np.mean(kept))
+    kept = (score_kept(usual, scores) for scores in changed.values())
+    return float(np.mean([min(share, 1.0) for share in kept]))

@@ -212,7 +212,7 @@ def cte_rms(race: Race) -> float:
 def cte_p95(race: Race) -> float:
     """Cross-track error that 95 % of the rows keep within.
 
-    95th percentile of ``|cte|`` over the rows, interpolated between them.
+    95th percentile of ``abs(cte)`` over the rows, interpolated between them.
 
     >>> from donkey_rl.metrics.examples import drive
     >>> cte_p95(drive([0.0, 0.1, 0.2], cte=[0.0, -2.0, 1.0]))  # 0.9 of the way from 1 to 2

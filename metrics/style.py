@@ -41,7 +41,7 @@ def launch_s(race: Race) -> float:
 def steering_change(race: Race) -> float:
     """Mean change of the steering command from one step to the next.
 
-    Mean of ``|s[i] - s[i-1]|``, none over a reset; NaN for a single row.
+    ``mean(abs(s[i] - s[i-1]))``, none over a reset; NaN for a single row.
 
     >>> from donkey_rl.metrics.examples import drive
     >>> steering_change(drive([0.0, 0.1, 0.2, 0.3], steering=[0.0, 0.5, 0.5, -0.5]))  # 1.5 / 3
@@ -54,7 +54,7 @@ def steering_change(race: Race) -> float:
 def throttle_change(race: Race) -> float:
     """Mean change of the throttle command from one step to the next.
 
-    Mean of ``|t[i] - t[i-1]|``, none over a reset; NaN for a single row.
+    ``mean(abs(t[i] - t[i-1]))``, none over a reset; NaN for a single row.
 
     >>> from donkey_rl.metrics.examples import drive
     >>> throttle_change(drive([0.0, 0.1, 0.2], throttle=[0.0, 1.0, 0.5]))
@@ -67,7 +67,7 @@ def throttle_change(race: Race) -> float:
 def steering_jerk(race: Race) -> float:
     """Mean change of the change of the steering command.
 
-    Mean of ``|s[i+1] - 2 s[i] + s[i-1]|``, none over a reset; NaN below three rows.
+    ``mean(abs(s[i+1] - 2 s[i] + s[i-1]))``, none over a reset; NaN below three rows.
 
     A steady turn of the wheel has none, trembling has much.
 
@@ -85,7 +85,7 @@ def steering_jerk(race: Race) -> float:
 def throttle_jerk(race: Race) -> float:
     """Mean change of the change of the throttle command.
 
-    Mean of ``|t[i+1] - 2 t[i] + t[i-1]|``, none over a reset; NaN below three rows.
+    ``mean(abs(t[i+1] - 2 t[i] + t[i-1]))``, none over a reset; NaN below three rows.
 
     >>> from donkey_rl.metrics.examples import drive
     >>> throttle_jerk(drive([0.0, 0.1, 0.2], throttle=[0.0, 1.0, 0.5]))
