@@ -51,7 +51,7 @@ dashboard: .venv/.installed
 	@.venv/bin/donkey-rl dashboard $(ARGS)
 
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf build dist *.egg-info .mypy_cache .hypothesis .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -not -path "./.venv/*" -prune -exec rm -rf {} +
 
 # Debian splits ensurepip from Python: without it, pip installs a pip into the new environment.

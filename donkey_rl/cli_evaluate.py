@@ -70,6 +70,9 @@ def evaluate(
     video: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a video of the first race (.mp4).")
     ] = None,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Keep what the camera saw in the races' records.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Race a driver by the fixed protocol and score it.
@@ -99,6 +102,7 @@ def evaluate(
             "yardsticks": yardsticks,
             "metrics": metric or (),
             "video": video,
+            "frames": frames,
         }
         request = configuration.validate(evaluation.EvaluationRequest, values)
         result = evaluation.evaluate(request, progress).model_dump(mode="json")

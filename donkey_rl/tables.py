@@ -23,7 +23,7 @@ _RANGE = ("value", "low", "high")
 _RACES = 10
 """Races shown one by one."""
 
-_STANDING = ("race_score", "clean_laps", "best_lap_s", "mean_lap_s")
+_STANDING = ("race_score", "clean_laps", "best_lap_s")
 """Metrics that drivers are compared by at a glance."""
 
 _NOTHING = {"mean": None, "ci_low": None, "ci_high": None}
@@ -127,7 +127,7 @@ def _show_standing(console: Console, result: Mapping[str, Any]) -> None:
         f"{result['track']}{' (held out)' if result['held_out'] else ''}, {result['vehicle']}, "
         f"{_count(result['laps_wanted'], 'lap')} a race{conditions}"
     )
-    columns = ("driver", "races", "score", "95 % interval", "clean laps", "best lap", "mean lap")
+    columns = ("driver", "races", "score", "95 % interval", "clean laps", "best lap")
     console.print(_table(title, columns, rows))
     if result["privileged"]:
         _lines(console, f"{result['driver']} knows where it is, which no race tells a driver.")

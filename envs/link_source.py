@@ -44,6 +44,7 @@ class LinkSource:
         self._scale = scale
         self._program = program
         self._lost = False
+        self._arrived = self._latency = math.nan
 
     def reset(self, place: Place | None = None) -> Sight:
         """Puts the car at rest on its own start, or elsewhere where the simulator allows that.
@@ -60,6 +61,7 @@ class LinkSource:
         # Simulators before 2022 know no set_position, and where none are sent none is taken.
         if place is not None and told.is_of_2022 and told.position is not None:
             frame = self._put(frame, place)
+        self._arrived, self._latency = frame.arrived, math.nan
         return _sight(frame, 0)
 
     def _put(self, frame: Frame, place: Place) -> Frame:
@@ -88,6 +90,7 @@ class LinkSource:
         """Sends a command; that the connection is lost is seen to by `receive`."""
         try:
             self.link.control(steering, throttle, brake)
+            self._latency = time.monotonic() - self._arrived
         except (LinkClosed, LinkTimeout):
             self._lost = True
 
@@ -105,10 +108,14 @@ class LinkSource:
             except (LinkClosed, LinkTimeout):
                 self._lost = True
             else:
-                return _sight(frame, frame.skipped, restarted=frame.reconnected)
+                self._arrived = frame.arrived
+                sight = _sight(frame, frame.skipped, restarted=frame.reconnected)
+                return sight._replace(latency_s=self._latency)
         self._lost = False
         self.link.reconnect()
-        return _sight(self.link.reset(), 0, restarted=True)
+        frame = self.link.reset()
+        self._arrived = frame.arrived
+        return _sight(frame, 0, restarted=True)
 
     def close(self) -> None:
         """Closes the connection, and ends the simulator if it was started for this."""

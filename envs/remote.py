@@ -52,6 +52,8 @@ class RemoteWorld:
         cars: State of all cars, see `stepping.Cars`; what is not reported is 0.
         sights: The newest message of each car.
         missed: Messages that came too early for a command and were passed over, by car.
+        latency: How long the last command of each car took from the message that it answers (s),
+            NaN where it is not known.
         restarted: Whether the connection to a car was lost in the last step, or its scene was
             loaded anew, by car; time and progress go on from where they were.
         places_refused: Whether the simulator has left a car elsewhere than asked for.
@@ -85,6 +87,7 @@ class RemoteWorld:
             np.arange(count),
         )
         self.missed = np.zeros(len(sources), dtype=np.int64)
+        self.latency = np.full(count, math.nan)
         self.restarted = np.zeros(count, dtype=np.bool_)
         self.places_refused = False
         self.sights: list[Sight | None] = [None] * len(sources)
@@ -267,6 +270,7 @@ class RemoteWorld:
         cars.command[i, :2] = told.steering, told.throttle
         cars.hit[i] = stepping.NO_HIT if told.hit == "none" else TOUCHED
         self.missed[i] += sight.missed
+        self.latency[i] = sight.latency_s
         self.sights[i] = sight
 
     def render(self, out: npt.NDArray[np.uint8], chosen: IntArray | None = None) -> None:

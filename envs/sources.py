@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -33,6 +34,8 @@ class Sight(NamedTuple):
             they had come before the command was sent.
         restarted: Whether the connection was lost meanwhile: the car stands on its start.
         image_b: The second camera's picture, None without one.
+        latency_s: Time from the arrival of the message handed out before to the departure of the
+            command that answered it (s), NaN where it is not known.
     """
 
     telemetry: Telemetry
@@ -40,6 +43,7 @@ class Sight(NamedTuple):
     missed: int = 0
     restarted: bool = False
     image_b: npt.NDArray[np.uint8] | None = None
+    latency_s: float = math.nan
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import evaluation, evaluation_races, stored_races, stored_runs, verdicts
+from donkey_rl.experiments import stored_races, stored_runs, verdicts
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.stored_races import Course, StoredRaces
 from donkey_rl.experiments.stored_runs import StoredRun
@@ -273,6 +273,9 @@ def _drive(
     progress: ProgressDisplay,
 ) -> list[int]:
     """Races the drivers that lack the wanted races; returns which those were."""
+    # TensorFlow is behind these, and stored races need none.
+    from donkey_rl.experiments import evaluation, evaluation_races
+
     _check_cars(runs)
     place = request.track or _trained_track(runs)
     road = track.load(place)

@@ -10,6 +10,7 @@ import math
 import pathlib
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pydantic
 
 import donkey_rl.metrics
@@ -120,16 +121,16 @@ def _scored(run: StoredRun, records: Sequence[RaceFile], key: str, uri: str | No
 
 
 def _course_score(course: Course, races: Sequence[Race]) -> tuple[CourseScore, Iterable[object]]:
-    metrics = [registry.load(name) for name in (_SCORE, _DISQUALIFIED, _LAP, _PACE)]
-    table = registry.score_races(races, metrics)
+    wanted = [name for name in (_SCORE, _DISQUALIFIED, _LAP, _PACE) if name in registry.names()]
+    table = registry.score_races(races, map(registry.load, wanted))
     out = table[_DISQUALIFIED]
     entry = CourseScore(
         course=course,
         races=len(races),
         score=Figure.of(statistics.summarise(table[_SCORE].tolist()).mean),
-        disqualified=Figure.of(statistics.proportion(float(out.sum()), len(out))),
+        disqualified=Figure.of(statistics.proportion(float(np.nansum(out)), len(out))),
         best_lap_s=_known(min(_finite(table[_LAP]), default=math.nan)),
-        pace=_known(max(_finite(table[_PACE]), default=math.nan)),
+        pace=_known(max(_finite(table.values.get(_PACE, ())), default=math.nan)),
     )
     return entry, table.failures
 

@@ -81,6 +81,7 @@ class EvaluationRequest(Config):
         yardsticks: Whether it is held against others.
         metrics: Further metrics, `PATH.py:NAME`.
         video: Where a video of the first race goes.
+        frames: Whether the races' records keep what the camera saw.
     """
 
     driver: str
@@ -97,6 +98,7 @@ class EvaluationRequest(Config):
     yardsticks: bool = True
     metrics: tuple[str, ...] = ()
     video: pathlib.Path | None = None
+    frames: bool = False
 
 
 def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluation:
@@ -186,7 +188,8 @@ def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str
     found = {}
     for name, (delay, disturbance) in CHANGES.items():
         drawn = disturbance.model_dump(exclude_defaults=True)
-        changes = driving.latency(driven.plan.delay + delay) | drawn
+        late = driving.latency(driven.plan.delay + delay)
+        changes = {**driven.plan.changes, **late, **drawn}
         plan = dataclasses.replace(
             driven.plan,
             races=count,
@@ -195,6 +198,7 @@ def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str
             disturbance=disturbance,
             changes=changes,
             plots=False,
+            frames=False,
             films=False,
             video=None,
         )
@@ -222,13 +226,20 @@ def _plan(
         laps=request.laps,
         seed=request.seed,
         delay=delay,
-        changes=driving.latency(delay),
+        changes=driving.latency(delay) | _changed(request.settings),
         metrics=metrics,
         films=request.video is not None,
         video=request.video,
+        frames=request.frames,
     )
     marked = bool(request.settings) or entrant.kind != "run"
     return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
+
+
+def _changed(settings: Sequence[str]) -> dict[str, float | int | str]:
+    """Returns what settings change, for the records; the car stands in them by itself."""
+    pairs = (setting.partition("=")[::2] for setting in settings)
+    return {key.strip(): value.strip() for key, value in pairs if key.strip() != "vehicle"}
 
 
 def _tracks(request: EvaluationRequest, entrant: Entrant) -> tuple[str, ...]:

@@ -23,10 +23,19 @@ from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import DriverError, StorageError
 from donkey_rl.experiments import evaluation_result as results
-from donkey_rl.experiments import foreign_driver, pilots, plots, racing, track_plot, video
+from donkey_rl.experiments import (
+    foreign_driver,
+    pilots,
+    plots,
+    race_recording,
+    racing,
+    track_plot,
+    video,
+)
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.evaluation_result import EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.race_recording import RaceFiles
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import registry
@@ -55,6 +64,7 @@ class RacePlan:
         plots: Whether plots of the first race are made.
         films: Whether a video of the first race is made.
         video: Where a copy of it goes.
+        frames: Whether the records keep what the camera saw.
     """
 
     races: int = 5
@@ -68,6 +78,7 @@ class RacePlan:
     plots: bool = True
     films: bool = False
     video: pathlib.Path | None = None
+    frames: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +94,7 @@ class Driven:
         table: Their scores.
         failures: Of a stranger's driver, one line for each reason.
         frames: Camera images of the first race, if they were to be kept.
+        files: Where the races were written while they were driven, if they were.
     """
 
     entrant: Entrant
@@ -93,6 +105,7 @@ class Driven:
     table: Table
     failures: tuple[str, ...]
     frames: Sequence[npt.NDArray[np.uint8]]
+    files: RaceFiles | None
 
 
 def latency(delay: int) -> dict[str, float | int | str]:
@@ -151,6 +164,7 @@ def drive(
         LinkError: A simulator cannot be reached.
     """
     frames: list[npt.NDArray[np.uint8]] = []
+    files = race_recording.place(config.simulator, plan.folder, frames=plan.frames)
     field = racing.Field(
         config, plan.races, seed=FIRST_SEED + plan.seed, disturbance=plan.disturbance
     )
@@ -170,13 +184,14 @@ def drive(
             },
             frames=frames if plan.films else None,
             progress=lambda share: phase.update(round(100 * share)),
+            files=files,
         )
     failures = pilot.failures if isinstance(pilot, foreign_driver.ForeignPilot) else []
     lines = _failure_lines(entrant.name, failures, races)
     if len(failures) == len(races) and all(each.step == 0 for each in failures):
         raise DriverError(f"No race was driven: {'; '.join(lines)}. Mend the driver.")
     table = registry.score_races(races, plan.metrics)
-    return Driven(entrant, config, plan, field.batch.track, races, table, lines, frames)
+    return Driven(entrant, config, plan, field.batch.track, races, table, lines, frames, files)
 
 
 def _failure_lines(
@@ -258,6 +273,8 @@ def store(
         (folder / results.FILE_NAME).write_text(text + "\n", encoding="utf-8")
         phase.update(len(list(folder.iterdir())))
         run.log_artifact(folder)
+    if driven.files is not None:
+        driven.files.remove()
     means = {name: each["mean"] for name, each in result.metrics.items()}
     kept = {f"kept/{name}": each.kept for name, each in result.robustness.items()}
     figures: dict[str, Any] = {**means, **kept}
@@ -283,8 +300,7 @@ def _write(folder: pathlib.Path, driven: Driven) -> dict[str, str]:
     if driven.frames:
         video.write_race(folder / _VIDEO, driven.frames, races[0].cut(len(driven.frames)))
         names["video"] = _VIDEO
-    for k, race in enumerate(races):
-        race.save(folder / f"race_{k:02d}.parquet")
+    race_recording.store(races, driven.files, folder)
     files = {what: f"{plan.folder}/{name}" for what, name in names.items()}
     files["records"] = f"{plan.folder}/race_00.parquet .. race_{len(races) - 1:02d}.parquet"
     if plan.video is not None:

@@ -8,9 +8,6 @@ the race.
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 import donkey_rl
-from donkey_rl.agents import manifest
 from donkey_rl.envs import simulators
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.lap_timer import start_line_progress
@@ -26,10 +22,13 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, starts, stepping, track
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.randomisation import Randomisation
-from donkey_rl.envs.simulator.track import Track
+from donkey_rl.envs.simulator.starts import Start
+from donkey_rl.envs.simulator.world import World
 from donkey_rl.envs.tasks import TaskConfig, count_steps
+from donkey_rl.experiments import provenance
 from donkey_rl.experiments.pilots import Act, Pilot
-from donkey_rl.metrics.race import Race, RaceHeader, RaceRecorder
+from donkey_rl.experiments.race_recording import RaceFiles, Recording
+from donkey_rl.metrics.race import Race, RaceHeader
 
 _PATIENCE_S = 20.0
 _LEAST_GAIN = 20.0
@@ -71,19 +70,6 @@ def race_environment(
     return config.model_copy(update={"task": task, "randomisation": drawn})
 
 
-def _digest(road: Track) -> str:
-    """Returns a SHA-256 of what decides how a track is driven: path, road and start line."""
-    figures = [road.road_left, road.road_right, road.start_line, float(road.closed)]
-    geometry = np.concatenate([road.nodes.ravel(), figures]).astype(np.float64)
-    return hashlib.sha256(geometry.tobytes()).hexdigest()
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that a drive depends on."""
-    return {"python": platform.python_version(), **manifest.installed_versions()}
-
-
 class _Patience:
     """Ends races that get nowhere: each 20 s must bring 20 u of new progress."""
 
@@ -113,6 +99,8 @@ class _Round(NamedTuple):
     about: Mapping[str, Any]
     frames: list[npt.NDArray[np.uint8]] | None
     show: Callable[[float], None]
+    files: RaceFiles | None
+    numbers: range
 
 
 class Field:
@@ -139,7 +127,8 @@ class Field:
             seed: Seed of the first race; each further race has the next one.
             world: Cars to race with that are there already; their own random streams and
                 settings stay as they are.
-            disturbance: Changes of light, camera or car that each race's seed draws.
+            disturbance: Changes of light, camera or car that each race's seed draws, in the
+                embedded simulator; the races start where they do without.
 
         Raises:
             LinkError: A simulator cannot be reached.
@@ -149,6 +138,8 @@ class Field:
         self.batch = Batch(self.config, cars, world=world)
         self.seeds = [seed + k for k in range(races)]
         self._lent = world is not None
+        self._disturbed = disturbance is not None
+        self._missed = self.batch.world.missed.copy()
 
     def close(self) -> None:
         """Gives up the cars."""
@@ -163,6 +154,7 @@ class Field:
         about: Mapping[str, Any] | None = None,
         frames: list[npt.NDArray[np.uint8]] | None = None,
         progress: Callable[[float], None] | None = None,
+        files: RaceFiles | None = None,
     ) -> tuple[Race, ...]:
         """Drives all races from the same starts as ever; an open road is one lap.
 
@@ -174,6 +166,7 @@ class Field:
             frames: Takes the camera images of the first race, one for each row, if given; of a
                 very long race only the beginning.
             progress: Called with the share of the laps done by the car furthest behind.
+            files: Where the races are written while they are driven, if they are to be.
 
         Returns:
             The record of each race.
@@ -192,7 +185,8 @@ class Field:
             # Of the last round, cars without a race of their own drive along unrecorded.
             seeds = [self.seeds[min(first + k, races - 1)] for k in range(cars)]
             kept = frames if first == 0 else None
-            plan = _Round(laps, until_spoiled, about or {}, kept, show)
+            numbers = range(first, first + wanted)
+            plan = _Round(laps, until_spoiled, about or {}, kept, show, files, numbers)
             found += self._round(pilot, seeds, plan)[:wanted]
         return tuple(found)
 
@@ -201,54 +195,71 @@ class Field:
         batch, laps, frames = self.batch, plan.laps, plan.frames
         self._line_up(seeds)
         pilot.begin(len(batch))
-        recorder = RaceRecorder(self._headers(laps, seeds, plan.about))
         patience = _Patience(len(batch))
         driving = np.ones(len(batch), dtype=np.bool_)
         observed = batch.observation()
-        passed = np.zeros(len(batch), np.bool_)
-        while driving.any():
-            recorder.append(self._row(pilot, passed), driving)
-            if driving[0]:
-                _keep(frames, observed["image"][0])
-            before = batch.world.missed.copy()
-            moved = batch.step(pilot.drive(observed, driving))
-            passed = batch.world.missed > before
-            observed = moved.observation
-            finished = batch.timer.count >= laps
-            gave_up = patience.is_over(batch.best_progress)
-            over = finished | moved.terminated | moved.truncated | gave_up | pilot.lost
-            if plan.until_spoiled:
-                over |= batch.timer.spoiled
-            ended = driving & over
-            if ended.any():
-                recorder.append(self._row(pilot, passed), ended)
-            if ended[0]:
-                _keep(frames, observed["image"][0])
-            driving &= ~ended
-            plan.show(float(np.where(driving, batch.timer.count, laps).min()) / laps)
-        return recorder.races()
+        self._missed = batch.world.missed.copy()
+        headers = self._headers(laps, seeds, plan.about)
+        with Recording(headers, plan.files, plan.numbers) as recording:
+
+            def record(cars: npt.NDArray[np.bool_]) -> None:
+                seen = np.asarray(observed["image"], np.uint8)
+                if recording.append(self._row(pilot), cars, batch.world, seen)[0]:
+                    _keep(frames, seen[0])
+
+            while driving.any():
+                record(driving)
+                self._missed = batch.world.missed.copy()
+                moved = batch.step(pilot.drive(observed, driving))
+                observed = moved.observation
+                finished = batch.timer.count >= laps
+                gave_up = patience.is_over(batch.best_progress)
+                over = finished | moved.terminated | moved.truncated | gave_up | pilot.lost
+                if plan.until_spoiled:
+                    over |= batch.timer.spoiled
+                ended = driving & over
+                if ended.any():
+                    record(ended)
+                driving &= ~ended
+                plan.show(float(np.where(driving, batch.timer.count, laps).min()) / laps)
+            return recording.races()
 
     def _line_up(self, seeds: list[int]) -> None:
         """Puts each car on the start of its race."""
         batch, cars = self.batch, np.arange(len(self.batch))
         if not self._lent:
             batch.world.seed(seeds)
-            batch.reset(cars)
+            batch.reset(cars, self._undisturbed_starts(seeds) if self._disturbed else None)
             return
         # Lent cars would start as their owner's episodes do, and go on from the race's seeds.
         streams = [np.random.default_rng([own, 0]) for own in seeds]
         slots = np.zeros(len(cars), dtype=np.int64)
         batch.reset(cars, starts.draw_all(self.config.randomisation, batch.track, slots, streams))
 
+    def _undisturbed_starts(self, seeds: list[int]) -> Start:
+        """Returns the starts without the disturbance, whose draws would shift theirs."""
+        nominal = race_environment(self.config).randomisation
+        batch = self.batch
+        world = World(
+            batch.track, batch.vehicle, self.config.camera, len(seeds), randomise=nominal
+        )
+        world.seed(seeds)
+        world.reset(np.arange(len(seeds)))
+        sensed = world.cars.sensed
+        turn = sensed[:, stepping.HEADING_ERROR]
+        arc, lateral = sensed[:, stepping.ARC], sensed[:, stepping.LATERAL]
+        return Start(arc, lateral, turn, np.zeros(len(seeds)))
+
     def _headers(
         self, laps: int, seeds: Sequence[int], about: Mapping[str, Any]
     ) -> list[RaceHeader]:
         road, arcs = self.batch.track, self.batch.sensed[:, stepping.ARC]
         first = start_line_progress(road.start_line, arcs, road.length, road.closed)
+        own = not simulators.parse(self.config.simulator)
         return [
             RaceHeader(
                 track=road.name,
-                track_digest=_digest(road),
+                track_digest=road.digest,
                 track_length=road.length,
                 closed=road.closed,
                 nodes=len(road.nodes),
@@ -261,17 +272,19 @@ class Field:
                 vehicle=self.config.vehicle,
                 seed=seeds[i],
                 simulator=self.config.simulator,
+                simulator_version=donkey_rl.__version__ if own else "",
                 version=donkey_rl.__version__,
-                versions=_versions(),
+                versions=provenance.versions(),
                 camera=self.config.camera.model_dump(),
                 **about,
             )
             for i in range(len(self.batch))
         ]
 
-    def _row(self, pilot: Pilot, passed: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        """Returns one row of all cars; `passed` are those that a frame passed unanswered."""
+    def _row(self, pilot: Pilot) -> dict[str, Any]:
         batch = self.batch
+        taken = 1000.0 * batch.world.latency
+        known = ~np.isnan(pilot.latency_ms)
         motion, sensed = batch.motion, batch.sensed
         names = np.array(batch.world.hit_names(), dtype=object)
         return {
@@ -289,6 +302,6 @@ class Field:
             "off_track": batch.off_track,
             "hit": np.where(names == "none", "", names),
             "lap": batch.timer.count,
-            "latency_ms": pilot.latency_ms,
-            "missed": pilot.missed | passed,
+            "latency_ms": np.where(known, pilot.latency_ms, taken),
+            "missed": pilot.missed | (batch.world.missed > self._missed),
         }

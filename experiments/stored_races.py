@@ -101,7 +101,7 @@ class StoredRaces:
 
 
 def files(run: StoredRun, *, uri: str | None = None) -> tuple[RaceFile, ...]:
-    """Returns the race records of a run's evaluations, by their names.
+    """Returns the race records of a run's evaluations, by folder and name.
 
     Args:
         run: The run.
@@ -118,7 +118,7 @@ def files(run: StoredRun, *, uri: str | None = None) -> tuple[RaceFile, ...]:
                 for name, is_folder, size in _list(run, folder, uri)
                 if not is_folder and _RECORD.fullmatch(name)
             ]
-    return tuple(sorted(found, key=lambda each: each.path))
+    return tuple(sorted(found, key=lambda each: each.path.split("/")))
 
 
 def read(
@@ -129,7 +129,7 @@ def read(
     A record that is damaged or too large is left out and named. A run that was resumed may hold
     races of its earlier driver as well: those that count are of the driver that the end of its
     training raced, or else of the one with the most races. Of two races of one course and seed
-    the one in the later folder counts.
+    the one in the first folder by name counts.
 
     Args:
         run: The run.
@@ -155,7 +155,7 @@ def read(
     earlier = 0
     for _, race in loaded:
         if race.header.driver_hash == driver:
-            courses.setdefault(Course.of(race.header), {})[race.header.seed] = race
+            courses.setdefault(Course.of(race.header), {}).setdefault(race.header.seed, race)
         else:
             earlier += 1
     if earlier:

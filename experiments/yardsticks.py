@@ -46,6 +46,7 @@ def measure(driven: Driven, run_id: str, progress: ProgressDisplay) -> tuple[Yar
             driven.plan,
             races=min(MOST_RACES, driven.plan.races),
             plots=False,
+            frames=False,
             films=False,
             video=None,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable
 
 import numpy as np
@@ -72,10 +71,10 @@ def _races() -> dict[str, Race]:
 
 def _gives_a_number(metric: Metric, race: Race) -> str:
     try:
-        value = metric(race)
-    except Exception as error:
+        value: object = metric(race)
+    except (Exception, SystemExit) as error:
         return f"raises {describe(error, metric.source)}."
-    if not isinstance(value, numbers.Real):
+    if not isinstance(value, float):
         return f"gives {type(value).__name__}. Return a float, NaN where it is undefined."
     if math.isinf(value):
         return f"gives {value}. Return NaN where it is undefined."

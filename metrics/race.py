@@ -56,6 +56,9 @@ OPTIONAL: dict[str, Any] = {
 }
 """Columns that may be left out, with the value they then take."""
 
+MAX_NAME = 1024
+"""Characters of the name of something that was hit."""
+
 _MAY_BE_NAN = ("latency_ms",)
 
 
@@ -279,7 +282,7 @@ def _typed(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
     except ValueError as error:
         raise InputError(f"A race's column '{name}' must be a list. Received: {error}.") from error
     if kind.kind == "U":
-        fits = np.array([isinstance(value, str) for value in given.flat], np.bool_)
+        fits = np.array([_is_name(value) for value in given.flat], np.bool_)
     elif given.dtype.kind not in "biuf":
         fits = np.zeros(given.size, np.bool_)
     elif kind.kind == "f":
@@ -295,6 +298,17 @@ def _typed(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
         )
     with np.errstate(over="ignore"):
         return np.array(given, dtype=kind)
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value is text that a file can hold, and not too long for one."""
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_numbers(name: str, array: npt.NDArray[Any]) -> None:

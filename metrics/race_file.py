@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.metrics.race import COLUMNS, Race
+from donkey_rl.metrics.race import COLUMNS, MAX_NAME, Race
 from donkey_rl.metrics.race_header import RaceHeader, read_header
 
 METADATA_KEY = b"donkey_rl.race"
@@ -34,7 +34,6 @@ MAX_METADATA = 1 << 20
 _MAX_FOOTER = 32 << 20
 _MAX_COLUMNS_BYTES = 1 << 30
 _MAX_GROUP_BYTES = 256 << 20
-_MAX_NAME = 1024
 _FRAMES_AT_ONCE = 64
 _ARROW_TYPES = {
     np.float64: pa.float64(),
@@ -76,7 +75,11 @@ def save(race: Race, path: pathlib.Path) -> pathlib.Path:
         StorageError: If the file cannot be written.
     """
     kept = schema(race.header)
-    arrays = [pa.array(race[name], type=kept.field(name).type) for name in COLUMNS]
+    # Arrow ends a NumPy text at its first NUL, a Python text at its end.
+    columns = {
+        name: race[name].astype(object) if name == "hit" else race[name] for name in COLUMNS
+    }
+    arrays = [pa.array(values, type=kept.field(name).type) for name, values in columns.items()]
     with replaced(path) as file:
         parquet.write_table(pa.Table.from_arrays(arrays, schema=kept), file)
     return path
@@ -179,7 +182,10 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
                 repeated = ["hit"] if "hit" in plain.schema_arrow.names else []
                 yield parquet.ParquetFile(file, read_dictionary=repeated, **limits)
     except FileNotFoundError as error:
-        raise InputError(f"There is no race record at {path}. Check the path.") from error
+        hint = "Check the path."
+        if path.with_name(path.name + ".parts").is_dir():
+            hint = f"It was not finished: load the folder {path.name}.parts beside it."
+        raise InputError(f"There is no race record at {path}. {hint}") from error
     except OSError as error:
         raise StorageError(
             f"The race record {path} could not be read: {error.strerror or error}."
@@ -293,11 +299,11 @@ def _values(table: Any, name: str) -> npt.NDArray[Any]:
 
 def _names(chunk: Any) -> npt.NDArray[np.str_]:
     """Returns the names of what was hit, each stored once, in rows; see `_values`."""
-    names = chunk.dictionary.to_pylist()
-    longest = max((len(name or "") for name in names), default=0)
-    if longest > _MAX_NAME or longest * 4 * len(chunk) > _MAX_COLUMNS_BYTES:
+    names = [name or "" for name in chunk.dictionary.to_pylist()]
+    longest = max(map(len, names), default=0)
+    if longest > MAX_NAME or longest * 4 * len(chunk) > _MAX_COLUMNS_BYTES:
         raise InputError(
-            f"The names of what was hit may have {_MAX_NAME} characters, fewer in a long race. "
+            f"The names of what was hit may have {MAX_NAME} characters, fewer in a long race. "
             f"Received: one of {longest} in {len(chunk)} rows."
         )
     rows: npt.NDArray[np.int64] = chunk.indices.to_numpy()

@@ -82,7 +82,8 @@ def finish(folder: pathlib.Path) -> pathlib.Path:
     with race_file.replaced(path) as file, parquet.ParquetWriter(file, schema) as writer:
         for part in parts:
             with race_file.opened(part) as source:
-                writer.write_table(source.read().cast(schema))
+                rows = source.read().cast(schema)
+            writer.write_table(rows)
     if len(parts) == len(_part_files(folder)):
         shutil.rmtree(folder, ignore_errors=True)
     return path
@@ -132,8 +133,8 @@ def _whole_parts(folder: pathlib.Path, header: RaceHeader) -> Iterator[tuple[pat
             if not number:
                 raise
             LOGGER.warning(
-                "%s: only the %d parts before part %d of %d are read (%.1f s, %d rows). %s",
-                *(folder, number, number, len(files), ends, rows, error),
+                "%s: only the %d parts before part %d are read (%d rows, until %.1f s). %s",
+                *(folder, number, number, rows, ends, error),
             )
             return
         rows += len(race)

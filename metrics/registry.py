@@ -242,17 +242,18 @@ def score_races(races: Sequence[Race], metrics: Iterable[Metric] | None = None) 
 def _attempt(each: Metric, race: Race) -> tuple[float, str]:
     """Returns a score and an empty reason, or NaN and why there is none."""
     try:
-        value = each(race)
-    except Exception as error:
+        value: object = each(race)
+        number = float(value) if isinstance(value, numbers.Real | np.bool_) else None
+    except (Exception, SystemExit) as error:
         return math.nan, describe(error, each.source)
-    if not isinstance(value, numbers.Real):
+    if number is None:
         return math.nan, f"gave no number but {type(value).__name__}"
-    if math.isinf(value):
-        return math.nan, f"gave {value}"
+    if math.isinf(number):
+        return math.nan, f"gave {number}"
     # The metrics of this package are NaN where their documentation says so.
-    if math.isnan(value) and not each.source.startswith("donkey_rl."):
+    if math.isnan(number) and not each.source.startswith("donkey_rl."):
         return math.nan, "gave NaN"
-    return float(value), ""
+    return number, ""
 
 
 def describe(error: BaseException, source: str) -> str:

@@ -19,8 +19,8 @@ from donkey_rl.errors import StorageError, TrackError
 from donkey_rl.experiments import dashboard
 
 COMMANDS = (
-    "train", "evaluate", "dashboard", "bench", "metrics", "check-metric", "tracks", "sim",
-    "doctor",
+    "train", "evaluate", "compare", "leaderboard", "dashboard", "bench", "metrics",
+    "check-metric", "tracks", "sim", "doctor",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "numba", "torch", "matplotlib", "numpy")
 

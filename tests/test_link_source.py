@@ -265,6 +265,23 @@ def test_what_was_touched_in_a_message_passed_over_is_not_forgotten() -> None:
         assert not seen.restarted
 
 
+def test_the_latency_of_a_command_runs_from_the_frame_to_its_departure() -> None:
+    with (
+        ScriptedSimulator() as simulator,
+        SimulatorLink(LINK.model_copy(update={"port": simulator.port})) as link,
+    ):
+        source = LinkSource(link, 8.0, None)
+        before = time.monotonic()
+        assert np.isnan(source.reset().latency_s)
+        # The driver thinks for 50 ms, which the way of the answer does not add to.
+        time.sleep(0.05)
+        source.send(0.0, 0.5)
+        sent = time.monotonic()
+        time.sleep(0.05)
+        seen = source.receive()
+        assert 0.05 <= seen.latency_s <= sent - before
+
+
 def test_a_track_file_names_no_scene_to_load() -> None:
     files = pathlib.Path(track.__file__).parent / "tracks"
     with background.running(serving().model_copy(update={"track": None})) as server:

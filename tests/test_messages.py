@@ -115,3 +115,8 @@ def test_hostile_values_raise_nothing_but_message_errors():
             except MessageError:
                 refused += 1
     assert refused > 1000
+
+
+def test_half_a_character_in_what_was_hit_becomes_a_question_mark():
+    fields = {"msg_type": "telemetry", "image": "", "time": 1, "speed": 1, "hit": "cone \ud800"}
+    assert reports.parse(fields).hit == "cone ?"

@@ -240,6 +240,7 @@ def test_a_metric_that_fails_is_named_and_stops_no_other(tmp_path: Path) -> None
         ("fast", "gave no number but str"),
         (None, "gave no number but NoneType"),
         (np.zeros(2), "gave no number but ndarray"),
+        (10**400, "OverflowError: int too large to convert to float"),
     ],
 )
 def test_what_is_no_number_is_named(value: object, reason: str) -> None:
@@ -277,6 +278,10 @@ def _writes_to_the_race(race: Race) -> float:
     return 0.0
 
 
+def _gives_up(race: Race) -> float:
+    raise SystemExit(3)
+
+
 def _asks_for_a_second_row(race: Race) -> float:
     return float(race["speed"][1] > 0.0)
 
@@ -295,6 +300,8 @@ def _asks_for_a_second_row(race: Race) -> float:
             made(lambda race: float(race["progress"].max())),
             r"'keeps its range': on a race without a lap it gives 96\.\d*, but .* 0\.0 to 1\.0",
         ),
+        (made(_gives_up), "'gives a number': on a race of one row it raises SystemExit: 3"),
+        (made(lambda race: 1), "'gives a number': on a race of one row it gives int"),
         (made(_counts_its_calls), "'is pure': on a race of one row it gives"),
         (made(_writes_to_the_race), "'is pure': on a race of one row it changes the column 'ste"),
         (

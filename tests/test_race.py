@@ -8,11 +8,13 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader, RaceRecorder
+from donkey_rl.metrics import race_file
+from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race, RaceHeader, RaceRecorder
 
 
 def header(**changes: object) -> RaceHeader:
@@ -68,9 +70,22 @@ def test_an_empty_race_can_be_kept(tmp_path: pathlib.Path) -> None:
     ("changes", "message"),
     [
         ({"x": [0.0, np.nan, 0.0, 0.0]}, r"must be finite. Received: x=nan in row 1"),
+        ({"speed": [0.0, 0.0, 0.0, 1e300]}, r"must be finite. Received: speed=inf in row 3"),
+        ({"latency_ms": [0, 0, -1, 0]}, r"NaN or 0 and more. Received: latency_ms=-1.0 in row 2"),
+        ({"latency_ms": [0, np.inf, 0, 0]}, "NaN or 0 and more. Received: latency_ms=inf"),
         ({"speed": [1.0]}, "one common length"),
+        ({"x": np.zeros((4, 2))}, "one common length"),
         ({"time_s": [0.0, 0.1, 0.1, 0.2]}, r"time must grow.* time_s=0.1 in row 2"),
         ({"sped": [0.0] * 4}, r"unknown=\['sped'\]"),
+        ({"x": ["a", "b", "c", "d"]}, r"'x' must be of type float64. Received: .*'a'.* in row 0"),
+        ({"node": [0, 1, np.nan, 2]}, "'node' must be of type int32. Received: .*nan.* in row 2"),
+        ({"node": [0, 1, 2, 2**31]}, "'node' must be of type int32. Received: .*2147483648"),
+        ({"lap": [0, 0.5, 1, 1]}, "'lap' must be of type int32. Received: .*0.5.* in row 1"),
+        ({"off_track": [0, 1, 2, 0]}, "'off_track' must be of type bool. Received: .*2"),
+        ({"hit": [0, 0, 0, 0]}, "'hit' must be of type str"),
+        ({"hit": ["", "", "", "\ud800"]}, r"'hit' must be of type str. Received: .* in row 3"),
+        ({"hit": ["x" * 1025, "", "", ""]}, r"'hit' must be of type str. Received: .* in row 0"),
+        ({"x": [[1.0], [1.0, 2.0]]}, "'x' must be a list"),
     ],
 )
 def test_wrong_columns_are_refused(changes: dict[str, object], message: str) -> None:
@@ -85,6 +100,19 @@ def test_a_missing_column_is_named() -> None:
         Race(header(), values)
 
 
+def test_columns_that_may_be_left_out_take_their_values() -> None:
+    values = columns()
+    for name in OPTIONAL:
+        del values[name]
+    race = Race(header(), values)
+    assert list(race.columns) == list(COLUMNS)
+    assert race["hit"].tolist() == [""] * 4
+    assert race["lap"].tolist() == [0] * 4
+    # Nobody measured it, which is not the same as no latency.
+    assert np.isnan(race["latency_ms"]).all()
+    assert not race["missed"].any()
+
+
 def test_columns_cannot_be_changed() -> None:
     race = Race(header(), columns())
     with pytest.raises(ValueError, match="read-only"):
@@ -93,7 +121,7 @@ def test_columns_cannot_be_changed() -> None:
 
 def test_the_recorder_keeps_cars_apart_and_stops_with_them() -> None:
     recorder = RaceRecorder([header(seed=0), header(seed=1)], capacity=2)
-    row = {name: 0.0 for name in COLUMNS if name not in ("hit", "lap", "reset")}
+    row = {name: 0.0 for name in COLUMNS if name not in OPTIONAL}
     for step in range(5):
         hit = ["", "cone" if step == 1 else ""]
         recorder.append(
@@ -165,10 +193,129 @@ def test_a_record_of_a_later_format_is_refused(tmp_path: pathlib.Path) -> None:
     text = json.loads(table.schema.metadata[b"donkey_rl.race"]) | {"format": 3}
     metadata = {b"donkey_rl.race": json.dumps(text).encode()}
     parquet.write_table(table.replace_schema_metadata(metadata), path)
-    with pytest.raises(
-        InputError, match="is of format 3, and this .* reads formats 1 to 2. Update"
-    ):
+    with pytest.raises(InputError, match=r"format 3, and this .* formats 1 to 2\. Update"):
         Race.load(path)
+
+
+def test_a_record_of_format_1_is_read() -> None:
+    # Written by the version of this package that had format 1: see its header.
+    race = Race.load(pathlib.Path(__file__).parent / "data" / "race_format_1.parquet")
+    assert race.header.format == 2
+    assert (race.header.track, race.header.seed) == ("generated_track", 7)
+    assert race.header.camera == {"img_w": 160, "fov": 90.0}
+    assert race["time_s"].tolist() == pytest.approx([0.0, 0.05, 0.10, 0.15, 0.20])
+    assert race["speed"].tolist() == [10.0, 11.0, 12.0, 13.0, 14.0]
+    assert race["hit"].tolist() == ["", "", "cone", "", ""]
+    assert race["off_track"].tolist() == [False, False, False, True, False]
+    assert race["reset"].tolist() == [False, False, False, False, True]
+    # It did not say how late commands were, and called every simulator embedded.
+    assert np.isnan(race["latency_ms"]).all()
+    assert race.header.simulator == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"[1]", "must be a JSON object"),
+        (b"{", "must be JSON"),
+        (b"[" * 100_000, "must be JSON"),
+        (b"{}", "must name its format, 1 to 2. Received: None"),
+        (b'{"format": true}', "must name its format"),
+        (b'{"format": 0}', "must name its format"),
+        (b'{"format": 2}', "is not of format 2: 'track'"),
+    ],
+)
+def test_a_header_that_is_none_is_bad_input(
+    text: bytes, message: str, tmp_path: pathlib.Path
+) -> None:
+    path = Race(header(), columns()).save(tmp_path / "race.parquet")
+    table = parquet.read_table(path).replace_schema_metadata({b"donkey_rl.race": text})
+    parquet.write_table(table, path)
+    with pytest.raises(InputError, match=message) as caught:
+        Race.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_header_too_large_to_read_is_not_written(tmp_path: pathlib.Path) -> None:
+    large = header(camera={"name": "x" * race_file.MAX_METADATA})
+    with pytest.raises(InputError, match="header has at most 1048576 bytes"):
+        Race(large, columns()).save(tmp_path / "race.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [(1 << 20) + 1, 3 << 20])
+def test_a_header_too_large_is_not_read(size: int, tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns()).save(tmp_path / "race.parquet")
+    text = b'{"format": 2, "x": "' + b"x" * size + b'"}'
+    table = parquet.read_table(path).replace_schema_metadata({b"donkey_rl.race": text})
+    parquet.write_table(table, path)
+    with pytest.raises(InputError, match=r"at most 1048576 bytes|no readable Parquet file"):
+        Race.load(path)
+
+
+def test_more_rows_than_any_race_has_are_refused_before_they_are_read(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Race(header(), columns(4)).save(tmp_path / "race.parquet")
+    monkeypatch.setattr(race_file, "MAX_ROWS", 3)
+    monkeypatch.setattr(parquet.ParquetFile, "read", None)
+    with pytest.raises(InputError, match=r"at most 3 rows. Received: .* with 4"):
+        Race.load(path)
+
+
+def test_more_bytes_than_any_race_has_are_refused_before_they_are_read(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Race(header(), columns(4)).save(tmp_path / "race.parquet")
+    monkeypatch.setattr(parquet.ParquetFile, "read", None)
+    monkeypatch.setattr(race_file, "_MAX_COLUMNS_BYTES", 100)
+    with pytest.raises(InputError, match="columns of a race have at most 100 bytes"):
+        Race.load(path)
+    monkeypatch.setattr(race_file, "MAX_BYTES", 1000)
+    with pytest.raises(InputError, match="race record has at most 1000 bytes"):
+        Race.load(path)
+
+
+def test_a_file_that_claims_a_huge_description_is_refused(tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns(4)).save(tmp_path / "race.parquet")
+    content = bytearray(path.read_bytes())
+    content[-8:-4] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="describes itself in 1073741824 bytes"):
+        Race.load(path)
+
+
+def test_a_name_too_long_is_refused(tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns()).save(tmp_path / "race.parquet")
+    table = parquet.read_table(path)
+    field = table.schema.field("hit")
+    names = pa.array(["", "x" * 2000, "", ""])
+    table = table.set_column(table.schema.get_field_index("hit"), field, names)
+    parquet.write_table(table, path)
+    with pytest.raises(InputError, match=r"may have 1024 characters.* Received: one of 2000"):
+        Race.load(path)
+
+
+def test_a_column_that_is_there_twice_or_has_gaps_is_refused(tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns()).save(tmp_path / "race.parquet")
+    table = parquet.read_table(path)
+    parquet.write_table(table.append_column("x", table.column("x")), path)
+    with pytest.raises(InputError, match="Received: 'x' twice"):
+        Race.load(path)
+    place = table.schema.get_field_index("x")
+    gaps = pa.array([0.0, None, 0.0, 0.0], pa.float64())
+    parquet.write_table(table.set_column(place, pa.field("x", pa.float64()), gaps), path)
+    with pytest.raises(InputError, match=r"'x' must have no gaps. Received: 1"):
+        Race.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"time_s,x\n0.0,1.0\n" * 10, b"PAR1" * 10])
+def test_a_file_of_another_kind_is_bad_input(content: bytes, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "race.parquet"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="no readable Parquet file") as caught:
+        Race.load(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unwritable_folder_is_one_line(tmp_path: pathlib.Path) -> None:

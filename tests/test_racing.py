@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from donkey_rl.envs.batch import Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping
-from donkey_rl.experiments import checks, evaluation, racing, track_plot
+from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.experiments import checks, racing, track_plot
+from donkey_rl.experiments.pilots import Actions, Pilot
 from donkey_rl.metrics import laps
 
 CONFIG = EnvironmentConfig(vehicle="donkey_2021", throttle_max=0.5)
@@ -21,7 +26,7 @@ class Chaser:
         self.field = field
         self.throttle = throttle
 
-    def __call__(self, observation: racing.Observation) -> npt.NDArray[np.float32]:
+    def __call__(self, observation: Observation) -> npt.NDArray[np.float32]:
         batch = self.field.batch
         motion, road = batch.motion, batch.track
         x, z, yaw = road.path.at(batch.sensed[:, stepping.ARC] + 6.0)
@@ -80,7 +85,7 @@ def test_who_does_not_drive_is_ended_without_a_lap(field: racing.Field) -> None:
 
 
 def test_leaving_the_road_spoils_the_lap_but_not_the_race(field: racing.Field) -> None:
-    def straight(observation: racing.Observation) -> npt.NDArray[np.float32]:
+    def straight(observation: Observation) -> npt.NDArray[np.float32]:
         return np.tile(np.float32([0.0, 1.0]), (3, 1))
 
     races = field.race(straight, 1)
@@ -93,7 +98,7 @@ def test_leaving_the_road_spoils_the_lap_but_not_the_race(field: racing.Field) -
 
 
 def test_a_race_may_end_with_the_first_spoiled_lap(field: racing.Field) -> None:
-    def straight(observation: racing.Observation) -> npt.NDArray[np.float32]:
+    def straight(observation: Observation) -> npt.NDArray[np.float32]:
         return np.tile(np.float32([0.0, 1.0]), (3, 1))
 
     whole = field.race(straight, 2)
@@ -143,14 +148,37 @@ def test_a_race_can_be_cut_to_the_frames_that_were_kept(field: racing.Field) -> 
     assert race.cut(10_000) is race
 
 
-@pytest.mark.parametrize(
-    ("name", "folder"),
-    [
-        ("generated_track", "evaluation-generated_track-5x3-seed2"),
-        ("generated_track:mirror", "evaluation-generated_track-mirror-5x3-seed2"),
-        ("/home/me/my track (1).json", "evaluation-my-track-1--5x3-seed2"),
-    ],
-)
-def test_the_folder_of_an_evaluation_tells_it_from_others(name: str, folder: str) -> None:
-    request = evaluation.EvaluationRequest(run_id="x", races=5, laps=3, seed=2)
-    assert evaluation._folder(name, request) == folder
+def test_a_race_that_a_driver_loses_ends_and_the_others_go_on(field: racing.Field) -> None:
+    class Loses(Pilot):
+        def drive(self, observation: Observation, driving: npt.NDArray[np.bool_]) -> Actions:
+            self.steps = getattr(self, "steps", 0) + 1
+            self.lost[1] = self.steps >= 10
+            self.missed[:] = [False, False, self.steps == 4]
+            self.latency_ms[:] = self.steps
+            return chaser(observation)
+
+    chaser = Chaser(field, 0.0)
+    races = field.race(Loses(chaser), 1)
+    # Ten steps, of which the last has begun: eleven rows.
+    assert len(races[1]) == 11
+    assert laps.laps(races[0])[0].clean
+    # The first row follows no command; each further one the command before it.
+    assert races[1]["latency_ms"].tolist()[1:] == [float(step) for step in range(1, 11)]
+    assert np.flatnonzero(races[2]["missed"]).tolist() == [4]
+
+
+def test_a_disturbance_is_drawn_by_the_race_and_leaves_its_start_alone(
+    field: racing.Field,
+) -> None:
+    drawn = Randomisation(grip=0.5, light=0.5, start_speed=9.0, start_anywhere=True)
+    with contextlib.closing(racing.Field(CONFIG, 3, seed=11, disturbance=drawn)) as other:
+        races = other.race(Chaser(other, 0.5), 1)
+        again = other.race(Chaser(other, 0.5), 1)
+    nominal = field.race(Chaser(field, 0.5), 1)
+    for race, same, plain in zip(races, again, nominal, strict=True):
+        for name in ("x", "z", "yaw", "speed"):
+            assert race[name][0] == pytest.approx(plain[name][0], abs=1e-9)
+        np.testing.assert_array_equal(race["x"], same["x"])
+        # On other tyres the bends are driven otherwise.
+        rows = slice(0, min(len(race), len(plain)))
+        assert np.abs(race["x"][rows] - plain["x"][rows]).max() > 1e-3

@@ -88,8 +88,8 @@ def test_evaluation_shows_intervals_races_and_whole_paths(
     )
     lines = words(capsys)
     assert "0 20.10 18.20 yes" in lines
-    assert "laps 2.50 2.00 to 3.00" in lines
-    assert "best_lap_s - -" in lines
+    assert "laps 2.50 2.00 to 3.00 - -" in lines
+    assert "best_lap_s - - - -" in lines
     assert "1 of 2 races clean." in lines
     assert lines[-1] == path
 
@@ -120,3 +120,45 @@ def test_gradient_steps_left_out_are_shown_where_there_are_any(
 ) -> None:
     tables.show_training(TRAINED | {"updates_dropped": dropped})
     assert ("1,234 gradient steps were left out" in capsys.readouterr().out) is shown
+
+
+def test_an_evaluation_shows_a_driver_beside_its_yardsticks_on_each_track(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    def figures(mean: float | None) -> dict[str, float | None]:
+        low, high = (None, None) if mean is None else (mean - 1.0, mean + 1.0)
+        return {"mean": mean, "ci_low": low, "ci_high": high, "median": mean, "iqm": mean}
+
+    def result(track: str, score: float, *, held_out: bool) -> dict[str, object]:
+        return {
+            "run_id": "3f2a", "driver": "run 3f2a", "privileged": False, "track": track,
+            "held_out": held_out, "vehicle": "donkey_2021", "laps_wanted": 1, "races": 2,
+            "races_clean": 2, "conditions": {"latency_ms": 100.0},
+            "metrics": {"top_speed": figures(9.0), "race_score": figures(score)},
+            "yardsticks": [
+                {
+                    "name": "pursuit", "note": "an expert", "races": 2,
+                    "metrics": {"race_score": figures(80.0), "best_lap_s": figures(12.5)},
+                }
+            ],
+            "failures": [f"metric 'mine' failed on {track}"],
+        }  # fmt: skip
+
+    kept = {"light": {"kept": 0.75, "score": figures(30.0)}}
+    others = [result("warren", 20.0, held_out=True)]
+    tables.show_evaluation(
+        result("waveshare", 40.0, held_out=False) | {"others": others, "robustness": kept}
+    )
+    lines = words(capsys)
+    assert "waveshare, donkey_2021, 1 lap a race, latency_ms 100.0" in lines
+    assert "run 3f2a 2 40.00 39.00 to 41.00 - -" in lines
+    assert "pursuit 2 80.00 79.00 to 81.00 - 12.50" in lines
+    assert "pursuit: an expert." in lines
+    assert "warren (held out), donkey_2021, 1 lap a race, latency_ms 100.0" in lines
+    assert "run 3f2a 2 20.00 19.00 to 21.00 - -" in lines
+    assert "light 75% 30.00 29.00 to 31.00" in lines
+    assert lines.index("race_score 40.00 39.00 to 41.00 40.00 40.00") < lines.index(
+        "top_speed 9.00 8.00 to 10.00 9.00 9.00"
+    )
+    assert {"metric 'mine' failed on waveshare", "metric 'mine' failed on warren"} <= set(lines)

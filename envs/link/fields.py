@@ -169,5 +169,10 @@ def as_integer(value: Any) -> int | None:
 
 
 def as_text(value: Any, longest: int = 1024) -> str | None:
-    """Returns text that a simulator wrote, None where it is none or too long."""
-    return value if isinstance(value, str) and len(value) <= longest else None
+    """Returns text that a simulator wrote, None where it is none or too long.
+
+    Half characters, which JSON can hold and files cannot, become question marks.
+    """
+    if not isinstance(value, str) or len(value) > longest:
+        return None
+    return value.encode("utf-8", "replace").decode("utf-8")

@@ -29,6 +29,8 @@ class Simulator(Protocol):
         cars: State of all cars.
         missed: Telemetry messages that were passed over because they came before the command
             was sent, by car since it was opened, shape (N,).
+        latency: Time from the arrival of a message to the departure of the command that answered
+            it, in the last step (s), NaN where it is not known, shape (N,).
         restarted: Whether the connection to a car was lost in the last step and made anew: the
             car stands on its start, and its episode cannot go on, shape (N,).
     """
@@ -38,6 +40,7 @@ class Simulator(Protocol):
     camera: CameraConfig
     cars: Cars
     missed: IntArray
+    latency: npt.NDArray[np.float64]
     restarted: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:

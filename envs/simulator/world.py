@@ -52,9 +52,9 @@ class World:
         track: The track.
         vehicle: The car generation.
         camera: The configured camera.
-        cars: State of all cars, see `stepping.Cars`; read it, and change it only through this
-            class.
+        cars: State of all cars, see `stepping.Cars`; it is changed only through this class.
         missed: Telemetry messages that were passed over, by car: none.
+        latency: Time that commands took (s), by car: none, since time stands still meanwhile.
         restarted: Cars whose connection was lost: none.
     """
 
@@ -100,7 +100,7 @@ class World:
             self._nominal_row, vehicles.torque_table(vehicle), self._grouping.group
         )
         self._clock = (np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_))
-        self.missed = np.zeros(count, dtype=np.int64)
+        self.missed, self.latency = np.zeros(count, dtype=np.int64), np.zeros(count)
         self.restarted = np.zeros(count, dtype=np.bool_)
         self._mount = Mount(camera_config, vehicle, self.randomise, count)
         self._aims: dict[int, Mapping[str, Any]] = {}
@@ -379,8 +379,8 @@ class World:
                 f"Images must be uint8 of shape {shape}. Received: {out.dtype} of shape "
                 f"{out.shape}."
             )
-        cars_now = (self.cars.motion, self.cars.lean, self.cars.group)
-        state = (*cars_now, mount.view_of, self._noise_keys())
+        now = self.cars
+        state = (now.motion, now.lean, now.group, mount.view_of, self._noise_keys())
         fixed = (mount.views, self._scene, mount.lens)
         draw = functools.partial(render.render, out, cars, state, fixed, self._looks)
         parallel.over(len(cars), draw)
