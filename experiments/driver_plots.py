@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import figures, plots
-from donkey_rl.experiments.plots import Line
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import statistics
 from donkey_rl.metrics.laps import Lap
+from donkey_rl.metrics.limits import OptimalLine
 from donkey_rl.metrics.race import Race
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Drives:
 
 
 def speed(
-    drivers: Sequence[Drives], path: str | pathlib.Path, best: Line | None = None
+    drivers: Sequence[Drives], path: str | pathlib.Path, best: OptimalLine | None = None
 ) -> pathlib.Path:
     """Draws speed and steering over the distance of a lap, the best lap of each driver.
 
@@ -70,9 +70,7 @@ def speed(
     panels = figure.subplots(1 + count, 1, sharex=True, height_ratios=[3] + [1] * count)
     upper = panels[0]
     if best is not None:
-        upper.plot(
-            best.distance, best.speed, "--", color=figures.BLACK, linewidth=1.1, label="optimal"
-        )
+        plots.draw_optimal_speed(upper, best)
     for index, (each, lower) in enumerate(zip(drivers, panels[1:], strict=True)):
         lower.set(ylabel="steering", ylim=(-1.1, 1.1), yticks=(-1, 0, 1))
         lower.grid(alpha=0.3)

@@ -294,8 +294,10 @@ def _write(folder: pathlib.Path, driven: Driven) -> dict[str, str]:
     plan, races = driven.plan, driven.races
     names = {"result": results.FILE_NAME}
     if plan.plots:
-        plots.trajectory(races[0], track_plot.lines(driven.track), folder / _TRAJECTORY)
-        plots.speed_profile(races[0], folder / _SPEED)
+        best = plots.optimal(races[0])
+        lines = track_plot.lines(driven.track)
+        plots.trajectory(races[0], lines, folder / _TRAJECTORY, best)
+        plots.speed_profile(races[0], folder / _SPEED, best)
         names |= {"trajectory": _TRAJECTORY, "speed": _SPEED}
     if driven.frames:
         video.write_race(folder / _VIDEO, driven.frames, races[0].cut(len(driven.frames)))

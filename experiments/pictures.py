@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from donkey_rl.experiments.driver_plots import Drives
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from donkey_rl.experiments.stored_races import Course
 from donkey_rl.experiments.stored_runs import StoredRun
+from donkey_rl.metrics import limits
 from donkey_rl.metrics.race import Race
 
 if TYPE_CHECKING:
@@ -232,16 +234,21 @@ class _Studio:
         lines = track_plot.lines(self._road())
         for each in raced:
             race = each.races[0]
-            self._keep(plots.trajectory(race, lines, self._path("trajectory", each.run)))
+            path = self._path("trajectory", each.run)
+            self._keep(plots.trajectory(race, lines, path, plots.optimal(race)))
 
     def _speed(self) -> None:
-        self._keep(driver_plots.speed(self._drives(), self._path("speed")))
+        race = self._race_of_all()
+        best = plots.optimal(race) if race is not None else None
+        self._keep(driver_plots.speed(self._drives(), self._path("speed"), best))
 
     def _cte(self) -> None:
         self._keep(driver_plots.cte(self._drives(), self._path("cte")))
 
     def _laps(self) -> None:
-        self._keep(driver_plots.laps(self._drives(), self._path("laps")))
+        race = self._race_of_all()
+        limit_s = limits.lap_s(race.header) if race is not None else math.nan
+        self._keep(driver_plots.laps(self._drives(), self._path("laps"), limit_s))
 
     def _learning(self) -> None:
         groups = learning_curves.groups(self._runs)
@@ -301,6 +308,15 @@ class _Studio:
 
     def _all_raced(self) -> list[_Raced]:
         return [self._races_of(run) for run in self._runs]
+
+    def _race_of_all(self) -> Race | None:
+        """Returns a race that stands for all: what is optimal in it is so for each run.
+
+        There is none where runs drove several cars.
+        """
+        races = [each.races[0] for each in self._all_raced()]
+        cars = {race.header.vehicle for race in races}
+        return races[0] if len(cars) == 1 else None
 
     def _drives(self) -> list[Drives]:
         return [Drives(each.label, each.races) for each in self._all_raced()]

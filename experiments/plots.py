@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,9 @@ import numpy.typing as npt
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import figures
 from donkey_rl.metrics import laps as lap_times
+from donkey_rl.metrics import limits
 from donkey_rl.metrics.laps import Lap
+from donkey_rl.metrics.limits import OptimalLine
 from donkey_rl.metrics.race import Race
 
 if TYPE_CHECKING:
@@ -22,26 +25,6 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 _MAX_LISTED = 6
-
-
-class Line(Protocol):
-    """A line that a car can drive, such as the time-optimal one.
-
-    Attributes:
-        x: Unity's X of its points (u), shape (n,).
-        z: Unity's Z of its points (u), shape (n,).
-        speed: Speed there (u/s), shape (n,).
-        distance: Way along the path from the start line (u), growing, shape (n,).
-    """
-
-    @property
-    def x(self) -> FloatArray: ...  # noqa: D102
-    @property
-    def z(self) -> FloatArray: ...  # noqa: D102
-    @property
-    def speed(self) -> FloatArray: ...  # noqa: D102
-    @property
-    def distance(self) -> FloatArray: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,7 +135,7 @@ def track(
 
 
 def trajectory(
-    race: Race, lines: TrackLines, path: str | pathlib.Path, best: Line | None = None
+    race: Race, lines: TrackLines, path: str | pathlib.Path, best: OptimalLine | None = None
 ) -> pathlib.Path:
     """Draws the way driven, coloured by speed, on the road, with its faults and its laps.
 
@@ -209,12 +192,15 @@ def trajectory(
     return figures.save(figure, path)
 
 
-def speed_profile(race: Race, path: str | pathlib.Path) -> pathlib.Path:
+def speed_profile(
+    race: Race, path: str | pathlib.Path, best: OptimalLine | None = None
+) -> pathlib.Path:
     """Draws speed and steering over the distance from the start line, one curve per lap.
 
     Args:
         race: The race.
         path: The PNG file to write.
+        best: The time-optimal line, where it is known.
 
     Raises:
         StorageError: If the file cannot be written.
@@ -222,32 +208,43 @@ def speed_profile(race: Race, path: str | pathlib.Path) -> pathlib.Path:
     figure = figures.new_figure(10.0, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     header = race.header
-    for lap, colour in zip(lap_times.laps(race)[:_MAX_LISTED], figures.CYCLE, strict=False):
+    if best is not None:
+        draw_optimal_speed(upper, best)
+    driven = lap_times.laps(race)
+    for lap, colour in zip(driven[:_MAX_LISTED], figures.CYCLE, strict=False):
         way, rows = along(race, lap)
         text = f"lap {lap.number}: {lap.time_s:.2f} s{'' if lap.clean else ' (not clean)'}"
         style = "-" if lap.clean else "--"
         upper.plot(way, race["speed"][rows], style, color=colour, linewidth=1.3, label=text)
         lower.plot(way, race["steering"][rows], style, color=colour, linewidth=1.0)
         off = race["off_track"][rows]
-        figures.mark(
-            upper,
-            np.stack([way[off], race["speed"][rows][off]], axis=1),
-            "x",
-            figures.VERMILION,
-            "",
-        )
+        points = np.stack([way[off], race["speed"][rows][off]], axis=1)
+        figures.mark(upper, points, "x", figures.VERMILION)
     upper.set(ylabel="speed (u/s)", ylim=(0, None))
     lower.set(ylabel="steering (right +)", ylim=(-1.05, 1.05))
     lower.set(xlabel="distance from the start line along the path (u)")
     lower.set_xlim(0, header.lap_length)
-    if upper.get_legend_handles_labels()[1]:
+    if driven or best is not None:
         upper.legend(loc="lower right", fontsize=9)
-    else:
+    if not driven:
         upper.set_title("no lap was driven", fontsize=9)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
     figure.suptitle(figures.title(race))
     return figures.save(figure, path)
+
+
+def optimal(race: Race) -> OptimalLine | None:
+    """Returns the time-optimal line of the road and the car of a race, None if it is not known."""
+    header = race.header
+    # A lap is known for the road it was computed for, a line by the names alone.
+    known = not math.isnan(limits.lap_s(header))
+    return limits.line(header.track, header.vehicle) if known else None
+
+
+def draw_optimal_speed(axes: Axes, best: OptimalLine) -> None:
+    """Draws the speed of the time-optimal line over the distance from the start line."""
+    axes.plot(best.distance, best.speed, "--", color=figures.BLACK, linewidth=1.1, label="optimal")
 
 
 def along(race: Race, lap: Lap) -> tuple[FloatArray, npt.NDArray[np.bool_]]:

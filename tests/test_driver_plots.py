@@ -1,26 +1,19 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from matplotlib.figure import Figure
 
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import driver_plots, figures
 from donkey_rl.experiments.driver_plots import Drives
+from donkey_rl.metrics.limits import OptimalLine
 from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race, RaceHeader
 
 LENGTH = 200.0
-
-
-class Line(NamedTuple):
-    x: npt.NDArray[np.float64]
-    z: npt.NDArray[np.float64]
-    speed: npt.NDArray[np.float64]
-    distance: npt.NDArray[np.float64]
 
 
 def drive(speed: float, seconds: float, before: float = 0.0, **columns: Any) -> Race:
@@ -65,7 +58,8 @@ def test_the_best_laps_are_aligned_at_the_start_line(drawn: list[Figure]) -> Non
     steering = np.linspace(-1, 1, 26 * 20 + 1)
     quick = drive(16.0, 26.0, steering=steering)  # laps of 12.5 s, from the line on
     late = drive(10.0, 42.0, before=10.0)  # over the line after 1 s, then laps of 20 s
-    best = Line(*np.zeros((2, 3)), np.array([18.0, 12.0, 18.0]), np.array([0.0, 100.0, 200.0]))
+    places = np.array([0.0, 100.0, 200.0])
+    best = OptimalLine(places, places, np.array([18.0, 12.0, 18.0]), places, 13.0)
     driver_plots.speed([Drives("quick", (quick,)), Drives("late", (late,))], "x.png", best)
     upper, first, second = drawn[0].axes
     assert legend_of(drawn[0]) == ["optimal", "quick: 12.50 s", "late: 20.00 s"]

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import pathlib
 import sys
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import figures, plots
 from donkey_rl.metrics import laps as lap_times
+from donkey_rl.metrics import limits
+from donkey_rl.metrics.limits import OptimalLine
 from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
 
 LENGTH = 200.0
@@ -28,13 +30,6 @@ def circle(radius: float) -> npt.NDArray[np.float64]:
 
 
 LINES = plots.TrackLines(circle(RADIUS), circle(RADIUS + 5), circle(RADIUS - 5))
-
-
-class Line(NamedTuple):
-    x: npt.NDArray[np.float64]
-    z: npt.NDArray[np.float64]
-    speed: npt.NDArray[np.float64]
-    distance: npt.NDArray[np.float64]
 
 
 def drive(seconds: float, off: slice = slice(0, 0)) -> Race:
@@ -90,7 +85,7 @@ def test_the_optimal_line_lies_over_the_road(
     drawn: list[Figure] = []
     monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
     inside = circle(RADIUS - 3)
-    best = Line(*inside.T, np.full(200, 12.0), np.arange(200.0))
+    best = OptimalLine(*inside.T, np.full(200, 12.0), np.arange(200.0), 16.0)
     plots.trajectory(drive(30.0), LINES, tmp_path / "with.png", best)
     plots.trajectory(drive(30.0), LINES, tmp_path / "without.png")
     with_line, without = (figure.axes[0] for figure in drawn)
@@ -99,6 +94,44 @@ def test_the_optimal_line_lies_over_the_road(
     points = np.asarray(line.get_xydata())
     np.testing.assert_allclose(points, np.vstack([inside, inside[:1]]))
     assert "optimal" not in [line.get_label() for line in without.lines]
+
+
+def test_the_optimal_speed_is_drawn_where_no_lap_was(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
+    way = np.arange(200.0)
+    best = OptimalLine(way, way, 15.0 + way / 200, way, 12.5)
+    plots.speed_profile(drive(5.0), tmp_path / "speed.png", best)
+    upper, lower = drawn[0].axes
+    (line,) = upper.lines
+    np.testing.assert_array_equal(line.get_xydata(), np.stack([best.distance, best.speed], axis=1))
+    assert upper.get_title() == "no lap was driven"
+    assert not lower.lines
+
+
+def test_the_optimal_line_is_that_of_the_road_driven() -> None:
+    road = track.load("generated_track")
+    known = drive(1.0).header.model_copy(
+        update={
+            "track": road.name,
+            "track_length": road.length,
+            "road_left": road.road_left,
+            "road_right": road.road_right,
+            "vehicle": "donkey_2021",
+        }
+    )
+    columns = drive(1.0).columns
+    best = plots.optimal(Race(known, columns))
+    assert best is not None
+    assert best.lap_s == limits.lap_s(known)
+    # It keeps to the road: none of its points is farther from the path than the farther edge.
+    away = [road.path.points - point for point in np.stack([best.x, best.z], axis=1)]
+    nearest = [float(np.hypot(*each.T).min()) for each in away]
+    assert max(nearest) < max(-road.road_left, road.road_right)
+    for changed in ({"vehicle": ""}, {"track_length": 150.0}, {"track": "club"}):
+        assert plots.optimal(Race(known.model_copy(update=changed), columns)) is None
 
 
 def test_off_track_rows_are_marked_where_they_happened(tmp_path: pathlib.Path) -> None:
