@@ -20,7 +20,6 @@ from donkey_rl.envs.simulator.track import Track
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 NAMES = ("background", "ground", "object", "sky")
 """What can be a cue."""

@@ -92,13 +92,13 @@ class World:
         self.randomise = randomise or Randomisation()
         self.route = following.route(track)
         self._names = solids.names(track)
+        self._grouping = Grouping(count, groups)
         self.signals = cues.Signals(self.randomise.cues, track, count)
         self._scene = scene.with_cues(scene.bake(track), self.signals, track)
         self._surface = stepping.Surface(
             self.route, self._scene.solids, track.road_friction, track.ground_friction
         )
         self._nominal_row = vehicles.parameter_row(vehicle)
-        self._grouping = Grouping(count, groups)
         self.cars = stepping.empty(
             self._nominal_row, vehicles.torque_table(vehicle), self._grouping.group
         )

@@ -34,6 +34,9 @@ _TURN = 0.06
 _SPEEDS = (3.0, 10.0)
 """Slowest and fastest car (u/s)."""
 
+_INSIDE = 2
+"""Points of the path to the next place that is not in the same bend."""
+
 _SAYS = np.array([0, -1, 1])
 """Direction that each of the states of a cue stands for."""
 
@@ -89,7 +92,9 @@ def draw_places(config: EnvironmentConfig, count: int, seed: int) -> Places:
         )
     road = track.load(config.track)
     bends = cues.bends(road.path)
-    index = np.flatnonzero(bends.direction)
+    # A car beside the road's middle may count as one point of the path further.
+    near = [np.roll(bends.direction, k) for k in range(-_INSIDE, _INSIDE + 1)]
+    index = np.flatnonzero(np.abs(np.sum(near, axis=0)) == len(near))
     if not len(index):
         raise InputError(
             f"A probe for cues needs a track with bends. Received: track={road.name}, which has "
