@@ -83,7 +83,7 @@ def test_shipped_motion_is_one_that_the_simulator_drives() -> None:
     gaps = np.abs(laps.drift(road, car, OptimalLap(math.nan, motion.spacing, rows)))
     # From each of its rows on, the simulator's physics with the motion's commands: after 0.1 s,
     # in which a car drives 0.8 u, it is where the motion says, as fast as it says.
-    assert np.median(gaps, axis=0) == pytest.approx([0.0, 0.0, 0.0], abs=0.02)
+    assert np.median(gaps, axis=0) == pytest.approx([0.0, 0.0, 0.0], abs=0.03)
     assert gaps[:, 0].max() < 0.1
     # All wheels stay 0.2 u inside; it leaves 3 % of the grip.
     turn = motion.rows[:, reference.TURN]
