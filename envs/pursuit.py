@@ -52,6 +52,10 @@ _FARTHEST, _MOST_TURNED = 2.0, 0.5
 _SPEED_GAIN = 5.0
 """Acceleration for each unit of speed that is missing (1/s)."""
 
+_BESIDE, _CAUTION = 0.15, 0.25
+"""Farther beside the line than this (u) a car wants less speed, by this share for each unit: at
+the limit nothing is left to come back with."""
+
 _CRAWL = 1.0
 """Below this speed (u/s) a car counts as being so fast."""
 
@@ -114,7 +118,7 @@ class Pursuit:
         # Turned farther, the front wheels would only give less.
         wheel = np.clip(wheel, rolling - self._car.slip_peak, rolling + self._car.slip_peak)
         full = math.radians(self._car.steer_limit_deg) * config.steer_limit
-        command = self._throttle(batch, soon, speed)
+        command = self._throttle(batch, now, soon, speed)
         middle = 0.5 * (config.throttle_max + config.throttle_min)
         half = 0.5 * (config.throttle_max - config.throttle_min)
         actions = np.stack([wheel / full, (command - middle) / half], axis=1)
@@ -153,10 +157,14 @@ class Pursuit:
         gains = racing_line.interpolate(self._gains, index, closed=False)
         return np.asarray((gains * errors).sum(axis=1), np.float64)
 
-    def _throttle(self, batch: Batch, soon: FloatArray, speed: FloatArray) -> FloatArray:
+    def _throttle(
+        self, batch: Batch, now: FloatArray, soon: FloatArray, speed: FloatArray
+    ) -> FloatArray:
         """Returns the throttle command, shape (N,)."""
         config, grip = self._config, self._grip
-        missing = soon[:, references.FORWARD] - batch.motion[:, physics.FORWARD]
+        beside = np.abs(batch.sensed[:, stepping.LATERAL] - now[:, references.LATERAL])
+        late = 1.0 + _CAUTION * np.clip(beside - _BESIDE, 0.0, _FARTHEST)
+        missing = soon[:, references.FORWARD] / late - batch.motion[:, physics.FORWARD]
         drive = soon[:, references.DRIVE] + _SPEED_GAIN * missing
         low, high = grip.drives(np.abs(batch.motion[:, physics.YAW_RATE]) * speed)
         drive = np.clip(drive, np.minimum(low, soon[:, references.DRIVE]), high)

@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 LATERAL, TURN, FORWARD, RIGHTWARD, RATE, WHEEL, DRIVE, FRONT_SHARE, REAR_SHARE = range(9)
 COLUMNS = 9
 
-_LEAST_PIECE = 0.05
+_LEAST_PIECE = 0.2
 """Pieces of the line are taken as no shorter (u) where its curvature is worked out."""
 
 _CHECKED_TICKS = 5
