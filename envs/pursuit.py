@@ -34,7 +34,7 @@ car's middle, farther while it slides."""
 _WEIGHTS = (1.0, 4.0, 0.05, 0.05)
 """Of the squared errors of place (u), direction (rad), sideways velocity and yaw rate."""
 
-_WHEEL_WEIGHT = 10.0
+_WHEEL_WEIGHT = 40.0
 """Of the squared wheel angle (rad)."""
 
 _SLIP_SHARE = 0.8

@@ -226,6 +226,9 @@ class _Session:
         self._run.log_metrics(found, 0)
         self._checks.init_callback(model)
         self._checks.check()
+        if self._checks.findings.first_clean_lap_steps is not None:
+            # Over whole races as well, as all later checks are.
+            self._checks.check()
 
     @property
     def has_driver(self) -> bool:
