@@ -13,7 +13,6 @@ from donkey_rl.errors import DriverError, InputError, TrackError, UnknownNameErr
 from donkey_rl.experiments import drivers, evaluation, mlflow_store, stored_runs
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
-from donkey_rl.experiments import evaluation_result as results
 from donkey_rl.experiments.drivers import LearnedEntrant, PursuitEntrant
 from donkey_rl.experiments.evaluation import EvaluationRequest, evaluate
 from donkey_rl.experiments.evaluation_races import RacePlan
@@ -248,15 +247,6 @@ def test_the_folder_of_an_evaluation_tells_it_from_others(
     other = config.model_copy(update={"throttle_max": 0.5})
     assert marked.startswith(f"{folder_name}-")
     assert marked != folders.name(entrant, other, plan, marked=True)
-
-
-@pytest.mark.parametrize(
-    ("left", "whole", "kept"), [(3.0, 4.0, 0.75), (None, 4.0, None), (1.0, 0.0, None)]
-)
-def test_what_is_kept_of_a_score(
-    left: float | None, whole: float | None, kept: float | None
-) -> None:
-    assert results.kept_share({"mean": left}, {"mean": whole}) == kept
 
 
 def test_a_damaged_result_is_as_none_at_all(
