@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from donkey_rl import cue_tables, figures, terminal
+from donkey_rl import cue_tables, formatting, terminal
 from donkey_rl.terminal import UNKNOWN
 
 _RACES = 10
@@ -137,4 +137,4 @@ def _interval(score: Mapping[str, Any]) -> str:
 
 def _figure(value: float | None) -> str:
     """Returns a score, which may be small or large, with the digits that count."""
-    return UNKNOWN if value is None else figures.number(value, 4)
+    return UNKNOWN if value is None else formatting.number(value, 4)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 UNKNOWN = "-"
+_WORDS = frozenset({"run", "verdict", "id"})
 
 
 def command() -> str:
@@ -34,13 +35,13 @@ def lines(target: Console, *texts: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Returns a table; the first column stands to the left, the others to the right.
+    """Returns a table; the first column and words stand to the left, the others to the right.
 
     A column called `id` is never broken, so that an id can be copied from a narrow terminal.
     """
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
-        side: Literal["left", "right"] = "left" if index == 0 else "right"
+        side: Literal["left", "right"] = "left" if index == 0 or column in _WORDS else "right"
         made.add_column(column, justify=side, overflow="fold", no_wrap=column == "id")
     for row in rows:
         made.add_row(*row)

@@ -10,7 +10,7 @@ from donkey_rl.experiments.comparison import Comparison
 from donkey_rl.experiments.course_scores import Figure
 from donkey_rl.experiments.leaderboard import Leaderboard, Row
 from donkey_rl.experiments.verdicts import bounds, percentages
-from donkey_rl.figures import number
+from donkey_rl.formatting import number
 from donkey_rl.metrics.statistics import Interval
 
 _BOARD = ("rank", "run", "score", "95 %", "DQ", "best lap (s)", "pace", "races", "id")

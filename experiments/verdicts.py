@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from donkey_rl.figures import number
+from donkey_rl.formatting import number
 from donkey_rl.metrics import statistics
 from donkey_rl.metrics.registry import Metric
 from donkey_rl.metrics.statistics import Difference, Interval
