@@ -20,7 +20,9 @@ setup(
     package_dir={f"donkey_rl.{folder}": folder for folder in SUBPACKAGES},
     package_data={
         "donkey_rl": ["py.typed"],
+        "donkey_rl.envs.optimal": ["lines/*.json"],
         "donkey_rl.envs.simulator": ["tracks/*.json"],
         "donkey_rl.experiments": ["recipes/*.yaml"],
+        "donkey_rl.metrics": ["limits.json"],
     },
 )

@@ -79,12 +79,20 @@ def compare(
         return
     from donkey_rl import result_tables
 
-    tables = (result_rows.scores(result, brief=True), result_rows.differences(result, brief=True))
+    tables = [
+        make(result, name, brief=True)
+        for name in result.runs[0].summaries
+        for make in (result_rows.scores, result_rows.differences)
+    ]
     result_tables.show(
         f"{len(result.seeds)} races on {result.course}",
         ((each.title, each.headers, each.rows) for each in tables),
         [pair.sentence for pair in result.pairs],
-        [*result.problems, *_written(out)],
+        [
+            *result.problems,
+            *(f"{label} was raced for this; its run keeps the races." for label in result.driven),
+            *_written(out),
+        ],
     )
 
 
@@ -117,7 +125,7 @@ def leaderboard(
         return
     from donkey_rl import result_tables
 
-    tables = [result_rows.board(each) for each in result.boards]
+    tables = result_rows.boards(result)
     result_tables.show(
         f"{result.runs - result.without_races:,} of {result.runs:,} runs have races here.",
         ((each.title, each.headers, each.rows) for each in tables),

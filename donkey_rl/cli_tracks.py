@@ -84,6 +84,48 @@ def show(
     tables.show_track(row)
 
 
+@app.command(epilog="Example: donkey-rl tracks limit my_track.json --vehicle donkey_2021 --json")
+def limit(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="TRACK", help="Scene name or track file.")],
+    vehicle: Annotated[
+        str | None, typer.Option(help="Car generation. Default: the newest.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Add the lap and its line to this file.")
+    ] = None,
+    motion: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also compute the expert's motion, added to this file."),
+    ] = None,
+    reserve: Annotated[float, typer.Option(help="Share of the grip that it leaves.")] = 0.03,
+    margin: Annotated[float, typer.Option(help="From its wheels to the edges, u.")] = 0.2,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute the quickest lap that a car can drive on a circuit; docs/pace.md says how.
+
+    Needs CasADi: pip install casadi.
+    """
+    from donkey_rl import configuration
+
+    values = {
+        "track": name, "out": out, "motion": motion, "reserve": reserve, "margin": margin,
+    } | ({} if vehicle is None else {"vehicle": vehicle})  # fmt: skip
+    with at_work(as_json or bool(context.obj)) as progress:
+        from donkey_rl.envs.optimal import computing
+
+        request = configuration.validate(computing.LimitRequest, values)
+        with progress.phase("computing the quickest lap", 1) as phase:
+            result = computing.compute(request)
+            phase.update(1)
+    if as_json or bool(context.obj):
+        print_json(result)
+        return
+    from donkey_rl import tables
+
+    tables.show_limit(result)
+
+
 @app.command(
     epilog="Example: donkey-rl tracks record --simulator 127.0.0.1:9091 --name club --left -4"
 )

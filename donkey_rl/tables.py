@@ -232,6 +232,17 @@ def show_track(track: Mapping[str, Any]) -> None:
     _lines(_console(), f"Drawn: {track['plot']}")
 
 
+def show_limit(result: Mapping[str, Any]) -> None:
+    """Shows a time-optimal lap, the keys of `envs.optimal.computing.compute`."""
+    _lines(
+        _console(),
+        f"{result['track']}, {result['vehicle']}: {result['lap_s']:.2f} s at the limit "
+        f"({result['quasi_steady_s']:.2f} s by the second method)",
+        f"{result['least_speed']:.1f} to {result['top_speed']:.1f} u/s",
+        *(f"Written: {file}" for file in result["files"]),
+    )
+
+
 def show_recorded_track(result: Mapping[str, Any]) -> None:
     """Shows a recorded track and what to type next.
 

@@ -68,6 +68,7 @@ class LapTimer:
         Returns:
             Which cars completed a lap in this step, shape (N,).
         """
+        # Who stands on the line meets it once it drives on, as in the race server.
         crossing = (progress >= self._next_line) & (progress > self._progress)
         done = np.zeros(len(time), dtype=np.bool_)
         for i in np.flatnonzero(crossing):

@@ -1,4 +1,4 @@
-"""An expert that knows where it is: pure pursuit of the racing line.
+"""An expert that knows where it is and drives at the limit of its tyres.
 
 Privileged: it reads position and speed from the simulator, and never the image. It serves as a
 yardstick and to show learners how a track is driven.
@@ -6,62 +6,92 @@ yardstick and to show learners how a track is driven.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
+from scipy import linalg
 
+from donkey_rl.envs import grip as grips
+from donkey_rl.envs import racing_line
+from donkey_rl.envs import reference as references
 from donkey_rl.envs.batch import Batch
-from donkey_rl.envs.racing_line import Limits, engine, free_grip, racing_line
+from donkey_rl.envs.grip import Limits
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track, vehicle
+from donkey_rl.envs.simulator.track import Track
+from donkey_rl.envs.simulator.vehicle import GRAVITY, Vehicle
 
-GRIP = 0.75
-"""Share of the tyres' grip that the expert plans with; the rest is for its corrections."""
+FloatArray = npt.NDArray[np.float64]
 
-MARGIN = 1.6
-"""Distance of the line from the road's edges (u): wheels reach 0.7 from the car's middle, and
-under power it runs up to 0.7 wide."""
+GRIP = 0.9
+"""Share of the tyres' grip that steady bends are planned with; the rest is for corrections."""
 
-_LOOK_AHEAD = 3.0
-_LOOK_AHEAD_S = 0.45
-"""It is back on the line so far (u), or so long (s), ahead, whichever is farther."""
+MARGIN = 1.2
+"""Distance of a line of least curvature from the road's edges (u): wheels reach 0.7 from the
+car's middle, farther while it slides."""
 
-_STEEPEST = 0.4
-"""Angle (rad) at which it comes back to the line at most."""
+_WEIGHTS = (1.0, 4.0, 0.05, 0.05)
+"""Of the squared errors of place (u), direction (rad), sideways velocity and yaw rate."""
 
-_CRAWL = 2.0
-"""Below this speed (u/s) a car has no direction of travel."""
+_WHEEL_WEIGHT = 10.0
+"""Of the squared wheel angle (rad)."""
 
-_REACTION_S = 0.1
-"""Time in which it wants to have the speed that the line asks for."""
+_SLIP_SHARE = 0.8
+"""Share of the slip angle of most grip at which the tyres' stiffness is taken."""
+
+_SPEEDS = np.linspace(3.0, 51.0, 49)
+"""Speeds for which the gains are worked out (u/s)."""
+
+_STEP_S = 0.05
+"""Time that a command holds, on average."""
+
+_FARTHEST, _MOST_TURNED = 2.0, 0.5
+"""Errors of place (u) and direction (rad) count as no larger."""
+
+_SPEED_GAIN = 5.0
+"""Acceleration for each unit of speed that is missing (1/s)."""
+
+_CRAWL = 1.0
+"""Below this speed (u/s) a car counts as being so fast."""
 
 
 class Pursuit:
-    """Drives any car of a batch along the line of least curvature.
+    """Drives any car of a batch along a reference.
 
-    Steering is pure pursuit (Coulter 1992, "Implementation of the Pure Pursuit Path Tracking
-    Algorithm", CMU-RI-TR-92-01) for small angles, seen from the line: its bend is fed forward, and
-    the arc back to it is added. The direction of travel takes the place of the heading, so that
-    the slip of the tyres drops out.
+    The reference's own commands are fed forward. What a car is off it, in place, direction,
+    sideways velocity and yaw rate, is fed back to the wheels by a linear-quadratic regulator of
+    the single-track car with linear tyres (Rajamani 2012, "Vehicle Dynamics and Control",
+    sections 2.5 and 3.1); the speed by a proportional one, within what the bend leaves of the
+    grip.
 
     Attributes:
-        line: What it follows.
+        reference: What it follows.
     """
 
     def __init__(
         self, config: EnvironmentConfig, *, grip: float = GRIP, margin: float = MARGIN
     ) -> None:
-        """Lays the line.
+        """Chooses the reference.
 
         Args:
-            config: Track, car and the limits of its commands.
-            grip: Share of the tyres' grip to plan with.
-            margin: Distance of the line from the road's edges (u).
+            config: Track, car and the limits of its commands. With full throttle both ways and
+                full steering a shipped motion is followed if there is one, else steady bends.
+            grip: Share of the tyres' grip to plan steady bends with.
+            margin: Distance of a line of least curvature from the road's edges (u).
         """
         road, self._car = track.load(config.track), vehicle.load(config.vehicle)
-        limits = Limits(config.throttle_min, config.throttle_max, grip)
-        self.line = racing_line(road, self._car, limits, margin)
-        self._motor = engine(road, self._car)
-        self._config, self._grip = config, grip
+        self._config = config
+        self._grip = grips.measure(road, self._car, 1.0)
+        self._gains = _feedback(road, self._car)
+        shipped = references.load(road, self._car)
+        full = (config.throttle_min, config.throttle_max, config.steer_limit) == (-1.0, 1.0, 1.0)
+        if shipped is not None and full:
+            self.reference = shipped
+        else:
+            limits = Limits(config.throttle_min, config.throttle_max, grip)
+            line = racing_line.racing_line(road, self._car, limits, margin)
+            self.reference = references.steady(road, self._car, line, self._grip, limits)
 
     def act(self, batch: Batch) -> npt.NDArray[np.float32]:
         """Returns steering and throttle in [-1, 1] for all cars, shape (N, 2).
@@ -69,43 +99,94 @@ class Pursuit:
         Args:
             batch: Cars on the track and with the limits of the configuration.
         """
-        motion, arc = batch.motion, batch.sensed[:, stepping.ARC]
-        steering = self._steering(motion, arc)
-        throttle = self._throttle(motion, arc)
-        return np.stack([steering, throttle], axis=1).astype(np.float32)
-
-    def _steering(
-        self, motion: npt.NDArray[np.float64], arc: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
-        """Returns the steering action, shape (N,)."""
-        line, car = self.line, self._car
-        forward = np.maximum(motion[:, physics.FORWARD], 0.0)
-        place, yaw = line.at(line.points, arc), np.arctan2(*line.at(line.direction, arc).T)
-        dx, dz = (motion[:, [physics.X, physics.Z]] - place).T
-        lateral = dx * np.cos(yaw) - dz * np.sin(yaw)
-        slip = np.arctan2(motion[:, physics.RIGHTWARD], np.maximum(forward, _CRAWL))
-        error = motion[:, physics.YAW] + slip - yaw
-        error -= 2.0 * np.pi * np.rint(error / (2.0 * np.pi))
-        reach = np.maximum(_LOOK_AHEAD, _LOOK_AHEAD_S * forward)
-        back = np.clip(lateral / reach, -_STEEPEST, _STEEPEST)
-        bend = line.at(line.curvature, arc + _REACTION_S * forward)
-        wheel = np.arctan(car.wheelbase * (bend - 2.0 * (error + back) / reach))
-        full = np.radians(car.steer_limit_deg) * self._config.steer_limit
-        return np.asarray(np.clip(wheel / full, -1.0, 1.0), np.float64)
-
-    def _throttle(
-        self, motion: npt.NDArray[np.float64], arc: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
-        """Returns the throttle action, shape (N,)."""
-        config, motor, speed = self._config, self._motor, motion[:, physics.FORWARD]
-        wanted = self.line.at(self.line.speed, arc + _REACTION_S * np.maximum(speed, 0.0))
-        along, across = (self._grip * most for most in motor.grip)
-        free = free_grip(np.abs(motion[:, physics.YAW_RATE] * speed) / across, along)
-        hold = motor.drag * np.maximum(speed, 0.0)
-        gain = (wanted - speed) / _REACTION_S + hold
-        gain = np.clip(gain, -free, np.maximum(free, hold))
-        pull = np.maximum(motor.pull(np.abs(speed)), 1e-6)
-        command = np.clip(gain / pull, config.throttle_min, config.throttle_max)
+        config, arc = self._config, batch.sensed[:, stepping.ARC]
+        now = self.reference.at(arc)
+        speed = np.maximum(batch.motion[:, physics.FORWARD], _CRAWL)
+        # A command holds for a while: it is that of the middle of this time.
+        soon = self.reference.at(arc + now[:, references.ADVANCE] * speed * 0.5 * _STEP_S)
+        share = speed / now[:, references.FORWARD]
+        wheel = self._turned(soon, share) - self._correction(batch, now, speed, share)
+        rolling = np.arctan2(
+            batch.motion[:, physics.RIGHTWARD]
+            + self._car.front_axle * batch.motion[:, physics.YAW_RATE],
+            speed,
+        )
+        # Turned farther, the front wheels would only give less.
+        wheel = np.clip(wheel, rolling - self._car.slip_peak, rolling + self._car.slip_peak)
+        full = math.radians(self._car.steer_limit_deg) * config.steer_limit
+        command = self._throttle(batch, soon, speed)
         middle = 0.5 * (config.throttle_max + config.throttle_min)
         half = 0.5 * (config.throttle_max - config.throttle_min)
-        return np.asarray((command - middle) / half, np.float64)
+        actions = np.stack([wheel / full, (command - middle) / half], axis=1)
+        return np.clip(actions, -1.0, 1.0).astype(np.float32)
+
+    def _turned(self, soon: FloatArray, share: FloatArray) -> FloatArray:
+        """Returns the wheel angle of the reference (rad), with less slip where a car is slower."""
+        bend = np.arctan(
+            self._car.wheelbase * soon[:, references.RATE] / soon[:, references.FORWARD]
+        )
+        slip = soon[:, references.WHEEL] - bend
+        return np.asarray(bend + slip * np.minimum(share, 1.0) ** 2, np.float64)
+
+    def _correction(
+        self, batch: Batch, now: FloatArray, speed: FloatArray, share: FloatArray
+    ) -> FloatArray:
+        """Returns what the wheels are to be turned back by (rad), shape (N,)."""
+        bend = now[:, references.RATE] / now[:, references.FORWARD]
+        slip = now[:, references.RIGHTWARD] / now[:, references.FORWARD]
+        # A slower car slips less, and so heads more along its course.
+        tight = self._car.rear_axle * bend
+        wanted_slip = tight + (slip - tight) * np.minimum(share, 1.0) ** 2
+        course = now[:, references.TURN] + slip
+        place = (batch.sensed[:, stepping.LATERAL] - now[:, references.LATERAL]) * np.cos(course)
+        turned = batch.sensed[:, stepping.HEADING_ERROR] - (course - wanted_slip)
+        errors = np.stack(
+            [
+                np.clip(place, -_FARTHEST, _FARTHEST),
+                np.clip(turned, -_MOST_TURNED, _MOST_TURNED),
+                batch.motion[:, physics.RIGHTWARD] - speed * wanted_slip,
+                batch.motion[:, physics.YAW_RATE] - speed * bend,
+            ],
+            axis=1,
+        )
+        index = (speed - _SPEEDS[0]) / (_SPEEDS[1] - _SPEEDS[0])
+        gains = racing_line.interpolate(self._gains, index, closed=False)
+        return np.asarray((gains * errors).sum(axis=1), np.float64)
+
+    def _throttle(self, batch: Batch, soon: FloatArray, speed: FloatArray) -> FloatArray:
+        """Returns the throttle command, shape (N,)."""
+        config, grip = self._config, self._grip
+        missing = soon[:, references.FORWARD] - batch.motion[:, physics.FORWARD]
+        drive = soon[:, references.DRIVE] + _SPEED_GAIN * missing
+        low, high = grip.drives(np.abs(batch.motion[:, physics.YAW_RATE]) * speed)
+        drive = np.clip(drive, np.minimum(low, soon[:, references.DRIVE]), high)
+        pull = np.maximum(grip.full_pull(speed), 1e-6)
+        command = (drive + grip.wheel_drag * speed) / pull
+        return np.clip(command, config.throttle_min, config.throttle_max)
+
+
+def _feedback(road: Track, car: Vehicle) -> FloatArray:
+    """Returns the gains from errors to the wheel angle over `_SPEEDS`, shape (K, 4)."""
+    front, rear, base = car.front_axle, car.rear_axle, car.wheelbase
+    friction = car.friction_lateral * (road.road_friction if car.friction_from_ground else 1.0)
+    slope = 1.5 * (1.0 - _SLIP_SHARE**2) / car.slip_peak * friction * GRAVITY
+    stiff_front, stiff_rear = slope * rear / base, slope * front / base
+    gyration = (vehicle.BODY_LENGTH**2 + vehicle.BODY_WIDTH**2) / 12.0
+    gains = np.zeros((len(_SPEEDS), 4))
+    for row, speed in enumerate(_SPEEDS):
+        twist = (rear * stiff_rear - front * stiff_front) / speed
+        system = np.zeros((5, 5))
+        system[0, 1:3] = speed, 1.0
+        system[1, 3] = 1.0
+        system[2, 2:] = -(stiff_front + stiff_rear) / speed - car.drag, twist - speed, stiff_front
+        turning = -(front**2 * stiff_front + rear**2 * stiff_rear) / speed
+        system[3, 2:] = np.array([twist, turning, front * stiff_front]) / gyration
+        step = linalg.expm(system * _STEP_S)
+        state, wheel = step[:4, :4], step[:4, 4:]
+        cost = linalg.solve_discrete_are(
+            state, wheel, np.diag(_WEIGHTS), np.array([[_WHEEL_WEIGHT]])
+        )
+        gains[row] = np.linalg.solve(
+            _WHEEL_WEIGHT + wheel.T @ cost @ wheel, wheel.T @ cost @ state
+        )
+    return gains

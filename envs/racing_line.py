@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +9,10 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import linalg as splinalg
 
-from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs import grip as grips
+from donkey_rl.envs.grip import Limits
 from donkey_rl.envs.simulator.track import Track
-from donkey_rl.envs.simulator.vehicle import GRAVITY, Vehicle
+from donkey_rl.envs.simulator.vehicle import Vehicle
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -33,69 +32,6 @@ _LONGEST_STEP = 1.0
 _ITERATIONS = 200
 _STIFFNESS = 1e-2
 """How strongly an iteration holds to the one before."""
-
-
-class Limits(NamedTuple):
-    """What a car may do, as it is driven.
-
-    Attributes:
-        throttle_min: Throttle command at the lower end; below 0 the engine brakes.
-        throttle_max: Throttle command at the upper end.
-        grip: Share of the tyres' grip that may be used.
-    """
-
-    throttle_min: float
-    throttle_max: float
-    grip: float
-
-
-class Engine(NamedTuple):
-    """What drives and holds a car, per unit of its mass.
-
-    Attributes:
-        drive: At full throttle over speed, table of `vehicle.torque_table` (u/s^2).
-        top_speed: Speed at the end of the table (u/s).
-        drag: Deceleration for each unit of speed (1/s).
-        grip: Most acceleration along and across that the tyres bear (u/s^2).
-    """
-
-    drive: FloatArray
-    top_speed: float
-    drag: float
-    grip: tuple[float, float]
-
-    def pull(self, speed: FloatArray | float) -> FloatArray:
-        """Returns the acceleration at full throttle, without drag (u/s^2)."""
-        grid = np.linspace(0.0, self.top_speed, len(self.drive))
-        return np.asarray(np.interp(speed, grid, self.drive), np.float64)
-
-
-def engine(road: Track, car: Vehicle) -> Engine:
-    """Returns what drives and holds a car on the road of a track."""
-    row = vehicles.parameter_row(car)
-    scale = road.road_friction if car.friction_from_ground else 1.0
-    return Engine(
-        drive=vehicles.torque_table(car) * row[vehicles.DRIVE_FORCE] / car.mass,
-        top_speed=float(row[vehicles.CURVE_SPEED]),
-        drag=float(row[vehicles.DRAG] + row[vehicles.WHEEL_DRAG] / car.mass),
-        grip=(
-            scale * GRAVITY * car.friction_longitudinal,
-            scale * GRAVITY * car.friction_lateral,
-        ),
-    )
-
-
-def free_grip(used: npt.ArrayLike, along: float) -> FloatArray:
-    """Returns how hard a car in a bend may accelerate or brake (u/s^2), of the shape of `used`.
-
-    Half of what the bend leaves, well inside the friction circle: power takes load off the front
-    wheels and a brake off the rear ones, which then slide first.
-
-    Args:
-        used: Share of the sideways grip that the bend takes.
-        along: Grip along the car (u/s^2).
-    """
-    return np.asarray(0.5 * along * np.maximum(0.0, 1.0 - np.asarray(used)), np.float64)
 
 
 class RacingLine(NamedTuple):
@@ -128,12 +64,30 @@ class RacingLine(NamedTuple):
         Returns:
             Shape (n,) or (n, 2).
         """
-        count = len(values)
-        index = arc / self.spacing
-        index = np.mod(index, count) if self.closed else np.clip(index, 0.0, count - 1.0)
-        first = np.minimum(index.astype(np.int64), count - (1 if self.closed else 2))
-        part = (index - first).reshape(-1, *[1] * (values.ndim - 1))
-        return np.asarray(values[first] * (1.0 - part) + values[(first + 1) % count] * part)
+        return interpolate(values, arc / self.spacing, self.closed)
+
+
+def interpolate(values: FloatArray, index: FloatArray, closed: bool) -> FloatArray:
+    """Interpolates between the rows of an array.
+
+    Args:
+        values: Shape (M, ...).
+        index: Which row, with fractions, shape (n,); closed rows repeat, others stop at the ends.
+        closed: Whether the last row leads back to the first.
+
+    Returns:
+        Shape (n, ...).
+    """
+    count = len(values)
+    index = np.mod(index, count) if closed else np.clip(index, 0.0, count - 1.0)
+    first = np.minimum(index.astype(np.int64), count - (1 if closed else 2))
+    part = (index - first).reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(values[first] * (1.0 - part) + values[(first + 1) % count] * part)
+
+
+def bend_at(road: Track, arcs: FloatArray) -> FloatArray:
+    """Returns the curvature of a track's path (1/u) at arc lengths, shape (n,)."""
+    return interpolate(road.path.curvature, arcs / road.path.spacing, road.closed)
 
 
 def racing_line(road: Track, car: Vehicle, limits: Limits, margin: float) -> RacingLine:
@@ -155,7 +109,9 @@ def racing_line(road: Track, car: Vehicle, limits: Limits, margin: float) -> Rac
     arcs = spacing * np.arange(count, dtype=np.float64)
     points = road.path.beside(arcs, _least_curvature(road, arcs, margin))
     direction, curvature, length = _shape(points, road.closed)
-    speed = _speeds(curvature, length, road.closed, engine(road, car), limits)
+    speed = grips.speeds(
+        curvature, length, road.closed, grips.measure(road, car, limits.grip), limits
+    )
     return RacingLine(points, direction, curvature, speed, spacing, road.closed)
 
 
@@ -221,29 +177,3 @@ def _shape(points: FloatArray, closed: bool) -> tuple[FloatArray, FloatArray, Fl
     curvature = 2.0 * turn / (length + np.roll(length, 1))
     yaw = course - 0.5 * turn
     return np.stack([np.sin(yaw), np.cos(yaw)], axis=1), curvature, length
-
-
-def _speeds(
-    curvature: FloatArray, length: FloatArray, closed: bool, motor: Engine, limits: Limits
-) -> FloatArray:
-    """Returns the highest speeds that curvature, engine and brake allow, shape (M,)."""
-    along, across = (limits.grip * most for most in motor.grip)
-    bend = np.maximum(np.abs(curvature), across / motor.top_speed**2)
-    speed = np.sqrt(across / bend)
-    count = len(curvature)
-    # Twice round, so that the first lap's start knows the last bend.
-    way = np.arange(2 * count if closed else count) % count
-    for here, there in itertools.pairwise(way):
-        free = float(free_grip(speed[here] ** 2 * bend[here] / across, along))
-        gain = min(free, limits.throttle_max * float(motor.pull(speed[here])))
-        gain -= motor.drag * speed[here]
-        # Holding the speed against the drag is allowed in any bend.
-        squared = speed[here] ** 2 + 2.0 * max(0.0, gain) * length[here]
-        speed[there] = min(speed[there], math.sqrt(squared))
-    for here, there in itertools.pairwise(way[::-1]):
-        free = float(free_grip(speed[here] ** 2 * bend[here] / across, along))
-        loss = min(free, max(0.0, -limits.throttle_min) * float(motor.pull(speed[here])))
-        loss += motor.drag * speed[here]
-        squared = speed[here] ** 2 + 2.0 * loss * length[there]
-        speed[there] = min(speed[there], math.sqrt(squared))
-    return speed

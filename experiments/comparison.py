@@ -34,6 +34,7 @@ METRICS = ("race_score", "mean_lap_s")
 """What is compared, unless it is told otherwise: how races end, and how fast they are driven."""
 
 _FEWEST_RUNS = 2
+_MOST_LISTED = 3
 
 
 class ComparisonRequest(Config):
@@ -150,7 +151,7 @@ def compare(request: ComparisonRequest, progress: ProgressDisplay) -> Comparison
             stored[k] = stored_races.read(runs[k])
         found = _common(stored, fits, request.races or RACES)
     if found is None:
-        raise InputError(_nothing_in_common(labels, stored))
+        raise InputError(_nothing_in_common(labels, stored, fits))
     course, seeds = found
     seeds = seeds[: request.races]
     races = [[each.courses[course][seed] for seed in seeds] for each in stored]
@@ -281,17 +282,21 @@ def _drive(
     road = track.load(place)
     races, laps = request.races or RACES, request.laps or LAPS
     wanted = set(range(evaluation_races.FIRST_SEED, evaluation_races.FIRST_SEED + races))
+    course = Course(
+        track=road.name,
+        vehicle="",
+        simulator=simulators.EMBEDDED,
+        version=donkey_rl.__version__,
+        laps=laps if road.closed else 1,
+        track_digest=road.digest,
+    )
     driven = []
     for k, (run, each) in enumerate(zip(runs, stored, strict=True)):
         seeds = {
             seed
-            for course, driven_races in each.courses.items()
-            if course.track == road.name
-            and course.simulator == simulators.EMBEDDED
-            and course.version == donkey_rl.__version__
-            and course.laps == (laps if road.closed else 1)
-            and not course.conditions
-            for seed in driven_races
+            for found, there in each.courses.items()
+            if dataclasses.replace(found, vehicle="") == course
+            for seed in there
         }
         if not wanted <= seeds:
             asked = evaluation.EvaluationRequest(
@@ -324,16 +329,22 @@ def _trained_track(runs: Sequence[StoredRun]) -> str:
     return next(iter(places.values()))
 
 
-def _nothing_in_common(labels: Sequence[str], stored: Sequence[StoredRaces]) -> str:
+def _nothing_in_common(
+    labels: Sequence[str], stored: Sequence[StoredRaces], fits: Callable[[Course, Race], bool]
+) -> str:
     lines = []
-    for label, each in zip(labels, stored, strict=True):
-        courses = "; ".join(
-            f"{course} ({len(races)} races)" for course, races in each.courses.items()
-        )
-        lines.append(f"{label}: {courses or 'none'}")
+    for each in stored:
+        counts = {
+            course: len(races)
+            for course, races in each.courses.items()
+            if fits(course, next(iter(races.values())))
+        }
+        most = sorted(counts, key=lambda course: counts[course], reverse=True)[:_MOST_LISTED]
+        lines.append("; ".join(f"{course} ({counts[course]} races)" for course in most) or "none")
+    received = ". ".join(f"{label}: {line}" for label, line in zip(labels, lines, strict=True))
     return (
         "Runs are compared over races of one track, car, simulator and version. Received: "
-        f"{'. '.join(lines)}. Choose runs of one car, or race them with "
+        f"{received}. Choose runs of one car, or race them with "
         "`donkey-rl evaluate RUN --track T --races N`."
     )
 

@@ -121,8 +121,8 @@ def _scored(run: StoredRun, records: Sequence[RaceFile], key: str, uri: str | No
 
 
 def _course_score(course: Course, races: Sequence[Race]) -> tuple[CourseScore, Iterable[object]]:
-    wanted = [name for name in (_SCORE, _DISQUALIFIED, _LAP, _PACE) if name in registry.names()]
-    table = registry.score_races(races, map(registry.load, wanted))
+    names = (_SCORE, _DISQUALIFIED, _LAP, _PACE)
+    table = registry.score_races(races, map(registry.load, names))
     out = table[_DISQUALIFIED]
     entry = CourseScore(
         course=course,
@@ -130,7 +130,7 @@ def _course_score(course: Course, races: Sequence[Race]) -> tuple[CourseScore, I
         score=Figure.of(statistics.summarise(table[_SCORE].tolist()).mean),
         disqualified=Figure.of(statistics.proportion(float(np.nansum(out)), len(out))),
         best_lap_s=_known(min(_finite(table[_LAP]), default=math.nan)),
-        pace=_known(max(_finite(table.values.get(_PACE, ())), default=math.nan)),
+        pace=_known(max(_finite(table[_PACE]), default=math.nan)),
     )
     return entry, table.failures
 
@@ -160,10 +160,10 @@ def _key(records: Sequence[RaceFile]) -> str:
 
 @functools.cache
 def _code() -> str:
-    """Returns a digest of the package of metrics, its data, and what is made of them here."""
+    """Returns a digest of the package of metrics, its data, and how their scores are gathered."""
     digest = hashlib.sha256()
     folder = pathlib.Path(donkey_rl.metrics.__file__).parent
-    files = [*folder.glob("*.py"), *folder.glob("*.json"), pathlib.Path(__file__)]
-    for path in sorted(files):
+    files = [*folder.glob("*.py"), *folder.glob("*.json")]
+    for path in [*sorted(files), pathlib.Path(stored_races.__file__), pathlib.Path(__file__)]:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -27,7 +28,7 @@ from donkey_rl.experiments.evaluation_races import Driven, RacePlan
 from donkey_rl.experiments.evaluation_result import Condition, Evaluation, EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.tracking import Run
-from donkey_rl.metrics import registry
+from donkey_rl.metrics import registry, robustness
 from donkey_rl.metrics.registry import Metric
 
 HELD_OUT = (
@@ -188,23 +189,27 @@ def _evaluate(
     driven = driving.drive(entrant, config, plan, progress, f"racing on {config.track}")
     with folders.open_run(entrant, driven.track.name) as run:
         result = driving.report(driven, run.id)
-        if request.robustness:
-            kept = _robustness(driven, run, progress)
-            result = result.model_copy(update={"robustness": kept})
-        if request.yardsticks:
-            others = yardsticks.measure(driven, run.id, progress)
-            result = result.model_copy(update={"yardsticks": others})
-        if request.probe:
-            probed = cues.run_probe(entrant, config, ProbePlan(seed=request.seed), run, progress)
-            result = result.model_copy(update={"cues": probed})
-        return driving.store(result, driven, run, progress)
+        try:
+            if request.robustness:
+                kept = _robustness(driven, run, progress)
+                result = result.model_copy(update={"robustness": kept})
+            if request.yardsticks:
+                others = yardsticks.measure(driven, run.id, progress)
+                result = result.model_copy(update={"yardsticks": others})
+            if request.probe:
+                thorough = ProbePlan(seed=request.seed)
+                probed = cues.run_probe(entrant, config, thorough, run, progress)
+                result = result.model_copy(update={"cues": probed})
+        finally:
+            # What was driven is kept, even if Ctrl-C ends what it is held against.
+            stored = driving.store(result, driven, run, progress)
+        return stored
 
 
 def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str, Condition]:
     """Races under each of `CHANGES`; returns what is left of the score."""
     count = min(MOST_PERTURBED, len(driven.races))
     nominal = registry.score_races(driven.races[:count], driven.plan.metrics)
-    whole = results.figures(nominal, [results.SCORE])[results.SCORE]
     found = {}
     for name, (delay, disturbance) in CHANGES.items():
         drawn = disturbance.model_dump(exclude_defaults=True)
@@ -227,8 +232,9 @@ def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str
         )
         driving.store(driving.report(raced, run.id), raced, run, progress)
         score = results.figures(raced.table, [results.SCORE])[results.SCORE]
+        kept = robustness.score_kept(nominal[results.SCORE], raced.table[results.SCORE])
         found[name] = Condition(
-            change=changes, races=count, kept=results.kept_share(score, whole), score=score
+            change=changes, races=count, kept=None if math.isnan(kept) else kept, score=score
         )
     return found
 

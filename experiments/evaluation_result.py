@@ -196,9 +196,3 @@ def lap_rows(race: Race) -> tuple[dict[str, Any], ...]:
 def is_clean(race: Race) -> bool:
     """Returns whether all laps of a race were driven, and clean."""
     return sum(lap.clean for lap in lap_times.laps(race)) >= race.header.laps
-
-
-def kept_share(score: Figures, nominal: Figures) -> float | None:
-    """Returns the share of a mean score that is left of a nominal one, None without a score."""
-    left, whole = score["mean"], nominal["mean"]
-    return None if left is None or not whole or whole <= 0.0 else left / whole

@@ -124,7 +124,7 @@ class ForeignPilot(Pilot):
         self._next = self._held.copy()
         self._late = np.zeros(cars, np.int64)
         try:
-            if self._process is None:
+            if self._process is None or not self._process.alive:
                 self._process = _DriverProcess()
                 self._process.ask(process.HELLO, self._hello(cars), START_S)
             self._process.ask(process.BEGIN, b"", START_S)

@@ -6,12 +6,14 @@ import functools
 import platform
 from importlib import metadata
 
-_PACKAGES = ("ai-edge-litert", "keras", "numba", "numpy", "pillow", "tensorflow")
-"""Those that move cars, decode pictures and carry drivers."""
+from donkey_rl.agents import manifest
+
+_PACKAGES = ("ai-edge-litert", "numba", "pillow")
+"""Beside those that a driver depends on: they move cars, decode pictures and carry drivers."""
 
 
 @functools.cache
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of packages, and the kind of processor, by name."""
-    found = {name: metadata.version(name) for name in _PACKAGES}
+    found = manifest.installed_versions() | {n: metadata.version(n) for n in _PACKAGES}
     return {"python": platform.python_version(), "machine": platform.machine(), **found}

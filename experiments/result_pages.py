@@ -30,7 +30,7 @@ _READING = (
 _RANKING = (
     "score: the mean of the races' race_score, with its 95 % interval.",
     "rank: runs that the races do not tell from the first of them share its rank, marked =.",
-    "disqualified: share of the races that ended in a disqualification.",
+    "DQ: share of the races that ended in a disqualification.",
     "pace: the time-optimal lap of track and car by the best lap; 1 is the physical limit.",
     "Races on different tracks, with different cars, in different versions of the simulator or "
     "over different numbers of laps stand in tables of their own.",
@@ -46,23 +46,24 @@ def comparison(result: Comparison) -> str:
         "track": course.track,
         "car": course.vehicle or "not recorded",
         "simulator": f"{course.simulator or 'not recorded'} {course.version}",
-        "races": f"{count} of {course.laps} laps each, seeds {result.seeds[0]} to "
-        f"{result.seeds[-1]}",
+        "races": f"{count}, seeds {result.seeds[0]} to {result.seeds[-1]}",
+        "laps of a race": course.laps,
     } | {f"run {k}": f"{run.label} ({run.run_id})" for k, run in enumerate(result.runs, 1)}
     metrics = tuple(base.summaries)
     sections = [
         Section("What was driven", page.facts(driven)),
-        Section("Scores", _table(result_rows.scores(result))),
+        Section("Scores", "".join(_table(result_rows.scores(result, name)) for name in metrics)),
         Section(
             "Differences",
-            _table(result_rows.differences(result))
-            + "".join(_picture(result, metric) for metric in metrics),
+            "".join(
+                _table(result_rows.differences(result, name)) + _picture(result, name)
+                for name in metrics
+            ),
         ),
         Section(
             "Race by race",
             "".join(
-                page.details(metric, _table(result_rows.races(result, metric)))
-                for metric in metrics
+                page.details(name, _table(result_rows.races(result, name))) for name in metrics
             ),
         ),
         Section("How to read this", page.bullets(_READING)),
@@ -76,8 +77,7 @@ def comparison(result: Comparison) -> str:
 def leaderboard(result: Leaderboard) -> str:
     """Returns a leaderboard as a page."""
     sections = [
-        Section(str(board.course), _table(result_rows.board(board), caption=False))
-        for board in result.boards
+        Section(table.title, _table(table, caption=False)) for table in result_rows.boards(result)
     ]
     sections += [
         Section("How to read this", page.bullets(_RANKING)),

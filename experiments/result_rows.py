@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 
 from donkey_rl.experiments.comparison import Comparison
 from donkey_rl.experiments.course_scores import Figure
-from donkey_rl.experiments.leaderboard import Board, Row
+from donkey_rl.experiments.leaderboard import Leaderboard, Row
 from donkey_rl.experiments.verdicts import bounds, number, percentages
 from donkey_rl.metrics.statistics import Interval
 
-BOARD_HEADERS = (
-    "rank", "run", "id", "races", "score", "95 %", "disqualified", "95 %", "best lap (s)", "pace",
-)  # fmt: skip
-
+_BOARD = ("rank", "run", "score", "95 %", "DQ", "best lap (s)", "pace", "races", "id")
 _DIGITS = 4
 
 
@@ -33,47 +31,51 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
 
 
-def scores(result: Comparison, *, brief: bool = False) -> TextTable:
-    """Returns what each run scores over the races, metric by metric.
+def scores(result: Comparison, metric: str, *, brief: bool = False) -> TextTable:
+    """Returns what each run scores over the races by one metric.
 
     Args:
         result: The comparison.
+        metric: The metric's name.
         brief: Whether only the mean has its interval, for a terminal.
     """
     rows = []
-    for metric in result.runs[0].summaries:
-        for run in result.runs:
-            found = run.summaries[metric]
-            figures = [number(found.mean.value, _DIGITS), bounds(found.mean, _DIGITS)]
-            for interval in (found.median, found.iqm):
-                figures.append(number(interval.value, _DIGITS))
-                figures += [] if brief else [bounds(interval, _DIGITS)]
-            rows.append((run.label, metric, str(found.count), *figures))
-    headers = ["run", "metric", "races", "mean", "95 %"]
+    for run in result.runs:
+        found = run.summaries[metric]
+        row = [run.label, str(found.count), number(found.mean.value, _DIGITS)]
+        row.append(bounds(found.mean, _DIGITS))
+        for interval in (found.median, found.iqm):
+            row.append(number(interval.value, _DIGITS))
+            row += [] if brief else [bounds(interval, _DIGITS)]
+        rows.append(tuple(row))
+    headers = ["run", "races", "mean", "95 %"]
     headers += ["median", "middle half"] if brief else ["median", "95 %", "middle half", "95 %"]
-    return TextTable("Scores", tuple(headers), tuple(rows))
+    return TextTable(metric, tuple(headers), tuple(rows))
 
 
-def differences(result: Comparison, *, brief: bool = False) -> TextTable:
-    """Returns each run against the first one, metric by metric.
+def differences(result: Comparison, metric: str, *, brief: bool = False) -> TextTable:
+    """Returns each run against the first one by one metric.
 
     Args:
         result: The comparison.
+        metric: The metric's name.
         brief: Whether only what a terminal has room for is told.
     """
+    pairs = [pair for pair in result.pairs if pair.metric == metric]
     rows = []
-    for pair in result.pairs:
+    for pair in pairs:
         found = pair.difference
-        metric = f"{pair.metric} ({pair.unit})" if pair.unit else pair.metric
-        row = [pair.second, metric, number(found.mean.value), bounds(found.mean)]
+        row = [pair.second, pair.verdict, number(found.mean.value), bounds(found.mean)]
         row.append(share(found.improvement.value))
         if not brief:
             effect, least = number(found.effect_size), number(found.detectable)
             row += [percentages(found.improvement), effect, least]
-        rows.append((*row, f"{found.p_value:.2g}", pair.verdict))
-    headers = ["run", "metric", "difference", "95 %", "wins"]
-    headers += ["p", ""] if brief else ["95 %", "effect", "detectable", "p", ""]
-    return TextTable(f"Against {result.runs[0].label}", tuple(headers), tuple(rows))
+        rows.append((*row, f"{found.p_value:.2g}"))
+    unit = f" ({pairs[0].unit})" if pairs[0].unit else ""
+    headers = ["run", "verdict", f"difference{unit}", "95 %", "wins"]
+    headers += ["p"] if brief else ["95 %", "effect", "detectable", "p"]
+    title = f"{metric} against {result.runs[0].label}"
+    return TextTable(title, tuple(headers), tuple(rows))
 
 
 def races(result: Comparison, metric: str) -> TextTable:
@@ -85,9 +87,16 @@ def races(result: Comparison, metric: str) -> TextTable:
     return TextTable(metric, ("seed", *(run.label for run in result.runs)), rows)
 
 
-def board(each: Board) -> TextTable:
-    """Returns the runs on one course."""
-    return TextTable(str(each.course), BOARD_HEADERS, tuple(_row(row) for row in each.rows))
+def boards(result: Leaderboard) -> tuple[TextTable, ...]:
+    """Returns the runs on each course."""
+    courses = Counter(str(each.course) for each in result.boards)
+    found = []
+    for each in result.boards:
+        title = str(each.course)
+        if courses[title] > 1:
+            title += f", track geometry {each.course.track_digest[:8] or 'not recorded'}"
+        found.append(TextTable(title, _BOARD, tuple(_row(row) for row in each.rows)))
+    return tuple(found)
 
 
 def share(value: float | None) -> str:
@@ -104,16 +113,15 @@ def interval_of(figure: Figure) -> Interval:
 
 def _row(row: Row) -> tuple[str, ...]:
     found = row.result
-    score, out = interval_of(found.score), interval_of(found.disqualified)
+    score = interval_of(found.score)
     return (
         f"{row.rank}=" if row.tied else str(row.rank),
         row.name,
-        row.run_id[:8],
-        str(found.races),
         number(score.value, _DIGITS),
         bounds(score, _DIGITS),
-        share(out.value),
-        percentages(out),
+        share(found.disqualified.value),
         "-" if found.best_lap_s is None else f"{found.best_lap_s:.2f}",
         "-" if found.pace is None else f"{found.pace:.3f}",
+        str(found.races),
+        row.run_id[:8],
     )

@@ -26,9 +26,9 @@ def sentence(
         comparisons: How many comparisons the verdict allows for.
     """
     if difference.verdict == "same":
-        count = _races(difference.count)
-        return f"{second} and {first} have the very same {metric.name} in each of {count}."
-    if difference.verdict == "unclear":
+        count = _races(difference.both)
+        text = f"{second} and {first} have the very same {metric.name} in each of {count}."
+    elif difference.verdict == "unclear":
         text = _unclear(difference, metric, first, second, comparisons)
     else:
         text = _real(difference, metric, first, second)

@@ -93,6 +93,7 @@ def _previous_best(driven: Driven, run_id: str) -> Yardstick | None:
         if result is None or result.privileged or not races:
             continue
         if Course.of(races[0].header) == course:
-            note = f"the best before, {stored.name}"
+            plain = ", without what was changed here" if driven.plan.changes else ""
+            note = f"the best before, {stored.name}{plain}"
             return _row(f"run {stored.id[:8]}", note, races, driven.plan)
     return None

@@ -95,8 +95,8 @@ class Difference:
         """Whether the second driver is better or worse at the level, the same, or neither."""
         if self.p_value <= 1 - self.level:
             return "better" if self.rank_correlation > 0 else "worse"
-        identical = self.both == self.count and self.mean == (0.0, 0.0, 0.0)
-        return "same" if identical and self.detectable == 0.0 else "unclear"
+        paired = not (self.only_first or self.only_second)
+        return "same" if paired and self.mean == (0.0, 0.0, 0.0) else "unclear"
 
 
 def summarise(
@@ -234,7 +234,7 @@ def adjust(differences: Sequence[Difference]) -> tuple[Difference, ...]:
         reached = max(reached, min(1.0, differences[k].p_value * (count - rank)))
         each = differences[k]
         strict = 1 - (1 - each.level) / count
-        spread = each.detectable / (_noncentrality(each.both, each.level) or math.nan)
+        spread = each.detectable / _noncentrality(each.both, each.level)
         adjusted[k] = dataclasses.replace(
             each, p_value=reached, detectable=spread * _noncentrality(each.both, strict)
         )

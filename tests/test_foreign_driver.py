@@ -231,6 +231,11 @@ def test_what_a_driver_does_wrong_is_said(file: pathlib.Path, name: str, reason:
         assert [failure.race for failure in pilot.failures] == [0, 1]
         # The command before stays in force, here the one of a car that stands.
         np.testing.assert_array_equal(actions, [STANDING, STANDING])
+        # The next races begin anew, in another process if need be.
+        pilot.begin(2)
+        assert not pilot.lost.any()
+        pilot.drive(seen([0.0, 0.0]), all_drive(2))
+        assert [failure.race for failure in pilot.failures] == [0, 1, 2, 3]
 
 
 def test_a_silent_driver_is_ended_and_its_races_are_lost(

@@ -9,7 +9,14 @@ import pytest
 
 from donkey_rl import cli
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.experiments import course_scores, leaderboard, mlflow_store, stored_races, tracking
+from donkey_rl.experiments import (
+    course_scores,
+    leaderboard,
+    mlflow_store,
+    result_rows,
+    stored_races,
+    tracking,
+)
 from donkey_rl.experiments.course_scores import CourseScore, Figure
 from donkey_rl.experiments.leaderboard import Leaderboard, LeaderboardRequest
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -146,6 +153,18 @@ def test_a_damaged_record_is_named_and_the_others_are_ranked(uri: str) -> None:
         rows = {row.name: row.result.races for row in result.boards[0].rows}
         assert rows["scratched"] == 1
         assert rows["quick"] == 4
+    mlflow_store.client().delete_run(run_id)
+
+
+def test_courses_that_differ_by_the_tracks_geometry_alone_are_told_apart(uri: str) -> None:
+    moved = {FOLDER: stored.races([20.0], track_digest="5f1c" * 16)}
+    run_id = stored.store("moved", moved, uri)
+    titles = [table.title for table in result_rows.boards(board())]
+    plain = "circle, donkey_2022, embedded 0.1.0, 1 lap, track geometry"
+    assert [title for title in titles if title.startswith(plain)] == [
+        f"{plain} not recorded",
+        f"{plain} 5f1c5f1c",
+    ]
     mlflow_store.client().delete_run(run_id)
 
 

@@ -15,7 +15,12 @@ import donkey_rl
 
 ROOT = Path(__file__).parents[1]
 SUBPACKAGES = ("agents", "envs", "experiments", "metrics", "race_server")
-DATA = ("envs/simulator/tracks/*.json", "experiments/recipes/*.yaml")
+DATA = (
+    "envs/optimal/lines/*.json",
+    "envs/simulator/tracks/*.json",
+    "experiments/recipes/*.yaml",
+    "metrics/limits.json",
+)
 LEFT_OUT = shutil.ignore_patterns(
     ".*", "__pycache__", "build", "dist", "*.egg-info", "mlruns", "mlartifacts"
 )

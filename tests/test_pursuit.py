@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from donkey_rl.envs import reference
 from donkey_rl.envs.batch import Batch
+from donkey_rl.envs.grip import Limits
 from donkey_rl.envs.pursuit import Pursuit
-from donkey_rl.envs.racing_line import Limits, free_grip, racing_line
+from donkey_rl.envs.racing_line import racing_line
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import track, vehicle
+from donkey_rl.envs.simulator import stepping, track, vehicle
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.starts import Start
 from donkey_rl.envs.tasks import TaskConfig
@@ -41,11 +42,6 @@ def batch(name: str, cars: int, **values: Any) -> Batch:
     return made
 
 
-def test_half_of_the_grip_that_a_bend_leaves_is_free() -> None:
-    # Of 8 u/s2: 0.5 * 8 * 0.75 = 3 where a quarter is used; nothing beyond the limit.
-    assert free_grip([0.25, 1.0, 1.3], 8.0).tolist() == [3.0, 0.0, 0.0]
-
-
 def test_line_of_least_curvature_in_a_ring_is_its_outer_edge(ring: str) -> None:
     limits = Limits(throttle_min=-1.0, throttle_max=1.0, grip=0.5)
     line = racing_line(track.load(ring), vehicle.load("donkey_2021"), limits, margin=1.0)
@@ -53,8 +49,10 @@ def test_line_of_least_curvature_in_a_ring_is_its_outer_edge(ring: str) -> None:
     centre = np.array([RADIUS, 0.0])
     assert np.hypot(*(line.points - centre).T) == pytest.approx(34.0, abs=0.05)
     assert line.curvature == pytest.approx(1.0 / 34.0, rel=0.02)
-    # Half of 0.895 * 9.81 u/s2: v = sqrt(0.5 * 8.78 * 34) = 12.2 u/s, which the engine holds.
-    assert line.speed == pytest.approx(math.sqrt(0.5 * 0.895 * 9.81 * 34.0), rel=0.02)
+    # Half of 0.895 * 9.81 u/s2 would be v = sqrt(0.5 * 8.78 * 34) = 12.2 u/s. To hold the speed
+    # the tyres also push, which costs some of it.
+    assert 0.95 * 12.2 < line.speed.min() == pytest.approx(line.speed.max(), abs=0.05)
+    assert line.speed.max() < 12.2
 
 
 def test_line_stays_inside_the_road_and_slows_down_before_bends() -> None:
@@ -63,10 +61,10 @@ def test_line_stays_inside_the_road_and_slows_down_before_bends() -> None:
     _, lateral = road.path.locate(line.points)
     assert lateral.min() >= road.road_left + 1.3 - 0.01
     assert lateral.max() <= road.road_right - 1.3 + 0.01
-    # Without a brake, drag alone slows a car down: v' = -0.105 v, so over the way v falls by
-    # 0.105 for each u.
+    # Without a brake, drag and tyres that slip slow a car down: drag by v' = -0.105 v, so that
+    # over the way v falls by 0.105 for each u; the tyres by 1.5 u/s2 at most, at 10 u/s by 0.15.
     loss = -np.diff(line.speed) / np.hypot(*np.diff(line.points, axis=0).T)
-    assert loss.max() == pytest.approx(0.105, rel=0.05)
+    assert 0.105 < loss.max() < 0.255
 
 
 def test_car_comes_back_to_the_line() -> None:
@@ -78,8 +76,8 @@ def test_car_comes_back_to_the_line() -> None:
     apart = []
     for _ in range(80):
         cars.step(expert.act(cars))
-        place = expert.line.at(expert.line.points, cars.sensed[:, 1])
-        apart.append(np.hypot(*(cars.motion[:, :2] - place).T))
+        wanted = expert.reference.at(cars.sensed[:, stepping.ARC])[:, reference.LATERAL]
+        apart.append(np.abs(cars.sensed[:, stepping.LATERAL] - wanted))
     # They began up to 4 u apart, and are now where the line is, both of them.
     assert np.max(apart[-20:]) < 0.5
 
@@ -92,9 +90,9 @@ def test_actions_are_inside_their_limits_wherever_a_car_stands() -> None:
     assert actions.shape == (32, 2)
     assert actions.dtype == np.float32
     assert np.abs(actions).max() <= 1.0
-    # They steer either way, and power as well as brake; a tenth of full power is much to a tyre.
-    assert actions.min(axis=0) == pytest.approx([-1.0, -0.13], abs=0.02)
-    assert actions.max(axis=0) == pytest.approx([1.0, 0.13], abs=0.02)
+    # They steer either way, and power as well as brake; a fifth of full power is much to a tyre.
+    assert actions.min(axis=0) == pytest.approx([-1.0, -0.23], abs=0.05)
+    assert actions.max(axis=0) == pytest.approx([1.0, 0.45], abs=0.05)
 
 
 @pytest.mark.slow

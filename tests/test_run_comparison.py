@@ -10,9 +10,11 @@ import pathlib
 import numpy as np
 import pytest
 
+import donkey_rl
 from donkey_rl import cli
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.experiments import comparison, evaluation, racing, stored_runs, tracking, verdicts
 from donkey_rl.experiments.comparison import ComparedRun, ComparisonRequest
@@ -170,7 +172,8 @@ def test_drivers_without_enough_common_races_are_raced(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tags = {"track": "warren", "vehicle": "donkey_2022"}
-    other = {"track": "warren", "nodes": 100, "version": comparison.donkey_rl.__version__}
+    digest = track.load("warren").digest
+    other = {"track": "warren", "track_digest": digest, "version": donkey_rl.__version__}
     few = stored.store("few", {"evaluation": stored.races(SPREAD[:3], **other)}, uri, tags)
     full = {"evaluation-warren-8x1-seed0": stored.races(SPREAD[:8], **other)}
     stored.store("enough", full, uri, tags)
@@ -220,10 +223,12 @@ def test_mistakes_are_named(uri: str) -> None:
 def test_runs_that_share_no_course_are_told_what_they_have(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored.store("newer", {FOLDER: stored.races(SPREAD[:2], version="9.9.9")}, uri)
+    newer = stored.races(SPREAD[:2], track="warren", version="9.9.9")
+    stored.store("newer", {FOLDER: newer}, uri)
+    stored.store("older", {FOLDER: stored.races(SPREAD, track="warren")}, uri)
     monkeypatch.setattr(evaluation, "evaluate", lambda request, progress: None)
     with pytest.raises(InputError) as caught:
-        compare("base", "newer", track="warren")
+        compare("older", "newer", track="warren")
     assert "embedded 0.1.0, 1 lap (30 races)" in str(caught.value)
     assert "embedded 9.9.9, 1 lap (2 races)" in str(caught.value)
 

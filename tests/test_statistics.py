@@ -49,14 +49,14 @@ def test_the_draws_follow_from_the_seed() -> None:
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_intervals_hold_the_truth_as_often_as_they_say(level: float) -> None:
-    drawn = np.random.default_rng(5).normal(20.0, 0.5, (400, 30))
+    drawn = np.random.default_rng(5).normal(20.0, 0.5, (300, 30))
     held = np.zeros(3)
     for scores in drawn:
-        found = statistics.summarise(scores, level=level, resamples=400)
+        found = statistics.summarise(scores, level=level, resamples=300)
         held += [x.low <= 20.0 <= x.high for x in (found.mean, found.median, found.iqm)]
-    # 400 trials scatter by 0.011 at 0.95 and 0.02 at 0.8, and percentiles of 30 values are
+    # 300 trials scatter by 0.013 at 0.95 and 0.023 at 0.8, and percentiles of 30 values are
     # a little narrow. An interval made for the other level, or for one tail, is 0.1 off.
-    np.testing.assert_allclose(held / 400, level, atol=0.05)
+    np.testing.assert_allclose(held / 300, level, atol=0.05)
 
 
 def test_a_share_has_an_interval_at_its_ends_too() -> None:
@@ -118,6 +118,11 @@ def test_a_copy_is_the_same_and_a_constant_gain_is_no_division_by_zero() -> None
     # Scores that agree where both have one are not the same where one is missing.
     part = statistics.paired(times, [*times[:-1], NAN], direction="lower")
     assert part.verdict == "unclear"
+    neither = statistics.paired([*times, NAN], [*times, NAN], direction="lower")
+    assert neither.verdict == "same"
+    swapped = statistics.paired([1.0, 2.0], [2.0, 1.0], direction="lower")
+    assert swapped.mean.value == 0.0
+    assert swapped.verdict == "unclear"
 
 
 @pytest.mark.parametrize(("count", "verdict"), [(5, "unclear"), (6, "better")])
@@ -144,15 +149,16 @@ def test_holms_correction_is_worked_out_by_hand() -> None:
 
 def test_chance_alone_is_called_real_as_rarely_as_it_says_and_the_detectable_found() -> None:
     generator = np.random.default_rng(8)
-    found, mistaken, nothing = 0, 0, np.zeros(10)
-    planted = statistics.detectable(np.array([-1.0, 1.0] * 5) * math.sqrt(9 / 10))
+    found, mistaken, nothing = 0, 0, np.zeros(8)
+    planted = statistics.detectable(np.array([-1.0, 1.0] * 4) * math.sqrt(7 / 8))
     for _ in range(200):
-        noise = generator.normal(0.0, 1.0, 10)
+        noise = generator.normal(0.0, 1.0, 8)
         mistaken += statistics.paired(nothing, noise, direction="higher").verdict != "unclear"
         better = statistics.paired(nothing, noise + planted, direction="higher")
         found += better.verdict == "better"
-    # 5 % of 200 are 10, with a scatter of 3.1; 80 % are 160, with one of 5.7.
-    assert 2 <= mistaken <= 19
+    # At most 10 of 256 ways of signing 8 ranks are beyond 5 %: 3.9 % of 200 are 8, with a scatter
+    # of 2.7; 80 % are 160, with one of 5.7.
+    assert 2 <= mistaken <= 16
     assert 143 <= found <= 177
 
 

@@ -126,6 +126,7 @@ def test_an_evaluation_shows_a_driver_beside_its_yardsticks_on_each_track(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
+
     def figures(mean: float | None) -> dict[str, float | None]:
         low, high = (None, None) if mean is None else (mean - 1.0, mean + 1.0)
         return {"mean": mean, "ci_low": low, "ci_high": high, "median": mean, "iqm": mean}
