@@ -74,15 +74,21 @@ class Pursuit:
     """
 
     def __init__(
-        self, config: EnvironmentConfig, *, grip: float = GRIP, margin: float = MARGIN
+        self,
+        config: EnvironmentConfig,
+        *,
+        grip: float | None = None,
+        margin: float | None = None,
     ) -> None:
         """Chooses the reference.
 
         Args:
             config: Track, car and the limits of its commands. With full throttle both ways and
                 full steering a shipped motion is followed if there is one, else steady bends.
-            grip: Share of the tyres' grip to plan steady bends with.
-            margin: Distance of a line of least curvature from the road's edges (u).
+            grip: Share of the tyres' grip to plan steady bends with, `GRIP` if not given. Given,
+                no shipped motion is followed.
+            margin: Distance of a line of least curvature from the road's edges (u), `MARGIN` if
+                not given; likewise.
         """
         road, self._car = track.load(config.track), vehicle.load(config.vehicle)
         self._config = config
@@ -90,11 +96,13 @@ class Pursuit:
         self._gains = _feedback(road, self._car)
         shipped = references.load(road, self._car)
         full = (config.throttle_min, config.throttle_max, config.steer_limit) == (-1.0, 1.0, 1.0)
-        if shipped is not None and full:
+        if shipped is not None and full and grip is None and margin is None:
             self.reference = shipped
         else:
-            limits = Limits(config.throttle_min, config.throttle_max, grip)
-            line = racing_line.racing_line(road, self._car, limits, margin)
+            limits = Limits(config.throttle_min, config.throttle_max, grip or GRIP)
+            line = racing_line.racing_line(
+                road, self._car, limits, MARGIN if margin is None else margin
+            )
             self.reference = references.steady(road, self._car, line, self._grip, limits)
 
     def act(self, batch: Batch) -> npt.NDArray[np.float32]:
