@@ -77,18 +77,18 @@ class Pursuit:
         self,
         config: EnvironmentConfig,
         *,
-        grip: float | None = None,
-        margin: float | None = None,
+        grip: float = GRIP,
+        margin: float = MARGIN,
+        motion: bool = True,
     ) -> None:
         """Chooses the reference.
 
         Args:
-            config: Track, car and the limits of its commands. With full throttle both ways and
-                full steering a shipped motion is followed if there is one, else steady bends.
-            grip: Share of the tyres' grip to plan steady bends with, `GRIP` if not given. Given,
-                no shipped motion is followed.
-            margin: Distance of a line of least curvature from the road's edges (u), `MARGIN` if
-                not given; likewise.
+            config: Track, car and the limits of its commands.
+            grip: Share of the tyres' grip to plan steady bends with.
+            margin: Distance of a line of least curvature from the road's edges (u).
+            motion: Whether to follow a shipped motion in their place, where there is one for the
+                track and the car, and the commands have their full range.
         """
         road, self._car = track.load(config.track), vehicle.load(config.vehicle)
         self._config = config
@@ -96,13 +96,11 @@ class Pursuit:
         self._gains = _feedback(road, self._car)
         shipped = references.load(road, self._car)
         full = (config.throttle_min, config.throttle_max, config.steer_limit) == (-1.0, 1.0, 1.0)
-        if shipped is not None and full and grip is None and margin is None:
+        if shipped is not None and full and motion:
             self.reference = shipped
         else:
-            limits = Limits(config.throttle_min, config.throttle_max, grip or GRIP)
-            line = racing_line.racing_line(
-                road, self._car, limits, MARGIN if margin is None else margin
-            )
+            limits = Limits(config.throttle_min, config.throttle_max, grip)
+            line = racing_line.racing_line(road, self._car, limits, margin)
             self.reference = references.steady(road, self._car, line, self._grip, limits)
 
     def act(self, batch: Batch) -> npt.NDArray[np.float32]:

@@ -189,7 +189,9 @@ class _School:
         self._buffer = None
         if isinstance(model, SAC) and setting.seed_replay:
             self._buffer = model.replay_buffer
-        self._expert = Pursuit(config.environment(), grip=setting.grip, margin=setting.margin)
+        self._expert = Pursuit(
+            config.environment(), grip=setting.grip, margin=setting.margin, motion=setting.motion
+        )
         self._random = np.random.default_rng([config.seed, _SEED_OFFSET])
         self._seen: Any = environment.reset()
 

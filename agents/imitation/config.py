@@ -38,13 +38,17 @@ class ImitationConfig(Config):
         default=0.75,
         gt=0,
         le=1,
-        description="Share of the tyres' grip that the expert plans with.",
+        description="Share of the tyres' grip that the expert plans steady bends with.",
     )
     margin: float = Field(
         default=2.0,
         ge=0,
         le=20,
-        description="Distance (u) that the expert's line keeps from the road's edges.",
+        description="Distance (u) that the line of these bends keeps from the road's edges.",
+    )
+    motion: bool = Field(
+        default=True,
+        description="Whether the expert follows the motion of a time-optimal lap where it can.",
     )
     rounds: int = Field(
         default=0,
