@@ -74,15 +74,21 @@ class Pursuit:
     """
 
     def __init__(
-        self, config: EnvironmentConfig, *, grip: float = GRIP, margin: float = MARGIN
+        self,
+        config: EnvironmentConfig,
+        *,
+        grip: float = GRIP,
+        margin: float = MARGIN,
+        motion: bool = True,
     ) -> None:
         """Chooses the reference.
 
         Args:
-            config: Track, car and the limits of its commands. With full throttle both ways and
-                full steering a shipped motion is followed if there is one, else steady bends.
+            config: Track, car and the limits of its commands.
             grip: Share of the tyres' grip to plan steady bends with.
             margin: Distance of a line of least curvature from the road's edges (u).
+            motion: Whether to follow a shipped motion in their place, where there is one for the
+                track and the car, and the commands have their full range.
         """
         road, self._car = track.load(config.track), vehicle.load(config.vehicle)
         self._config = config
@@ -90,7 +96,7 @@ class Pursuit:
         self._gains = _feedback(road, self._car)
         shipped = references.load(road, self._car)
         full = (config.throttle_min, config.throttle_max, config.steer_limit) == (-1.0, 1.0, 1.0)
-        if shipped is not None and full:
+        if shipped is not None and full and motion:
             self.reference = shipped
         else:
             limits = Limits(config.throttle_min, config.throttle_max, grip)

@@ -125,7 +125,12 @@ def imitate(
             phase.update(round(100 * share), loss=loss)
             between()
 
-        report = cloner.fit(collection.joined(), epochs=setting.epochs, progress=learned)
+        report = cloner.fit(
+            collection.joined(),
+            epochs=setting.epochs,
+            learning_rate=setting.learning_rate,
+            progress=learned,
+        )
     if setting.expert == "pursuit" and setting.rounds:
         with progress.phase("driving under the expert's eye", setting.rounds, "rounds") as phase:
             for done in range(setting.rounds):
@@ -133,6 +138,7 @@ def imitate(
                 report = cloner.fit(
                     collection.joined(),
                     epochs=setting.round_epochs,
+                    learning_rate=setting.rate_after(done + 1),
                     progress=lambda share, loss: between(),
                 )
                 phase.update(done + 1, loss=report.loss[-1])
@@ -189,7 +195,9 @@ class _School:
         self._buffer = None
         if isinstance(model, SAC) and setting.seed_replay:
             self._buffer = model.replay_buffer
-        self._expert = Pursuit(config.environment(), grip=setting.grip, margin=setting.margin)
+        self._expert = Pursuit(
+            config.environment(), grip=setting.grip, margin=setting.margin, motion=setting.motion
+        )
         self._random = np.random.default_rng([config.seed, _SEED_OFFSET])
         self._seen: Any = environment.reset()
 

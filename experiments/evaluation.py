@@ -197,9 +197,8 @@ def _evaluate(
                 others = yardsticks.measure(driven, run.id, progress)
                 result = result.model_copy(update={"yardsticks": others})
             if request.probe:
-                probed = cues.run_probe(
-                    entrant, config, ProbePlan(seed=request.seed), run, progress
-                )
+                thorough = ProbePlan(seed=request.seed)
+                probed = cues.run_probe(entrant, config, thorough, run, progress)
                 result = result.model_copy(update={"cues": probed})
         finally:
             # What was driven is kept, even if Ctrl-C ends what it is held against.

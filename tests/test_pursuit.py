@@ -121,6 +121,19 @@ def test_expert_laps_close_to_the_limit() -> None:
     assert cars.timer.best_clean.max() < 1.05 * best.lap_s
 
 
+def test_expert_plans_steady_bends_with_the_grip_it_is_given_if_asked() -> None:
+    config = EnvironmentConfig(track="generated_track", vehicle="donkey_2021", throttle_min=-1.0)
+    shipped = Pursuit(config, grip=0.5).reference.rows[:, reference.FORWARD]
+    assert shipped == pytest.approx(Pursuit(config).reference.rows[:, reference.FORWARD])
+    half, most = (
+        Pursuit(config, grip=grip, motion=False).reference.rows[:, reference.FORWARD].min()
+        for grip in (0.5, 0.9)
+    )
+    # Speed in a bend goes with the root of the grip: 1.34 times.
+    assert most / half == pytest.approx(1.34, abs=0.05)
+    assert half < 0.9 * shipped.min()
+
+
 def test_expert_coasts_into_bends_where_it_has_no_reverse_throttle() -> None:
     cars = batch("generated_track", 1, vehicle="donkey_2021", throttle_min=0.0)
     assert drive_laps(Pursuit(cars.config), cars, 2) == 0

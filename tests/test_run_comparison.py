@@ -294,7 +294,7 @@ def test_real_races_tell_two_grips_apart_and_a_copy_is_the_same(uri: str) -> Non
     config = EnvironmentConfig(track="generated_track", throttle_max=0.5)
     field = racing.Field(config, 30, seed=stored.FIRST_SEED)
     for name, grip in (("grip 50", 0.5), ("grip 52", 0.52), ("grip 50 again", 0.5)):
-        expert = Pursuit(config, grip=grip)
+        expert = Pursuit(config, grip=grip, motion=False)
         driven = field.race(lambda _, expert=expert: expert.act(field.batch), 1)
         stored.store(name, {"evaluation-generated_track-30x1-seed0": driven}, uri)
     field.close()

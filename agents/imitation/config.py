@@ -38,13 +38,17 @@ class ImitationConfig(Config):
         default=0.75,
         gt=0,
         le=1,
-        description="Share of the tyres' grip that the expert plans with.",
+        description="Share of the tyres' grip that the expert plans steady bends with.",
     )
     margin: float = Field(
         default=2.0,
         ge=0,
         le=20,
-        description="Distance (u) that the expert's line keeps from the road's edges.",
+        description="Distance (u) that the line of these bends keeps from the road's edges.",
+    )
+    motion: bool = Field(
+        default=True,
+        description="Whether the expert follows the motion of a time-optimal lap where it can.",
     )
     rounds: int = Field(
         default=0,
@@ -97,6 +101,16 @@ class ImitationConfig(Config):
                 f"steps, batch_size {self.batch_size}"
             )
         return self
+
+    def rate_after(self, rounds: int) -> float:
+        """Returns the step size for learning after so many rounds.
+
+        It falls along a line to a tenth after the last: what is shown no longer changes much.
+
+        >>> round(ImitationConfig(rounds=10, learning_rate=1e-3).rate_after(10), 6)
+        0.0001
+        """
+        return self.learning_rate * (1.0 - 0.9 * rounds / max(self.rounds, 1))
 
     @property
     def wanted(self) -> bool:
