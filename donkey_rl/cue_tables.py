@@ -9,7 +9,7 @@ from rich.console import Console
 
 from donkey_rl import terminal
 
-_RESULTS = ("cue", "moves", "chance", "towards", "95 % interval", "agrees", "flipped", "lost")
+_RESULTS = ("cue", "moves", "yardstick", "towards", "95 % interval", "agrees", "flipped", "lost")
 
 
 def show(console: Console, report: Mapping[str, Any]) -> None:

@@ -300,9 +300,10 @@ class _Studio:
     def _races_of(self, run: StoredRun) -> _Raced:
         if run.id not in self._raced:
             where = f"on {self.track}" if self.track else "on a track that all of them raced"
+            there = f" --track {self.track}" if self.track else ""
             raise InputError(
                 f"A picture of races needs some of each run {where}. Received: none of {run.name} "
-                f"({run.id[:_ID]}). Drive them: `donkey-rl evaluate {run.id[:_ID]}`."
+                f"({run.id[:_ID]}). Drive them: `donkey-rl evaluate {run.id[:_ID]}{there}`."
             )
         return self._raced[run.id]
 
