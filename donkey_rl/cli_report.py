@@ -17,7 +17,7 @@ def report(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Ids, the starts of them, or names. The others are held against the first.",
             show_default=False,
         ),

@@ -24,7 +24,7 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN RUN ...",
+            metavar="RUN",
             help="Ids, the starts of them, or names. The others are compared with the first.",
             show_default=False,
         ),

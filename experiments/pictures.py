@@ -106,9 +106,15 @@ def draw(request: PicturesRequest, progress: ProgressDisplay) -> PicturesResult:
         progress: Shows what is being drawn.
 
     Raises:
-        InputError: Unknown runs, or nothing to draw; or something asked for cannot be drawn.
+        InputError: Unknown runs, or nothing to draw; or something asked for cannot be drawn; or
+            a file is in the folder's place.
         StorageError: The store cannot be read or a file cannot be written.
     """
+    if request.out.exists() and not request.out.is_dir():
+        raise InputError(
+            f"Pictures are written into a folder. Received a file: '{request.out}'. Choose "
+            "another place with --out."
+        )
     given = [stored_runs.find(each) for each in request.runs]
     runs = list({run.id: run for run in given}.values())
     other = stored_runs.find(request.video_with) if request.video_with is not None else None

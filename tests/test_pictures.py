@@ -110,6 +110,9 @@ def test_what_was_asked_for_must_be_there(runs: list[str], tmp_path: pathlib.Pat
     with pytest.raises(InputError, match="on a track that all of them raced"):
         ask(runs[0], runs[2], what=("laps",))
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=r"into a folder\. Received a file: .*--out"):
+        ask(runs[0], out=tmp_path / "file")
 
 
 def test_two_runs_are_shown_beside_each_other(runs: list[str], tmp_path: pathlib.Path) -> None:
