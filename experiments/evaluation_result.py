@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 
 from donkey_rl.configuration import Config
+from donkey_rl.errors import InputError
 from donkey_rl.experiments.cues.report import CueReport
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import statistics
@@ -20,6 +22,8 @@ SCORE = "race_score"
 """The composite metric, by which drivers are ranked."""
 
 FILE_NAME = "result.json"
+
+_LARGEST = 10_000_000
 
 Figures = dict[str, int | float | None]
 
@@ -126,6 +130,24 @@ class Evaluation(EvaluationResult):
     """
 
     others: tuple[EvaluationResult, ...] = ()
+
+
+def load(path: pathlib.Path) -> EvaluationResult:
+    """Reads a result that an evaluation stored.
+
+    Raises:
+        InputError: If it is not there, too large, damaged, or of a version before.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise ValueError(f"more than {_LARGEST:,} bytes")
+        return EvaluationResult.model_validate_json(text)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is no result of an evaluation: {error}. Evaluate the run again."
+        ) from error
 
 
 def figures(table: Table, names: Sequence[str] | None = None) -> dict[str, Figures]:

@@ -99,6 +99,12 @@ class StoredRaces:
     courses: dict[Course, dict[int, Race]]
     problems: tuple[str, ...] = ()
 
+    @property
+    def driver_hash(self) -> str:
+        """SHA-256 of the driver, empty without a race."""
+        races = (race for each in self.courses.values() for race in each.values())
+        return next((race.header.driver_hash for race in races), "")
+
 
 def files(run: StoredRun, *, uri: str | None = None) -> tuple[RaceFile, ...]:
     """Returns the race records of a run's evaluations, by folder and name.

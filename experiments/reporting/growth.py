@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from donkey_rl.experiments import compute_bill, page, process_clock, scaling, scaling_plot
+from donkey_rl.experiments import compute_bill, page, scaling, scaling_plot
 from donkey_rl.experiments.compute_bill import Rates
 from donkey_rl.experiments.page import Section
 from donkey_rl.experiments.reporting import pictures, words
@@ -248,6 +248,7 @@ def _outlook(each: Growth, rates: Rates) -> str:
         )
     estimates = each.estimates()
     rate = _cpu_per_step(each.runs)
+    most = "at most " if rate is not None and any(e.bill.cpu_estimated for e in each.runs) else ""
     rows = []
     for factor, estimate in zip(FACTORS, estimates, strict=True):
         more = estimate.steps - estimates[0].steps
@@ -257,8 +258,8 @@ def _outlook(each: Growth, rates: Rates) -> str:
             "as measured, by the curve" if factor == 1.0 else f"{factor:g} times, extrapolated",
             f"{estimate.steps:,.0f}",
             f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})",
-            "-" if factor == 1.0 else words.duration(cpu),
-            "-" if factor == 1.0 else words.energy(kwh),
+            "-" if factor == 1.0 else f"{most}{words.duration(cpu)}",
+            "-" if factor == 1.0 else f"{most}{words.energy(kwh)}",
         ]
         if rates.price_per_kwh is not None:
             paid = None if kwh is None or factor == 1.0 else kwh * rates.price_per_kwh
@@ -311,7 +312,8 @@ def _cpu_per_step(runs: Sequence[ReportedRun]) -> float | None:
             continue
         spent = history.cpu_s
         if not np.isfinite(spent[[0, -1]]).all():
-            usable = cores or int(process_clock.machine()[process_clock.CORES_TAG])
-            spent = history.wall_s * usable
+            if cores is None:
+                return None
+            spent = history.wall_s * cores
         rates.append(float((spent[-1] - spent[0]) / (history.steps[-1] - history.steps[0])))
     return sum(rates) / len(rates) if rates else None

@@ -127,7 +127,7 @@ def read(
                 label=label,
                 history=check_history.read(run, uri=uri),
                 stored=races,
-                evaluations=evaluations.read(run, uri=uri),
+                evaluations=evaluations.read(run, races.driver_hash, uri=uri),
                 bill=compute_bill.of(run, rates),
                 course=course,
                 scores=table.values,
