@@ -74,9 +74,9 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     Args:
         result: With `run_id`, `track`, `races`, `races_clean`, `metrics` (by name: `mean`,
             `ci_low`, `ci_high`, and where known `median` and `iqm`), and where known `driver`,
-            `yardsticks`, `robustness`, `cues`, `failures`, `files` (paths, or paths by name),
-            `per_race`: one mapping of the same columns for each race, `missed_deadlines`, and
-            `others`: results of further tracks.
+            `yardsticks`, `robustness`, `kept`, `cues`, `failures`, `files` (paths, or paths by
+            name), `per_race`: one mapping of the same columns for each race, `missed_deadlines`,
+            and `others`: results of further tracks.
     """
     console = _console()
     for each in (result, *(result.get("others") or ())):
@@ -95,6 +95,7 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
         )
         heads = ("changed", "kept", "score", "95 % interval")
         console.print(_table("Score under changes", heads, rows))
+        _lines(console, f"Robustness: {_percent(result.get('kept'))}, what is kept on average.")
     for each in (result, *(result.get("others") or ())):
         if each.get("cues"):
             cue_tables.show(console, each["cues"])

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from donkey_rl.agents import observations
 from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.imitation.augmentation import Augmentation
-from donkey_rl.agents.imitation.cloning import Cloner, Demonstrations
+from donkey_rl.agents.imitation.cloning import Cloner, CloningReport, Demonstrations
+from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.observations import FloatArray, Parts
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
@@ -127,15 +128,7 @@ def imitate(
 
         report = cloner.fit(collection.joined(), epochs=setting.epochs, progress=learned)
     if setting.expert == "pursuit" and setting.rounds:
-        with progress.phase("driving under the expert's eye", setting.rounds, "rounds") as phase:
-            for done in range(setting.rounds):
-                reward = school.correct(lambda _: between())
-                report = cloner.fit(
-                    collection.joined(),
-                    epochs=setting.round_epochs,
-                    progress=lambda share, loss: between(),
-                )
-                phase.update(done + 1, loss=report.loss[-1])
+        report = _correct(setting, school, cloner, collection, progress, between)
         metrics |= {"imitation/own_steps": float(school.steps - metrics["imitation/steps"])}
     return metrics | {
         "imitation/rows": float(report.rows),
@@ -143,6 +136,27 @@ def imitate(
         "imitation/steering_rmse": report.rmse[0],
         "imitation/throttle_rmse": report.rmse[1],
     }
+
+
+def _correct(
+    setting: ImitationConfig,
+    school: _School,
+    cloner: Cloner,
+    collection: _Collection,
+    progress: ProgressDisplay,
+    between: Callable[[], None],
+) -> CloningReport:
+    """Lets the policy drive and learn what the expert would have done, round by round."""
+    with progress.phase("driving under the expert's eye", setting.rounds, "rounds") as phase:
+        for done in range(setting.rounds):
+            school.correct(lambda _: between())
+            report = cloner.fit(
+                collection.joined(),
+                epochs=setting.round_epochs,
+                progress=lambda share, loss: between(),
+            )
+            phase.update(done + 1, loss=report.loss[-1])
+    return report
 
 
 def _read(

@@ -277,7 +277,7 @@ def store(
         driven.files.remove()
     means = {name: each["mean"] for name, each in result.metrics.items()}
     kept = {f"kept/{name}": each.kept for name, each in result.robustness.items()}
-    figures: dict[str, Any] = {**means, **kept}
+    figures: dict[str, Any] = {**means, **kept, "robustness": result.kept}
     run.log_metrics(
         {f"{plan.folder}/{name}": v for name, v in figures.items() if v is not None}, 0
     )

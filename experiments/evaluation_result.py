@@ -86,6 +86,7 @@ class EvaluationResult(Config):
             `median_low`, ...), and the number of races with a score, `count`.
         yardsticks: Drivers to hold it against, over the same or equal races.
         robustness: By name what was left of the score under a change.
+        kept: The mean of what was left over all changes, at most 1 each; None without them.
         cues: Whether the driver steers by cues that go with the turn, if it was probed.
         failures: Of metrics and of a stranger's driver, one line each.
         files: What was written, by what it shows: folders and files inside the run, and the
@@ -114,6 +115,7 @@ class EvaluationResult(Config):
     metrics: dict[str, Figures]
     yardsticks: tuple[Yardstick, ...] = ()
     robustness: dict[str, Condition] = Field(default_factory=dict)
+    kept: float | None = None
     cues: CueReport | None = None
     failures: tuple[str, ...] = ()
     files: dict[str, str] = Field(default_factory=dict)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from donkey_rl.errors import InputError, UnknownNameError
@@ -104,6 +105,21 @@ def every(*, uri: str | None = None) -> Iterator[StoredRun]:
         token = page.token
         if not token:
             return
+
+
+def labels(runs: Iterable[StoredRun]) -> dict[str, str]:
+    """Returns what to call runs, by id and in their order: their names, with the id where needed.
+
+    No two runs are called alike.
+    """
+    different = {run.id: run for run in runs}
+    names = Counter(run.name for run in different.values())
+
+    def label(run: StoredRun) -> str:
+        own = run.name and names[run.name] == 1
+        return run.name if own else f"{run.name} {run.id[:8]}".strip()
+
+    return {run.id: label(run) for run in different.values()}
 
 
 def download_driver(run_id: str, *, uri: str | None = None) -> pathlib.Path:

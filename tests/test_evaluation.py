@@ -108,6 +108,12 @@ def test_who_does_not_look_bears_another_light_and_camera_and_not_another_grip(
     assert kept["camera"] == pytest.approx(1.0, abs=1e-6)
     assert kept["grip"] is not None
     assert abs(kept["grip"] - 1.0) > 1e-3
+    # The mean of the four shares; one above 1 hides no loss.
+    shares = [min(share or 0.0, 1.0) for share in kept.values()]
+    assert result.kept == pytest.approx(sum(shares) / 4)
+    assert stored_runs.find(result.run_id).metrics[
+        f"{result.files['result'].rpartition('/')[0]}/robustness"
+    ] == pytest.approx(result.kept)
     assert result.robustness["latency"].change == {"latency_ms": 100.0}
     assert result.robustness["grip"].change == {"grip": 0.25, "mass": 0.2}
 

@@ -97,18 +97,7 @@ def read(
         InputError: An unknown run, a run named twice, none or more than `MOST_RUNS`.
         StorageError: The store cannot be read.
     """
-    if not 1 <= len(references) <= MOST_RUNS:
-        raise InputError(
-            f"A report takes 1 to {MOST_RUNS} runs. Received: {len(references)}. "
-            "Name some: `donkey-rl report RUN RUN`."
-        )
-    found = [tracking.find(each, uri=uri) for each in references]
-    for run_id, count in Counter(run.id for run in found).items():
-        if count > 1:
-            raise InputError(
-                f"A report takes each run once. Received {count} times: {run_id}. A name means "
-                "the latest run of it; use ids for others."
-            )
+    found = _found(references, uri)
     problems: list[str] = []
     stored: list[StoredRaces] = []
     with progress.phase("reading races", len(found), "runs") as phase:
@@ -138,6 +127,23 @@ def read(
             )
         )
     return tuple(reported), tuple(problems)
+
+
+def _found(references: Sequence[str], uri: str | None) -> list[StoredRun]:
+    """Returns the runs that were named, each once."""
+    if not 1 <= len(references) <= MOST_RUNS:
+        raise InputError(
+            f"A report takes 1 to {MOST_RUNS} runs. Received: {len(references)}. "
+            "Name some: `donkey-rl report RUN RUN`."
+        )
+    found = [tracking.find(each, uri=uri) for each in references]
+    for run_id, count in Counter(run.id for run in found).items():
+        if count > 1:
+            raise InputError(
+                f"A report takes each run once. Received {count} times: {run_id}. A name means "
+                "the latest run of it; use ids for others."
+            )
+    return found
 
 
 def by_course(runs: Sequence[ReportedRun]) -> dict[Course, list[ReportedRun]]:
