@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DriverError, InputError, TrackError, UnknownNameError
 from donkey_rl.experiments import drivers, evaluation, mlflow_store, stored_runs
@@ -129,6 +130,8 @@ def test_races_and_result_lie_in_a_run_of_the_driver(result: Evaluation) -> None
     header = races[0].header
     assert (header.driver, header.conditions, header.simulator) == ("pursuit", {}, "embedded")
     assert len(header.track_digest) == 64
+    # The expert's races are known by its code: another version of it drives anew.
+    assert header.driver_hash == Pursuit.digest()
     assert header.versions["numpy"] == np.__version__
     assert run.metrics[f"{place}/race_score"] == result.metrics["race_score"]["mean"]
     late = folders.read(run, f"{place}-latency")[1][0]

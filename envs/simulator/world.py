@@ -344,7 +344,7 @@ class World:
             ConfigurationError: `out` has the wrong shape or type.
         """
         cars = np.arange(len(self)) if chosen is None else np.asarray(chosen, dtype=np.int64)
-        self._draw(self._mount, out, cars)
+        self._draw(self._mount, out, cars, self._seen())
 
     def photograph(self, mount: Mount, out: npt.NDArray[np.uint8], chosen: IntArray) -> None:
         """Draws what other cameras see than the world's own.
@@ -366,9 +366,16 @@ class World:
         cars = np.asarray(chosen, dtype=np.int64)
         for i in cars if self.randomise.moves_camera else ():
             mount.aim_as(int(i), self._aims[int(i)])
-        self._draw(mount, out, cars)
+        self._draw(mount, out, cars, self._seen())
 
-    def _draw(self, mount: Mount, out: npt.NDArray[np.uint8], cars: IntArray) -> None:
+    def _seen(self) -> looks.Looks:
+        """Returns how each car sees the world from where it is."""
+        looks.signal(self._looks, self.signals, self.cars.sensed[:, stepping.ARC])
+        return self._looks
+
+    def _draw(
+        self, mount: Mount, out: npt.NDArray[np.uint8], cars: IntArray, seen: looks.Looks
+    ) -> None:
         shape = (len(cars), *mount.config.shape)
         if out.shape != shape or out.dtype != np.uint8:
             raise ConfigurationError(
@@ -378,8 +385,7 @@ class World:
         now, keys = self.cars, self._noise_key + 7919 * self.cars.ticks
         state = (now.motion, now.lean, now.group, mount.view_of, keys)
         fixed = (mount.views, self._scene, mount.lens)
-        looks.signal(self._looks, self.signals, now.sensed[:, stepping.ARC])
-        draw = functools.partial(render.render, out, cars, state, fixed, self._looks)
+        draw = functools.partial(render.render, out, cars, state, fixed, seen)
         parallel.over(len(cars), draw)
 
     def hit_names(self) -> list[str]:
