@@ -103,6 +103,19 @@ def test_races_of_the_driver_before_a_resumption_do_not_count(uri: str) -> None:
     )
 
 
+def test_races_left_from_a_longer_evaluation_before_do_not_outvote_the_later(uri: str) -> None:
+    # Resumed with fewer races at the end: race_00 is written anew, two are left from before.
+    before = stored.races([25.0, 25.0, 25.0], driver_hash="old")
+    run_id = stored.store("fewer", {"evaluation": before}, uri)
+    stored.races([20.0], driver_hash="new")[0].save(
+        stored.artifacts(run_id, uri) / "evaluation" / "race_00.parquet"
+    )
+    found = stored_races.read(tracking.find(run_id, uri=uri), uri=uri)
+    assert found.driver_hash == "new"
+    ((_, races),) = found.courses.items()
+    assert list(races) == [1000]
+
+
 def test_a_run_without_races_has_none(uri: str, tmp_path: pathlib.Path) -> None:
     run = tracking.find(stored.store("nothing", {}, uri), uri=uri)
     assert stored_races.files(run, uri=uri) == ()
