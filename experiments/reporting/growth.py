@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from donkey_rl.experiments import compute_bill, page, scaling, scaling_plot
+from donkey_rl.experiments import compute_bill, learning_curves, page, scaling, scaling_plot
 from donkey_rl.experiments.compute_bill import Rates
 from donkey_rl.experiments.page import Section
 from donkey_rl.experiments.reporting import pictures, words
@@ -27,10 +27,7 @@ _DIRECTIONS: dict[str, Literal["higher", "lower"]] = {
     "race_score": "higher",
     "mean_lap_s": "lower",
 }
-_FREE = ("seed", "evaluation.", "checkpoint.", "link.")
-"""Settings that may differ between runs of one configuration."""
-
-_FREE_BUDGET = (*_FREE, "steps", "check.")
+_FREE_BUDGET = (*learning_curves.FREE, "steps", "check.")
 _FEWEST_BUDGETS = 3
 _MOST_PICTURES = 12
 
@@ -96,11 +93,11 @@ def of(runs: Sequence[ReportedRun]) -> tuple[Growth, ...]:
     otherwise the checks of runs that differ in their seed only.
     """
     found: list[Growth] = []
-    for group in alike(runs, _varies(_FREE_BUDGET)):
+    for group in alike(runs, _FREE_BUDGET):
         budgets = {each.run.params.get("steps") for each in group if each.course is not None}
         if len(budgets) >= _FEWEST_BUDGETS:
             found += [_growth(group, figure, _of_finished) for figure in _NAMES]
-    for group in alike(runs, _varies(_FREE)):
+    for group in alike(runs, learning_curves.FREE):
         figures = [name for name in _NAMES if _is_known(group, name)]
         found += [_growth(group, figure, _of_checks) for figure in figures or ["mean_lap_s"]]
     return tuple(found)
@@ -133,13 +130,6 @@ def section(growths: Sequence[Growth], rates: Rates) -> Section:
             "run was begun, without the start of the program."
         )
     return Section("What more compute would buy", markup)
-
-
-def _varies(free: Sequence[str]) -> Callable[[str], bool]:
-    def varies(name: str) -> bool:
-        return any(name == each or (each[-1] == "." and name.startswith(each)) for each in free)
-
-    return varies
 
 
 def _is_known(group: Sequence[ReportedRun], figure: str) -> bool:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import check_history, compute_bill, stored_races, tracking
+from donkey_rl.experiments import (
+    check_history,
+    compute_bill,
+    learning_curves,
+    stored_races,
+    tracking,
+)
 from donkey_rl.experiments.check_history import CheckHistory
 from donkey_rl.experiments.compute_bill import Bill, Rates
 from donkey_rl.experiments.evaluation_result import EvaluationResult
@@ -165,19 +171,17 @@ def ranked(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
     return sorted(runs, key=rank, reverse=True)
 
 
-def alike(
-    runs: Sequence[ReportedRun], varies: Callable[[str], bool]
-) -> tuple[tuple[ReportedRun, ...], ...]:
+def alike(runs: Sequence[ReportedRun], free: Sequence[str]) -> tuple[tuple[ReportedRun, ...], ...]:
     """Returns groups of runs that have the same settings but for some.
 
     Args:
         runs: The runs; those without settings stand alone.
-        varies: Whether a setting may differ within a group.
+        free: Settings that may differ within a group, as in `learning_curves.FREE`.
     """
     groups: dict[object, list[ReportedRun]] = {}
     for each in runs:
-        settings = {name: value for name, value in each.run.params.items() if not varies(name)}
-        groups.setdefault(frozenset(settings.items()) or each.run.id, []).append(each)
+        settings = learning_curves.settings_of(each.run, free)
+        groups.setdefault(settings or each.run.id, []).append(each)
     return tuple(map(tuple, groups.values()))
 
 
