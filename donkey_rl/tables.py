@@ -82,21 +82,9 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     for each in (result, *(result.get("others") or ())):
         _show_standing(console, each)
     _show_metrics(console, result)
-    robustness: Mapping[str, Any] = result.get("robustness") or {}
-    if robustness:
-        rows = (
-            (
-                name,
-                _percent(each["kept"]),
-                _number(each["score"]["mean"]),
-                _interval(each["score"]),
-            )
-            for name, each in robustness.items()
-        )
-        heads = ("changed", "kept", "score", "95 % interval")
-        console.print(_table("Score under changes", heads, rows))
-        _lines(console, f"Robustness: {_percent(result.get('kept'))}, what is kept on average.")
     for each in (result, *(result.get("others") or ())):
+        if each.get("robustness"):
+            _show_robustness(console, each)
         if each.get("cues"):
             cue_tables.show(console, each["cues"])
     per_race: Sequence[Mapping[str, Any]] = result.get("per_race") or []
@@ -156,6 +144,17 @@ def _show_metrics(console: Console, result: Mapping[str, Any]) -> None:
     title = f"{result['track']}, {result['races']} races"
     columns = ("metric", "mean", "95 % interval", "median", "middle half")
     console.print(_table(title, columns, rows))
+
+
+def _show_robustness(console: Console, result: Mapping[str, Any]) -> None:
+    """Shows what is left of the score under changes, and on average."""
+    rows = (
+        (name, _percent(each["kept"]), _number(each["score"]["mean"]), _interval(each["score"]))
+        for name, each in result["robustness"].items()
+    )
+    heads = ("changed", "kept", "score", "95 % interval")
+    console.print(_table(f"Score under changes, {result['track']}", heads, rows))
+    _lines(console, f"Robustness: {_percent(result.get('kept'))} of the score kept on average.")
 
 
 def _count(number: int, noun: str) -> str:

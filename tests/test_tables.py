@@ -146,11 +146,11 @@ def test_an_evaluation_shows_a_driver_beside_its_yardsticks_on_each_track(
             "failures": [f"metric 'mine' failed on {track}"],
         }  # fmt: skip
 
-    kept = {"light": {"kept": 0.75, "score": figures(30.0)}}
-    others = [result("warren", 20.0, held_out=True)]
-    tables.show_evaluation(
-        result("waveshare", 40.0, held_out=False) | {"others": others, "robustness": kept}
-    )
+    light = {"light": {"kept": 0.75, "score": figures(30.0)}}
+    grip = {"grip": {"kept": 0.5, "score": figures(10.0)}}
+    others = [result("warren", 20.0, held_out=True) | {"robustness": grip, "kept": 0.5}]
+    first = result("waveshare", 40.0, held_out=False) | {"robustness": light, "kept": 0.75}
+    tables.show_evaluation(first | {"others": others})
     lines = words(capsys)
     assert "waveshare, donkey_2021, 1 lap a race, latency_ms 100.0" in lines
     assert "run 3f2a 2 40.00 39.00 to 41.00 - -" in lines
@@ -159,6 +159,9 @@ def test_an_evaluation_shows_a_driver_beside_its_yardsticks_on_each_track(
     assert "warren (held out), donkey_2021, 1 lap a race, latency_ms 100.0" in lines
     assert "run 3f2a 2 20.00 19.00 to 21.00 - -" in lines
     assert "light 75% 30.00 29.00 to 31.00" in lines
+    assert "Robustness: 75% of the score kept on average." in lines
+    assert "Score under changes, warren" in lines
+    assert "grip 50% 10.00 9.00 to 11.00" in lines
     assert lines.index("race_score 40.00 39.00 to 41.00 40.00 40.00") < lines.index(
         "top_speed 9.00 8.00 to 10.00 9.00 9.00"
     )
