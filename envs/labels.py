@@ -5,7 +5,7 @@ Privileged: the labels come from the simulator's own track and are never part of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,12 +41,25 @@ LANE_LABELS = (
 """Distance to both edges (u), angle to the road (rad), the road's middle points (u)."""
 
 
+def names(farther: Sequence[float] = ()) -> tuple[str, ...]:
+    """Returns the names of the labels with those of points still farther ahead.
+
+    >>> names((40.0,))[-2:]
+    ('right_40', 'ahead_40')
+
+    Args:
+        farther: Their distances along the road (u).
+    """
+    added = ((f"right_{distance:g}", f"ahead_{distance:g}") for distance in farther)
+    return (*LANE_LABELS, *(name for pair in added for name in pair))
+
+
 class LabelledFrames(NamedTuple):
     """Images with what they show.
 
     Attributes:
         images: Shape (n, h, w, 3) uint8.
-        labels: Shape (n, 21), in the order of `LANE_LABELS`.
+        labels: In the order of `names`: shape (n, 21), or more with points farther ahead.
         surfaces: How much of each pixel is of each of `surfaces.CLASSES`, of 255, shape
             (n, h, w, 3); None where it was not asked for.
     """
@@ -57,7 +70,10 @@ class LabelledFrames(NamedTuple):
 
 
 def lane(
-    road: Track, sensed: npt.NDArray[np.float64], motion: npt.NDArray[np.float64]
+    road: Track,
+    sensed: npt.NDArray[np.float64],
+    motion: npt.NDArray[np.float64],
+    farther: Sequence[float] = (),
 ) -> npt.NDArray[np.float32]:
     """Returns the labels of cars from their state.
 
@@ -65,25 +81,30 @@ def lane(
         road: The track.
         sensed: Telemetry of n cars, see `stepping.Cars`.
         motion: Motion of n cars, see `physics`.
+        farther: Distances (u) of F points of the road's middle beyond those of `AHEAD`.
 
     Returns:
-        Shape (n, 21).
+        Shape (n, 21 + 2 F), in the order of `names`.
     """
     lateral, error = sensed[:, stepping.LATERAL], sensed[:, stepping.HEADING_ERROR]
     middle = 0.5 * (road.road_left + road.road_right)
-    arcs = sensed[:, stepping.ARC, None] + np.array(AHEAD)
+    arcs = sensed[:, stepping.ARC, None] + np.array([*AHEAD, *farther])
     x, z, yaw = road.path.at(arcs)
     dx = x + middle * np.cos(yaw) - motion[:, physics.X, None]
     dz = z - middle * np.sin(yaw) - motion[:, physics.Z, None]
     sin_yaw = np.sin(motion[:, physics.YAW, None])
     cos_yaw = np.cos(motion[:, physics.YAW, None])
+    right, ahead = dx * cos_yaw - dz * sin_yaw, dx * sin_yaw + dz * cos_yaw
+    near = len(AHEAD)
+    far = np.stack([right[:, near:], ahead[:, near:]], axis=2).reshape(len(sensed), -1)
     return np.concatenate(
         [
             (lateral - road.road_left)[:, None],
             (road.road_right - lateral)[:, None],
             error[:, None],
-            dx * cos_yaw - dz * sin_yaw,
-            dx * sin_yaw + dz * cos_yaw,
+            right[:, :near],
+            ahead[:, :near],
+            far,
         ],
         axis=1,
     ).astype(np.float32)
@@ -107,6 +128,7 @@ def sample_frames(
     batch: int = 256,
     with_surfaces: bool = False,
     level: bool = False,
+    farther: Sequence[float] = (),
 ) -> Iterator[LabelledFrames]:
     """Yields labelled images from random places on and beside the road.
 
@@ -122,6 +144,7 @@ def sample_frames(
         with_surfaces: Whether the kind of ground in every pixel is wanted too.
         level: Whether cars do not lean and cameras sit as configured, whatever is randomised: in
             these images the places of labels are known.
+        farther: As in `lane`.
     """
     road = track.load(config.track)
     car = vehicle.load(config.vehicle)
@@ -134,7 +157,7 @@ def sample_frames(
     rng = np.random.default_rng([seed, 0x1ABE1])
     middle = 0.5 * (road.road_left + road.road_right)
     half = 0.5 * (road.road_right - road.road_left)
-    last = road.length - (0.0 if road.closed else AHEAD[-1] + 2.0)
+    last = road.length - (0.0 if road.closed else max(AHEAD[-1], *farther, 0.0) + 2.0)
     drawn = 0
     while count > 0:
         size = min(batch, count)
@@ -152,7 +175,7 @@ def sample_frames(
         drawn += 1
         images = np.empty((size, *config.camera.shape), dtype=np.uint8)
         world.render(images, cars[:size])
-        labels = lane(road, world.cars.sensed[:size], world.cars.motion[:size])
+        labels = lane(road, world.cars.sensed[:size], world.cars.motion[:size], farther)
         kinds = np.empty_like(images) if with_surfaces else None
         if kinds is not None:
             world.surfaces(kinds, cars[:size])

@@ -126,7 +126,12 @@ def imitate(
             phase.update(round(100 * share), loss=loss)
             between()
 
-        report = cloner.fit(collection.joined(), epochs=setting.epochs, progress=learned)
+        report = cloner.fit(
+            collection.joined(),
+            epochs=setting.epochs,
+            learning_rate=setting.learning_rate,
+            progress=learned,
+        )
     if setting.expert == "pursuit" and setting.rounds:
         report = _correct(setting, school, cloner, collection, progress, between)
         metrics |= {"imitation/own_steps": float(school.steps - metrics["imitation/steps"])}
@@ -153,6 +158,7 @@ def _correct(
             report = cloner.fit(
                 collection.joined(),
                 epochs=setting.round_epochs,
+                learning_rate=setting.rate_after(done + 1),
                 progress=lambda share, loss: between(),
             )
             phase.update(done + 1, loss=report.loss[-1])

@@ -66,14 +66,14 @@ def road_points(values: npt.NDArray[Any], camera: CameraConfig) -> FloatArray:
     """Returns where the road's middle is in the images of level cameras.
 
     Args:
-        values: Labels, (n, 21), in the order of `labels.LANE_LABELS`.
+        values: Labels in the order of `labels.names`, of which the first 21 are read.
         camera: The camera, without fish-eye.
 
     Returns:
         Column and row of each point, (n, 9, 2); NaN behind the camera.
     """
     count = len(labels.AHEAD)
-    points = np.stack([values[:, 3 : 3 + count], values[:, 3 + count :]], axis=-1)
+    points = np.stack([values[:, 3 : 3 + count], values[:, 3 + count : 3 + 2 * count]], axis=-1)
     zero = np.zeros(len(values))
     poses = Poses(np.arange(len(values)), zero, zero, zero, zero, zero, zero, zero)
     view = projection.sight(poses, projection.mounting(camera), camera.shape[:2])

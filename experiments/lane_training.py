@@ -46,7 +46,7 @@ def train_encoder(
     """
     if settings.seed is None:
         settings = settings.model_copy(update={"seed": config.seed})
-    encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS, settings)
+    encoder = LaneEncoder(config.camera.shape, labels.names(settings.farther), settings)
     if settings.pretrained is not None:
         encoder.start_from(_stored(settings.pretrained))
     images: list[npt.NDArray[np.uint8]] = []
@@ -57,6 +57,7 @@ def train_encoder(
         settings.frames,
         seed=config.seed + SEED_OFFSET,
         with_surfaces=settings.segmentation > 0,
+        farther=settings.farther,
     )
     with progress.phase("rendering frames", settings.frames, "frames") as phase:
         for part in source:

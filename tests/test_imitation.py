@@ -118,13 +118,17 @@ def test_policy_does_what_was_shown(which: int) -> None:
     data = Demonstrations(*by_rule(1_000, 1), *by_rule(200, 2))
     policy, twin = policies()[which], policies()[which]
     before = policy(data.kept_seen.numbers).numpy() - data.kept_actions
-    report = Cloner(policy, None, config, seed=5).fit(data, epochs=config.epochs, progress=silent)
+    report = Cloner(policy, None, config, seed=5).fit(
+        data, epochs=config.epochs, learning_rate=config.learning_rate, progress=silent
+    )
     # Doing nothing misses by 0.41 and 0.46 (deviations of the rule).
     assert np.sqrt((before**2).mean()) > 0.3
     assert max(report.rmse) < 0.08
     assert report.loss[-1] < 0.1 * report.loss[0]
     assert report.rows == 1_000
-    again = Cloner(twin, None, config, seed=5).fit(data, epochs=config.epochs, progress=silent)
+    again = Cloner(twin, None, config, seed=5).fit(
+        data, epochs=config.epochs, learning_rate=config.learning_rate, progress=silent
+    )
     assert again == report
 
 
@@ -145,7 +149,9 @@ def test_policy_learns_to_see_what_was_shown() -> None:
     policy = ppo_networks.network(17, 2, (16,), 0.01, 1)
     untrained = eye.get_weights()
     config = ImitationConfig(epochs=8, batch_size=32)
-    report = Cloner(policy, eye, config, seed=0).fit(data, epochs=config.epochs, progress=silent)
+    report = Cloner(policy, eye, config, seed=0).fit(
+        data, epochs=config.epochs, learning_rate=config.learning_rate, progress=silent
+    )
     assert report.rmse[0] < 0.2
     assert any((old != new).any() for old, new in zip(untrained, eye.get_weights(), strict=True))
 
@@ -153,7 +159,9 @@ def test_policy_learns_to_see_what_was_shown() -> None:
 def test_too_few_demonstrations_are_refused() -> None:
     data = Demonstrations(*by_rule(20, 1), *by_rule(5, 2))
     with pytest.raises(InputError, match=r"one batch of 128 .* Received: 20 and 5"):
-        Cloner(policies()[0], None, ImitationConfig(), seed=0).fit(data, epochs=1, progress=silent)
+        Cloner(policies()[0], None, ImitationConfig(), seed=0).fit(
+            data, epochs=1, learning_rate=1e-3, progress=silent
+        )
 
 
 def test_settings_are_checked() -> None:

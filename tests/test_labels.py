@@ -93,3 +93,13 @@ def test_labels_describe_what_lies_ahead_of_the_car() -> None:
         z = motion[i, physics.Z] - right[i] * math.sin(yaw) + ahead[i] * math.cos(yaw)
         arcs = world.cars.sensed[i, stepping.ARC] + np.array(labels.AHEAD)
         assert np.column_stack([x, z]) == pytest.approx(road.path.beside(arcs, -2.2), abs=1e-3)
+    # Points farther ahead come last, two numbers each, and change nothing before them.
+    more = labels.lane(road, world.cars.sensed, motion, (40.0, 60.0))
+    assert (more[:, : len(labels.LANE_LABELS)] == found).all()
+    yaw, (right_60, ahead_60) = motion[:, physics.YAW], more[:, -2:].T
+    x = motion[:, physics.X] + right_60 * np.cos(yaw) + ahead_60 * np.sin(yaw)
+    z = motion[:, physics.Z] - right_60 * np.sin(yaw) + ahead_60 * np.cos(yaw)
+    place = road.path.beside(world.cars.sensed[:, stepping.ARC] + 60.0, -2.2)
+    assert np.column_stack([x, z]) == pytest.approx(place, abs=1e-3)
+    assert labels.names((40.0, 60.0))[-4:] == ("right_40", "ahead_40", "right_60", "ahead_60")
+    assert more.shape == (50, len(labels.names((40.0, 60.0))))

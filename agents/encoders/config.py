@@ -166,6 +166,11 @@ class LaneEncoderConfig(TrainedEncoderConfig):
     """Settings of the lane encoder."""
 
     name: Literal["lane"] = "lane"
+    farther: tuple[pydantic.PositiveFloat, ...] = pydantic.Field(
+        default=(),
+        max_length=8,
+        description="Distances (u) beyond 28 at which the road's middle is asked for as well.",
+    )
     huber: float = pydantic.Field(
         default=1.0,
         gt=0,

@@ -83,6 +83,7 @@ class Cloner:
         data: Demonstrations,
         *,
         epochs: int,
+        learning_rate: float,
         progress: Callable[[float, float], None],
     ) -> CloningReport:
         """Trains on demonstrations.
@@ -90,6 +91,7 @@ class Cloner:
         Args:
             data: What to do.
             epochs: Passes over them.
+            learning_rate: Adam's step size.
             progress: Called with the share done and the loss of the last batches.
 
         Raises:
@@ -107,7 +109,7 @@ class Cloner:
         with tf.device("CPU"):
             seen = [tf.constant(part) for part in data.seen if part is not None]
             wanted = tf.constant(np.clip(data.actions, -_FARTHEST, _FARTHEST))
-        rate = tf.constant(self._config.learning_rate, tf.float32)
+        rate = tf.constant(learning_rate, tf.float32)
         history = []
         for epoch in range(epochs):
             order = self._random.permutation(count)[: per_epoch * size]
