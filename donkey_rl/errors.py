@@ -161,7 +161,11 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     'generated_track'
     >>> nearest("57010czz", ["57010ce991ae4e888b1e8f67bc8ecf16"])
     '57010ce991ae4e888b1e8f67bc8ecf16'
+    >>> nearest("", ["warren"]) is None
+    True
     """
+    if not name:
+        return None
     whole = {choice: choice for choice in choices}
     starts = {choice[: len(name)]: choice for choice in whole}
     for known in (whole, starts):
