@@ -120,18 +120,7 @@ def imitate(
 
             reward = school.show(show)
         metrics |= {"imitation/steps": float(school.steps), "imitation/reward_per_step": reward}
-    with progress.phase("imitating", 100, "%") as phase:
-
-        def learned(share: float, loss: float) -> None:
-            phase.update(round(100 * share), loss=loss)
-            between()
-
-        report = cloner.fit(
-            collection.joined(),
-            epochs=setting.epochs,
-            learning_rate=setting.learning_rate,
-            progress=learned,
-        )
+    report = _clone(setting, cloner, collection, progress, between)
     if setting.expert == "pursuit" and setting.rounds:
         report = _correct(setting, school, cloner, collection, progress, between)
         metrics |= {"imitation/own_steps": float(school.steps - metrics["imitation/steps"])}
@@ -141,6 +130,28 @@ def imitate(
         "imitation/steering_rmse": report.rmse[0],
         "imitation/throttle_rmse": report.rmse[1],
     }
+
+
+def _clone(
+    setting: ImitationConfig,
+    cloner: Cloner,
+    collection: _Collection,
+    progress: ProgressDisplay,
+    between: Callable[[], None],
+) -> CloningReport:
+    """Lets the policy learn from all that was shown."""
+    with progress.phase("imitating", 100, "%") as phase:
+
+        def show(share: float, loss: float) -> None:
+            phase.update(round(100 * share), loss=loss)
+            between()
+
+        return cloner.fit(
+            collection.joined(),
+            epochs=setting.epochs,
+            learning_rate=setting.learning_rate,
+            progress=show,
+        )
 
 
 def _correct(
