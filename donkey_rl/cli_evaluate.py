@@ -116,6 +116,6 @@ def evaluate(
     if as_json:
         print_json(result)
         return
-    from donkey_rl import tables
+    from donkey_rl import evaluation_tables
 
-    tables.show_evaluation(result)
+    evaluation_tables.show(result)

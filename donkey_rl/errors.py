@@ -120,19 +120,27 @@ class UnknownNameError(InputError):
         nearest: The closest existing name, or None.
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        choices: Iterable[str],
+        *,
+        remedy: str = "See the list in --help.",
+    ) -> None:
         """Builds the message from what exists.
 
         Args:
             kind: What was looked for, such as ``"track"``.
             name: The name received.
             choices: The names that exist.
+            remedy: What to do where none is near and they are too many to be named.
         """
         known = sorted(choices)
         self.kind = kind
         self.name = name
         self.nearest = nearest(name, known)
-        hint = f"Did you mean '{self.nearest}'?" if self.nearest else "See the list in --help."
+        hint = f"Did you mean '{self.nearest}'?" if self.nearest else remedy
         if not self.nearest and 0 < len(known) <= 12:
             hint = f"Choose one of: {', '.join(known)}."
         super().__init__(f"Unknown {kind} '{name}'. {hint}")
@@ -161,7 +169,11 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     'generated_track'
     >>> nearest("57010czz", ["57010ce991ae4e888b1e8f67bc8ecf16"])
     '57010ce991ae4e888b1e8f67bc8ecf16'
+    >>> nearest("", ["warren"]) is None
+    True
     """
+    if not name:
+        return None
     whole = {choice: choice for choice in choices}
     starts = {choice[: len(name)]: choice for choice in whole}
     for known in (whole, starts):

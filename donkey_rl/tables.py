@@ -5,29 +5,23 @@ Each function takes the same mapping that `--json` prints, and writes to standar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from donkey_rl import cue_tables
 from donkey_rl.terminal import UNKNOWN
+from donkey_rl.terminal import cell as _cell
 from donkey_rl.terminal import command as _command
 from donkey_rl.terminal import console as _console
 from donkey_rl.terminal import facts as _facts
 from donkey_rl.terminal import lines as _lines
+from donkey_rl.terminal import missed_deadlines as _missed
 from donkey_rl.terminal import table as _table
 
 _RANGE = ("value", "low", "high")
-_RACES = 10
-"""Races shown one by one."""
-
-_STANDING = ("race_score", "clean_laps", "best_lap_s")
-"""Metrics that drivers are compared by at a glance."""
-
-_NOTHING = {"mean": None, "ci_low": None, "ci_high": None}
 
 
 def show_training(result: Mapping[str, Any]) -> None:
@@ -65,113 +59,6 @@ def show_training(result: Mapping[str, Any]) -> None:
         *((resume,) if result.get("stopped") else ()),
         f"  {_command()} evaluate {result['run_id']}",
         f"  {_command()} dashboard",
-    )
-
-
-def show_evaluation(result: Mapping[str, Any]) -> None:
-    """Shows a driver beside others, its scores, what it bears, its races, and the files written.
-
-    Args:
-        result: With `run_id`, `track`, `races`, `races_clean`, `metrics` (by name: `mean`,
-            `ci_low`, `ci_high`, and where known `median` and `iqm`), and where known `driver`,
-            `yardsticks`, `robustness`, `kept`, `cues`, `failures`, `files` (paths, or paths by
-            name), `per_race`: one mapping of the same columns for each race, `missed_deadlines`,
-            and `others`: results of further tracks.
-    """
-    console = _console()
-    for each in (result, *(result.get("others") or ())):
-        _show_standing(console, each)
-    _show_metrics(console, result)
-    for each in (result, *(result.get("others") or ())):
-        if each.get("robustness"):
-            _show_robustness(console, each)
-        if each.get("cues"):
-            cue_tables.show(console, each["cues"])
-    per_race: Sequence[Mapping[str, Any]] = result.get("per_race") or []
-    if per_race:
-        columns = tuple(per_race[0])
-        cells = (tuple(_cell(race.get(name)) for name in columns) for race in per_race[:_RACES])
-        title = "Races" if len(per_race) <= _RACES else f"The first {_RACES} races"
-        console.print(_table(title, tuple(name.replace("_", " ") for name in columns), cells))
-    _lines(console, f"{result['races_clean']} of {result['races']} races clean.")
-    _lines(console, *_missed(result))
-    for each in (result, *(result.get("others") or ())):
-        _lines(console, *each.get("failures", ()))
-    files = result.get("files") or ()
-    if files:
-        _lines(console, f"Kept in run {result['run_id']}; `{_command()} dashboard` shows them:")
-    for file in files.values() if isinstance(files, Mapping) else files:
-        _lines(console, f"  {file}")
-
-
-def _show_standing(console: Console, result: Mapping[str, Any]) -> None:
-    """Shows a driver's main figures on one track, beside those of its yardsticks."""
-    if "driver" not in result:
-        return
-    own = {"name": result["driver"], "races": result["races"], "metrics": result["metrics"]}
-    rows = []
-    for each in (own, *result["yardsticks"]):
-        figures = [each["metrics"].get(name, _NOTHING) for name in _STANDING]
-        means = [_number(figure["mean"]) for figure in figures]
-        cells = (means[0], _interval(figures[0]), *means[1:])
-        rows.append((each["name"], str(each["races"]), *cells))
-    conditions = "".join(f", {name} {value}" for name, value in result["conditions"].items())
-    title = (
-        f"{result['track']}{' (held out)' if result['held_out'] else ''}, {result['vehicle']}, "
-        f"{_count(result['laps_wanted'], 'lap')} a race{conditions}"
-    )
-    columns = ("driver", "races", "score", "95 % interval", "clean laps", "best lap")
-    console.print(_table(title, columns, rows))
-    if result["privileged"]:
-        _lines(console, f"{result['driver']} knows where it is, which no race tells a driver.")
-    _lines(console, *(f"{each['name']}: {each['note']}." for each in result["yardsticks"]))
-
-
-def _show_metrics(console: Console, result: Mapping[str, Any]) -> None:
-    """Shows all metrics over the races, the score first."""
-    metrics: Mapping[str, Any] = result["metrics"]
-    first = [name for name in _STANDING if name in metrics]
-    rows = (
-        (
-            name,
-            _number(metrics[name]["mean"]),
-            _interval(metrics[name]),
-            _number(metrics[name].get("median")),
-            _number(metrics[name].get("iqm")),
-        )
-        for name in (*first, *(name for name in metrics if name not in first))
-    )
-    title = f"{result['track']}, {result['races']} races"
-    columns = ("metric", "mean", "95 % interval", "median", "middle half")
-    console.print(_table(title, columns, rows))
-
-
-def _show_robustness(console: Console, result: Mapping[str, Any]) -> None:
-    """Shows what is left of the score under changes, and on average."""
-    rows = (
-        (name, _percent(each["kept"]), _number(each["score"]["mean"]), _interval(each["score"]))
-        for name, each in result["robustness"].items()
-    )
-    heads = ("changed", "kept", "score", "95 % interval")
-    console.print(_table(f"Score under changes, {result['track']}", heads, rows))
-    _lines(console, f"Robustness: {_percent(result.get('kept'))} of the score kept on average.")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _percent(share: float | None) -> str:
-    return UNKNOWN if share is None else f"{share:.0%}"
-
-
-def _missed(result: Mapping[str, Any]) -> tuple[str, ...]:
-    count = result.get("missed_deadlines")
-    if not count:
-        return ()
-    return (
-        f"{count:,} missed deadlines: the simulator sent more before it was answered. Where they "
-        "are many, lower its time scale.",
     )
 
 
@@ -359,26 +246,8 @@ def _verdict(lap: Mapping[str, Any]) -> str:
     return "clean" if lap["clean"] else ", ".join(lap.get("reasons") or ["not clean"])
 
 
-def _interval(score: Mapping[str, Any]) -> str:
-    if score["ci_low"] is None or score["ci_high"] is None:
-        return UNKNOWN
-    return f"{_number(score['ci_low'])} to {_number(score['ci_high'])}"
-
-
 def _number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.2f}"
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"
-    if isinstance(value, list | tuple):
-        return " ".join(_cell(inner) for inner in value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:

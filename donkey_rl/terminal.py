@@ -6,12 +6,14 @@ import pathlib
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 UNKNOWN = "-"
+_WORDS = frozenset({"run", "verdict", "id"})
 
 
 def command() -> str:
@@ -33,10 +35,14 @@ def lines(target: Console, *texts: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Returns a table; the first column stands to the left, the others to the right."""
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    """Returns a table; the first column and words stand to the left, the others to the right.
+
+    A column called `id` is never broken, so that an id can be copied from a narrow terminal.
+    """
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        side: Literal["left", "right"] = "left" if index == 0 or column in _WORDS else "right"
+        made.add_column(column, justify=side, overflow="fold", no_wrap=column == "id")
     for row in rows:
         made.add_row(*row)
     return made
@@ -50,3 +56,36 @@ def facts(values: Mapping[str, str]) -> Table:
     for name, value in values.items():
         made.add_row(name, value)
     return made
+
+
+def cell(value: object) -> str:
+    """Returns any value of a result as text."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"
+    if isinstance(value, list | tuple):
+        return " ".join(cell(inner) for inner in value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def missed_deadlines(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns a line where a result has `missed_deadlines`, or none.
+
+    Args:
+        result: Of a training or an evaluation; its `simulator`, where known, says why.
+    """
+    count = result.get("missed_deadlines")
+    if not count:
+        return ()
+    if result.get("simulator") == "embedded":
+        return (
+            f"{count:,} missed deadlines: its program answered later than a frame lasts, and "
+            "drove on with the command before. --frame-limit-ms gives it longer.",
+        )
+    return (
+        f"{count:,} missed deadlines: the simulator sent more before it was answered. Where they "
+        "are many, lower its time scale.",
+    )

@@ -37,7 +37,7 @@ car's middle, farther while it slides."""
 _WEIGHTS = (1.0, 4.0, 0.05, 0.05)
 """Of the squared errors of place (u), direction (rad), sideways velocity and yaw rate."""
 
-_WHEEL_WEIGHT = 40.0
+WHEEL_WEIGHT = 10.0
 """Of the squared wheel angle (rad)."""
 
 _SLIP_SHARE = 0.8
@@ -83,6 +83,7 @@ class Pursuit:
         grip: float = GRIP,
         margin: float = MARGIN,
         motion: bool = True,
+        wheel_weight: float = WHEEL_WEIGHT,
     ) -> None:
         """Chooses the reference.
 
@@ -92,11 +93,13 @@ class Pursuit:
             margin: Distance of a line of least curvature from the road's edges (u).
             motion: Whether to follow a shipped motion in their place, where there is one for the
                 track and the car, and the commands have their full range.
+            wheel_weight: Weight of the squared wheel angle (rad) beside the errors that it turns
+                back: with more the wheels move less, and the car comes farther off its line.
         """
         road, self._car = track.load(config.track), vehicle.load(config.vehicle)
         self._config = config
         self._grip = grips.measure(road, self._car, 1.0)
-        self._gains = _feedback(road, self._car)
+        self._gains = _feedback(road, self._car, wheel_weight)
         shipped = references.load(road, self._car)
         full = (config.throttle_min, config.throttle_max, config.steer_limit) == (-1.0, 1.0, 1.0)
         if shipped is not None and full and motion:
@@ -193,7 +196,7 @@ class Pursuit:
         return np.clip(command, config.throttle_min, config.throttle_max)
 
 
-def _feedback(road: Track, car: Vehicle) -> FloatArray:
+def _feedback(road: Track, car: Vehicle, wheel_weight: float) -> FloatArray:
     """Returns the gains from errors to the wheel angle over `_SPEEDS`, shape (K, 4)."""
     front, rear, base = car.front_axle, car.rear_axle, car.wheelbase
     friction = car.friction_lateral * (road.road_friction if car.friction_from_ground else 1.0)
@@ -212,9 +215,7 @@ def _feedback(road: Track, car: Vehicle) -> FloatArray:
         step = linalg.expm(system * _STEP_S)
         state, wheel = step[:4, :4], step[:4, 4:]
         cost = linalg.solve_discrete_are(
-            state, wheel, np.diag(_WEIGHTS), np.array([[_WHEEL_WEIGHT]])
+            state, wheel, np.diag(_WEIGHTS), np.array([[wheel_weight]])
         )
-        gains[row] = np.linalg.solve(
-            _WHEEL_WEIGHT + wheel.T @ cost @ wheel, wheel.T @ cost @ state
-        )
+        gains[row] = np.linalg.solve(wheel_weight + wheel.T @ cost @ wheel, wheel.T @ cost @ state)
     return gains

@@ -26,6 +26,9 @@ from donkey_rl.experiments.progress import ProgressDisplay
 _SEED_OFFSET = 15_485
 """Disturbances and batches are drawn from other streams than the episodes."""
 
+_WHEEL_WEIGHT = 40.0
+"""Lessons are given with calmer wheels than those that keep the line best, see `Pursuit`."""
+
 _NOISE_MEMORY = 0.9
 """Share of a disturbance that is left after one step: it lasts for half a second."""
 
@@ -221,7 +224,11 @@ class _School:
         if isinstance(model, SAC) and setting.seed_replay:
             self._buffer = model.replay_buffer
         self._expert = Pursuit(
-            config.environment(), grip=setting.grip, margin=setting.margin, motion=setting.motion
+            config.environment(),
+            grip=setting.grip,
+            margin=setting.margin,
+            motion=setting.motion,
+            wheel_weight=_WHEEL_WEIGHT,
         )
         self._random = np.random.default_rng([config.seed, _SEED_OFFSET])
         self._seen: Any = environment.reset()

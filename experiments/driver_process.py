@@ -35,6 +35,8 @@ MOST_ANSWER = 100_000
 _HEAD = struct.Struct("<Ic")
 _ANSWER = struct.Struct("<dd")
 _LONGEST_MESSAGE = 500
+_NAMED = 8
+"""Names of a file that a message lists at most."""
 
 
 class BrokenFrameError(Exception):
@@ -112,9 +114,13 @@ class _Drivers:
         self._guarded("importing it", lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
         made = getattr(module, name, None)
         if not callable(made):
-            names = [each for each in vars(module) if callable(getattr(module, each))]
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f", did you mean '{near[0]}'?" if near else ""
+            own = [
+                each
+                for each, value in vars(module).items()
+                if callable(value) and getattr(value, "__module__", None) == module.__name__
+            ]
+            near = difflib.get_close_matches(name, own, n=1) or own[:_NAMED]
+            hint = f" but {', '.join(near)}" if near else ""
             raise _Failed(f"it has no class or function '{name}'{hint}")
         return made  # type: ignore[no-any-return]
 

@@ -12,6 +12,7 @@ from donkey_rl.experiments import stored_runs, tracking
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.evaluation_races import RacePlan, key, place_name, score_name
 from donkey_rl.experiments.evaluation_result import EvaluationResult
+from donkey_rl.experiments.stored_races import Course
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics.race import Race
@@ -91,12 +92,13 @@ def read(stored: StoredRun, folder: str) -> tuple[EvaluationResult | None, tuple
         return None, ()
 
 
-def best(track: str, vehicle: str, most: int) -> tuple[tuple[StoredRun, str], ...]:
-    """Returns the runs with the highest scores on a track, the best first.
+def best(course: Course, most: int) -> tuple[tuple[StoredRun, str], ...]:
+    """Returns the runs with the highest scores on a course, the best first.
+
+    Simulator, version and geometry of the track are not looked at.
 
     Args:
-        track: Name of the track.
-        vehicle: The car.
+        course: Of the races.
         most: Runs at most.
 
     Returns:
@@ -105,6 +107,6 @@ def best(track: str, vehicle: str, most: int) -> tuple[tuple[StoredRun, str], ..
     Raises:
         StorageError: If the store cannot be read.
     """
-    metric = score_name(track, vehicle)
+    metric = score_name(course.track, course.vehicle, course.laps)
     found = stored_runs.search(f"metrics.`{metric}` > -1e300", most, by=metric)
     return tuple((run, run.tags[metric]) for run in found if metric in run.tags)

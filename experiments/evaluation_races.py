@@ -138,9 +138,9 @@ def place_name(track: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", track.replace(".json", "").rpartition("/")[2])
 
 
-def score_name(track: str, vehicle: str) -> str:
+def score_name(track: str, vehicle: str, laps: int) -> str:
     """Returns the metric of a run that is its driver's mean score, and the tag of its folder."""
-    return f"score/{place_name(track)}/{vehicle}"
+    return f"score/{place_name(track)}/{vehicle}/{laps}-laps"
 
 
 def drive(
@@ -283,7 +283,7 @@ def store(
     )
     score = means.get(results.SCORE)
     if score is not None and not plan.changes:
-        name = score_name(result.track, result.vehicle)
+        name = score_name(result.track, result.vehicle, result.laps_wanted)
         run.log_metrics({name: score}, 0)
         run.set_tags({name: plan.folder})
     return result
@@ -304,7 +304,8 @@ def _write(folder: pathlib.Path, driven: Driven) -> dict[str, str]:
         names["video"] = _VIDEO
     race_recording.store(races, driven.files, folder)
     files = {what: f"{plan.folder}/{name}" for what, name in names.items()}
-    files["records"] = f"{plan.folder}/race_00.parquet .. race_{len(races) - 1:02d}.parquet"
+    last = f" .. race_{len(races) - 1:02d}.parquet" if len(races) > 1 else ""
+    files["records"] = f"{plan.folder}/race_00.parquet{last}"
     if plan.video is not None:
         try:
             plan.video.parent.mkdir(parents=True, exist_ok=True)

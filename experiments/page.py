@@ -51,6 +51,8 @@ _CONTENTS_FROM = 4
 
 _MAX_PIXELS = 20_000_000
 _COLOURS = 256
+_SHORT = 12
+"""Letters that a column of words has room for anyway."""
 _NUMBER = re.compile(r"[-\N{MINUS SIGN}+<>~]?\d")
 _ABSENT = frozenset({"", "-", "\N{EN DASH}"})
 
@@ -166,14 +168,13 @@ def table(headers: Sequence[object], rows: Iterable[Sequence[object]], caption: 
                 f"A row of a table must have {len(headers)} cells, as its headers. "
                 f"Received: {len(row)} cells, {row}."
             )
-    numeric = [column > 0 and _is_numeric(cells, column) for column in range(len(headers))]
-    marks = [' class="number"' if right else "" for right in numeric]
+    marks = [_mark(cells, column) for column in range(len(headers))]
     head = "".join(
         f'<th scope="col"{mark}>{text(name)}</th>'
         for mark, name in zip(marks, headers, strict=True)
     )
     body = "".join(
-        f'<tr><th scope="row">{text(row[0])}</th>'
+        f'<tr><th scope="row"{marks[0]}>{text(row[0])}</th>'
         + "".join(
             f"<td{mark}>{text(cell)}</td>" for mark, cell in zip(marks[1:], row[1:], strict=True)
         )
@@ -278,6 +279,14 @@ def _anchors(headings: Iterable[str]) -> list[str]:
         taken = sum(each == name or each.startswith(f"{name}--") for each in found)
         found.append(f"{name}--{taken + 1}" if taken else name)
     return found
+
+
+def _mark(rows: Sequence[Sequence[str]], column: int) -> str:
+    """Returns the class of a column: numbers, words that need room to be read, or neither."""
+    if column > 0 and _is_numeric(rows, column):
+        return ' class="number"'
+    longest = max((len(row[column]) for row in rows), default=0)
+    return ' class="words"' if longest > _SHORT else ""
 
 
 def _is_numeric(rows: Sequence[Sequence[str]], column: int) -> bool:

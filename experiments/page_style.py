@@ -17,7 +17,7 @@ body {
   margin: 0; background: var(--page); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
 }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
+main { max-width: 68rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0.5rem 0 1rem; overflow-wrap: anywhere; }
 h2 {
   font-size: 1.3rem; line-height: 1.3; margin: 2.5rem 0 0.75rem; padding-top: 0.75rem;
@@ -47,7 +47,8 @@ th, td {
   vertical-align: top;
 }
 thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; white-space: nowrap; }
-tbody th { font-weight: 500; min-width: 8rem; }
+tbody th { font-weight: 500; }
+.words { min-width: 8rem; }
 tbody tr:nth-child(even) { background: var(--shade); }
 .number { text-align: right; white-space: nowrap; }
 figure { margin: 1.25rem 0; }

@@ -11,7 +11,8 @@ from donkey_rl.experiments.comparison import Comparison, Pair
 from donkey_rl.experiments.leaderboard import Leaderboard
 from donkey_rl.experiments.page import Section
 from donkey_rl.experiments.result_rows import TextTable
-from donkey_rl.experiments.verdicts import bounds, number
+from donkey_rl.experiments.verdicts import bounds
+from donkey_rl.formatting import number
 
 _READING = (
     "Every run drove the same races: a pair of races has the same start and the same seed, so "

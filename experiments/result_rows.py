@@ -9,7 +9,8 @@ from collections import Counter
 from donkey_rl.experiments.comparison import Comparison
 from donkey_rl.experiments.course_scores import Figure
 from donkey_rl.experiments.leaderboard import Leaderboard, Row
-from donkey_rl.experiments.verdicts import bounds, number, percentages
+from donkey_rl.experiments.verdicts import bounds, percentages
+from donkey_rl.formatting import number
 from donkey_rl.metrics.statistics import Interval
 
 _BOARD = ("rank", "run", "score", "95 %", "DQ", "best lap (s)", "pace", "races", "id")

@@ -20,6 +20,7 @@ MODEL_TAG = "donkey_rl.model_id"
 FOLDER_TAG = "donkey_rl.driver_folder"
 _PREFIX_LENGTH = 4
 _PAGE = 1000
+_LISTED = "`donkey-rl leaderboard` and `donkey-rl dashboard` list the runs."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ def find(reference: str, *, uri: str | None = None) -> StoredRun:
             begun = []
         if not (exact or named or begun):
             choices = [i.run_id for i in infos] + [i.run_name for i in infos if i.run_name]
-            raise UnknownNameError("run", reference, choices)
+            raise UnknownNameError("run", reference, choices, remedy=_LISTED)
         # MLflow lists the latest run first.
         return _stored(client.get_run((exact or named or begun)[0].run_id))
 
@@ -138,6 +139,11 @@ def download_driver(run_id: str, *, uri: str | None = None) -> pathlib.Path:
 
     stored = find(run_id, uri=uri)
     if MODEL_TAG not in stored.tags:
+        if stored.tags.get("kind") == "evaluation":
+            raise InputError(
+                f"Run {stored.id} holds no driver, only the races of {stored.name}. Evaluate "
+                "that, or compare over the races that are stored of both, with --races."
+            )
         raise InputError(
             f"Run {stored.id} ({stored.status}) holds no driver: it ended before one was stored. "
             "Choose another run in `donkey-rl dashboard`."

@@ -87,7 +87,7 @@ def _expert_races(
 def _previous_best(driven: Driven, run_id: str) -> Yardstick | None:
     """Returns the best of the other runs, None where there is none."""
     course = dataclasses.replace(Course.of(driven.races[0].header), conditions="")
-    for stored, folder in folders.best(driven.track.name, driven.config.vehicle, _MOST_CANDIDATES):
+    for stored, folder in folders.best(course, _MOST_CANDIDATES):
         if stored.id == run_id:
             continue
         result, races = folders.read(stored, folder)

@@ -190,7 +190,7 @@ def from_file(reference: str) -> Metric:
     if path.suffix != ".py" or not name.isidentifier():
         raise InputError(f"A metric of a file is given as PATH.py:NAME. Received: '{reference}'.")
     if not path.is_file():
-        raise InputError(f"There is no file '{path}'. Check the path of --metric.")
+        raise InputError(f"There is no file '{path}'. Check the path.")
     found: dict[str, Metric] = {}
     token = _TARGET.set(found)
     try:

@@ -277,7 +277,8 @@ def test_memory_has_a_limit(file: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("source", "name", "message"),
     [
-        (DRIVERS, "Ehco", "no class or function 'Ehco', did you mean 'Echo'?"),
+        (DRIVERS, "Ehco", "no class or function 'Ehco' but Echo."),
+        ("class One: pass\ndef two(): pass\n", "x", "no class or function 'x' but One, two."),
         (
             DRIVERS,
             "Refuses",

@@ -121,3 +121,11 @@ def test_places_that_cannot_be_written(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="could not be written: File exists"):
         page.save(tmp_path / "file" / "page.html", "")
+
+
+def test_only_long_words_are_given_room() -> None:
+    """A rank needs none; eight letters of an id neither."""
+    rows = [("1", "sac generated_track seed 0", "3f2a81c0"), ("2=", "pursuit", "x")]
+    made = page.table(("rank", "run", "id"), rows)
+    assert '<th scope="col">rank</th>' in made
+    assert '<th scope="row">2=</th><td class="words">pursuit</td><td>x</td>' in made

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from donkey_rl import tables
+from donkey_rl import evaluation_tables, tables, terminal
 
 TRAINED: dict[str, Any] = {
     "run_id": "3f2a" * 8,
@@ -72,7 +72,7 @@ def test_evaluation_shows_intervals_races_and_whole_paths(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = "/a/folder/" + "long/" * 20 + "lap.mp4"
-    tables.show_evaluation(
+    evaluation_tables.show(
         {
             "run_id": "3f2a",
             "track": "warehouse",
@@ -82,13 +82,13 @@ def test_evaluation_shows_intervals_races_and_whole_paths(
                 "laps": {"mean": 2.5, "ci_low": 2.0, "ci_high": 3.0},
                 "best_lap_s": {"mean": None, "ci_low": None, "ci_high": None},
             },
-            "per_race": [{"seed": 0, "lap_times_s": [20.1, 18.2], "clean": True}],
+            "per_race": [{"seed": 1000, "lap_times_s": [20.1, 18.2], "clean": True}],
             "files": {"video": path},
         }
     )
     lines = words(capsys)
-    assert "0 20.10 18.20 yes" in lines
-    assert "laps 2.50 2.00 to 3.00 - -" in lines
+    assert "1000 20.10 18.20 yes" in lines
+    assert "laps 2.500 2 to 3 - -" in lines
     assert "best_lap_s - - - -" in lines
     assert "1 of 2 races clean." in lines
     assert lines[-1] == path
@@ -107,7 +107,7 @@ def test_missed_deadlines_are_shown_where_there_are_any(
     capsys: pytest.CaptureFixture[str], missed: int, shown: bool
 ) -> None:
     tables.show_training(TRAINED | {"missed_deadlines": missed})
-    tables.show_evaluation(
+    evaluation_tables.show(
         {"run_id": "a", "track": "t", "races": 1, "races_clean": 0, "metrics": {}}
         | {"missed_deadlines": missed}
     )
@@ -148,21 +148,51 @@ def test_an_evaluation_shows_a_driver_beside_its_yardsticks_on_each_track(
 
     light = {"light": {"kept": 0.75, "score": figures(30.0)}}
     grip = {"grip": {"kept": 0.5, "score": figures(10.0)}}
-    others = [result("warren", 20.0, held_out=True) | {"robustness": grip, "kept": 0.5}]
+    others = [result("warren", 20.37, held_out=True) | {"robustness": grip, "kept": 0.5}]
     first = result("waveshare", 40.0, held_out=False) | {"robustness": light, "kept": 0.75}
-    tables.show_evaluation(first | {"others": others})
+    evaluation_tables.show(first | {"others": others})
     lines = words(capsys)
     assert "waveshare, donkey_2021, 1 lap a race, latency_ms 100.0" in lines
-    assert "run 3f2a 2 40.00 39.00 to 41.00 - -" in lines
-    assert "pursuit 2 80.00 79.00 to 81.00 - 12.50" in lines
+    assert "run 3f2a 2 40 39 to 41 - -" in lines
+    assert "pursuit 2 80 79 to 81 - 12.50" in lines
     assert "pursuit: an expert." in lines
     assert "warren (held out), donkey_2021, 1 lap a race, latency_ms 100.0" in lines
-    assert "run 3f2a 2 20.00 19.00 to 21.00 - -" in lines
-    assert "light 75% 30.00 29.00 to 31.00" in lines
+    assert "run 3f2a 2 20.37 19.37 to 21.37 - -" in lines
+    assert "light 75% 30 29 to 31" in lines
+    assert lines.index("race_score 40 39 to 41 40 40") < lines.index("top_speed 9 8 to 10 9 9")
     assert "Robustness: 75% of the score kept on average." in lines
     assert "Score under changes, warren" in lines
-    assert "grip 50% 10.00 9.00 to 11.00" in lines
-    assert lines.index("race_score 40.00 39.00 to 41.00 40.00 40.00") < lines.index(
-        "top_speed 9.00 8.00 to 10.00 9.00 9.00"
-    )
+    assert "grip 50% 10 9 to 11" in lines
     assert {"metric 'mine' failed on waveshare", "metric 'mine' failed on warren"} <= set(lines)
+
+
+def test_deadlines_that_a_program_missed_are_not_laid_on_the_simulator(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evaluation_tables.show(
+        {"run_id": "a", "track": "t", "races": 1, "races_clean": 0, "metrics": {}}
+        | {"missed_deadlines": 70, "simulator": "embedded"}
+    )
+    shown = capsys.readouterr().out
+    assert "70 missed deadlines: its program answered later" in shown
+    assert "time scale" not in shown
+
+
+def test_small_scores_keep_the_digits_that_count(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    figures = {"mean": 0.00434, "ci_low": 0.00421, "ci_high": 0.0045, "median": 0.004, "iqm": 0.5}
+    evaluation_tables.show(
+        {"run_id": "a", "track": "t", "races": 1, "races_clean": 0}
+        | {"metrics": {"throttle_change": figures}}
+    )
+    assert "throttle_change 0.004340 0.004210 to 0.004500 0.004000 0.5000" in words(capsys)
+
+
+def test_an_id_is_whole_in_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Eight columns that want 90 characters get 60."""
+    heads = ("rank", "run", "score", "95 %", "best lap (s)", "races", "id")
+    row = ("1", "sac generated_track seed 0", "12.56", "12.53 to 12.61", "21.96", "30", "3f2a81c0")
+    terminal.console().print(terminal.table("Board", heads, [row]))
+    assert any(line.endswith(" 3f2a81c0") for line in words(capsys))

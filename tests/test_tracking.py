@@ -153,6 +153,10 @@ def test_a_run_without_a_driver_says_so(uri: str) -> None:
         pass
     with pytest.raises(InputError, match="holds no driver"):
         tracking.download_driver(run.id, uri=uri)
+    with tracking.start("pursuit", uri=uri, tags={"kind": "evaluation"}) as run:
+        pass
+    with pytest.raises(InputError, match=r"only the races of pursuit\. .* with --races\."):
+        tracking.download_driver(run.id, uri=uri)
 
 
 def test_runs_are_found_by_id_beginning_and_name(uri: str) -> None:
@@ -368,3 +372,12 @@ def test_the_pages_show_what_was_logged(uri: str, tmp_path: pathlib.Path) -> Non
         with pytest.raises(InputError, match=f"Port {port} cannot be used"):
             dashboard.open_dashboard(port, uri)
     assert server.poll() is not None
+
+
+def test_where_runs_are_listed_is_said_where_none_is_near(uri: str) -> None:
+    """Up to twelve names are given, more are not: seven runs have fourteen ids and names."""
+    for number in range(7):
+        with tracking.start(f"driver {number}", uri=uri):
+            pass
+    with pytest.raises(UnknownNameError, match=r"leaderboard` and .* list the runs"):
+        tracking.find("zzzz-zzzz", uri=uri)

@@ -11,7 +11,8 @@ from donkey_rl.experiments.page import Section
 from donkey_rl.experiments.reporting import evaluations, pictures, words
 from donkey_rl.experiments.reporting.runs import ReportedRun, by_course, ranked
 from donkey_rl.experiments.stored_races import Course
-from donkey_rl.experiments.verdicts import bounds, number
+from donkey_rl.experiments.verdicts import bounds
+from donkey_rl.formatting import number
 from donkey_rl.metrics import registry, statistics
 
 _MOST_COURSES = 4

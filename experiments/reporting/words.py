@@ -6,7 +6,7 @@ import datetime
 import math
 from collections.abc import Sequence
 
-from donkey_rl.experiments.verdicts import number
+from donkey_rl.formatting import number
 from donkey_rl.metrics.statistics import Interval
 
 UNKNOWN = "not recorded"
