@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from donkey_rl.experiments import drivers, evaluation, stored_races, tracking
+from donkey_rl.errors import StorageError
+from donkey_rl.experiments import drivers, evaluation, stored_races, stored_runs, tracking
 from donkey_rl.experiments.stored_races import Course
 from tests import stored_evaluations as stored
 
@@ -114,6 +115,13 @@ def test_races_left_from_a_longer_evaluation_before_do_not_outvote_the_later(uri
     assert found.driver_hash == "new"
     ((_, races),) = found.courses.items()
     assert list(races) == [1000]
+
+
+@pytest.mark.parametrize("place", ["../other", "/etc", "evaluation/../..", "", "a\\..\\b"])
+def test_nothing_outside_of_a_run_is_fetched(uri: str, place: str) -> None:
+    run = tracking.find(stored.store("inside", {}, uri), uri=uri)
+    with pytest.raises(StorageError, match="lies inside it"):
+        stored_runs.download(run, place, uri=uri)
 
 
 def test_a_run_without_races_has_none(uri: str, tmp_path: pathlib.Path) -> None:
