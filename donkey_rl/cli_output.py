@@ -23,6 +23,9 @@ SimulatorOption = Annotated[
         "with commas. Default: embedded.",
     ),
 ]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Let --out replace a file that is no page of ours.")
+]
 
 
 @contextlib.contextmanager

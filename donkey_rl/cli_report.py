@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import ForceOption, JsonOption, at_work, print_json
 
 app = typer.Typer(add_completion=False)
 
@@ -40,9 +40,7 @@ def report(
             "calculator has it.",
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Let --out replace a file that is no page of ours.")
-    ] = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write one page on what was trained, how it drives, and what it cost.

@@ -7,15 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import ForceOption, JsonOption, at_work, print_json
 
 app = typer.Typer(add_completion=False)
 
 OutOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Also write a page, an .html file.")
-]
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="Let --out replace a file that is no page of ours.")
 ]
 
 

@@ -25,28 +25,17 @@ def show(result: Mapping[str, Any]) -> None:
     Args:
         result: With `run_id`, `track`, `races`, `races_clean`, `metrics` (by name: `mean`,
             `ci_low`, `ci_high`, and where known `median` and `iqm`), and where known `driver`,
-            `yardsticks`, `robustness`, `cues`, `failures`, `files` (paths, or paths by name),
-            `per_race`: one mapping of the same columns for each race, `missed_deadlines`, and
-            `others`: results of further tracks.
+            `yardsticks`, `robustness`, `kept`, `cues`, `failures`, `files` (paths, or paths by
+            name), `per_race`: one mapping of the same columns for each race, `missed_deadlines`,
+            and `others`: results of further tracks.
     """
     console = terminal.console()
     for each in (result, *(result.get("others") or ())):
         _show_standing(console, each)
     _show_metrics(console, result)
-    robustness: Mapping[str, Any] = result.get("robustness") or {}
-    if robustness:
-        rows = (
-            (
-                name,
-                _percent(each["kept"]),
-                _figure(each["score"]["mean"]),
-                _interval(each["score"]),
-            )
-            for name, each in robustness.items()
-        )
-        heads = ("changed", "kept", "score", "95 % interval")
-        console.print(terminal.table("Score under changes", heads, rows))
     for each in (result, *(result.get("others") or ())):
+        if each.get("robustness"):
+            _show_robustness(console, each)
         if each.get("cues"):
             cue_tables.show(console, each["cues"])
     per_race: Sequence[Mapping[str, Any]] = result.get("per_race") or []
@@ -119,6 +108,19 @@ def _show_metrics(console: Console, result: Mapping[str, Any]) -> None:
     title = f"{result['track']}, over {_count(result['races'], 'race')}"
     columns = ("metric", "mean", "95 % interval", "median", "middle half")
     console.print(terminal.table(title, columns, rows))
+
+
+def _show_robustness(console: Console, result: Mapping[str, Any]) -> None:
+    """Shows what is left of the score under changes, and on average."""
+    rows = (
+        (name, _percent(each["kept"]), _figure(each["score"]["mean"]), _interval(each["score"]))
+        for name, each in result["robustness"].items()
+    )
+    heads = ("changed", "kept", "score", "95 % interval")
+    console.print(terminal.table(f"Score under changes, {result['track']}", heads, rows))
+    terminal.lines(
+        console, f"Robustness: {_percent(result.get('kept'))} of the score kept on average."
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -110,6 +110,18 @@ def lane(
     ).astype(np.float32)
 
 
+def _places(road: Track, rng: np.random.Generator, count: int, last: float) -> Start:
+    """Draws places along a track up to an arc length (u), for cars that stand."""
+    middle = 0.5 * (road.road_left + road.road_right)
+    half = 0.5 * (road.road_right - road.road_left)
+    return Start(
+        arc=rng.uniform(0.0, last, count),
+        lateral=middle + _BESIDE * half * rng.uniform(-1.0, 1.0, count),
+        turn=np.clip(rng.normal(0.0, 0.3, count), -0.9, 0.9),
+        speed=np.zeros(count),
+    )
+
+
 def _leans(
     car: vehicle.Vehicle, rng: np.random.Generator, count: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -155,22 +167,13 @@ def sample_frames(
         road, car, config.camera, min(batch, count), randomise=randomise, seed=seed
     )
     rng = np.random.default_rng([seed, 0x1ABE1])
-    middle = 0.5 * (road.road_left + road.road_right)
-    half = 0.5 * (road.road_right - road.road_left)
     last = road.length - (0.0 if road.closed else max(AHEAD[-1], *farther, 0.0) + 2.0)
     drawn = 0
     while count > 0:
         size = min(batch, count)
         cars = np.arange(len(world))
         roll, pitch = np.zeros((2, len(cars))) if level else _leans(car, rng, len(cars))
-        start = Start(
-            arc=rng.uniform(0.0, last, len(cars)),
-            lateral=middle + _BESIDE * half * rng.uniform(-1.0, 1.0, len(cars)),
-            turn=np.clip(rng.normal(0.0, 0.3, len(cars)), -0.9, 0.9),
-            speed=np.zeros(len(cars)),
-            roll=roll,
-            pitch=pitch,
-        )
+        start = _places(road, rng, len(cars), last)._replace(roll=roll, pitch=pitch)
         world.reset(cars, start, redraw=drawn % _PLACES_PER_LOOK == 0)
         drawn += 1
         images = np.empty((size, *config.camera.shape), dtype=np.uint8)

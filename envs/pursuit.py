@@ -6,7 +6,10 @@ yardstick and to show learners how a track is driven.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
+import pathlib
 
 import numpy as np
 import numpy.typing as npt
@@ -105,6 +108,17 @@ class Pursuit:
             limits = Limits(config.throttle_min, config.throttle_max, grip)
             line = racing_line.racing_line(road, self._car, limits, margin)
             self.reference = references.steady(road, self._car, line, self._grip, limits)
+
+    @staticmethod
+    @functools.cache
+    def digest() -> str:
+        """Returns a SHA-256 of what decides how it drives: its code and the shipped motions."""
+        modules = [__file__, grips.__file__, racing_line.__file__, references.__file__]
+        files = [pathlib.Path(each) for each in modules]
+        digest = hashlib.sha256()
+        for path in [*files, *sorted(references.FOLDER.glob("*.json"))]:
+            digest.update(path.name.encode() + path.read_bytes())
+        return digest.hexdigest()
 
     def act(self, batch: Batch) -> npt.NDArray[np.float32]:
         """Returns steering and throttle in [-1, 1] for all cars, shape (N, 2).

@@ -139,7 +139,7 @@ def compare(request: ComparisonRequest, progress: ProgressDisplay) -> Comparison
     """
     metrics = _metrics(request.metrics)
     runs = _runs(request.runs)
-    labels = _labels(runs)
+    labels = list(stored_runs.labels(runs).values())
     place = track.load(request.track) if request.track is not None else None
     fits = functools.partial(_fits, place=place.name if place else None, laps=request.laps)
     stored = [stored_races.read(run) for run in runs]
@@ -233,15 +233,6 @@ def _runs(references: Sequence[str]) -> list[StoredRun]:
                 "the latest run of it; use ids for others."
             )
     return runs
-
-
-def _labels(runs: Sequence[StoredRun]) -> list[str]:
-    """Returns what to call runs, no two alike."""
-    names = Counter(run.name for run in runs)
-    return [
-        run.name if run.name and names[run.name] == 1 else f"{run.name} {run.id[:8]}".strip()
-        for run in runs
-    ]
 
 
 def _fits(course: Course, race: Race, *, place: str | None, laps: int | None) -> bool:

@@ -41,7 +41,7 @@ class Bill(Config):
         wall_s: Wall time (s).
         cpu_s: Processor time, all cores together (s).
         cpu_estimated: Whether it is not a record but the most that it can have been: all cores
-            busy all the time.
+            of its machine busy all the time.
         gpu_s: Time that a GPU was held (s).
         processor: Model of the processor.
         cores: Cores that the run could use.
@@ -70,9 +70,9 @@ def of(run: StoredRun, rates: Rates) -> Bill:
     """
     wall, cpu = (_last(run, name) for name in ("wall_s", "cpu_s"))
     cores = _count(run.tags.get(process_clock.CORES_TAG))
-    estimated = cpu is None and wall is not None
-    if cpu is None and wall is not None:
-        cpu = wall * (cores or int(process_clock.machine()[process_clock.CORES_TAG]))
+    estimated = cpu is None and wall is not None and cores is not None
+    if cpu is None and wall is not None and cores is not None:
+        cpu = wall * cores
     gpus = _count(run.tags.get(process_clock.GPUS_TAG))
     return _priced(
         Bill(

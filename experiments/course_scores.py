@@ -10,7 +10,6 @@ import math
 import pathlib
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pydantic
 
 import donkey_rl.metrics
@@ -123,12 +122,13 @@ def _scored(run: StoredRun, records: Sequence[RaceFile], key: str, uri: str | No
 def _course_score(course: Course, races: Sequence[Race]) -> tuple[CourseScore, Iterable[object]]:
     names = (_SCORE, _DISQUALIFIED, _LAP, _PACE)
     table = registry.score_races(races, map(registry.load, names))
-    out = table[_DISQUALIFIED]
+    # Of a race without a row nothing is known, not even this.
+    out = _finite(table[_DISQUALIFIED])
     entry = CourseScore(
         course=course,
         races=len(races),
         score=Figure.of(statistics.summarise(table[_SCORE].tolist()).mean),
-        disqualified=Figure.of(statistics.proportion(float(np.nansum(out)), len(out))),
+        disqualified=Figure.of(statistics.proportion(sum(out), len(out))),
         best_lap_s=_known(min(_finite(table[_LAP]), default=math.nan)),
         pace=_known(max(_finite(table[_PACE]), default=math.nan)),
     )

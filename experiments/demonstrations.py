@@ -12,7 +12,8 @@ import numpy.typing as npt
 from donkey_rl.agents import observations
 from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.imitation.augmentation import Augmentation
-from donkey_rl.agents.imitation.cloning import Cloner, Demonstrations
+from donkey_rl.agents.imitation.cloning import Cloner, CloningReport, Demonstrations
+from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.observations import FloatArray, Parts
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
@@ -122,29 +123,9 @@ def imitate(
 
             reward = school.show(show)
         metrics |= {"imitation/steps": float(school.steps), "imitation/reward_per_step": reward}
-    with progress.phase("imitating", 100, "%") as phase:
-
-        def learned(share: float, loss: float) -> None:
-            phase.update(round(100 * share), loss=loss)
-            between()
-
-        report = cloner.fit(
-            collection.joined(),
-            epochs=setting.epochs,
-            learning_rate=setting.learning_rate,
-            progress=learned,
-        )
+    report = _clone(setting, cloner, collection, progress, between)
     if setting.expert == "pursuit" and setting.rounds:
-        with progress.phase("driving under the expert's eye", setting.rounds, "rounds") as phase:
-            for done in range(setting.rounds):
-                reward = school.correct(lambda _: between())
-                report = cloner.fit(
-                    collection.joined(),
-                    epochs=setting.round_epochs,
-                    learning_rate=setting.rate_after(done + 1),
-                    progress=lambda share, loss: between(),
-                )
-                phase.update(done + 1, loss=report.loss[-1])
+        report = _correct(setting, school, cloner, collection, progress, between)
         metrics |= {"imitation/own_steps": float(school.steps - metrics["imitation/steps"])}
     return metrics | {
         "imitation/rows": float(report.rows),
@@ -152,6 +133,50 @@ def imitate(
         "imitation/steering_rmse": report.rmse[0],
         "imitation/throttle_rmse": report.rmse[1],
     }
+
+
+def _clone(
+    setting: ImitationConfig,
+    cloner: Cloner,
+    collection: _Collection,
+    progress: ProgressDisplay,
+    between: Callable[[], None],
+) -> CloningReport:
+    """Lets the policy learn from all that was shown."""
+    with progress.phase("imitating", 100, "%") as phase:
+
+        def show(share: float, loss: float) -> None:
+            phase.update(round(100 * share), loss=loss)
+            between()
+
+        return cloner.fit(
+            collection.joined(),
+            epochs=setting.epochs,
+            learning_rate=setting.learning_rate,
+            progress=show,
+        )
+
+
+def _correct(
+    setting: ImitationConfig,
+    school: _School,
+    cloner: Cloner,
+    collection: _Collection,
+    progress: ProgressDisplay,
+    between: Callable[[], None],
+) -> CloningReport:
+    """Lets the policy drive and learn what the expert would have done, round by round."""
+    with progress.phase("driving under the expert's eye", setting.rounds, "rounds") as phase:
+        for done in range(setting.rounds):
+            school.correct(lambda _: between())
+            report = cloner.fit(
+                collection.joined(),
+                epochs=setting.round_epochs,
+                learning_rate=setting.rate_after(done + 1),
+                progress=lambda share, loss: between(),
+            )
+            phase.update(done + 1, loss=report.loss[-1])
+    return report
 
 
 def _read(

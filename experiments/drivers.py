@@ -68,7 +68,7 @@ class Entrant:
         name: Its name in tables.
         kind: Where it comes from.
         environment: Track, car and camera that it was made for, or the usual ones.
-        hash: SHA-256 of what it is; empty for `pursuit`, which is part of this package.
+        hash: SHA-256 of what it is.
         run_id: The run that it belongs to, empty for none.
         tracks: Tracks that it was trained on, as far as it says.
     """
@@ -167,7 +167,7 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
     """
     usual = configuration.with_settings(EnvironmentConfig(), settings)
     if reference == PURSUIT:
-        return PursuitEntrant(PURSUIT, PURSUIT, usual)
+        return pursuit(usual)
     if reference == UNTRAINED:
         return _usual(usual)
     file, _, name = reference.rpartition(":")
@@ -193,6 +193,15 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
         raise UnknownNameError("driver", reference, choices) from None
     loaded = learned.Driver.load(stored_runs.download_driver(stored.id))
     return _learned(loaded, "run", f"run {stored.id[:8]}", settings, stored.id)
+
+
+def pursuit(environment: EnvironmentConfig) -> PursuitEntrant:
+    """Returns the expert, known by its code and by the motions that it follows.
+
+    Args:
+        environment: Track, car and camera.
+    """
+    return PursuitEntrant(PURSUIT, PURSUIT, environment, Pursuit.digest())
 
 
 def of_run(driver: learned.Driver, environment: EnvironmentConfig, run_id: str) -> Entrant:

@@ -191,8 +191,8 @@ def _evaluate(
         result = driving.report(driven, run.id)
         try:
             if request.robustness:
-                kept = _robustness(driven, run, progress)
-                result = result.model_copy(update={"robustness": kept})
+                found, kept = _robustness(driven, run, progress)
+                result = result.model_copy(update={"robustness": found, "kept": kept})
             if request.yardsticks:
                 others = yardsticks.measure(driven, run.id, progress)
                 result = result.model_copy(update={"yardsticks": others})
@@ -206,11 +206,13 @@ def _evaluate(
         return stored
 
 
-def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str, Condition]:
-    """Races under each of `CHANGES`; returns what is left of the score."""
+def _robustness(
+    driven: Driven, run: Run, progress: ProgressDisplay
+) -> tuple[dict[str, Condition], float | None]:
+    """Races under each of `CHANGES`; returns what is left of the score, and over all of them."""
     count = min(MOST_PERTURBED, len(driven.races))
-    nominal = registry.score_races(driven.races[:count], driven.plan.metrics)
-    found = {}
+    nominal = driven.table[results.SCORE][:count]
+    found, scores = {}, {}
     for name, (delay, disturbance) in CHANGES.items():
         drawn = disturbance.model_dump(exclude_defaults=True)
         late = driving.latency(driven.plan.delay + delay)
@@ -232,11 +234,14 @@ def _robustness(driven: Driven, run: Run, progress: ProgressDisplay) -> dict[str
         )
         driving.store(driving.report(raced, run.id), raced, run, progress)
         score = results.figures(raced.table, [results.SCORE])[results.SCORE]
-        kept = robustness.score_kept(nominal[results.SCORE], raced.table[results.SCORE])
-        found[name] = Condition(
-            change=changes, races=count, kept=None if math.isnan(kept) else kept, score=score
-        )
-    return found
+        scores[name] = raced.table[results.SCORE]
+        kept = _known(robustness.score_kept(nominal, scores[name]))
+        found[name] = Condition(change=changes, races=count, kept=kept, score=score)
+    return found, _known(robustness.robustness(nominal, scores))
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _plan(

@@ -20,7 +20,6 @@ from donkey_rl.metrics.race import Race
 DRIVER_TAG = "donkey_rl.driver"
 """Tag of a run that only holds evaluations: a SHA-256 of what drove."""
 
-_LARGEST_RESULT = 10_000_000
 _MARK = 6
 
 
@@ -86,13 +85,10 @@ def read(stored: StoredRun, folder: str) -> tuple[EvaluationResult | None, tuple
     """
     try:
         place = stored_runs.download(stored, folder)
-        file = place / results.FILE_NAME
-        if file.stat().st_size > _LARGEST_RESULT:
-            return None, ()
-        result = EvaluationResult.model_validate_json(file.read_bytes())
+        result = results.load(place / results.FILE_NAME)
         records = sorted(place.glob("race_*.parquet"))[: result.races]
         return result, tuple(Race.load(each) for each in records)
-    except (DonkeyRLError, OSError, ValueError):
+    except DonkeyRLError:
         return None, ()
 
 

@@ -186,7 +186,9 @@ def drive(
             progress=lambda share: phase.update(round(100 * share)),
             files=files,
         )
-    failures = pilot.failures if isinstance(pilot, foreign_driver.ForeignPilot) else []
+    failed = pilot.failures if isinstance(pilot, foreign_driver.ForeignPilot) else []
+    # Cars without a race of their own drive along in the last round.
+    failures = [each for each in failed if each.race < len(races)]
     lines = _failure_lines(entrant.name, failures, races)
     if len(failures) == len(races) and all(each.step == 0 for each in failures):
         raise DriverError(f"No race was driven: {'; '.join(lines)}. Mend the driver.")
@@ -200,9 +202,7 @@ def _failure_lines(
     """Returns one line for each reason for which races were lost."""
     by_reason: dict[str, list[foreign_driver.Failure]] = {}
     for each in failures:
-        # Cars without a race of their own drive along in the last round.
-        if each.race < len(races):
-            by_reason.setdefault(each.reason, []).append(each)
+        by_reason.setdefault(each.reason, []).append(each)
     return tuple(
         f"driver {name}: {reason}; {len(lost)} of {len(races)} races lost, first that of seed "
         f"{races[lost[0].race].header.seed} after {lost[0].step * STEP_S:.2f} s"
@@ -277,7 +277,7 @@ def store(
         driven.files.remove()
     means = {name: each["mean"] for name, each in result.metrics.items()}
     kept = {f"kept/{name}": each.kept for name, each in result.robustness.items()}
-    figures: dict[str, Any] = {**means, **kept}
+    figures: dict[str, Any] = {**means, **kept, "robustness": result.kept}
     run.log_metrics(
         {f"{plan.folder}/{name}": v for name, v in figures.items() if v is not None}, 0
     )

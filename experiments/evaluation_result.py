@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 
 from donkey_rl.configuration import Config
+from donkey_rl.errors import InputError
 from donkey_rl.experiments.cues.report import CueReport
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import statistics
@@ -20,6 +22,8 @@ SCORE = "race_score"
 """The composite metric, by which drivers are ranked."""
 
 FILE_NAME = "result.json"
+
+_LARGEST = 10_000_000
 
 Figures = dict[str, int | float | None]
 
@@ -82,6 +86,7 @@ class EvaluationResult(Config):
             `median_low`, ...), and the number of races with a score, `count`.
         yardsticks: Drivers to hold it against, over the same or equal races.
         robustness: By name what was left of the score under a change.
+        kept: The mean of what was left over all changes, at most 1 each; None without them.
         cues: Whether the driver steers by cues that go with the turn, if it was probed.
         failures: Of metrics and of a stranger's driver, one line each.
         files: What was written, by what it shows: folders and files inside the run, and the
@@ -110,6 +115,7 @@ class EvaluationResult(Config):
     metrics: dict[str, Figures]
     yardsticks: tuple[Yardstick, ...] = ()
     robustness: dict[str, Condition] = Field(default_factory=dict)
+    kept: float | None = None
     cues: CueReport | None = None
     failures: tuple[str, ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
@@ -126,6 +132,24 @@ class Evaluation(EvaluationResult):
     """
 
     others: tuple[EvaluationResult, ...] = ()
+
+
+def load(path: pathlib.Path) -> EvaluationResult:
+    """Reads a result that an evaluation stored.
+
+    Raises:
+        InputError: If it is not there, too large, damaged, or of a version before.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise ValueError(f"more than {_LARGEST:,} bytes")
+        return EvaluationResult.model_validate_json(text)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is no result of an evaluation: {error}. Evaluate the run again."
+        ) from error
 
 
 def figures(table: Table, names: Sequence[str] | None = None) -> dict[str, Figures]:

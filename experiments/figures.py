@@ -6,6 +6,7 @@ Matplotlib is imported on first use.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,17 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def png(figure: Figure) -> bytes:
+    """Returns the picture as a PNG file; names stand in it as they are, dollar signs too."""
+    from matplotlib.text import Text
+
+    for each in figure.findobj(Text):
+        each.set_parse_math(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
 def save(figure: Figure, path: str | pathlib.Path) -> pathlib.Path:
     """Writes the picture; one of that name is replaced only once the new one is whole.
 
@@ -50,9 +62,10 @@ def save(figure: Figure, path: str | pathlib.Path) -> pathlib.Path:
     """
     target = pathlib.Path(path)
     draft = target.with_name(f".{target.name}.part")
+    picture = png(figure)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(draft, format="png")
+        draft.write_bytes(picture)
         os.replace(draft, target)
     except OSError as error:
         with contextlib.suppress(OSError):

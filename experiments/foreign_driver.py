@@ -38,6 +38,7 @@ SILENCE_S = 5.0
 """A driver that has not answered a frame after this time is taken for dead, and ended."""
 
 _WATCH_S = 0.05
+_COMMAND_BYTES = 16
 _LINES_KEPT = 20
 _LONGEST_LINE = 1000
 
@@ -163,7 +164,7 @@ class ForeignPilot(Pilot):
         try:
             content = process.pack_observation(car, parts)
             answer = self._process.ask(process.ACT, content, START_S if first else SILENCE_S)
-            self._next[car] = np.clip(np.frombuffer(answer, np.float64, 2), -1.0, 1.0)
+            self._next[car] = np.clip(np.frombuffer(answer, np.float64), -1.0, 1.0)
         except _DriverFailed as failure:
             # All cars have their drivers in the one process.
             over = [car] if self._process.alive else np.flatnonzero(driving & ~self.lost)
@@ -180,6 +181,21 @@ class ForeignPilot(Pilot):
 
 class _DriverFailed(Exception):  # noqa: N818
     """What the stranger's code did, one line without its stop."""
+
+
+def _line(content: bytes) -> str:
+    """Returns what a stranger's code says as one line that a terminal takes as it is."""
+    text = content[:_LONGEST_LINE].decode(errors="replace")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _is_answer(kind: bytes, told: bytes, content: bytes) -> bool:
+    """Whether a frame answers a request; the stranger's code may have sent it itself."""
+    if kind != process.ACT:
+        return told == process.DONE
+    if told != process.ACTION or len(content) != _COMMAND_BYTES:
+        return False
+    return bool(np.isfinite(np.frombuffer(content, np.float64)).all())
 
 
 class _DriverProcess:
@@ -225,7 +241,11 @@ class _DriverProcess:
         finally:
             self._deadline = math.inf
         if told == process.FAILURE:
-            raise _DriverFailed(answer.decode(errors="replace").rstrip("."))
+            raise _DriverFailed(_line(answer).rstrip("."))
+        if not _is_answer(kind, told, answer):
+            # What follows would be taken for the answers to other frames.
+            self.end()
+            raise _DriverFailed("its process sent what is no answer, and was ended")
         return answer
 
     def _death(self, limit_s: float) -> str:
@@ -271,6 +291,5 @@ class _DriverProcess:
             return
         with self._process.stderr as stream, contextlib.suppress(OSError, ValueError):
             while line := stream.readline(_LONGEST_LINE):
-                text = line.decode(errors="replace").strip()
-                if text:
+                if text := _line(line):
                     self._said.append(text)

@@ -18,8 +18,8 @@ FIGURES = {
 }
 """Metrics of a run's checks, with what they are called in a picture."""
 
-_OWN = frozenset({"seed"})
-"""Settings in which runs of one configuration differ."""
+FREE = ("seed", "evaluation.", "checkpoint.", "link.")
+"""Settings in which runs of one configuration may differ; with a stop, all that begin so."""
 
 _MOST_NAMED = 3
 
@@ -48,7 +48,7 @@ def history(run: StoredRun, metric: str, *, uri: str | None = None) -> Curve:
 
 
 def groups(runs: Sequence[StoredRun], *, uri: str | None = None) -> list[Runs]:
-    """Returns the curves of runs, those together that differ in their seed only.
+    """Returns the curves of runs, those together that differ in settings of `FREE` only.
 
     Args:
         runs: Runs of any configurations.
@@ -59,7 +59,7 @@ def groups(runs: Sequence[StoredRun], *, uri: str | None = None) -> list[Runs]:
     """
     together: dict[tuple[tuple[str, str], ...], list[StoredRun]] = defaultdict(list)
     for run in runs:
-        together[_configuration(run)].append(run)
+        together[settings_of(run)].append(run)
     labels = _labels([dict(settings) for settings in together])
     found = []
     for label, members in zip(labels, together.values(), strict=True):
@@ -71,8 +71,21 @@ def groups(runs: Sequence[StoredRun], *, uri: str | None = None) -> list[Runs]:
     return found
 
 
-def _configuration(run: StoredRun) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((key, value) for key, value in run.params.items() if key not in _OWN))
+def settings_of(run: StoredRun, free: Sequence[str] = FREE) -> tuple[tuple[str, str], ...]:
+    """Returns the settings of a run, in order, without those in which others may differ.
+
+    Args:
+        run: The run.
+        free: Names of those, as in `FREE`.
+    """
+    groups = tuple(name for name in free if name.endswith("."))
+    return tuple(
+        sorted(
+            (key, value)
+            for key, value in run.params.items()
+            if key not in free and not key.startswith(groups)
+        )
+    )
 
 
 def _labels(settings: Sequence[Mapping[str, str]]) -> list[str]:

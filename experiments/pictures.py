@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -175,7 +174,7 @@ class _Studio:
 
     def read(self, runs: Sequence[StoredRun], phase: Phase) -> None:
         """Reads the races of runs on one track."""
-        labels = labels_of(runs)
+        labels = stored_runs.labels(runs)
         courses: dict[str, dict[Course, dict[int, Race]]] = {}
         for done, run in enumerate(runs, 1):
             stored = stored_races.read(run)
@@ -327,15 +326,6 @@ class _Studio:
 
     def _drives(self) -> list[Drives]:
         return [Drives(each.label, each.races) for each in self._all_raced()]
-
-
-def labels_of(runs: Sequence[StoredRun]) -> dict[str, str]:
-    """Returns what runs are called in pictures, by id: their names, made distinct by the id."""
-    names = Counter(run.name for run in {run.id: run for run in runs}.values())
-    return {
-        run.id: run.name if run.name and names[run.name] == 1 else f"{run.name} {run.id[:4]}"
-        for run in runs
-    }
 
 
 def races_on(courses: dict[Course, dict[int, Race]], name: str) -> tuple[Race, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -114,14 +113,12 @@ def _picture(result: Comparison, metric: str) -> str:
     axes.set_yticks(range(len(pairs)), [pair.second for pair in pairs])
     axes.set_ylim(len(pairs) - 0.5, -0.5)
     axes.set_xlabel(_axis(pairs[0]))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
     told = "; ".join(
         f"{pair.second} {number(pair.difference.mean.value)} ({bounds(pair.difference.mean)})"
         for pair in pairs
     )
     return page.figure(
-        buffer.getvalue(),
+        figures.png(figure),
         f"Difference in {metric} against {result.runs[0].label}, mean and 95 % interval: {told}.",
         f"{metric}: every race (small dots), mean and 95 % interval (large dot and bar).",
     )

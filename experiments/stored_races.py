@@ -99,6 +99,12 @@ class StoredRaces:
     courses: dict[Course, dict[int, Race]]
     problems: tuple[str, ...] = ()
 
+    @property
+    def driver_hash(self) -> str:
+        """SHA-256 of the driver, empty without a race."""
+        races = (race for each in self.courses.values() for race in each.values())
+        return next((race.header.driver_hash for race in races), "")
+
 
 def files(run: StoredRun, *, uri: str | None = None) -> tuple[RaceFile, ...]:
     """Returns the race records of a run's evaluations, by folder and name.
@@ -128,8 +134,8 @@ def read(
 
     A record that is damaged or too large is left out and named. A run that was resumed may hold
     races of its earlier driver as well: those that count are of the driver that the end of its
-    training raced, or else of the one with the most races. Of two races of one course and seed
-    the one in the first folder by name counts.
+    training raced last, or else of the one with the most races. Of two races of one course and
+    seed the one in the first folder by name counts.
 
     Args:
         run: The run.
@@ -166,8 +172,11 @@ def read(
 def _driver_that_counts(loaded: Iterable[tuple[str, Race]]) -> str:
     """Returns the hash of the driver whose races are the run's."""
     hashes = [(path.rpartition("/")[0], race.header.driver_hash) for path, race in loaded]
-    of_training = [found for folder, found in hashes if folder == _TRAINING_FOLDER]
-    counted = Counter(of_training or [found for _, found in hashes]).most_common(1)
+    for folder, found in hashes:
+        # Of fewer races than before, the later ones in this folder are left from before.
+        if folder == _TRAINING_FOLDER:
+            return found
+    counted = Counter(found for _, found in hashes).most_common(1)
     return counted[0][0] if counted else ""
 
 

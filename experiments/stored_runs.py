@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from donkey_rl.errors import InputError, UnknownNameError
+from donkey_rl.errors import InputError, StorageError, UnknownNameError
 from donkey_rl.experiments import mlflow_store
 from donkey_rl.experiments.mlflow_store import tracking_uri
 
@@ -107,6 +109,21 @@ def every(*, uri: str | None = None) -> Iterator[StoredRun]:
             return
 
 
+def labels(runs: Iterable[StoredRun]) -> dict[str, str]:
+    """Returns what to call runs, by id and in their order: their names, with the id where needed.
+
+    No two runs are called alike.
+    """
+    different = {run.id: run for run in runs}
+    names = Counter(run.name for run in different.values())
+
+    def label(run: StoredRun) -> str:
+        own = run.name and names[run.name] == 1
+        return run.name if own else f"{run.name} {run.id[:8]}".strip()
+
+    return {run.id: label(run) for run in different.values()}
+
+
 def download_driver(run_id: str, *, uri: str | None = None) -> pathlib.Path:
     """Returns the folder of a run's driver, fetched first where the store is on a server.
 
@@ -171,10 +188,16 @@ def download(run: StoredRun, place: str, *, uri: str | None = None) -> pathlib.P
         uri: As in `start`.
 
     Raises:
-        StorageError: If it is not there or cannot be fetched.
+        StorageError: If it is not there or cannot be fetched, or `place`, which may come from a
+            tag of the store, leads out of the run.
     """
     from mlflow import artifacts
 
+    if not place or place.startswith("/") or {"..", "."} & set(re.split(r"[/\\]", place)):
+        raise StorageError(
+            f"A file of a run lies inside it. Received: '{place}' of run {run.id}. "
+            "Evaluate the run again."
+        )
     with mlflow_store.guard(f"'{place}' of run {run.id} could not be fetched"):
         local = artifacts.download_artifacts(
             artifact_uri=f"{run.artifact_uri}/{place}", tracking_uri=tracking_uri(uri)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.experiments import drivers
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments import evaluation_result as results
-from donkey_rl.experiments.drivers import PURSUIT, UNTRAINED, PursuitEntrant
+from donkey_rl.experiments.drivers import PURSUIT, UNTRAINED
 from donkey_rl.experiments.evaluation_races import Driven, RacePlan
 from donkey_rl.experiments.evaluation_result import Yardstick
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -70,7 +71,7 @@ def _expert_races(
     config: EnvironmentConfig, plan: RacePlan, progress: ProgressDisplay
 ) -> Sequence[Race]:
     """Returns the races of `pursuit`, from the store where it has driven them before."""
-    expert = PursuitEntrant(PURSUIT, PURSUIT, config)
+    expert = drivers.pursuit(config)
     plan = dataclasses.replace(plan, folder=folders.name(expert, config, plan, marked=True))
     stored = folders.run_of(expert)
     if stored is not None:

@@ -111,5 +111,5 @@ def pace(race: Race) -> float:
     >>> round(pace(race), 2)  # a lap of 21.5 s, where 16.07 s is the limit
     0.75
     """
-    best = min((lap.time_s for lap in laps.laps(race) if lap.clean), default=math.nan)
-    return lap_s(race.header) / best
+    best = laps.best_clean_lap(race)
+    return math.nan if best is None else lap_s(race.header) / best.time_s

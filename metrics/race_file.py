@@ -35,6 +35,7 @@ _MAX_FOOTER = 32 << 20
 _MAX_COLUMNS_BYTES = 1 << 30
 _MAX_GROUP_BYTES = 256 << 20
 _FRAMES_AT_ONCE = 64
+_MOST_NAMED = 5
 _ARROW_TYPES = {
     np.float64: pa.float64(),
     np.float32: pa.float32(),
@@ -153,7 +154,8 @@ def frames(path: str | pathlib.Path) -> Iterator[bytes | None]:
                 f"The race record {path} holds no pictures. Record it with a picture for each row."
             )
         for batch in file.iter_batches(batch_size=_FRAMES_AT_ONCE, columns=[FRAME]):
-            yield from batch.column(0).to_pylist()
+            for picture in batch.column(0):
+                yield picture.as_py()
 
 
 @contextlib.contextmanager
@@ -178,8 +180,8 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
                     "thrift_container_size_limit": MAX_METADATA,
                 }
                 plain = parquet.ParquetFile(file, **limits)
-                # A name is kept once, however many rows have it.
-                repeated = ["hit"] if "hit" in plain.schema_arrow.names else []
+                # A name or a picture is kept once, however many rows have it.
+                repeated = [name for name in ("hit", FRAME) if name in plain.schema_arrow.names]
                 yield parquet.ParquetFile(file, read_dictionary=repeated, **limits)
     except FileNotFoundError as error:
         hint = "Check the path."
@@ -232,9 +234,16 @@ def described(path: pathlib.Path, file: Any) -> tuple[RaceHeader, list[str]]:
             raise InputError(f"{path}: a race has each column once. Received: '{name}' twice.")
     wanted = {name: _ARROW_TYPES[kind] for name, (kind, _) in COLUMNS.items()}
     wanted[FRAME] = pa.binary()
+    unknown = sorted(set(found.names) - wanted.keys())
+    if unknown:
+        # Before it is read: a text of another column may be repeated without end.
+        raise InputError(
+            f"{path}: a race has the columns {', '.join(COLUMNS)}, and pictures as {FRAME}. "
+            f"Received: unknown={unknown[:_MOST_NAMED]}."
+        )
     for field in found:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if field.name in wanted and not kind.equals(wanted[field.name]):
+        if not kind.equals(wanted[field.name]):
             raise InputError(
                 f"{path}: column '{field.name}' must be {wanted[field.name]}. "
                 f"Received: {field.type}."

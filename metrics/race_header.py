@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pydantic
 
@@ -14,6 +14,9 @@ FORMAT: Literal[2] = 2
 """Version of the record: a reader refuses a newer one."""
 
 OLDEST_FORMAT = 1
+
+_LONGEST = 1e9
+"""No way is longer (u): what is reckoned with it must stay within the range of numbers."""
 
 
 class RaceHeader(Config):
@@ -26,19 +29,23 @@ class RaceHeader(Config):
     format: Literal[2] = pydantic.Field(FORMAT, description="Version of the record.")
     track: str = pydantic.Field(description="Name of the track.")
     track_digest: str = pydantic.Field("", description="SHA-256 of the track's geometry.")
-    track_length: float = pydantic.Field(gt=0, description="Length of the path (u).")
+    track_length: float = pydantic.Field(ge=1, le=_LONGEST, description="Length of the path (u).")
     closed: bool = pydantic.Field(True, description="Whether the path's end meets its beginning.")
-    nodes: int = pydantic.Field(ge=2, description="Number of nodes of the path.")
-    start_line: float = pydantic.Field(ge=0, description="Arc length of the start line (u).")
+    nodes: int = pydantic.Field(ge=2, lt=1 << 31, description="Number of nodes of the path.")
+    start_line: float = pydantic.Field(
+        ge=0, le=_LONGEST, description="Arc length of the start line (u)."
+    )
     start_line_progress: float = pydantic.Field(
-        ge=0, description="Value of `progress` where the car first meets the start line (u)."
+        ge=0,
+        le=_LONGEST,
+        description="Value of `progress` where the car first meets the start line (u).",
     )
     road_left: float = pydantic.Field(description="Lateral offset of the road's left edge (u).")
     road_right: float = pydantic.Field(description="Lateral offset of the right edge (u).")
     min_lap_s: float = pydantic.Field(
         10.0, ge=0, description="Crossings sooner after the last one do not count (s)."
     )
-    laps: int = pydantic.Field(3, ge=1, description="Laps that the race goes over.")
+    laps: int = pydantic.Field(3, ge=1, le=1_000_000, description="Laps that the race goes over.")
     vehicle: str = pydantic.Field("", description="Name of the car, which is its generation.")
     seed: int = pydantic.Field(0, ge=0, description="Seed of the race's start and world.")
     conditions: dict[str, float | int | str] = pydantic.Field(
@@ -63,6 +70,15 @@ class RaceHeader(Config):
         default_factory=dict, description="The camera's configuration."
     )
     units: Literal["u"] = pydantic.Field("u", description="Unit of length: Unity units.")
+
+    @pydantic.model_validator(mode="after")
+    def _has_a_lap(self) -> Self:
+        if self.lap_length < 1.0:
+            raise ValueError(
+                "an open road's start line must lie 1 u or more before its end, got start_line="
+                f"{self.start_line} of track_length={self.track_length}"
+            )
+        return self
 
     @property
     def lap_length(self) -> float:

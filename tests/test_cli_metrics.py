@@ -61,6 +61,14 @@ def test_a_good_metric_passes(capsys: pytest.CaptureFixture[str]) -> None:
     }  # fmt: skip
 
 
+def test_what_a_file_prints_is_not_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("loud.py").write_text(MINE + "\nprint('hello')\n")
+    assert cli.main(["check-metric", "loud.py:mean_offset", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["ok"]
+    assert "hello" in captured.err
+
+
 @pytest.mark.parametrize(
     ("reference", "message"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from donkey_rl.experiments import compute_bill, process_clock
+from donkey_rl.experiments import compute_bill
 from donkey_rl.experiments.compute_bill import Rates
 from donkey_rl.experiments.stored_runs import StoredRun
 
@@ -43,15 +43,13 @@ def test_a_run_that_has_not_ended_is_billed_up_to_its_last_check() -> None:
     assert (bill.wall_s, bill.cpu_s, bill.cpu_estimated) == (100.0, 150.0, False)
 
 
-def test_what_was_not_recorded_is_estimated_and_marked_or_left_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(process_clock, "machine", lambda: {"machine.cores": "2"})
-    # No record: at most all cores of the run's machine, or else of one like this, all the time.
+def test_what_was_not_recorded_is_estimated_and_marked_or_left_out() -> None:
+    # No record: at most all cores of the run's machine all the time, where those are known.
     bill = compute_bill.of(run({"result/wall_s": 100.0}), RATES)
     assert (bill.cpu_s, bill.cpu_estimated) == (400.0, True)
     old = compute_bill.of(run({"result/wall_s": 100.0}, {}), RATES)
-    assert (old.cpu_s, old.cpu_estimated, old.cores, old.gpu_s) == (200.0, True, None, None)
+    assert (old.wall_s, old.cpu_s, old.cpu_estimated, old.gpu_s) == (100.0, None, False, None)
+    assert old.energy_kwh is None
     nothing = compute_bill.of(run({}, {"machine.cores": "many"}), RATES)
     assert nothing.model_dump() == {
         "wall_s": None, "cpu_s": None, "cpu_estimated": False, "gpu_s": None, "processor": "",

@@ -135,3 +135,11 @@ def test_pictures_of_drivers_need_races_on_one_track(tmp_path: pathlib.Path) -> 
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StorageError, match="could not be written"):
         driver_plots.laps([Drives("one", (here,))], tmp_path / "file" / "x.png")
+
+
+def test_a_name_is_no_formula(tmp_path: pathlib.Path) -> None:
+    # Between dollar signs Matplotlib would read a formula, and fail at a command it has not.
+    name = r"costs $\nothing$"
+    driven = [Drives(name, (drive(16.0, 26.0),))]
+    for draw in (driver_plots.speed, driver_plots.cte, driver_plots.laps):
+        assert draw(driven, tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DriverError, InputError, TrackError, UnknownNameError
 from donkey_rl.experiments import drivers, evaluation, mlflow_store, stored_runs
@@ -108,6 +109,12 @@ def test_who_does_not_look_bears_another_light_and_camera_and_not_another_grip(
     assert kept["camera"] == pytest.approx(1.0, abs=1e-6)
     assert kept["grip"] is not None
     assert abs(kept["grip"] - 1.0) > 1e-3
+    # The mean of the four shares; one above 1 hides no loss.
+    shares = [min(share or 0.0, 1.0) for share in kept.values()]
+    assert result.kept == pytest.approx(sum(shares) / 4)
+    assert stored_runs.find(result.run_id).metrics[
+        f"{result.files['result'].rpartition('/')[0]}/robustness"
+    ] == pytest.approx(result.kept)
     assert result.robustness["latency"].change == {"latency_ms": 100.0}
     assert result.robustness["grip"].change == {"grip": 0.25, "mass": 0.2}
 
@@ -123,6 +130,8 @@ def test_races_and_result_lie_in_a_run_of_the_driver(result: Evaluation) -> None
     header = races[0].header
     assert (header.driver, header.conditions, header.simulator) == ("pursuit", {}, "embedded")
     assert len(header.track_digest) == 64
+    # The expert's races are known by its code: another version of it drives anew.
+    assert header.driver_hash == Pursuit.digest()
     assert header.versions["numpy"] == np.__version__
     assert run.metrics[f"{place}/race_score"] == result.metrics["race_score"]["mean"]
     late = folders.read(run, f"{place}-latency")[1][0]

@@ -73,7 +73,7 @@ DRIVERS = """
 
     class Dies(Echo):
         def act(self, observation):
-            print("goodbye", flush=True)
+            print("\\x1b[2J good\\tbye", flush=True)
             os._exit(3)
 
     class Hangs(Echo):
@@ -93,6 +93,20 @@ DRIVERS = """
             if self.steps == 2:
                 time.sleep(0.3)
             return self.steps / 10.0, 0.0
+
+    class Forges(Echo):
+        content = b"abc"
+
+        def act(self, observation):
+            frame = sys._getframe()
+            while "answers" not in frame.f_locals:
+                frame = frame.f_back
+            size = len(self.content).to_bytes(4, "little")
+            frame.f_locals["answers"].write(size + b"a" + self.content)
+            return 0.0, 0.0
+
+    class ForgesNaN(Forges):
+        content = np.array([np.nan, 0.0]).tobytes()
 
     class Refuses:
         def __init__(self):
@@ -219,7 +233,9 @@ def test_one_race_is_lost_and_the_others_go_on(file: pathlib.Path) -> None:
         ("NaN", "act() must return finite numbers. Received: [nan, 0.0]"),
         ("Three", "two numbers. Received: an array of shape (3,)"),
         ("Text", "two numbers. Received: 'left'"),
-        ("Dies", "its process ended with exit code 3; its last words: goodbye"),
+        ("Forges", "its process sent what is no answer, and was ended"),
+        ("ForgesNaN", "its process sent what is no answer, and was ended"),
+        ("Dies", "its process ended with exit code 3; its last words: [2J good bye"),
     ],
 )
 def test_what_a_driver_does_wrong_is_said(file: pathlib.Path, name: str, reason: str) -> None:

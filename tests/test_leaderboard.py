@@ -120,6 +120,16 @@ def test_a_tie_is_one_with_the_first_of_the_place() -> None:
     ]
 
 
+def test_a_race_without_a_row_says_nothing_of_disqualifications(tmp_path: pathlib.Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    driven = stored.races([20.0, 0.0, 20.0])
+    driven[2] = driven[2].cut(0)
+    run_id = stored.store("cut off", {FOLDER: driven}, uri)
+    (found,) = course_scores.of(tracking.find(run_id, uri=uri), uri=uri).courses
+    # One of the two races of which something is known.
+    assert (found.races, found.disqualified.value) == (3, 0.5)
+
+
 def test_scores_are_kept_in_the_run_until_its_races_change(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_the_page_lists_every_metric_as_it_is() -> None:
         r"^\| `(\w+)` \| (.*?) \| (\w+) \| (.*?) \| (.*?) \|$", PAGE.read_text(), re.M
     )
     listed = {name: (unit, better, bounds, what) for name, unit, better, bounds, what in rows}
+    assert len(rows) == len(listed)
 
     def shown(bound: float) -> str:
         return f"{bound:g}" if math.isfinite(bound) else ""
@@ -249,6 +250,17 @@ def test_what_is_no_number_is_named(value: object, reason: str) -> None:
     assert [str(each) for each in found.failures] == [
         f"metric 'mine' (mine.py): {reason}; in race 0"
     ]
+
+
+def test_a_file_of_the_name_of_this_package_is_none_of_its_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = MINE.replace('float(abs(race["lateral"]).mean())', "float('nan')")
+    Path("donkey_rl.mine.py").write_text(text)
+    mine = registry.from_file("donkey_rl.mine.py:mean_offset")
+    (failure,) = registry.score_races([drive([0.0, 1.0])], [mine]).failures
+    assert failure.reason == "gave NaN"
 
 
 def test_numbers_of_numpy_count_and_undefined_scores_of_ours_are_no_failure() -> None:

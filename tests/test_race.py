@@ -31,6 +31,10 @@ def header(**changes: object) -> RaceHeader:
     return RaceHeader.model_validate(settings | changes)
 
 
+def altered(**changes: object) -> bytes:
+    return json.dumps(header().model_dump(mode="json") | changes).encode()
+
+
 def columns(rows: int = 4, **changes: object) -> dict[str, object]:
     values: dict[str, object] = {name: np.zeros(rows) for name in COLUMNS}
     values["time_s"] = np.arange(rows) * 0.05
@@ -223,6 +227,12 @@ def test_a_record_of_format_1_is_read() -> None:
         (b'{"format": true}', "must name its format"),
         (b'{"format": 0}', "must name its format"),
         (b'{"format": 2}', "is not of format 2: 'track'"),
+        (altered(nodes=1 << 31), "is not of format 2: 'nodes'"),
+        (altered(track_length=1e-9), "is not of format 2: 'track_length'"),
+        (
+            altered(closed=False, start_line=215.0),
+            "start line must lie 1 u or more before its end",
+        ),
     ],
 )
 def test_a_header_that_is_none_is_bad_input(
@@ -307,6 +317,35 @@ def test_a_column_that_is_there_twice_or_has_gaps_is_refused(tmp_path: pathlib.P
     parquet.write_table(table.set_column(place, pa.field("x", pa.float64()), gaps), path)
     with pytest.raises(InputError, match=r"'x' must have no gaps. Received: 1"):
         Race.load(path)
+
+
+def test_a_column_of_others_is_refused_before_it_is_read(tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns()).save(tmp_path / "race.parquet")
+    table = parquet.read_table(path)
+    parquet.write_table(table.append_column("notes", pa.array(["a"] * 4)), path)
+    with (
+        parquet.ParquetFile(path) as file,
+        pytest.raises(InputError, match=r"unknown=\['notes'\]"),
+    ):
+        race_file.described(path, file)
+
+
+def test_a_picture_that_is_repeated_is_kept_once(tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns(64)).save(tmp_path / "race.parquet")
+    table = parquet.read_table(path)
+    # 64 rows of one picture of 4 MB: 256 MB, if each row had its own.
+    picture = pa.DictionaryArray.from_arrays(np.zeros(64, np.int32), pa.array([b"x" * (4 << 20)]))
+    table = table.append_column("frame", picture)
+    # Without Arrow's own schema the column is read as the plain bytes of any Parquet file.
+    options = {"store_schema": False, "dictionary_pagesize_limit": 1 << 30}
+    with parquet.ParquetWriter(path, table.schema, **options) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(table.schema.metadata)
+    before = pa.total_allocated_bytes()
+    pictures = race_file.frames(path)
+    assert len(next(pictures) or b"") == 4 << 20
+    assert pa.total_allocated_bytes() - before < 64 << 20
+    assert sum(1 for _ in pictures) == 63
 
 
 @pytest.mark.parametrize("content", [b"", b"time_s,x\n0.0,1.0\n" * 10, b"PAR1" * 10])

@@ -218,7 +218,7 @@ def test_runs_that_did_not_come_far_are_told_as_such(uri: str) -> None:
     params = configs.flat(TrainingConfig(agent="ppo", steps=9000).model_dump(mode="json"))
     broken = tracking.start("broken <b>", params=params, uri=uri)
     broken.end("FAILED")
-    running = tracking.start("running", params=params, uri=uri)
+    running = tracking.start("running", params=params, tags=MACHINE, uri=uri)
     running.log_metrics({"check/clean_share": 0.0, "check/wall_s": 60.0}, 4000)
     running.flush()
     runs = read(uri, broken.id, "running")
@@ -230,8 +230,8 @@ def test_runs_that_did_not_come_far_are_told_as_such(uri: str) -> None:
     assert "have no races in common" in driving.compared(runs, driving.comparisons(runs)).html
     bill = costs.section(runs, Rates()).html
     assert "not recorded" in bill
-    # 60 s of wall time so far; how many cores is not known, so those of this machine stand in.
-    assert "at most" in bill
+    # 60 s of wall time so far, with two cores.
+    assert "at most 2.0 min" in bill
     growths = growth.of(runs)
     assert all(isinstance(each.found, NoTrend) for each in growths)
     assert (
@@ -282,8 +282,23 @@ def test_what_an_evaluation_was_held_against_is_shown(uri: str) -> None:
     kept = evaluations.robustness("held", runs[0].evaluations)
     assert "80 %" in kept
     assert "grip 0.25" in kept
+    # What stands beside a driver is of the same version, and of the same driver.
+    place.write_text(json.dumps(result | {"version": "0.2.0"}))
+    assert "30.0 (29.0 to 31.0)" not in driving.compared(read(uri, "held"), ()).html
+    place.write_text(json.dumps(result | {"driver_hash": "b"}))
+    assert read(uri, "held")[0].evaluations == ()
     place.write_text("{")
     assert read(uri, "held")[0].evaluations == ()
+
+
+def test_races_under_changes_are_told_as_such(uri: str) -> None:
+    late = stored.races([20.0] * 3, track="generated_track", conditions={"latency_ms": 100.0})
+    stored.store("late", {FOLDER: late}, uri)
+    runs = read(uri, "late")
+    told = "races on generated_track with donkey_2022, 1 lap each, changed to latency_ms=100.0"
+    assert told in driving.section(runs).html
+    line = summary.sentences(runs, (), (), Rates())[1]
+    assert line.startswith("In 3 races of 1 lap with latency_ms=100.0 on generated_track late")
 
 
 @pytest.mark.parametrize(

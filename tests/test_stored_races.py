@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from donkey_rl.experiments import drivers, evaluation, stored_races, tracking
+from donkey_rl.errors import StorageError
+from donkey_rl.experiments import drivers, evaluation, stored_races, stored_runs, tracking
 from donkey_rl.experiments.stored_races import Course
 from tests import stored_evaluations as stored
 
@@ -101,6 +102,26 @@ def test_races_of_the_driver_before_a_resumption_do_not_count(uri: str) -> None:
     assert found.problems == (
         f"run {run_id[:8]}: 3 races of another driver of this run were left out",
     )
+
+
+def test_races_left_from_a_longer_evaluation_before_do_not_outvote_the_later(uri: str) -> None:
+    # Resumed with fewer races at the end: race_00 is written anew, two are left from before.
+    before = stored.races([25.0, 25.0, 25.0], driver_hash="old")
+    run_id = stored.store("fewer", {"evaluation": before}, uri)
+    stored.races([20.0], driver_hash="new")[0].save(
+        stored.artifacts(run_id, uri) / "evaluation" / "race_00.parquet"
+    )
+    found = stored_races.read(tracking.find(run_id, uri=uri), uri=uri)
+    assert found.driver_hash == "new"
+    ((_, races),) = found.courses.items()
+    assert list(races) == [1000]
+
+
+@pytest.mark.parametrize("place", ["../other", "/etc", "evaluation/../..", "", "a\\..\\b"])
+def test_nothing_outside_of_a_run_is_fetched(uri: str, place: str) -> None:
+    run = tracking.find(stored.store("inside", {}, uri), uri=uri)
+    with pytest.raises(StorageError, match="lies inside it"):
+        stored_runs.download(run, place, uri=uri)
 
 
 def test_a_run_without_races_has_none(uri: str, tmp_path: pathlib.Path) -> None:

@@ -146,11 +146,11 @@ def test_an_evaluation_shows_a_driver_beside_its_yardsticks_on_each_track(
             "failures": [f"metric 'mine' failed on {track}"],
         }  # fmt: skip
 
-    kept = {"light": {"kept": 0.75, "score": figures(30.0)}}
-    others = [result("warren", 20.37, held_out=True)]
-    evaluation_tables.show(
-        result("waveshare", 40.0, held_out=False) | {"others": others, "robustness": kept}
-    )
+    light = {"light": {"kept": 0.75, "score": figures(30.0)}}
+    grip = {"grip": {"kept": 0.5, "score": figures(10.0)}}
+    others = [result("warren", 20.37, held_out=True) | {"robustness": grip, "kept": 0.5}]
+    first = result("waveshare", 40.0, held_out=False) | {"robustness": light, "kept": 0.75}
+    evaluation_tables.show(first | {"others": others})
     lines = words(capsys)
     assert "waveshare, donkey_2021, 1 lap a race, latency_ms 100.0" in lines
     assert "run 3f2a 2 40 39 to 41 - -" in lines
@@ -160,6 +160,9 @@ def test_an_evaluation_shows_a_driver_beside_its_yardsticks_on_each_track(
     assert "run 3f2a 2 20.37 19.37 to 21.37 - -" in lines
     assert "light 75% 30 29 to 31" in lines
     assert lines.index("race_score 40 39 to 41 40 40") < lines.index("top_speed 9 8 to 10 9 9")
+    assert "Robustness: 75% of the score kept on average." in lines
+    assert "Score under changes, warren" in lines
+    assert "grip 50% 10 9 to 11" in lines
     assert {"metric 'mine' failed on waveshare", "metric 'mine' failed on warren"} <= set(lines)
 
 

@@ -109,16 +109,12 @@ def solve(
     defects = (following - states - 0.5 * spacing * slopes) / casadi.DM(_SCALE[:5])
     changes = casadi.horzcat(scaled[5:, 1:], scaled[5:, 0]) - scaled[5:, :]
     lap_s = spacing * casadi.sum2(slowness)
-    solver = casadi.nlpsol(
-        "lap",
-        "ipopt",
-        {
-            "x": casadi.vec(scaled),
-            "f": lap_s + _SMOOTHNESS * casadi.sumsqr(changes),
-            "g": casadi.vec(casadi.vertcat(defects, limits, _wheels(casadi, states))),
-        },
-        _options(problem),
-    )
+    program = {
+        "x": casadi.vec(scaled),
+        "f": lap_s + _SMOOTHNESS * casadi.sumsqr(changes),
+        "g": casadi.vec(casadi.vertcat(defects, limits, _wheels(casadi, states))),
+    }
+    solver = casadi.nlpsol("lap", "ipopt", program, _options(problem))
     low, high = _bounds(road, car, bend)
     least, most = _constraint_bounds(road, problem)
     found = solver(

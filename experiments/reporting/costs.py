@@ -71,9 +71,8 @@ def _notes(runs: Sequence[ReportedRun], rates: Rates) -> list[str]:
     ]
     if any(each.bill.cpu_estimated for each in runs):
         notes.append(
-            "at most: the run did not record its processor time, so that of all cores for the "
-            "whole wall time stands in for it; where the number of cores was not recorded "
-            "either, that of the machine on which this report was made."
+            "at most: the run did not record its processor time, so that of all cores of its "
+            "machine for the whole wall time stands in for it."
         )
     if rates.price_per_kwh is not None:
         kwh = words.price(rates.price_per_kwh)
@@ -81,6 +80,9 @@ def _notes(runs: Sequence[ReportedRun], rates: Rates) -> list[str]:
     if rates.price_per_hour is not None:
         hour = words.price(rates.price_per_hour)
         notes.append(f"machine: its price for the wall time, at {hour} an hour.")
-    if any(each.bill.wall_s is None for each in runs):
-        notes.append("not recorded: the run ended before it noted what it had taken.")
+    if any(each.bill.cpu_s is None for each in runs):
+        notes.append(
+            "not recorded: the run ended before it noted what it had taken, or is of a version "
+            "that noted neither processor time nor cores."
+        )
     return notes

@@ -119,7 +119,12 @@ def _verdicts(each: Comparison) -> str:
 
 
 def _headed(course: Course) -> str:
-    return f"On {course.track} with {course.vehicle}, races of {_laps(course)}"
+    return f"On {course.track} with {course.vehicle}, races of {_laps(course)}{_changed(course)}"
+
+
+def _changed(course: Course) -> str:
+    """Returns what was changed on purpose, where a run has no other races."""
+    return f", changed to {course.conditions}" if course.conditions else ""
 
 
 def _laps(course: Course) -> str:
@@ -149,7 +154,8 @@ def _scores(course: Course, drivers: Sequence[ReportedRun]) -> str:
             )
         )
     caption = (
-        f"Means over races on {course.track} with {course.vehicle}, {_laps(course)} each, "
+        f"Means over races on {course.track} with {course.vehicle}, {_laps(course)} "
+        f"each{_changed(course)}, "
         "with their 95 % intervals in brackets"
     )
     return page.table(headers, rows, caption)
@@ -191,15 +197,16 @@ def _elsewhere(runs: Sequence[ReportedRun]) -> str:
             table = registry.score_races(
                 list(races.values()), [registry.load(name) for name in comparison.METRICS]
             )
-            score, lap = (table[name] for name in comparison.METRICS)
-            laps = lap[lap == lap]
+            score, lap = (
+                statistics.summarise(table[name]).mean.value for name in comparison.METRICS
+            )
             rows.append(
                 (
                     each.label,
                     str(course),
                     len(races),
-                    f"{score.mean():.1f}",
-                    f"{laps.mean():.2f}" if len(laps) else "-",
+                    number(score),
+                    number(lap, 4),
                 )
             )
     headers = ("driver", "races", "count", "race score", "mean lap (s)")

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Sequence
 
-from donkey_rl.errors import StorageError
+from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import evaluation_result, page, stored_races, stored_runs
 from donkey_rl.experiments.evaluation_result import EvaluationResult, Figures
 from donkey_rl.experiments.reporting import words
@@ -14,16 +14,17 @@ from donkey_rl.experiments.stored_races import Course
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.metrics.statistics import Interval
 
-_LARGEST = 10_000_000
 
-
-def read(run: StoredRun, *, uri: str | None = None) -> tuple[EvaluationResult, ...]:
+def read(
+    run: StoredRun, driver_hash: str, *, uri: str | None = None
+) -> tuple[EvaluationResult, ...]:
     """Returns the results that the evaluations of a run left; one that cannot be read is passed.
 
     The races are what counts, and a damaged one of those is named; a result only adds to them.
 
     Args:
         run: The run.
+        driver_hash: The driver whose races count; a resumed run may hold results of another.
         uri: The store, as in `tracking.start`.
 
     Raises:
@@ -33,11 +34,10 @@ def read(run: StoredRun, *, uri: str | None = None) -> tuple[EvaluationResult, .
     found = []
     for folder in sorted(folders):
         # Evaluations of earlier versions have no such file.
-        with contextlib.suppress(StorageError, OSError, ValueError):
+        with contextlib.suppress(StorageError, InputError):
             file = stored_runs.download(run, f"{folder}/{evaluation_result.FILE_NAME}", uri=uri)
-            if file.stat().st_size <= _LARGEST:
-                found.append(EvaluationResult.model_validate_json(file.read_bytes()))
-    return tuple(found)
+            found.append(evaluation_result.load(file))
+    return tuple(each for each in found if each.driver_hash == driver_hash)
 
 
 def of_course(results: Sequence[EvaluationResult], course: Course) -> list[EvaluationResult]:
@@ -45,8 +45,8 @@ def of_course(results: Sequence[EvaluationResult], course: Course) -> list[Evalu
     fitting = [
         each
         for each in results
-        if (each.track, each.vehicle, each.laps_wanted)
-        == (course.track, course.vehicle, course.laps)
+        if (each.track, each.vehicle, each.simulator, each.version, each.laps_wanted)
+        == (course.track, course.vehicle, course.simulator, course.version, course.laps)
         and not each.conditions
     ]
     return sorted(fitting, key=lambda each: -each.races)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from donkey_rl.experiments import compute_bill, page, process_clock, scaling, scaling_plot
+from donkey_rl.experiments import compute_bill, learning_curves, page, scaling, scaling_plot
 from donkey_rl.experiments.compute_bill import Rates
 from donkey_rl.experiments.page import Section
 from donkey_rl.experiments.reporting import pictures, words
@@ -27,10 +27,7 @@ _DIRECTIONS: dict[str, Literal["higher", "lower"]] = {
     "race_score": "higher",
     "mean_lap_s": "lower",
 }
-_FREE = ("seed", "evaluation.", "checkpoint.", "link.")
-"""Settings that may differ between runs of one configuration."""
-
-_FREE_BUDGET = (*_FREE, "steps", "check.")
+_FREE_BUDGET = (*learning_curves.FREE, "steps", "check.")
 _FEWEST_BUDGETS = 3
 _MOST_PICTURES = 12
 
@@ -96,11 +93,11 @@ def of(runs: Sequence[ReportedRun]) -> tuple[Growth, ...]:
     otherwise the checks of runs that differ in their seed only.
     """
     found: list[Growth] = []
-    for group in alike(runs, _varies(_FREE_BUDGET)):
+    for group in alike(runs, _FREE_BUDGET):
         budgets = {each.run.params.get("steps") for each in group if each.course is not None}
         if len(budgets) >= _FEWEST_BUDGETS:
             found += [_growth(group, figure, _of_finished) for figure in _NAMES]
-    for group in alike(runs, _varies(_FREE)):
+    for group in alike(runs, learning_curves.FREE):
         figures = [name for name in _NAMES if _is_known(group, name)]
         found += [_growth(group, figure, _of_checks) for figure in figures or ["mean_lap_s"]]
     return tuple(found)
@@ -133,13 +130,6 @@ def section(growths: Sequence[Growth], rates: Rates) -> Section:
             "run was begun, without the start of the program."
         )
     return Section("What more compute would buy", markup)
-
-
-def _varies(free: Sequence[str]) -> Callable[[str], bool]:
-    def varies(name: str) -> bool:
-        return any(name == each or (each[-1] == "." and name.startswith(each)) for each in free)
-
-    return varies
 
 
 def _is_known(group: Sequence[ReportedRun], figure: str) -> bool:
@@ -248,6 +238,7 @@ def _outlook(each: Growth, rates: Rates) -> str:
         )
     estimates = each.estimates()
     rate = _cpu_per_step(each.runs)
+    most = "at most " if rate is not None and any(e.bill.cpu_estimated for e in each.runs) else ""
     rows = []
     for factor, estimate in zip(FACTORS, estimates, strict=True):
         more = estimate.steps - estimates[0].steps
@@ -257,8 +248,8 @@ def _outlook(each: Growth, rates: Rates) -> str:
             "as measured, by the curve" if factor == 1.0 else f"{factor:g} times, extrapolated",
             f"{estimate.steps:,.0f}",
             f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})",
-            "-" if factor == 1.0 else words.duration(cpu),
-            "-" if factor == 1.0 else words.energy(kwh),
+            "-" if factor == 1.0 else f"{most}{words.duration(cpu)}",
+            "-" if factor == 1.0 else f"{most}{words.energy(kwh)}",
         ]
         if rates.price_per_kwh is not None:
             paid = None if kwh is None or factor == 1.0 else kwh * rates.price_per_kwh
@@ -311,7 +302,8 @@ def _cpu_per_step(runs: Sequence[ReportedRun]) -> float | None:
             continue
         spent = history.cpu_s
         if not np.isfinite(spent[[0, -1]]).all():
-            usable = cores or int(process_clock.machine()[process_clock.CORES_TAG])
-            spent = history.wall_s * usable
+            if cores is None:
+                return None
+            spent = history.wall_s * cores
         rates.append(float((spent[-1] - spent[0]) / (history.steps[-1] - history.steps[0])))
     return sum(rates) / len(rates) if rates else None

@@ -33,10 +33,8 @@ def of_course(course: Course, runs: Sequence[ReportedRun]) -> str:
         runs: Its drivers, the best first.
     """
     shown = runs[:_MOST_DRIVERS]
-    header = shown[0].races[0].header
-    limit_s = limits.lap_s(header)
-    # The line is that of the track and car of these names; the limit knows whether it is theirs.
-    best = None if math.isnan(limit_s) else limits.line(course.track, course.vehicle)
+    race = shown[0].races[0]
+    limit_s, best = limits.lap_s(race.header), plots.optimal(race)
     drives = [Drives(each.label, each.races) for each in shown]
     markup = ""
     if len(runs) > len(shown):

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import check_history, compute_bill, stored_races, tracking
+from donkey_rl.experiments import (
+    check_history,
+    compute_bill,
+    learning_curves,
+    stored_races,
+    tracking,
+)
 from donkey_rl.experiments.check_history import CheckHistory
 from donkey_rl.experiments.compute_bill import Bill, Rates
 from donkey_rl.experiments.evaluation_result import EvaluationResult
@@ -97,18 +103,7 @@ def read(
         InputError: An unknown run, a run named twice, none or more than `MOST_RUNS`.
         StorageError: The store cannot be read.
     """
-    if not 1 <= len(references) <= MOST_RUNS:
-        raise InputError(
-            f"A report takes 1 to {MOST_RUNS} runs. Received: {len(references)}. "
-            "Name some: `donkey-rl report RUN RUN`."
-        )
-    found = [tracking.find(each, uri=uri) for each in references]
-    for run_id, count in Counter(run.id for run in found).items():
-        if count > 1:
-            raise InputError(
-                f"A report takes each run once. Received {count} times: {run_id}. A name means "
-                "the latest run of it; use ids for others."
-            )
+    found = _found(references, uri)
     problems: list[str] = []
     stored: list[StoredRaces] = []
     with progress.phase("reading races", len(found), "runs") as phase:
@@ -127,7 +122,7 @@ def read(
                 label=label,
                 history=check_history.read(run, uri=uri),
                 stored=races,
-                evaluations=evaluations.read(run, uri=uri),
+                evaluations=evaluations.read(run, races.driver_hash, uri=uri),
                 bill=compute_bill.of(run, rates),
                 course=course,
                 scores=table.values,
@@ -138,6 +133,23 @@ def read(
             )
         )
     return tuple(reported), tuple(problems)
+
+
+def _found(references: Sequence[str], uri: str | None) -> list[StoredRun]:
+    """Returns the runs that were named, each once."""
+    if not 1 <= len(references) <= MOST_RUNS:
+        raise InputError(
+            f"A report takes 1 to {MOST_RUNS} runs. Received: {len(references)}. "
+            "Name some: `donkey-rl report RUN RUN`."
+        )
+    found = [tracking.find(each, uri=uri) for each in references]
+    for run_id, count in Counter(run.id for run in found).items():
+        if count > 1:
+            raise InputError(
+                f"A report takes each run once. Received {count} times: {run_id}. A name means "
+                "the latest run of it; use ids for others."
+            )
+    return found
 
 
 def by_course(runs: Sequence[ReportedRun]) -> dict[Course, list[ReportedRun]]:
@@ -159,19 +171,17 @@ def ranked(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
     return sorted(runs, key=rank, reverse=True)
 
 
-def alike(
-    runs: Sequence[ReportedRun], varies: Callable[[str], bool]
-) -> tuple[tuple[ReportedRun, ...], ...]:
+def alike(runs: Sequence[ReportedRun], free: Sequence[str]) -> tuple[tuple[ReportedRun, ...], ...]:
     """Returns groups of runs that have the same settings but for some.
 
     Args:
         runs: The runs; those without settings stand alone.
-        varies: Whether a setting may differ within a group.
+        free: Settings that may differ within a group, as in `learning_curves.FREE`.
     """
     groups: dict[object, list[ReportedRun]] = {}
     for each in runs:
-        settings = {name: value for name, value in each.run.params.items() if not varies(name)}
-        groups.setdefault(frozenset(settings.items()) or each.run.id, []).append(each)
+        settings = learning_curves.settings_of(each.run, free)
+        groups.setdefault(settings or each.run.id, []).append(each)
     return tuple(map(tuple, groups.values()))
 
 

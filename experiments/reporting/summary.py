@@ -61,6 +61,7 @@ def _drives(runs: Sequence[ReportedRun], comparisons: Sequence[Comparison]) -> s
     races = words.counted(len(best.races), "race")
     who = best.label if len(runs) == 1 else f"the best driver, {best.label},"
     laps = words.counted(course.laps, "lap")
+    laps += f" with {course.conditions}" if course.conditions else ""
     if not clean:
         text = f"In {races} of {laps} on {course.track} {who} drove no lap without a fault"
     else:
