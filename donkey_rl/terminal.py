@@ -12,6 +12,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+_USUAL_WIDTH = 80
+"""Of a terminal, in characters."""
+
 UNKNOWN = "-"
 _WORDS = frozenset({"run", "verdict", "id"})
 
@@ -39,7 +42,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
     A column called `id` is never broken, so that an id can be copied from a narrow terminal.
     """
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    made = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        # Else a long title is broken at the width of a narrow table.
+        min_width=min(len(title), _USUAL_WIDTH),
+    )
     for index, column in enumerate(columns):
         side: Literal["left", "right"] = "left" if index == 0 or column in _WORDS else "right"
         made.add_column(column, justify=side, overflow="fold", no_wrap=column == "id")

@@ -97,8 +97,10 @@ def delayed(pilot: Pilot, steps: int, config: EnvironmentConfig) -> Pilot:
 def neutral(config: EnvironmentConfig) -> Actions:
     """Returns the action that neither steers nor accelerates, as far as the limits let it, (2,).
 
-    >>> neutral(EnvironmentConfig(throttle_min=-1.0)).tolist(), neutral(EnvironmentConfig())[1]
-    ([0.0, 0.0], np.float32(-1.0))
+    >>> bool((neutral(EnvironmentConfig(throttle_min=-1.0)) == 0.0).all())
+    True
+    >>> neutral(EnvironmentConfig())[1]
+    np.float32(-1.0)
     """
     middle = 0.5 * (config.throttle_max + config.throttle_min)
     half = 0.5 * (config.throttle_max - config.throttle_min)
