@@ -12,6 +12,7 @@ called before each race.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import hashlib
@@ -61,7 +62,7 @@ class Driver(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Entrant:
+class Entrant(abc.ABC):
     """A driver that is ready to race.
 
     Attributes:
@@ -85,13 +86,13 @@ class Entrant:
         """Whether it knows what no driver is told in a race, such as where it is."""
         return self.kind == PURSUIT
 
+    @abc.abstractmethod
     def pilot(self, field: Field) -> AbstractContextManager[Pilot]:
         """Returns what drives the cars of a field, to be closed after the races.
 
         Raises:
             DriverError: It does not fit the field's cars.
         """
-        raise NotImplementedError
 
     def before_training(self) -> Entrant:
         """Returns the same agent untrained; the usual agent where it is none of ours."""
