@@ -258,6 +258,12 @@ def test_the_table_of_a_probe(
     assert "By its own answers to them: lane 0%, sky 100%." in text
     assert "It steers by sky, not by the lane alone." in text
     assert text.endswith("cues-bean-seed0")
+    # Wheels that show nothing do not acquit a driver that loses 75 % of its score.
+    quiet = sky.model_copy(update={"followed": False})
+    assert verdict([object_, quiet]) == (
+        "No cue moves the steering towards what it says more than its yardstick. "
+        "Flipped, it costs much of the score: sky (75%)."
+    )
 
 
 def test_a_strangers_driver_that_fails_is_named(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from pydantic import Field
 
@@ -112,12 +112,25 @@ class CueReport(Config):
     folder: str = ""
 
 
-def verdict(results: Iterable[CueResult]) -> str:
-    """Returns what the probe of each cue comes to, as a sentence."""
+_MUCH_LOST = 0.25
+"""Share of the score whose loss is told although the wheels show nothing."""
+
+
+def verdict(results: Sequence[CueResult]) -> str:
+    """Returns what the probe of each cue comes to, as one sentence or two.
+
+    A driver may go by a cue with the throttle: then its wheels do not tell, but its score does.
+    """
     followed = [each.cue for each in results if each.followed]
-    if not followed:
-        return "No cue moves the steering towards what it says more than chance does."
-    return f"It steers by {', '.join(followed)}, not by the lane alone."
+    found = "No cue moves the steering towards what it says more than its yardstick."
+    if followed:
+        found = f"It steers by {', '.join(followed)}, not by the lane alone."
+    lost = [
+        f"{each.cue} ({each.share_lost:.0%})"
+        for each in results
+        if not each.followed and each.share_lost is not None and each.share_lost >= _MUCH_LOST
+    ]
+    return f"{found} Flipped, it costs much of the score: {', '.join(lost)}." if lost else found
 
 
 class ProbePlan(Config):
