@@ -7,9 +7,9 @@
 PYTHON ?= python3.11 python3.12 python3.13 python3
 # What Stable-Baselines3 gets as its torch: a requirement and, if need be, options of pip.
 TORCH ?= torch==2.13.0
-# Further words for donkey-rl, and for pytest.
+# Further words for donkey-rl, and for pytest: whole files on as many cores as there are, at most four.
 ARGS ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
 RUN := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
