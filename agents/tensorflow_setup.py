@@ -15,6 +15,7 @@ Every module of ``donkey_rl.agents`` that computes with tensors writes
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from donkey_rl.agents import start_up_lines
@@ -48,4 +49,16 @@ if keras.backend.backend() != "tensorflow":
         "Unset KERAS_BACKEND, or set it to 'tensorflow', and start again."
     )
 
-__all__ = ["keras", "tf"]
+__all__ = ["in_this_thread", "keras", "tf"]
+
+
+def in_this_thread() -> contextlib.AbstractContextManager[None]:
+    """Has the compiled functions that this thread calls run in it, one operation after the other.
+
+    Otherwise they take their turn in TensorFlow's pool of threads, behind the operations of an
+    update that goes on beside them. What other threads call stays in the pool.
+    """
+    context: contextlib.AbstractContextManager[None] = tf.experimental.function_executor_type(
+        "SINGLE_THREADED_EXECUTOR"
+    )
+    return context

@@ -209,13 +209,16 @@ def bench(
             min=2.0, max=3600.0, help="Of each measurement of the link, and of each training."
         ),
     ] = 10.0,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="Of driving: trainings of each agent.")
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the speed of the simulator, of learning and of the link on this machine."""
     with at_work(as_json) as progress:
         from donkey_rl.experiments import bench as benchmark
 
-        result = benchmark.run(progress, part or benchmark.PARTS, seconds)
+        result = benchmark.run(progress, part or benchmark.PARTS, seconds, seeds)
     if as_json:
         print_json(result.model_dump(mode="json"))
         return

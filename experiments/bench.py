@@ -66,7 +66,7 @@ DRIVING = "driving"
 
 
 def run(
-    progress: ProgressDisplay, parts: Sequence[str] = PARTS, seconds: float = 10.0
+    progress: ProgressDisplay, parts: Sequence[str] = PARTS, seconds: float = 10.0, seeds: int = 1
 ) -> BenchResult:
     """Measures; all parts together take some minutes on two cores.
 
@@ -74,6 +74,7 @@ def run(
         progress: Shows how far it is.
         parts: Of `PARTS`, or `DRIVING`.
         seconds: How long each measurement of the connection takes, and each agent's training.
+        seeds: How often each agent is trained, with seeds from 0 on.
 
     Raises:
         UnknownNameError: There is no such part.
@@ -84,8 +85,7 @@ def run(
     work = {"simulator": _simulators, "learning": _learning, "driver": _driver}
     found: dict[str, Any] = {}
     if DRIVING in parts:
-        parties = tuple(driving_bench.PARTIES)
-        found["driving"] = driving_bench.compare(TrainingConfig(), parties, seconds, progress)
+        found["driving"] = _driving(seconds, seeds, progress)
         parts = [part for part in parts if part != DRIVING]
     if parts:
         with progress.phase("measuring", len(parts), "parts") as phase:
@@ -94,6 +94,17 @@ def run(
                 phase.update(done + 1)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     return BenchResult(**found, machine=machine)
+
+
+def _driving(
+    seconds: float, seeds: int, progress: ProgressDisplay
+) -> tuple[driving_bench.DrivingResult, ...]:
+    parties = tuple(driving_bench.PARTIES)
+    return tuple(
+        result
+        for seed in range(seeds)
+        for result in driving_bench.compare(TrainingConfig(seed=seed), parties, seconds, progress)
+    )
 
 
 def _simulators() -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from donkey_rl.agents.replay import Batch, NStepBuffer
 from donkey_rl.agents.sac import networks
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.learner import Learner, Update
+from donkey_rl.agents.tensorflow_setup import in_this_thread
 from donkey_rl.errors import DivergedError, DonkeyRLError, InputError
 
 _CALL_BYTES = 2**28
@@ -40,7 +42,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
     With ``config.overlap`` that call runs in a thread of its own while the environment steps, and
     the policy of the training before acts meanwhile. Each training waits for the one before, so
     that the same seed does the same whatever the timing. In a real-time environment nothing
-    waits: the policy has new weights as soon as a training is finished.
+    waits: the policy has new weights as soon as a training is finished, and what acts and sees
+    stays out of the queue of the update's operations.
 
     Attributes:
         config: The settings.
@@ -171,6 +174,11 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             "buffer": self.replay_buffer.random,
             "actions": self.action_space.np_random,
         }
+
+    def learn(self, *args: Any, **kwargs: Any) -> Self:
+        """Learns as Stable-Baselines3 does; see the class for what runs beside it."""
+        with contextlib.nullcontext() if self._waits else in_this_thread():
+            return super().learn(*args, **kwargs)
 
     def _setup_learn(
         self,
