@@ -1,0 +1,195 @@
+"""From a donkeycar tub to races: one for each stretch that was driven without a break."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs.recordings import rows as record_rows
+from donkey_rl.errors import InputError
+from donkey_rl.experiments.data import tub, tub_races, tub_source
+from donkey_rl.experiments.data.tub import TIME, Flaws, Record, Tub
+from donkey_rl.experiments.data.tub_manifest import IMAGE_KEY, Manifest
+from donkey_rl.experiments.data.tub_races import NOTHING, Origin
+from donkey_rl.metrics import race_import
+from donkey_rl.metrics.race import Race
+
+_LONGEST_PAUSE_S = 0.5
+_LONGEST_PAUSE_STEPS = 5.0
+"""A pause longer than both ends a drive."""
+
+_QUICKEST_S = 0.004
+"""No camera is quicker: such times are those of a conversion, not of the drive."""
+
+_JPEG = b"\xff\xd8"
+
+
+@dataclasses.dataclass(frozen=True)
+class Drive:
+    """A stretch of a tub that becomes a race.
+
+    Attributes:
+        race: The race.
+        records: The record of each of its rows.
+        beside: Records that are rows of no race, and that this one carries.
+        manifest: What the tub says of itself.
+    """
+
+    race: Race
+    records: tuple[Record, ...]
+    beside: tuple[Record, ...]
+    manifest: Manifest
+
+    def save(self, path: pathlib.Path) -> pathlib.Path:
+        """Writes the race with its pictures and all that the tub holds of it.
+
+        Raises:
+            InputError: More lies beside the records than a file holds, or an image has gone.
+            StorageError: It cannot be written.
+        """
+        pictures = any(record.images for record in self.records)
+        try:
+            return race_import.save(
+                self.race, path, self._sources(), self._pictures() if pictures else None
+            )
+        except FileNotFoundError as error:
+            raise InputError(
+                f"The image {error.filename} has gone while the tub was read. Import it again."
+            ) from error
+
+    def _pictures(self) -> Iterator[bytes | None]:
+        return map(_picture, self.records)
+
+    def _sources(self) -> Iterator[bytes]:
+        share = -(-len(self.beside) // len(self.records))
+        for row, record in enumerate(self.records):
+            beside = self.beside[row * share : (row + 1) * share]
+            manifest = None if row else self.manifest
+            yield tub_source.encode(record, beside, manifest, _picture(record) is not None)
+
+
+def _picture(record: Record) -> bytes | None:
+    """Returns the camera image of a record as it is on disk, None where it is no JPEG."""
+    file = record.images.get(str(record.fields.get(IMAGE_KEY)))
+    content = None if file is None else file.read_bytes()
+    return content if content is not None and content.startswith(_JPEG) else None
+
+
+def drives(source: Tub, origin: Origin = NOTHING) -> list[Drive]:
+    """Returns the drives of a tub, in order; `source.flaws` then says what was left out.
+
+    Deleted records, and those of a pilot whose commands were not recorded, become no rows: they
+    are carried beside them.
+
+    Raises:
+        InputError: No record can be used, or as `Tub.records` says.
+    """
+    origin.check()
+    usable, beside = [], []
+    for record in source.records():
+        rowless = record.deleted or tub_races.commands(record) is None
+        (beside if rowless else usable).append(record)
+    _note_silent(beside, source.flaws)
+    found: list[Drive] = []
+    for records, race in _races(usable, source, origin):
+        # Each drive carries what lies before its end.
+        before = [record for record in beside if record.place <= records[-1].place]
+        beside = beside[len(before) :]
+        found.append(Drive(race, tuple(records), tuple(before), source.manifest))
+    if not found:
+        raise InputError(
+            f"{source.folder}: expected records with commands that were not deleted. Received: "
+            f"{' '.join(source.flaws.sentences()) or record_rows.plural(len(beside), 'record')} "
+            "Restore or record some."
+        )
+    found[-1] = dataclasses.replace(found[-1], beside=(*found[-1].beside, *beside))
+    return found
+
+
+def races(path: pathlib.Path, origin: Origin = NOTHING) -> Iterator[Race]:
+    """Yields the races of a tub.
+
+    Raises:
+        InputError: As `drives`.
+    """
+    for drive in drives(Tub(path), origin):
+        yield drive.race
+
+
+def _note_silent(beside: Sequence[Record], flaws: Flaws) -> None:
+    """Notes the records of which the commands are not known."""
+    silent = sum(not record.deleted for record in beside)
+    if silent:
+        flaws.notes.append(
+            f"{record_rows.plural(silent, 'record')} without commands, as of a pilot without "
+            "donkeycar's RECORD_DURING_AI: they are carried along, but are no rows of a race."
+        )
+
+
+def _races(
+    usable: Sequence[Record], source: Tub, origin: Origin
+) -> Iterator[tuple[list[Record], Race]]:
+    """Yields the records of each drive with the race that they make."""
+    step_s = _step_s([r for r in usable if not tub.is_race(r.fields)], source.flaws)
+    for (session, ours), group in itertools.groupby(
+        usable, lambda record: (record.session, tub.is_race(record.fields))
+    ):
+        records = list(group)
+        if ours:
+            try:
+                kept = source.manifest.metadata.get(f"{tub_races.HEADER_KEY}{session}")
+                yield records, tub_races.exported(records, kept)
+                continue
+            except InputError as error:
+                source.flaws.notes.append(
+                    f"Session {session} was exported from a race and does not make one any more: "
+                    f"{error}"
+                )
+        for part in _split(records, step_s):
+            yield part, tub_races.foreign(part, _seconds(part, step_s), origin)
+
+
+def _step_s(records: Sequence[Record], flaws: Flaws) -> float:
+    """Returns the usual time between two records (s), 0 where it is not that of the drive."""
+    times = [record.fields.get(TIME) for record in records]
+    reason = "Not every record has a time"
+    if None not in times:
+        steps = np.diff(np.array(times, np.int64)) / 1000.0
+        steps = steps[steps >= 0.0]
+        usual = float(np.median(steps)) if len(steps) else 1.0 / record_rows.ASSUMED_RATE
+        if usual >= _QUICKEST_S:
+            return usual
+        reason = f"The records are {1000.0 * usual:.0f} ms apart, as a conversion leaves them"
+    flaws.notes.append(f"{reason}: {record_rows.ASSUMED_RATE:g} records a second are assumed.")
+    return 0.0
+
+
+def _split(records: Sequence[Record], step_s: float) -> Iterator[list[Record]]:
+    """Yields the stretches that were driven without a break."""
+    part: list[Record] = []
+    longest = max(_LONGEST_PAUSE_S, _LONGEST_PAUSE_STEPS * step_s)
+    for record in records:
+        if part:
+            if step_s:
+                pause = (record.fields[TIME] - part[-1].fields[TIME]) / 1000.0
+                goes_on = 0.0 < pause <= longest
+            else:
+                goes_on = record.place == part[-1].place + 1
+            if not goes_on:
+                yield part
+                part = []
+        part.append(record)
+    yield part
+
+
+def _seconds(records: Sequence[Record], step_s: float) -> npt.NDArray[np.float64]:
+    """Returns the time of records since the first of them (s), shape (n,)."""
+    if not step_s:
+        return np.arange(len(records)) / record_rows.ASSUMED_RATE
+    times = np.array([record.fields[TIME] for record in records], np.int64)
+    return (times - times[0]) / 1000.0
