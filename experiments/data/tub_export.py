@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from donkey_rl.errors import InputError, StorageError
@@ -193,7 +193,8 @@ class _Writer:
             picture = next(pictures)
             images = {} if picture is None else {f"{row}_cam_image_array_.jpg": picture}
             fields |= {INDEX: row, SESSION: session}
-            fields |= {tub_manifest.IMAGE_KEY: name for name in images}
+            if images:
+                fields[tub_manifest.IMAGE_KEY] = next(iter(images))
             lines.append(self._taken(Kept(row, "", fields, images, False)))
         self._began_s += race.duration_s + 1.0
         kinds = tub_races.inputs(race)
@@ -301,7 +302,7 @@ def _session_names(
     return named
 
 
-def _renamed(metadata: dict[str, Any] | Any, sessions: dict[str, str]) -> dict[str, Any]:
+def _renamed(metadata: Mapping[str, Any], sessions: dict[str, str]) -> dict[str, Any]:
     """Returns a tub's metadata with the headers of its races under the new sessions."""
     renamed = {}
     for key, value in metadata.items():

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.configuration import Config
 from donkey_rl.envs.recordings import rows as record_rows
 from donkey_rl.errors import InputError
 from donkey_rl.experiments.data import tub, tub_races, tub_source
 from donkey_rl.experiments.data.tub import TIME, Flaws, Record, Tub
 from donkey_rl.experiments.data.tub_manifest import IMAGE_KEY, Manifest
 from donkey_rl.experiments.data.tub_races import NOTHING, Origin
+from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.metrics import race_import
-from donkey_rl.metrics.race import Race
+from donkey_rl.metrics.race import COLUMNS, Race
 
 _LONGEST_PAUSE_S = 0.5
 _LONGEST_PAUSE_STEPS = 5.0
@@ -26,6 +29,7 @@ _LONGEST_PAUSE_STEPS = 5.0
 _QUICKEST_S = 0.004
 """No camera is quicker: such times are those of a conversion, not of the drive."""
 
+_UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 _JPEG = b"\xff\xd8"
 
 
@@ -75,16 +79,28 @@ class Drive:
 
 def _picture(record: Record) -> bytes | None:
     """Returns the camera image of a record as it is on disk, None where it is no JPEG."""
-    file = record.images.get(str(record.fields.get(IMAGE_KEY)))
+    file = _camera(record)
     content = None if file is None else file.read_bytes()
     return content if content is not None and content.startswith(_JPEG) else None
 
 
-def drives(source: Tub, origin: Origin = NOTHING) -> list[Drive]:
+def _camera(record: Record) -> pathlib.Path | None:
+    """Returns the file of a record's camera image."""
+    return record.images.get(str(record.fields.get(IMAGE_KEY)))
+
+
+def drives(
+    source: Tub, origin: Origin = NOTHING, progress: Callable[[int], None] | None = None
+) -> list[Drive]:
     """Returns the drives of a tub, in order; `source.flaws` then says what was left out.
 
     Deleted records, and those of a pilot whose commands were not recorded, become no rows: they
     are carried beside them.
+
+    Args:
+        source: The tub.
+        origin: What is known beside it.
+        progress: Called with the records read so far.
 
     Raises:
         InputError: No record can be used, or as `Tub.records` says.
@@ -94,6 +110,8 @@ def drives(source: Tub, origin: Origin = NOTHING) -> list[Drive]:
     for record in source.records():
         rowless = record.deleted or tub_races.commands(record) is None
         (beside if rowless else usable).append(record)
+        if progress is not None:
+            progress(source.flaws.total)
     _note_silent(beside, source.flaws)
     found: list[Drive] = []
     for records, race in _races(usable, source, origin):
@@ -193,3 +211,93 @@ def _seconds(records: Sequence[Record], step_s: float) -> npt.NDArray[np.float64
         return np.arange(len(records)) / record_rows.ASSUMED_RATE
     times = np.array([record.fields[TIME] for record in records], np.int64)
     return (times - times[0]) / 1000.0
+
+
+class Imported(Config):
+    """What `donkey-rl data import` reports.
+
+    Attributes:
+        tub: The folder that was read.
+        files: The races that were written.
+        races: How many.
+        rows: Rows of all of them.
+        records: Records that were read.
+        left_out: Records that are in none of the races.
+        deleted: Records that were deleted, and are carried along.
+        minutes: How long was driven.
+        frames: Rows with a picture.
+        unknown: Columns that nobody recorded in some of the races; they hold 0.
+        notes: What was left out, repaired or assumed, in sentences.
+    """
+
+    tub: str
+    files: tuple[str, ...]
+    races: int
+    rows: int
+    records: int
+    left_out: int
+    deleted: int
+    minutes: float
+    frames: int
+    unknown: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def write(
+    source: Tub,
+    folder: pathlib.Path,
+    progress: ProgressDisplay,
+    origin: Origin = NOTHING,
+    *,
+    strict: bool = False,
+) -> Imported:
+    """Writes the races of a tub into a folder, `NAME_00.parquet` and so on.
+
+    Args:
+        source: The tub.
+        folder: Where to; it is made.
+        progress: Shows how far it is.
+        origin: What is known beside the tub.
+        strict: Whether a tub that is not whole is refused.
+
+    Raises:
+        InputError: As `drives`; or the tub is not whole and `strict`; or a race of that name is
+            there already.
+        StorageError: A race cannot be written.
+    """
+    with progress.phase("reading the tub", None, "records") as reading:
+        found = drives(source, origin, reading.update)
+    flaws = source.flaws.sentences()
+    if strict and flaws:
+        more = f" And {len(flaws) - 1} more of the kind." if len(flaws) > 1 else ""
+        raise InputError(
+            f"{source.folder}: expected a tub that is whole, as --strict asks. Received: "
+            f"{flaws[0]}{more} Without --strict the rest is taken."
+        )
+    stem = _UNFIT.sub("-", source.folder.resolve().name) or "tub"
+    files = [folder / f"{stem}_{number:02d}.parquet" for number in range(len(found))]
+    taken = next((file for file in files if file.exists()), None)
+    if taken is not None:
+        raise InputError(
+            f"{taken}: expected a name for a new race. Received: one that is taken. "
+            "Name another --out."
+        )
+    with progress.phase("writing races", len(found), "races") as writing:
+        for number, (drive, file) in enumerate(zip(found, files, strict=True), start=1):
+            drive.save(file)
+            writing.update(number)
+    beside = [record for drive in found for record in drive.beside]
+    unknown = {name for drive in found for name in drive.race.header.unknown}
+    return Imported(
+        tub=str(source.folder),
+        files=tuple(map(str, files)),
+        races=len(files),
+        rows=sum(len(drive.race) for drive in found),
+        records=source.flaws.total,
+        left_out=source.flaws.total - source.flaws.kept,
+        deleted=sum(record.deleted for record in beside),
+        minutes=sum(drive.race.duration_s for drive in found) / 60.0,
+        frames=sum(_camera(record) is not None for drive in found for record in drive.records),
+        unknown=tuple(name for name in COLUMNS if name in unknown),
+        notes=(*flaws, *source.flaws.notes),
+    )
