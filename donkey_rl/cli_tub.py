@@ -78,7 +78,9 @@ def import_tub(
             from donkey_rl.experiments.data.store import open_store
 
             result["files"] = []
-            about = note(author, message or f"imported from the tub {tub.resolve().name}", license_)
+            about = note(
+                author, message or f"imported from the tub {tub.resolve().name}", license_
+            )
             pushed = open_store(store).push([folder], name, about, progress)
             result["pushed"] = pushed.model_dump(mode="json")
     if as_json:

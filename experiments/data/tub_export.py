@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data import tub_manifest, tub_races, tub_source
 from donkey_rl.experiments.data.tub import INDEX, SESSION
@@ -31,9 +32,8 @@ _INCOMING = "incoming"
 _NUMBERED = re.compile(r"[0-9]+_(.*)")
 
 
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """What was exported.
+class Written(Config):
+    """What `donkey-rl data export` reports.
 
     Attributes:
         folder: The tub.
@@ -45,7 +45,7 @@ class Written:
         notes: What a person should know of it, in sentences.
     """
 
-    folder: pathlib.Path
+    folder: str
     races: int
     records: int
     deleted: int
@@ -95,7 +95,7 @@ def write(files: Sequence[pathlib.Path], folder: pathlib.Path) -> Written:
         raise StorageError(
             f"The tub {folder} could not be written: {error.strerror or error}. Nothing was left."
         ) from error
-    return dataclasses.replace(written, folder=folder)
+    return written.model_copy(update={"folder": str(folder)})
 
 
 @contextlib.contextmanager
@@ -147,7 +147,7 @@ class _Writer:
         )
         (self._folder / FILE).write_text(whole.dump(), encoding="utf-8")
         return Written(
-            folder=self._folder,
+            folder=str(self._folder),
             races=len(files),
             records=len(records),
             deleted=len(deleted),
@@ -259,7 +259,7 @@ class _Writer:
 
     def _write_catalogs(self, records: Sequence[_Line], length: int) -> tuple[str, ...]:
         """Writes the records and the manifests of their catalogs; returns their names."""
-        names = []
+        names: list[str] = []
         for first in range(0, max(len(records), 1), length):
             lines = [f"{record.line}\n" for record in records[first : first + length]]
             stem = f"catalog_{len(names)}"

@@ -7,6 +7,7 @@ import itertools
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +107,8 @@ def drives(
         InputError: No record can be used, or as `Tub.records` says.
     """
     origin.check()
-    usable, beside = [], []
+    usable: list[Record] = []
+    beside: list[Record] = []
     for record in source.records():
         rowless = record.deleted or tub_races.commands(record) is None
         (beside if rowless else usable).append(record)
@@ -174,10 +176,10 @@ def _races(
 
 def _step_s(records: Sequence[Record], flaws: Flaws) -> float:
     """Returns the usual time between two records (s), 0 where it is not that of the drive."""
-    times = [record.fields.get(TIME) for record in records]
+    times: list[Any] = [record.fields.get(TIME) for record in records]
     reason = "Not every record has a time"
     if None not in times:
-        steps = np.diff(np.array(times, np.int64)) / 1000.0
+        steps = np.diff(np.array(times, np.float64)) / 1000.0
         steps = steps[steps >= 0.0]
         usual = float(np.median(steps)) if len(steps) else 1.0 / record_rows.ASSUMED_RATE
         if usual >= _QUICKEST_S:
@@ -208,9 +210,9 @@ def _split(records: Sequence[Record], step_s: float) -> Iterator[list[Record]]:
 def _seconds(records: Sequence[Record], step_s: float) -> npt.NDArray[np.float64]:
     """Returns the time of records since the first of them (s), shape (n,)."""
     if not step_s:
-        return np.arange(len(records)) / record_rows.ASSUMED_RATE
-    times = np.array([record.fields[TIME] for record in records], np.int64)
-    return (times - times[0]) / 1000.0
+        return np.arange(len(records), dtype=np.float64) / record_rows.ASSUMED_RATE
+    began = records[0].fields[TIME]
+    return np.array([record.fields[TIME] - began for record in records], np.float64) / 1000.0
 
 
 class Imported(Config):
