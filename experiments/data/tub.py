@@ -34,6 +34,7 @@ _NUMBERS = (
 )
 """What a race takes of a record, with its key."""
 
+_SINGULAR = {"have": "has", "are": "is", "hold": "holds", "name": "names"}
 _LONGEST_SESSION = 128
 _LATEST_MS = 1 << 53
 
@@ -90,9 +91,9 @@ class Flaws:
     def sentences(self) -> tuple[str, ...]:
         """Returns what is broken or left out, a sentence each."""
         kept = f"{self.kept:,} {'is' if self.kept == 1 else 'are'} kept"
+        records = plural(self.total, "record")
         lost = [
-            f"{count:,} of {plural(self.total, 'record')} {reason} (first: {first}): left out; "
-            f"{kept}."
+            f"{count:,} of {records} {_verb(reason, count)} (first: {first}): left out; {kept}."
             for reason, (count, first) in self.lost.items()
         ]
         return (*lost, *self.defects)
@@ -236,6 +237,16 @@ class Tub:
                 raise ValueError("have a damaged or oversized image")
             images[name] = file
         return images
+
+
+def _verb(reason: str, count: int) -> str:
+    """Returns a reason as it is said of so many records.
+
+    >>> _verb("have no image", 1)
+    'has no image'
+    """
+    verb, _, rest = reason.partition(" ")
+    return f"{_SINGULAR[verb] if count == 1 else verb} {rest}"
 
 
 def is_race(fields: Mapping[str, Any]) -> bool:
