@@ -161,11 +161,13 @@ class MlflowBackend(Backend):
         timeout: float = _PATIENCE_S,
         **rest: Any,
     ) -> Any:
-        from mlflow.utils.credentials import get_default_host_creds
-        from mlflow.utils.rest_utils import http_request
+        from mlflow.utils import credentials, rest_utils
 
-        return http_request(
-            get_default_host_creds(self._base),
+        # They have no types. Who we are comes from MLflow's own variables and files.
+        who: Any = credentials.get_default_host_creds
+        send: Any = rest_utils.http_request
+        return send(
+            who(self._base),
             endpoint,
             method,
             max_retries=2,

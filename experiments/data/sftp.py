@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import paramiko
-from fsspec.implementations.sftp import SFTPFileSystem
+import paramiko  # type: ignore[import-untyped]
+from fsspec.implementations.sftp import SFTPFileSystem  # type: ignore[import-untyped]
 
 from donkey_rl.errors import StorageError
 

@@ -272,16 +272,16 @@ class Store:
 
     def _read_change(self, name: str, identity: str) -> Change | InputError:
         path = f"{_SETS}/{name}/changes/{identity}.json"
-        for wait in (*_ARRIVAL_S, None):
+        waits = list(_ARRIVAL_S)
+        while True:
             try:
                 return Change.decoded(identity, self.backend.read(path, manifest.MAX_MANIFEST))
             except FileNotFoundError:
                 return InputError(f"change {identity[:SHORT]} is missing")
             except InputError as error:
-                if wait is None:
+                if not waits:
                     return error
-                time.sleep(wait)
-        raise AssertionError("the last try returns")
+                time.sleep(waits.pop(0))
 
     def change_ids(self, name: str) -> list[str]:
         """Returns the ids of a set's changes.
