@@ -79,8 +79,8 @@ def push(
     with at_work(as_json) as progress:
         from donkey_rl.experiments.data.store import open_store
 
-        note = _note(author, message, license_)
-        result = open_store(store).push(places, name, note, progress).model_dump(mode="json")
+        about = note(author, message, license_)
+        result = open_store(store).push(places, name, about, progress).model_dump(mode="json")
     if as_json:
         print_json(result)
         return
@@ -186,8 +186,8 @@ def split(
             given = []
         wanted = splitting.check_shares(given)
         percent = "/".join(f"{share:.0%}" for share in wanted.values())
-        note = _note(author, f"split {percent}, seed {seed}", "")
-        found, count = open_store(store).split(name, wanted, seed, note)
+        about = note(author, f"split {percent}, seed {seed}", "")
+        found, count = open_store(store).split(name, wanted, seed, about)
         parts = cards.card(found).parts
         result = {
             "name": found.name,
@@ -226,7 +226,7 @@ def merge(
         found = shared.merge(
             [(each.name, each.version) for each in named],
             name,
-            _note(author, message, license_),
+            note(author, message, license_),
         )
         shared.keep_card(found, progress)
         card = cards.card(found)
@@ -278,7 +278,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _note(author: str | None, message: str, license_: str) -> Note:
+def note(author: str | None, message: str, license_: str) -> Note:
     """Returns what a change says of itself; the user's name where none is given."""
     import getpass
 

@@ -77,7 +77,8 @@ class MlflowBackend(Backend):
         mlflow_store.set_environment()
         self._base, self._root = _resolved(address)
         # What is typed and what comes of it may both hold a password.
-        self.shown = backends.without_password(f"{self._base}/{self._root}".rstrip("/"))
+        place = f"mlflow-artifacts://{urlsplit(self._base).netloc}/{self._root}"
+        self.shown = backends.without_password(place)
         self._listing("")
 
     def files(self, folder: str) -> dict[str, int]:
