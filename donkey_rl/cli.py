@@ -18,9 +18,11 @@ import typer
 
 import donkey_rl
 from donkey_rl import (
+    cli_data,
     cli_evaluate,
     cli_metrics,
     cli_pictures,
+    cli_record,
     cli_report,
     cli_results,
     cli_simulators,
@@ -224,11 +226,13 @@ def bench(
     tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
+app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_tracks.app, name="tracks")
 for _commands in (
     cli_evaluate.app,
     cli_metrics.app,
     cli_pictures.app,
+    cli_record.app,
     cli_report.app,
     cli_results.app,
     cli_simulators.app,

@@ -153,7 +153,8 @@ def guard(address: str, what: str) -> Iterator[None]:
     # Each of fsspec's many implementations has its own tree of errors.
     except Exception as error:
         lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
-        reason = (lines[0] if lines else type(error).__name__).rstrip(".")
+        silent = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+        reason = (lines[0] if lines else silent).rstrip(".")
         secret = _password(address)
         if secret:
             for form in {secret, unquote(secret)}:

@@ -203,7 +203,7 @@ def _best(races: Sequence[Entry]) -> dict[str, float]:
 def _parts(dataset: DataSet) -> dict[str, Amount]:
     if not any(race.sha256 in dataset.parts for race in dataset.races):
         return {}
-    parts = {name: Amount.of(dataset.part(name)) for name in PARTS}
+    parts: dict[str, Amount] = {name: Amount.of(dataset.part(name)) for name in PARTS}
     rest = [race for race in dataset.races if race.sha256 not in dataset.parts]
     return parts | ({"none": Amount.of(rest)} if rest else {})
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]
 
 from donkey_rl.errors import InputError
 from donkey_rl.experiments.data import backends

@@ -30,8 +30,8 @@ MAX_FILES = 100_000
 MAX_CHANGES = 10_000
 """Changes of one data set."""
 
-PARTS = ("train", "validation", "test")
 Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 Kind = Literal["race", "file"]
 
 STEERING_BINS = 21

@@ -77,7 +77,8 @@ class MlflowBackend(Backend):
         mlflow_store.set_environment()
         self._base, self._root = _resolved(address)
         # What is typed and what comes of it may both hold a password.
-        self.shown = backends.without_password(f"{self._base}/{self._root}".rstrip("/"))
+        place = f"mlflow-artifacts://{urlsplit(self._base).netloc}/{self._root}"
+        self.shown = backends.without_password(place)
         self._listing("")
 
     def files(self, folder: str) -> dict[str, int]:
@@ -161,11 +162,13 @@ class MlflowBackend(Backend):
         timeout: float = _PATIENCE_S,
         **rest: Any,
     ) -> Any:
-        from mlflow.utils.credentials import get_default_host_creds
-        from mlflow.utils.rest_utils import http_request
+        from mlflow.utils import credentials, rest_utils
 
-        return http_request(
-            get_default_host_creds(self._base),
+        # They have no types. Who we are comes from MLflow's own variables and files.
+        who: Any = credentials.get_default_host_creds
+        send: Any = rest_utils.http_request
+        return send(
+            who(self._base),
             endpoint,
             method,
             max_retries=2,

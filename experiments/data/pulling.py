@@ -36,6 +36,7 @@ class PullReport(Config):
         folder: Where the files are.
         files: How many belong there.
         races: Race records among those that are there.
+        pictured: Those of them with pictures.
         fetched_bytes: What was fetched.
         already_there: Files that were there before.
         problems: What is not as it should be, in sentences.
@@ -47,6 +48,7 @@ class PullReport(Config):
     folder: pathlib.Path
     files: int
     races: tuple[pathlib.Path, ...]
+    pictured: tuple[pathlib.Path, ...]
     fetched_bytes: int
     already_there: int
     problems: tuple[str, ...]
@@ -89,7 +91,8 @@ def fetch(
         part=part,
         folder=place,
         files=len(entries),
-        races=tuple(here[entry] for entry in kept if entry.kind == "race"),
+        races=tuple(here[entry] for entry in kept if entry.facts is not None),
+        pictured=tuple(here[entry] for entry in kept if entry.facts and entry.facts.frames),
         fetched_bytes=transfers.bytes_of(fetched),
         already_there=len(kept) - len(fetched),
         problems=(*found.problems, *map(str, failed.values())),

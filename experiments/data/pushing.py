@@ -135,7 +135,8 @@ def _send(
 
     once = {entry.sha256: entry for entry in new}
     total = transfers.bytes_of(tuple(once.values()))
-    done, sent_bytes, failed = 0, 0, {}
+    done, sent_bytes = 0, 0
+    failed: dict[Entry, DamagedError] = {}
     with progress.phase(transfers.phase_name("sending", len(once)), total, "bytes") as phase:
         try:
             for entry, result in transfers.in_parallel(

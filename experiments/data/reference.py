@@ -43,11 +43,18 @@ class Source:
         reference: What it is, with its full version.
         folder: Where its files are.
         races: Its race records.
+        pictured: Those of them with pictures.
     """
 
     reference: Reference
     folder: pathlib.Path
     races: tuple[pathlib.Path, ...]
+    pictured: tuple[pathlib.Path, ...]
+
+    @property
+    def recordings(self) -> tuple[pathlib.Path, ...]:
+        """What can be learned from: races with pictures; without races what the folder holds."""
+        return self.pictured if self.races else (self.folder,)
 
 
 def is_reference(text: str) -> bool:
@@ -108,4 +115,27 @@ def source(text: str, progress: ProgressDisplay) -> Source:
             f"{named} is not whole: {report.problems[0]}. `donkey-rl data verify {named.name}` "
             "says more."
         )
-    return Source(dataclasses.replace(named, version=report.version), report.folder, report.races)
+    known = dataclasses.replace(named, version=report.version)
+    return Source(known, report.folder, report.races, report.pictured)
+
+
+def recordings(text: str, progress: ProgressDisplay) -> tuple[pathlib.Path, ...]:
+    """Returns the files and folders that a setting means: a path, or what a data set holds.
+
+    Args:
+        text: A path, or a reference with `data:` in front, see `parse`.
+        progress: Shows how far it is.
+
+    Raises:
+        InputError: No such data set, or none of its races has pictures.
+        StorageError: It cannot be fetched whole.
+    """
+    if not is_reference(text):
+        return (pathlib.Path(text),)
+    found = source(text, progress).recordings
+    if not found:
+        raise InputError(
+            f"{text}: expected races with pictures. Received: none that has any. Record with "
+            "--frames."
+        )
+    return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import paramiko
-from fsspec.implementations.sftp import SFTPFileSystem
+import paramiko  # type: ignore[import-untyped]
+from fsspec.implementations.sftp import SFTPFileSystem  # type: ignore[import-untyped]
 
 from donkey_rl.errors import StorageError
 
@@ -30,8 +31,16 @@ class KnownHosts(SFTPFileSystem):  # type: ignore[misc]
         self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
         waits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout"), _PATIENCE_S)
         self.client.connect(self.host, **(waits | self.ssh_kwargs))
-        self.ftp = self.client.open_sftp()
-        self.ftp.get_channel().settimeout(_SILENCE_S)
+        self._channels = threading.local()
+
+    @property
+    def ftp(self) -> paramiko.SFTPClient:
+        """The calling thread's own channel: what one reads would else be another's answer."""
+        found: paramiko.SFTPClient | None = getattr(self._channels, "ftp", None)
+        if found is None:
+            found = self._channels.ftp = self.client.open_sftp()
+            found.get_channel().settimeout(_SILENCE_S)
+        return found
 
 
 def opened(address: str) -> tuple[Any, str]:

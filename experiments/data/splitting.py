@@ -27,8 +27,7 @@ def check_shares(shares: Sequence[float]) -> dict[Part, float]:
             f"A split has three shares, of {', '.join(PARTS)}, none negative and some for the "
             f"first. Received: {', '.join(f'{share:g}' for share in shares)}. Example: 80,10,10."
         )
-    names: tuple[Part, ...] = ("train", "validation", "test")
-    return {name: share / total for name, share in zip(names, shares, strict=True)}
+    return {part: share / total for part, share in zip(PARTS, shares, strict=True)}
 
 
 def assigned(

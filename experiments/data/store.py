@@ -23,13 +23,13 @@ from donkey_rl.experiments.data.dataset import SHORT, DataSet
 from donkey_rl.experiments.data.manifest import Change, Entry, Note, Part
 from donkey_rl.experiments.data.pulling import PullReport
 from donkey_rl.experiments.data.pushing import PushReport
+from donkey_rl.experiments.data.transfers import AT_ONCE
 from donkey_rl.experiments.progress import ProgressDisplay
 
 _SETS = "sets"
 _SHORTEST = 6
 """Digits by which a version is named."""
 
-_READERS = 8
 _ARRIVAL_S = (0.5, 2.0)
 """Waits for a change that is just being written, where a place shows it meanwhile."""
 
@@ -261,7 +261,7 @@ class Store:
         def read(identity: str) -> Change | InputError:
             return self._read_change(name, identity)
 
-        with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             wanted = sorted(identities)
             for identity, found in zip(wanted, pool.map(read, wanted), strict=True):
                 if isinstance(found, Change):
@@ -272,16 +272,16 @@ class Store:
 
     def _read_change(self, name: str, identity: str) -> Change | InputError:
         path = f"{_SETS}/{name}/changes/{identity}.json"
-        for wait in (*_ARRIVAL_S, None):
+        waits = list(_ARRIVAL_S)
+        while True:
             try:
                 return Change.decoded(identity, self.backend.read(path, manifest.MAX_MANIFEST))
             except FileNotFoundError:
                 return InputError(f"change {identity[:SHORT]} is missing")
             except InputError as error:
-                if wait is None:
+                if not waits:
                     return error
-                time.sleep(wait)
-        raise AssertionError("the last try returns")
+                time.sleep(waits.pop(0))
 
     def change_ids(self, name: str) -> list[str]:
         """Returns the ids of a set's changes.
