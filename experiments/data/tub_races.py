@@ -42,7 +42,8 @@ class Origin:
 
     Attributes:
         driver: Who drove.
-        vehicle: Which car, a generation of the simulator's.
+        vehicle: Which car, a generation of the simulator's; what a tub says of places and speeds
+            is in the units of the newest one where this is empty.
         track: Where, a track's name or file.
     """
 
@@ -118,7 +119,7 @@ def foreign(records: Sequence[Record], seconds: FloatArray, origin: Origin) -> R
         name: np.zeros(len(records), kind) for name, (kind, _) in COLUMNS.items()
     } | {"latency_ms": np.full(len(records), np.nan), "time_s": seconds}
     columns["steering"], columns["throttle"] = led[:, 0], led[:, 1]
-    scale = vehicles.load(origin.vehicle).report_scale if origin.vehicle else 1.0
+    scale = vehicles.load(origin.vehicle or vehicles.DEFAULT_VEHICLE).report_scale
     told = _telemetry(records)
     for name, values in told.items():
         columns[name] = values if name == "cte" else values * scale
@@ -188,8 +189,7 @@ def records(race: Race, began_ms: int) -> Iterator[dict[str, Any]]:
         race: The race.
         began_ms: When it began, by donkeycar's clock (ms).
     """
-    car = race.header.vehicle
-    scale = vehicles.load(car).report_scale if car in vehicles.names() else 1.0
+    scale = vehicles.load(race.header.vehicle or vehicles.DEFAULT_VEHICLE).report_scale
     columns = {name: race[name].tolist() for name in COLUMNS}
     led = min(len(race) - 1, 1)
     angle = [*columns["steering"][led:], *columns["steering"][-1:]]
