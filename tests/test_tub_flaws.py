@@ -221,7 +221,7 @@ def test_a_pilot_without_commands_is_carried_along(tmp_path: pathlib.Path) -> No
         (lambda tub: tub.mkdir(), "Received: a folder without catalogs. Name the folder"),
         (
             lambda tub: small_tubs.write(tub, [small_tubs.record(0)], deleted=[0]),
-            "expected records with commands that were not deleted. Received: 1 record",
+            "expected two records in a row with commands, not deleted. Received: 1 record",
         ),
         (lambda tub: small_tubs.write(tub, ["x\n"]), "Received: 1 of 1 record is no JSON object"),
     ],

@@ -95,8 +95,8 @@ def drives(
 ) -> list[Drive]:
     """Returns the drives of a tub, in order; `source.flaws` then says what was left out.
 
-    Deleted records, and those of a pilot whose commands were not recorded, become no rows: they
-    are carried beside them.
+    Deleted records, those of a pilot whose commands were not recorded, and those with none before
+    and after them become no rows: they are carried beside them.
 
     Args:
         source: The tub.
@@ -115,16 +115,24 @@ def drives(
         if progress is not None:
             progress(source.flaws.total)
     _note_silent(beside, source.flaws)
-    found: list[Drive] = []
+    parts = []
     for records, race in _races(usable, source, origin):
+        if race is None:
+            beside += records
+        else:
+            parts.append((records, race))
+    beside.sort(key=lambda record: record.place)
+    found: list[Drive] = []
+    for records, race in parts:
         # Each drive carries what lies before its end.
         before = [record for record in beside if record.place <= records[-1].place]
         beside = beside[len(before) :]
         found.append(Drive(race, tuple(records), tuple(before), source.manifest))
     if not found:
+        lost = " ".join(source.flaws.sentences())
         raise InputError(
-            f"{source.folder}: expected records with commands that were not deleted. Received: "
-            f"{' '.join(source.flaws.sentences()) or record_rows.plural(len(beside), 'record')} "
+            f"{source.folder}: expected two records in a row with commands, not deleted. "
+            f"Received: {lost or f'{record_rows.plural(len(beside), "record")}.'} "
             "Restore or record some."
         )
     found[-1] = dataclasses.replace(found[-1], beside=(*found[-1].beside, *beside))
@@ -153,8 +161,8 @@ def _note_silent(beside: Sequence[Record], flaws: Flaws) -> None:
 
 def _races(
     usable: Sequence[Record], source: Tub, origin: Origin
-) -> Iterator[tuple[list[Record], Race]]:
-    """Yields the records of each drive with the race that they make."""
+) -> Iterator[tuple[list[Record], Race | None]]:
+    """Yields the records of each drive with the race that they make, None for a single record."""
     step_s = _step_s([r for r in usable if not tub.is_race(r.fields)], source.flaws)
     for (session, ours), group in itertools.groupby(
         usable, lambda record: (record.session, tub.is_race(record.fields))
@@ -171,7 +179,9 @@ def _races(
                     f"{error}"
                 )
         for part in _split(records, step_s):
-            yield part, tub_races.foreign(part, _seconds(part, step_s), origin)
+            # A command stands in the row after its image: one row alone says nothing.
+            single = len(part) == 1
+            yield part, None if single else tub_races.foreign(part, _seconds(part, step_s), origin)
 
 
 def _step_s(records: Sequence[Record], flaws: Flaws) -> float:
