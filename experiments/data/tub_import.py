@@ -129,10 +129,10 @@ def drives(
         beside = beside[len(before) :]
         found.append(Drive(race, tuple(records), tuple(before), source.manifest))
     if not found:
-        lost = " ".join(source.flaws.sentences())
+        count = f"{record_rows.plural(len(beside), 'record')}."
         raise InputError(
             f"{source.folder}: expected two records in a row with commands, not deleted. "
-            f"Received: {lost or f'{record_rows.plural(len(beside), "record")}.'} "
+            f"Received: {' '.join(source.flaws.sentences()) or count} "
             "Restore or record some."
         )
     found[-1] = dataclasses.replace(found[-1], beside=(*found[-1].beside, *beside))
