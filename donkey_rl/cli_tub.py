@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,7 +119,7 @@ def export(
 
 
 @contextlib.contextmanager
-def _place(out: Path | None) -> Any:
+def _place(out: Path | None) -> Iterator[Path]:
     """Yields the folder for races, one that is removed afterwards where none is named."""
     if out is not None:
         yield out
@@ -132,7 +132,9 @@ def _races(source: str, store: str | None, progress: ProgressDisplay) -> Sequenc
     """Returns the race records that somebody named."""
     path = Path(source)
     if path.is_dir():
-        found = sorted(path.rglob("*.parquet"))
+        # A folder NAME.parts holds pieces of a race that is still being recorded.
+        races = (file for file in path.rglob("*.parquet") if file.parent.suffix != ".parts")
+        found = sorted(races)
         if not found:
             raise InputError(
                 f"{path}: expected a folder with race records (*.parquet). Received: one "

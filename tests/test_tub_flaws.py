@@ -273,6 +273,25 @@ def test_a_disk_that_is_full_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
+def test_an_import_that_fails_leaves_no_race(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [small_tubs.BEGAN_MS + 50 * k + (0 if k < 3 else 60_000) for k in range(7)]
+    records = [small_tubs.record(k, _timestamp_ms=time) for k, time in enumerate(times)]
+    tub = small_tubs.write(tmp_path / "two", records)
+    whole = race_import.save
+
+    def full(race: Race, path: pathlib.Path, *rest: Any) -> pathlib.Path:
+        if path.name == "two_01.parquet":
+            raise StorageError("The disk is full.")
+        return whole(race, path, *rest)
+
+    monkeypatch.setattr(race_import, "save", full)
+    with pytest.raises(StorageError, match="The disk is full"):
+        imported(tub)
+    assert not list((tmp_path / "races").iterdir())
+
+
 LINE = json.dumps(small_tubs.record(0))
 
 

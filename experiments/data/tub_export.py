@@ -291,7 +291,7 @@ def _session_names(
 ) -> dict[str, str]:
     """Returns the name of each session of a tub in one where some names are taken."""
     found = dict.fromkeys(tub_manifest.sessions(manifest.about))
-    found |= dict.fromkeys(str(line.fields[SESSION]) for line in lines if SESSION in line.fields)
+    found |= dict.fromkeys(line.fields[SESSION] for line in lines if line.fields.get(SESSION))
     named: dict[str, str] = {}
     for name in found:
         date, number = name.rpartition("_")[0] or name, 0
@@ -304,25 +304,22 @@ def _session_names(
 
 def _renamed(metadata: Mapping[str, Any], sessions: dict[str, str]) -> dict[str, Any]:
     """Returns a tub's metadata with the headers of its races under the new sessions."""
-    renamed = {}
-    for key, value in metadata.items():
-        session = key.removeprefix(HEADER_KEY) if key.startswith(HEADER_KEY) else None
-        renamed[key if session is None else f"{HEADER_KEY}{sessions.get(session, session)}"] = (
-            value
-        )
-    return renamed
+    keys = {f"{HEADER_KEY}{name}": f"{HEADER_KEY}{new}" for name, new in sessions.items()}
+    return {keys.get(key, key): value for key, value in metadata.items()}
 
 
 def _with_number(line: _Line, number: int, sessions: dict[str, str]) -> _Line:
     """Returns a record with another number, in its images' names as well."""
     fields, images = dict(line.fields), {}
     fields[INDEX] = number
-    if SESSION in fields:
+    if fields.get(SESSION):
         fields[SESSION] = sessions[fields[SESSION]]
     for key, value in line.fields.items():
         if isinstance(value, str) and value in line.images:
             match = _NUMBERED.fullmatch(value)
             name = f"{number}_{match[1] if match else value.replace('/', '_')}"
+            if images.get(name, line.images[value]) != line.images[value]:
+                name = f"{number}_{key.replace('/', '_')}_{name}"
             fields[key] = name
             images[name] = line.images[value]
     text = json.dumps(fields, allow_nan=False, sort_keys=True)

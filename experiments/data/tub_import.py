@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from donkey_rl.configuration import Config
 from donkey_rl.envs.recordings import rows as record_rows
-from donkey_rl.errors import InputError
+from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.experiments.data import tub, tub_races, tub_source
 from donkey_rl.experiments.data.tub import TIME, Flaws, Record, Tub
 from donkey_rl.experiments.data.tub_manifest import IMAGE_KEY, Manifest
@@ -174,7 +174,7 @@ def _races(
                 yield records, tub_races.exported(records, kept)
                 continue
             except InputError as error:
-                source.flaws.notes.append(
+                source.flaws.defects.append(
                     f"Session {session} was exported from a race and does not make one any more: "
                     f"{error}"
                 )
@@ -237,7 +237,7 @@ class Imported(Config):
         left_out: Records that are in none of the races.
         deleted: Records that were deleted, and are carried along.
         minutes: How long was driven.
-        frames: Rows with a picture.
+        frames: Rows with a camera image.
         unknown: Columns that nobody recorded in some of the races; they hold 0.
         notes: What was left out, repaired or assumed, in sentences.
     """
@@ -275,7 +275,7 @@ def write(
     Raises:
         InputError: As `drives`; or the tub is not whole and `strict`; or a race of that name is
             there already.
-        StorageError: A race cannot be written.
+        StorageError: A race cannot be written; none is left then.
     """
     with progress.phase("reading the tub", None, "records") as reading:
         found = drives(source, origin, reading.update)
@@ -295,9 +295,14 @@ def write(
             "Name another --out."
         )
     with progress.phase("writing races", len(found), "races") as writing:
-        for number, (drive, file) in enumerate(zip(found, files, strict=True), start=1):
-            drive.save(file)
-            writing.update(number)
+        try:
+            for number, (drive, file) in enumerate(zip(found, files, strict=True), start=1):
+                drive.save(file)
+                writing.update(number)
+        except DonkeyRLError:
+            for file in files:
+                file.unlink(missing_ok=True)
+            raise
     beside = [record for drive in found for record in drive.beside]
     unknown = {name for drive in found for name in drive.race.header.unknown}
     return Imported(
