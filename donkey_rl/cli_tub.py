@@ -18,7 +18,7 @@ from donkey_rl.cli_data import (
     note,
 )
 from donkey_rl.cli_output import JsonOption, at_work, print_json
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from donkey_rl.experiments.progress import ProgressDisplay
@@ -109,7 +109,9 @@ def export(
         from donkey_rl.experiments.data import tub_export
 
         files = [file for source in sources for file in _races(source, store, progress)]
-        result: dict[str, Any] = tub_export.write(files, to_tub).model_dump(mode="json")
+        with progress.phase("writing the tub", None, "records") as phase:
+            written = tub_export.write(files, to_tub, phase.update)
+        result: dict[str, Any] = written.model_dump(mode="json")
     if as_json:
         print_json(result)
         return
@@ -141,7 +143,7 @@ def _races(source: str, store: str | None, progress: ProgressDisplay) -> Sequenc
                 "without. Name the folder that holds them."
             )
         return found
-    if path.exists() or path.suffix:
+    if path.exists() or path.suffix == ".parquet":
         return [path]
     from donkey_rl.experiments.data import reference
     from donkey_rl.experiments.data.store import open_store
@@ -151,5 +153,8 @@ def _races(source: str, store: str | None, progress: ProgressDisplay) -> Sequenc
         named.name, None, progress, version=named.version, part=named.part
     )
     if report.problems:
-        raise InputError(f"{source}: expected a whole data set. Received: {report.problems[0]}.")
+        raise StorageError(
+            f"{named} is not whole: {report.problems[0]}. `donkey-rl data verify {named.name}` "
+            "says more."
+        )
     return report.races

@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from donkey_rl.configuration import Config
@@ -65,12 +65,17 @@ class _Line:
     deleted: bool
 
 
-def write(files: Sequence[pathlib.Path], folder: pathlib.Path) -> Written:
+def write(
+    files: Sequence[pathlib.Path],
+    folder: pathlib.Path,
+    progress: Callable[[int], None] | None = None,
+) -> Written:
     """Writes races as a tub of version 2, all or nothing.
 
     Args:
         files: Race records, in the order in which they are to lie in the tub.
         folder: The tub; there must be nothing of that name, or an empty folder.
+        progress: Called with the records taken so far.
 
     Raises:
         InputError: There is a tub already, no race, or a file is no race record.
@@ -86,7 +91,7 @@ def write(files: Sequence[pathlib.Path], folder: pathlib.Path) -> Written:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _beside(folder) as temporary:
-            written = _Writer(temporary).write(files)
+            written = _Writer(temporary, progress).write(files)
             temporary.chmod(0o755)
             if folder.exists():
                 folder.rmdir()
@@ -111,9 +116,11 @@ def _beside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 class _Writer:
     """Gathers the records of races in a folder, and makes a tub of it."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, progress: Callable[[int], None] | None) -> None:
         self._folder = folder
-        self._count = 0
+        self._progress = progress
+        self._records = 0
+        self._images = 0
         self._began_s = time.time()
         self._notes: list[str] = []
         (folder / _INCOMING).mkdir()
@@ -210,9 +217,12 @@ class _Writer:
         """Returns a record whose images lie in the folder of those on their way."""
         images = {}
         for name, content in kept.images.items():
-            (self._folder / _INCOMING / str(self._count)).write_bytes(content)
-            images[name] = self._count
-            self._count += 1
+            (self._folder / _INCOMING / str(self._images)).write_bytes(content)
+            images[name] = self._images
+            self._images += 1
+        self._records += 1
+        if self._progress is not None:
+            self._progress(self._records)
         return _Line(kept.place, kept.line, dict(kept.fields), images, kept.deleted)
 
     def _renumbered(
