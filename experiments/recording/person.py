@@ -144,6 +144,10 @@ class Session:
         self._faults: set[str] = set()
         self._laps: list[dict[str, Any]] = []
         self._pace = Pace(1.0, time.monotonic())
+        if not self._own_clock:
+            # Compiled kernels load when they are used for the first time.
+            field.line_up([self._seed])
+            field.batch.step(self._pilot.drive(field.batch.observation(), np.ones(1, np.bool_)))
         self._put_back()
 
     def run(self, interruption: Interruption) -> str:
@@ -227,6 +231,8 @@ class Session:
         self._tape.start(header)
         self._under_way = bool(np.isfinite(batch.timer.elapsed[0]))
         self._record()
+        # The file's first write took a moment, which the car is not to make good for.
+        self._pace.restart(time.monotonic())
 
     def _stop_recording(self) -> None:
         if self._tape.running:
