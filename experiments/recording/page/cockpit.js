@@ -118,7 +118,7 @@ function tell() {
   } else if (state.paused) notice("Paused. P goes on.");
   else notice("");
   byId("take").hidden = state.driving || !state.free || Boolean(state.ended);
-  byId("notice").style.background = state.driving || state.ended ? "" : "none";
+  byId("notice").classList.toggle("aside", !state.driving && !state.ended);
 }
 
 function tellLaps() {
