@@ -18,6 +18,7 @@ import typer
 
 import donkey_rl
 from donkey_rl import (
+    cli_data,
     cli_evaluate,
     cli_metrics,
     cli_pictures,
@@ -225,6 +226,7 @@ def bench(
     tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
+app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_tracks.app, name="tracks")
 for _commands in (
     cli_evaluate.app,

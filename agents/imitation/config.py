@@ -24,7 +24,7 @@ class ImitationConfig(Config):
     )
     data: str | None = Field(
         default=None,
-        description="A recording to learn from: races, CSV files or a donkeycar tub.",
+        description="What to learn from: races, CSV files, a donkeycar tub, or data:NAME.",
     )
     steps: int = Field(
         default=4_096, ge=64, le=1_000_000, description="Environment steps that the expert drives."
