@@ -99,7 +99,7 @@ class LapTimer:
     @property
     def elapsed(self) -> FloatArray:
         """Time of the lap that a car drives now (s), NaN before the start line, shape (N,)."""
-        return self._time - self._crossed_at
+        return np.asarray(self._time - self._crossed_at)
 
     def _begin(self, i: int, moment: float, faults: Flags) -> None:
         self._crossed_at[i] = moment

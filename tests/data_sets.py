@@ -7,10 +7,9 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from donkey_rl.experiments.data.manifest import Note
@@ -113,11 +112,3 @@ def started(*words: str, cwd: pathlib.Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-@pytest.fixture
-def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
-    """Makes a temporary folder the current one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DONKEY_RL_DATA", raising=False)
-    yield tmp_path

@@ -79,9 +79,9 @@ def fetch(
     if place.exists() and not place.is_dir():
         raise InputError(f"A data set is pulled into a folder. Received: {place}, a file.")
     with _locked(place, progress):
-        here = {entry: transfers.target_of(place, entry) for entry in entries}
-        missing = [entry for entry, target in here.items() if not target.exists()]
+        missing = [entry for entry in entries if not (place / entry.path).exists()]
         transfers.check_space(place, transfers.bytes_of(missing))
+        here = {entry: transfers.target_of(place, entry) for entry in entries}
         fetched, failed = _fetch(backend, here, place, progress)
         _write_card(found, place)
     kept = [entry for entry in entries if entry not in failed]

@@ -142,7 +142,8 @@ def _continued(backend: Backend, entry: Entry, part: pathlib.Path, counter: Coun
     with _opened(part) as file:
         have = file.seek(0, os.SEEK_END)
         if have > entry.bytes:
-            file.truncate(have := 0)
+            have = file.seek(0)
+            file.truncate()
         counter.add(have)
         resumed, arrived = have > 0, have
         try:

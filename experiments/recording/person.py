@@ -22,6 +22,7 @@ from donkey_rl.experiments.racing import Field
 from donkey_rl.experiments.recording import tape as tapes
 from donkey_rl.experiments.recording.cockpit import Cockpit, Controls
 from donkey_rl.experiments.recording.tape import Tape
+from donkey_rl.metrics import laps as lap_times
 
 HUMAN = "human"
 
@@ -142,8 +143,13 @@ class Session:
         self._seed = field.seeds[0]
         self._best = math.inf
         self._faults: set[str] = set()
+        self._whole = False
         self._laps: list[dict[str, Any]] = []
         self._pace = Pace(1.0, time.monotonic())
+        if not self._own_clock:
+            # Compiled kernels load when they are used for the first time.
+            field.line_up([self._seed])
+            field.batch.step(self._pilot.drive(field.batch.observation(), np.ones(1, np.bool_)))
         self._put_back()
 
     def run(self, interruption: Interruption) -> str:
@@ -225,10 +231,13 @@ class Session:
         laps = self._goal.laps or OPEN_LAPS
         header = self._field.headers(laps, [self._started], {"driver": HUMAN})[0]
         self._tape.start(header)
-        self._under_way = bool(np.isfinite(batch.timer.elapsed[0]))
+        self._whole = not np.isfinite(batch.timer.elapsed[0])
         self._record()
+        # The file's first write took a moment, which the car is not to make good for.
+        self._pace.restart(time.monotonic())
 
     def _stop_recording(self) -> None:
+        self._whole = False
         if self._tape.running:
             self._tape.stop()
             self._announce(f"Recorded: {self._tape.files[-1]}")
@@ -240,11 +249,12 @@ class Session:
             self._cockpit.wait_for_answer(time.monotonic() + _ANSWER_S)
         else:
             time.sleep(max(0.0, self._pace.due - time.monotonic()))
-        before = float(batch.sensed[0, stepping.TIME])
+        before = self._place()
         laps, was_timed = int(batch.timer.count[0]), bool(np.isfinite(batch.timer.elapsed[0]))
         moved = batch.step(self._pilot.drive(self._observed, np.ones(1, np.bool_)))
         self._observed = moved.observation
-        for _ in range(round((batch.sensed[0, stepping.TIME] - before) / physics.TIME_STEP)):
+        after = self._place()
+        for _ in range(round((after[2] - before[2]) / physics.TIME_STEP)):
             self._pace.step(time.monotonic())
         if moved.ending["connection"][0]:
             self._announce("The connection was lost and made anew: the race ends there.")
@@ -252,15 +262,28 @@ class Session:
             return
         self._look()
         self._record()
+        if lap_times.jumped(*zip(before, after, strict=True))[0]:
+            # Who cuts across beside the road has lost the lap, in the record as well.
+            self._whole = False
         # What happens in the step of the crossing spoils the lap that it begins.
         if batch.timer.count[0] > laps:
             self._finish_lap()
         elif not was_timed and np.isfinite(batch.timer.elapsed[0]):
-            self._faults.clear()
+            self._begin_lap()
         self._note_faults()
         self._show()
         if moved.ending["road_end"][0]:
             self._start_anew()
+
+    def _place(self) -> tuple[float, float, float]:
+        """Returns progress (u), speed (u/s) and time (s)."""
+        batch = self._field.batch
+        progress, time_s = batch.sensed[0, [stepping.PROGRESS, stepping.TIME]]
+        return float(progress), float(batch.speed[0]), float(time_s)
+
+    def _begin_lap(self) -> None:
+        self._faults.clear()
+        self._whole = self._tape.running
 
     def _look(self) -> None:
         """Takes the picture of what the car sees."""
@@ -283,18 +306,17 @@ class Session:
     def _finish_lap(self) -> None:
         timer = self._field.batch.timer
         time_s, clean = float(timer.last_time[0]), bool(timer.last_clean[0])
-        recorded = self._tape.running and not self._under_way
-        self._under_way = False
+        recorded = self._whole and self._tape.running
         self.recorded_laps += recorded
         if clean:
             self._best = min(self._best, time_s)
         number = len(self._laps) + 1
-        how = "clean" if clean else ", ".join(sorted(self._faults)) or "not clean"
-        self._faults.clear()
+        how = "clean" if clean else ", ".join(sorted(self._faults))
         lap = {"number": number, "time_s": time_s, "clean": clean, "how": how}
         self._laps.append(lap | {"recorded": recorded})
         kept = "recorded" if recorded else "not recorded"
         self._announce(f"Lap {number}: {time_s:.2f} s, {how}, {kept}.")
+        self._begin_lap()
 
     def _show(self, ended: str = "") -> None:
         """Sends the page a frame with how things are."""

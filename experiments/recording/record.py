@@ -228,7 +228,8 @@ def _by_driver(
     config = _environment(request, entrant.environment)
     first = tapes.next_number(folder)
     files = RaceFiles(folder, request.frames, first)
-    ended, failures = "the races are over", ()
+    ended = "the races are over"
+    failures: tuple[str, ...] = ()
     try:
         failures = _race(request, entrant, config, files, progress)
     except KeyboardInterrupt:

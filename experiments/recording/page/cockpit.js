@@ -118,7 +118,7 @@ function tell() {
   } else if (state.paused) notice("Paused. P goes on.");
   else notice("");
   byId("take").hidden = state.driving || !state.free || Boolean(state.ended);
-  byId("notice").style.background = state.driving || state.ended ? "" : "none";
+  byId("notice").classList.toggle("aside", !state.driving && !state.ended);
 }
 
 function tellLaps() {
@@ -235,6 +235,9 @@ function storedLimit() {
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  // A button that was reached by the Tab key is pressed by Enter and Space.
+  const chosen = event.target instanceof Element && event.target.closest("button, summary, input");
+  if (chosen && (event.code === "Enter" || event.code === "Space")) return;
   const what = KEYS[event.code];
   if (what) held.add(what);
   else if (WISHES[event.code]) { if (!event.repeat) wish(WISHES[event.code]); }
@@ -259,6 +262,7 @@ for (const what of ["record", "pause", "reset", "take"]) {
 }
 byId("limit").addEventListener("input", (event) => setLimit(Number(event.target.value) / 100));
 byId("limit").addEventListener("change", (event) => event.target.blur());
+document.querySelector("summary").addEventListener("click", (event) => event.currentTarget.blur());
 
 function pad(id, place) {
   const area = byId(id);
