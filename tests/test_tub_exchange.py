@@ -87,7 +87,13 @@ def test_the_commands_of_a_record_stand_in_the_row_after_it(tmp_path: pathlib.Pa
     assert race.header.time_step == pytest.approx(0.04)
     images = [(tub / "images" / r["cam/image_array"]).read_bytes() for r in records]
     assert list(race_file.frames(file)) == images
-    # Nobody recorded where the car was: no metric says anything of it.
+    # To learn from it, each image has the command that was given on seeing it again.
+    (recording,) = formats.read(file)
+    assert recording.steering[:-1] == pytest.approx([0.1, -0.2, 0.3, 1.0])
+    assert np.isnan(recording.steering[-1])
+    # Nobody recorded where the car was and how fast: no metric says anything of it.
+    assert np.isnan(recording.speed).all()
+    assert np.isnan(recording.position[:, [0, 2]]).all()
     assert {"x", "speed", "progress"} <= race.header.unknown
     assert all(np.isnan(value) for value in registry.score(race).values())
 

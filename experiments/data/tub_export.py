@@ -320,7 +320,8 @@ def _renamed(metadata: Mapping[str, Any], sessions: dict[str, str]) -> dict[str,
 
 def _with_number(line: _Line, number: int, sessions: dict[str, str]) -> _Line:
     """Returns a record with another number, in its images' names as well."""
-    fields, images = dict(line.fields), {}
+    fields = dict(line.fields)
+    images: dict[str, int] = {}
     fields[INDEX] = number
     if fields.get(SESSION):
         fields[SESSION] = sessions[fields[SESSION]]
