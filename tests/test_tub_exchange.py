@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from donkey_rl.envs.recordings import formats
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.errors import InputError
+from donkey_rl.experiments import recorded_drives
 from donkey_rl.experiments.data import tub_export, tub_import
 from donkey_rl.experiments.data.tub import Tub
 from donkey_rl.experiments.data.tub_races import Origin
@@ -155,6 +158,27 @@ def test_what_is_exported_reads_as_a_recording(tmp_path: pathlib.Path) -> None:
     assert recording.position[:, 0] == pytest.approx(race["x"] / 8.0)
     assert recording.cte == pytest.approx(race["cte"])
     assert sum(frame is not None for frame in recording.frames) == 10
+
+
+def test_race_tub_and_imported_race_teach_the_same(tmp_path: pathlib.Path) -> None:
+    drawn = small_tubs.race(12)
+    calm = {"reset": np.zeros(12, bool), "missed": np.zeros(12, bool)}
+    race = Race(drawn.header, {**drawn.columns, **calm})
+    (tmp_path / "rec").mkdir()
+    file = small_tubs.save(race, tmp_path / "rec" / "a.parquet")
+    tub_export.write([file], tmp_path / "tub")
+    races_of(tmp_path / "tub", tmp_path / "back")
+    config = EnvironmentConfig(camera=CameraConfig(img_w=32, img_h=24), vehicle="donkey_2022")
+    lessons = []
+    for place in ("rec", "tub", "back"):
+        (drive,) = recorded_drives.read(tmp_path / place, config)
+        # In a tub the last record repeats a command; two rows have no picture.
+        seen, wanted = drive.observations(np.arange(9))
+        assert seen["image"].shape == (9, 24, 32, 3)
+        lessons.append([*seen.values(), wanted])
+    for other in lessons[1:]:
+        for one, same in zip(lessons[0], other, strict=True):
+            np.testing.assert_allclose(one, same, rtol=1e-6)
 
 
 def test_several_tubs_and_races_make_one(tmp_path: pathlib.Path) -> None:

@@ -218,6 +218,10 @@ def test_a_pilot_without_commands_is_carried_along(tmp_path: pathlib.Path) -> No
     [
         (lambda tub: None, "expected the folder of a donkeycar tub. Received: nothing of that"),
         (lambda tub: tub.write_text("x"), "Received: a file"),
+        (
+            lambda tub: (tub.mkdir(), (tub / "record_1.json").write_text("{}")),
+            "expected a donkeycar tub of version 2. Received: one of version 1. Convert it",
+        ),
         (lambda tub: tub.mkdir(), "Received: a folder without catalogs. Name the folder"),
         (
             lambda tub: small_tubs.write(tub, [small_tubs.record(0)], deleted=[0]),
@@ -271,6 +275,15 @@ def test_a_disk_that_is_full_leaves_nothing(
     with pytest.raises(StorageError, match=r"No space left on device. Nothing was left"):
         tub_export.write([race], tmp_path / "tub")
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_an_image_that_goes_while_the_tub_is_read(tmp_path: pathlib.Path) -> None:
+    tub = tub_of(tmp_path)
+    (drive,) = tub_import.drives(Tub(tub))
+    (tub / "images" / "3_cam_image_array_.jpg").unlink()
+    with pytest.raises(InputError, match=r"3_cam.* cannot be read any more: No such file"):
+        drive.save(tmp_path / "race.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["tub"]
 
 
 def test_an_import_that_fails_leaves_no_race(

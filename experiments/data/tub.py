@@ -231,7 +231,11 @@ class Tub:
             if not is_image_name(name):
                 raise ValueError("name an image outside the tub, or no image")
             file = self.folder / IMAGES / name
-            if not file.is_file():
+            try:
+                found = file.is_file()
+            except OSError:
+                raise ValueError("have an image that cannot be read") from None
+            if not found:
                 raise ValueError("have no image")
             if frames.read(file) is None:
                 raise ValueError("have a damaged or oversized image")
@@ -247,6 +251,25 @@ def _verb(reason: str, count: int) -> str:
     """
     verb, _, rest = reason.partition(" ")
     return f"{_SINGULAR[verb] if count == 1 else verb} {rest}"
+
+
+def content(image: pathlib.Path) -> bytes:
+    """Returns what an image of a record holds.
+
+    Raises:
+        InputError: It cannot be read any more, or is too large by now.
+    """
+    try:
+        with image.open("rb") as stream:
+            read = stream.read(frames.MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"The image {image} cannot be read any more: {error.strerror or error}. "
+            "Import the tub when nothing else changes it."
+        ) from error
+    if len(read) > frames.MAX_BYTES:
+        raise InputError(f"The image {image} has grown while the tub was read. Import it again.")
+    return read
 
 
 def is_race(fields: Mapping[str, Any]) -> bool:

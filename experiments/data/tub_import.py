@@ -58,14 +58,9 @@ class Drive:
             StorageError: It cannot be written.
         """
         pictures = any(record.images for record in self.records)
-        try:
-            return race_import.save(
-                self.race, path, self._sources(), self._pictures() if pictures else None
-            )
-        except FileNotFoundError as error:
-            raise InputError(
-                f"The image {error.filename} has gone while the tub was read. Import it again."
-            ) from error
+        return race_import.save(
+            self.race, path, self._sources(), self._pictures() if pictures else None
+        )
 
     def _pictures(self) -> Iterator[bytes | None]:
         return map(_picture, self.records)
@@ -81,7 +76,7 @@ class Drive:
 def _picture(record: Record) -> bytes | None:
     """Returns the camera image of a record as it is on disk, None where it is no JPEG."""
     file = _camera(record)
-    content = None if file is None else file.read_bytes()
+    content = None if file is None else tub.content(file)
     return content if content is not None and content.startswith(_JPEG) else None
 
 

@@ -129,6 +129,12 @@ def read(folder: pathlib.Path) -> tuple[Manifest, str]:
         InputError: It cannot be read or is too large, or there are no catalogs.
     """
     on_disk = tuple(recorded_tub.numbered(folder, recorded_tub.CATALOG))
+    if not on_disk and recorded_tub.is_v1(folder):
+        raise InputError(
+            f"{folder}: expected a donkeycar tub of version 2. Received: one of version 1. "
+            "Convert it with donkeycar's convert_to_tub_v2.py, or learn from it as it is: "
+            "--set imitation.data=FOLDER."
+        )
     if not on_disk:
         raise InputError(
             f"{folder}: expected a donkeycar tub of version 2: {FILE}, catalog_0.catalog and "

@@ -71,7 +71,7 @@ def _encoded(record: tub.Record, leave_out: str | None = None) -> dict[str, Any]
     if record.deleted:
         encoded["deleted"] = True
     images = {
-        name: base64.b64encode(file.read_bytes()).decode()
+        name: base64.b64encode(tub.content(file)).decode()
         for name, file in record.images.items()
         if name != leave_out
     }
