@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import itertools
 import pathlib
@@ -116,22 +117,25 @@ def drives(
             beside += records
         else:
             parts.append((records, race))
-    beside.sort(key=lambda record: record.place)
-    found: list[Drive] = []
-    for records, race in parts:
-        # Each drive carries what lies before its end.
-        before = [record for record in beside if record.place <= records[-1].place]
-        beside = beside[len(before) :]
-        found.append(Drive(race, tuple(records), tuple(before), source.manifest))
-    if not found:
+    if not parts:
         count = f"{record_rows.plural(len(beside), 'record')}."
         raise InputError(
             f"{source.folder}: expected two records in a row with commands, not deleted. "
             f"Received: {' '.join(source.flaws.sentences()) or count} "
             "Restore or record some."
         )
-    found[-1] = dataclasses.replace(found[-1], beside=(*found[-1].beside, *beside))
-    return found
+    # Each drive carries what lies before its end, and the last one the rest.
+    beside.sort(key=_place)
+    ends = [bisect.bisect(beside, records[-1].place, key=_place) for records, _ in parts]
+    ends[-1] = len(beside)
+    return [
+        Drive(race, tuple(records), tuple(beside[first:end]), source.manifest)
+        for (records, race), first, end in zip(parts, [0, *ends], ends, strict=False)
+    ]
+
+
+def _place(record: Record) -> int:
+    return record.place
 
 
 def races(path: pathlib.Path, origin: Origin = NOTHING) -> Iterator[Race]:
