@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from donkey_rl import cli_data
+from donkey_rl.cli_data import StoreOption
 from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
 
 app = typer.Typer(add_completion=False)
@@ -41,6 +43,11 @@ def record(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where to. Default: a new one in recordings/."),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="Push what was recorded to this data set at the end."),
+    ] = None,
+    store: StoreOption = None,
     frames: Annotated[
         bool, typer.Option("--frames/--no-frames", help="Keep what the camera sees.")
     ] = True,
@@ -84,7 +91,18 @@ def record(
         else:
             request = configuration.validate(recording.RecordRequest, values)
             _warn_of_others(request.host)
+            shared = None
+            if name is not None:
+                from donkey_rl.experiments.data import manifest
+                from donkey_rl.experiments.data.store import open_store
+
+                # Before anybody drives for something that cannot be pushed.
+                manifest.check_name(name)
+                shared = open_store(store)
             done = recording.record(request, progress, _announce)
+            if name is not None and shared is not None:
+                about = cli_data.note(None, f"Recorded by {done.driver}.", "")
+                done = recording.push(done, shared, name, about, progress)
             result = done.model_dump(mode="json")
     if as_json:
         print_json(result)
@@ -146,6 +164,6 @@ def _show(result: dict[str, Any]) -> None:
     )
     if result["frames"]:
         command = terminal.command()
-        terminal.lines(
-            console, f"Learn from it: {command} train --set imitation.data={result['folder']}"
-        )
+        pushed = result["data_set"]
+        data = f"data:{pushed}" if pushed else result["folder"]
+        terminal.lines(console, f"Learn from it: {command} train --set imitation.data={data}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import signal
@@ -19,6 +20,7 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import vehicle
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import race_frames, recorded_drives
+from donkey_rl.experiments.data.store import open_store
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.recording import record as recording
 from donkey_rl.experiments.recording import tape as tapes
@@ -148,6 +150,24 @@ def test_a_driver_that_cannot_start_is_one_line(
     words = ["record", "--driver", "pursuit", "--laps", "1", "--out", str(taken)]
     assert cli.main(words) == cli.BAD_INPUT
     assert "--out" in capsys.readouterr().err
+
+
+def test_what_was_recorded_is_pushed(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, store = tmp_path / "races", tmp_path / "store"
+    words = ["record", "--driver", "pursuit", "--minutes", "0.03", "--out", str(folder), "--json"]
+    words += [word for each in SMALL for word in ("--set", each)]
+    assert cli.main([*words, "--name", "Not A Name"]) == cli.BAD_INPUT
+    assert not folder.exists()
+    for _ in range(2):
+        assert cli.main([*words, "--name", "lessons", "--store", str(store)]) == cli.SUCCESS
+        result = json.loads(capsys.readouterr().out)
+        name, _, version = result["data_set"].partition("@")
+        (told,) = result["races"]
+        held = open_store(str(store)).dataset(name, version)
+        assert pathlib.Path(told["file"]).name in {entry.path for entry in held.files}
+    assert len(held.files) == 2
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such signals")

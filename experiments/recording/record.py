@@ -22,8 +22,11 @@ from donkey_rl.envs.batch import Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import stepping
 from donkey_rl.envs.tasks import STEP_S
-from donkey_rl.errors import DriverError, InputError
+from donkey_rl.errors import DonkeyRLError, DriverError, InputError, StorageError
 from donkey_rl.experiments import dashboard, drivers
+from donkey_rl.experiments.data.dataset import SHORT
+from donkey_rl.experiments.data.manifest import Note
+from donkey_rl.experiments.data.store import Store
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.foreign_driver import ForeignPilot
 from donkey_rl.experiments.interruption import Interruption
@@ -111,7 +114,7 @@ class RecordResult(Config):
         best_lap_s: Time of the best of these (s), None without one.
         races: Each race.
         failures: What went wrong with a driver of a file.
-        data_set: Where they were pushed to, None for nowhere.
+        data_set: `NAME@VERSION` that they were pushed to, None for none.
     """
 
     driver: str
@@ -170,6 +173,35 @@ def recover(folder: pathlib.Path) -> tuple[RecordedRace, ...]:
             "the path."
         )
     return tapes.summary([race_parts.finish(each) for each in left])
+
+
+def push(
+    result: RecordResult, store: Store, name: str, note: Note, progress: ProgressDisplay
+) -> RecordResult:
+    """Adds what was recorded to a data set.
+
+    Args:
+        result: What was recorded.
+        store: Where the data set lies.
+        name: Of the set.
+        note: Who, and what for.
+        progress: Shows how far it is.
+
+    Raises:
+        StorageError: The store cannot be written; it says what to type later.
+    """
+    if not result.races:
+        return result
+    try:
+        report = store.push(
+            [pathlib.Path(each.file) for each in result.races], name, note, progress
+        )
+    except DonkeyRLError as error:
+        raise StorageError(
+            f"{error} The races are kept in {result.folder}. Later: donkey-rl data push "
+            f"{result.folder} --name {name}."
+        ) from error
+    return result.model_copy(update={"data_set": f"{report.name}@{report.version[:SHORT]}"})
 
 
 def _new_folder(request: RecordRequest) -> pathlib.Path:
