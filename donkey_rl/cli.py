@@ -18,13 +18,16 @@ import typer
 
 import donkey_rl
 from donkey_rl import (
+    cli_data,
     cli_evaluate,
     cli_metrics,
     cli_pictures,
+    cli_record,
     cli_report,
     cli_results,
     cli_simulators,
     cli_tracks,
+    cli_tub,
 )
 from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
@@ -227,11 +230,14 @@ def bench(
     tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
+cli_tub.register(cli_data.app)
+app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_tracks.app, name="tracks")
 for _commands in (
     cli_evaluate.app,
     cli_metrics.app,
     cli_pictures.app,
+    cli_record.app,
     cli_report.app,
     cli_results.app,
     cli_simulators.app,

@@ -39,6 +39,7 @@ from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
+from donkey_rl.experiments.data import lessons
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -65,7 +66,8 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
         LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
         InputError: A recording to imitate cannot be learned from; no run is begun.
     """
-    demonstrations.check(config)
+    config = lessons.pinned(config)
+    demonstrations.check(config, progress)
     tracking.prepare_in_background()
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",

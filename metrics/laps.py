@@ -118,11 +118,27 @@ def stretches(race: Race) -> tuple[slice, ...]:
     """
     if not len(race):
         return ()
-    speed = race["speed"].astype(np.float64)
-    possible = _JUMP + 2.0 * np.maximum(speed[1:], speed[:-1]) * np.diff(race["time_s"])
-    moved = np.abs(np.diff(race["progress"])) > possible
+    moved = jumped(race["progress"], race["speed"].astype(np.float64), race["time_s"])
     begins = np.flatnonzero(race["reset"][1:] | moved) + 1
     return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise([0, *begins, len(race)]))
+
+
+def jumped(
+    progress: npt.ArrayLike, speed: npt.ArrayLike, time_s: npt.ArrayLike
+) -> npt.NDArray[np.bool_]:
+    """Returns whether progress changes from row to row by more than driving explains, (n - 1,).
+
+    Args:
+        progress: Way along the path (u), shape (n,).
+        speed: In u/s, shape (n,).
+        time_s: Simulation time (s), shape (n,).
+
+    >>> jumped([0.0, 1.0, 14.0], [20.0, 20.0, 20.0], [0.0, 0.05, 0.1])
+    array([False,  True])
+    """
+    fast = np.asarray(speed, np.float64)
+    possible = _JUMP + 2.0 * np.maximum(fast[1:], fast[:-1]) * np.diff(time_s)
+    return np.asarray(np.abs(np.diff(progress)) > possible)
 
 
 def next_line(race: Race, rows: slice) -> float:

@@ -40,14 +40,17 @@ RULES = {
     "experiments": Rule(frozenset(SUBPACKAGES)),
     "race_server": Rule(frozenset(SUBPACKAGES)),
     "cli": Rule(frozenset(SUBPACKAGES)),
+    "cli_data": Rule(frozenset(SUBPACKAGES)),
     "cli_evaluate": Rule(frozenset(SUBPACKAGES)),
     "cli_metrics": Rule(frozenset(SUBPACKAGES)),
     "cli_output": Rule(frozenset(SUBPACKAGES)),
     "cli_pictures": Rule(frozenset(SUBPACKAGES)),
+    "cli_record": Rule(frozenset(SUBPACKAGES)),
     "cli_report": Rule(frozenset(SUBPACKAGES)),
     "cli_results": Rule(frozenset(SUBPACKAGES)),
     "cli_simulators": Rule(frozenset(SUBPACKAGES)),
     "cli_tracks": Rule(frozenset(SUBPACKAGES)),
+    "cli_tub": Rule(frozenset(SUBPACKAGES)),
     "": Rule(frozenset()),
 }
 KEPT_TO = {**dict.fromkeys(LEARNING, "agents"), **dict.fromkeys(RECORDS, "experiments")}
