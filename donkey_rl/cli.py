@@ -27,6 +27,7 @@ from donkey_rl import (
     cli_results,
     cli_simulators,
     cli_tracks,
+    cli_tub,
 )
 from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
@@ -226,6 +227,7 @@ def bench(
     tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
+cli_tub.register(cli_data.app)
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_tracks.app, name="tracks")
 for _commands in (

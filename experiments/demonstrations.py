@@ -84,7 +84,7 @@ def check(config: TrainingConfig, progress: ProgressDisplay) -> None:
     """
     if config.imitation.data is not None:
         for place in reference.recordings(config.imitation.data, progress):
-            recorded_drives.read(place, config.environment())
+            recorded_drives.read(place, config.environment(), config.imitation.speed)
 
 
 def imitate(
@@ -193,7 +193,7 @@ def _read(
     between: Callable[[], None],
 ) -> int:
     """Adds what was recorded; returns how many records could be learned from."""
-    drives = recorded_drives.read(path, config.environment())
+    drives = recorded_drives.read(path, config.environment(), config.imitation.speed)
     records = 0
     for drive in drives:
         learned = round((1.0 - config.imitation.validation_share) * len(drive))

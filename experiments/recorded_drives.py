@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from donkey_rl.envs.batch import SPEED_LIMIT
 from donkey_rl.envs.recordings import formats
@@ -31,6 +32,7 @@ class RecordedDrive:
 
     Attributes:
         recording: Where the images are.
+        shape: Height and width of the images that the policy sees.
         records: The records that can be learned from, in their order, shape (n,).
         speed: In the unit of the observation, shape (n,).
         yaw_rate: In rad/s, shape (n,).
@@ -39,6 +41,7 @@ class RecordedDrive:
     """
 
     recording: Recording
+    shape: tuple[int, int]
     records: npt.NDArray[np.int64]
     speed: FloatArray
     yaw_rate: FloatArray
@@ -65,7 +68,7 @@ class RecordedDrive:
         imu = np.zeros((len(kept), 6), np.float32)
         imu[:, _YAW_RATE] = self.yaw_rate[kept]
         observation: dict[str, npt.NDArray[Any]] = {
-            "image": images,
+            "image": _resized(images, self.shape),
             "speed": self.speed[kept, None],
             "imu": imu,
             "last_actions": self.last_actions[kept],
@@ -73,7 +76,9 @@ class RecordedDrive:
         return observation, self.actions[kept]
 
 
-def read(path: pathlib.Path, config: EnvironmentConfig) -> tuple[RecordedDrive, ...]:
+def read(
+    path: pathlib.Path, config: EnvironmentConfig, speed: float | None = None
+) -> tuple[RecordedDrive, ...]:
     """Reads all recordings at a path.
 
     Recorders write no inertial sensors. A policy reads the yaw rate alone of them: it is taken
@@ -82,18 +87,23 @@ def read(path: pathlib.Path, config: EnvironmentConfig) -> tuple[RecordedDrive, 
     Args:
         path: A CSV file, a race record or a folder, as `recordings.formats` knows them.
         config: Camera, car, limits and history of the policy that is to learn.
+        speed: What to take, as the car reports it, where a recording has no speed at all.
 
     Raises:
         InputError: There is no recording, or one cannot be learned from: no speed, no commands,
-            no images, or images of another size than the camera's.
+            no images, or images of another shape than the camera's.
     """
-    return tuple(_drive(recording, config) for recording in formats.read(path))
+    return tuple(_drive(recording, config, speed) for recording in formats.read(path))
 
 
-def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
+def _drive(
+    recording: Recording, config: EnvironmentConfig, assumed: float | None
+) -> RecordedDrive:
     """Returns one recording as a drive."""
     _check_car(recording, config)
     _check_images(recording, config)
+    if assumed is not None and np.isnan(recording.speed).all():
+        recording = dataclasses.replace(recording, speed=np.full(len(recording), assumed))
     known = np.isfinite(recording.speed) & np.isfinite(recording.steering)
     known &= np.isfinite(recording.throttle)
     known &= np.array([file is not None for file in recording.frames])
@@ -101,8 +111,8 @@ def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
     if not len(records):
         raise InputError(
             f"{recording.name}: expected records with an image, speed, steering and throttle. "
-            "Received: none that has all of them. Record the speed as well (in a tub: pos/speed); "
-            "a driver reads it beside the image."
+            "Received: none that has all of them. Record the speed as well (in a tub: pos/speed), "
+            "which a driver reads beside the image, or say what to take: --set imitation.speed=2."
         )
     car = vehicle.load(config.vehicle)
     speed, steering = recording.speed[records], recording.steering[records]
@@ -116,6 +126,7 @@ def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
     begins = ~((gaps >= 0.0) & (gaps <= _LONGEST_GAP))
     return RecordedDrive(
         recording=recording,
+        shape=config.camera.shape[:2],
         records=records,
         speed=np.clip(speed, 0.0, SPEED_LIMIT).astype(np.float32),
         yaw_rate=(speed * car.report_scale * np.tan(wheel) / car.wheelbase).astype(np.float32),
@@ -138,19 +149,29 @@ def _check_car(recording: Recording, config: EnvironmentConfig) -> None:
 
 
 def _check_images(recording: Recording, config: EnvironmentConfig) -> None:
-    """Checks that there are images, and of the camera's size.
+    """Checks that there are images, and of the camera's shape.
 
     Raises:
-        InputError: There are none, or they are of another size.
+        InputError: There are none, or they are wider or narrower.
     """
     height, width = config.camera.shape[:2]
     size = recording.frame_size()
-    if size != (height, width):
+    if size is None or size[0] * width != size[1] * height:
         received = "none that can be read" if size is None else f"{size[1]}x{size[0]}"
         raise InputError(
-            f"{recording.name}: expected camera images of {width}x{height} pixels. "
-            f"Received: {received}. Set camera.img_w and camera.img_h to those of the recording."
+            f"{recording.name}: expected camera images of {width}x{height} pixels, or of that "
+            f"shape. Received: {received}. Set camera.img_w and camera.img_h to those of the "
+            "recording."
         )
+
+
+def _resized(images: npt.NDArray[np.uint8], shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Returns images in another size, each pixel the mean of those that it covers."""
+    if images.shape[1:3] == shape or not len(images):
+        return images
+    size = shape[::-1]
+    smaller = (Image.fromarray(image).resize(size, Image.Resampling.BOX) for image in images)
+    return np.stack([np.asarray(image) for image in smaller])
 
 
 def _history(actions: FloatArray, begins: npt.NDArray[np.bool_], length: int) -> FloatArray:

@@ -1,7 +1,8 @@
 """Race records on disk: one Parquet file each, with the header as JSON in its metadata.
 
-A file may have one column more than a `Race`: ``frame``, the camera's picture of the row as a
-JPEG file. It is read by `frames` alone, a few at a time.
+A file may have two columns more than a `Race`: ``frame``, the camera's picture of the row as a
+JPEG file, and ``source``, what an importer read the row from, in a form of its own. They are read
+by `frames` and `sources` alone, a few rows at a time.
 """
 
 from __future__ import annotations
@@ -25,16 +26,24 @@ from donkey_rl.metrics.race_header import RaceHeader, read_header
 METADATA_KEY = b"donkey_rl.race"
 FRAME = "frame"
 """Column of the pictures, beside those of `COLUMNS`."""
+SOURCE = "source"
+"""Column of what an importer read each row from."""
 
 MAX_BYTES = 4 << 30
 MAX_ROWS = 2_000_000
 """28 hours of driving."""
 
 MAX_METADATA = 1 << 20
+MAX_GROUP_BYTES = 256 << 20
+"""Of pictures, or of what rows were imported from, that are read in one piece."""
+
 _MAX_FOOTER = 32 << 20
 _MAX_COLUMNS_BYTES = 1 << 30
-_MAX_GROUP_BYTES = 256 << 20
 _FRAMES_AT_ONCE = 64
+_EXTRA = {
+    FRAME: (pa.binary(), "a JPEG file"),
+    SOURCE: (pa.binary(), "what the row was imported from"),
+}
 _MOST_NAMED = 5
 _ARROW_TYPES = {
     np.float64: pa.float64(),
@@ -45,12 +54,13 @@ _ARROW_TYPES = {
 }
 
 
-def schema(header: RaceHeader, *, frames: bool = False) -> Any:
+def schema(header: RaceHeader, *, frames: bool = False, sources: bool = False) -> Any:
     """Returns the Arrow schema of a record.
 
     Args:
         header: What the race is.
         frames: Whether there is a column of pictures.
+        sources: Whether there is one of what the rows were imported from.
 
     Raises:
         InputError: If the header is larger than `load` reads.
@@ -64,8 +74,10 @@ def schema(header: RaceHeader, *, frames: bool = False) -> Any:
         pa.field(name, _ARROW_TYPES[kind], nullable=False, metadata={"unit": unit})
         for name, (kind, unit) in COLUMNS.items()
     ]
-    if frames:
-        fields.append(pa.field(FRAME, pa.binary(), metadata={"unit": "a JPEG file"}))
+    for name, wanted in ((FRAME, frames), (SOURCE, sources)):
+        if wanted:
+            kind, unit = _EXTRA[name]
+            fields.append(pa.field(name, kind, metadata={"unit": unit}))
     return pa.schema(fields, metadata={METADATA_KEY: text})
 
 
@@ -76,14 +88,16 @@ def save(race: Race, path: pathlib.Path) -> pathlib.Path:
         StorageError: If the file cannot be written.
     """
     kept = schema(race.header)
-    # Arrow ends a NumPy text at its first NUL, a Python text at its end.
-    columns = {
-        name: race[name].astype(object) if name == "hit" else race[name] for name in COLUMNS
-    }
-    arrays = [pa.array(values, type=kept.field(name).type) for name, values in columns.items()]
+    arrays = [pa.array(v, field.type) for v, field in zip(values(race), kept, strict=True)]
     with replaced(path) as file:
         parquet.write_table(pa.Table.from_arrays(arrays, schema=kept), file)
     return path
+
+
+def values(race: Race) -> list[npt.NDArray[Any]]:
+    """Returns the columns of a race in their order, as Arrow takes them."""
+    # Arrow ends a NumPy text at its first NUL, a Python text at its end.
+    return [race[name].astype(object) if name == "hit" else race[name] for name in COLUMNS]
 
 
 @contextlib.contextmanager
@@ -130,7 +144,7 @@ def load(path: pathlib.Path) -> Race:
     """
     with opened(path) as file:
         header, names = described(path, file)
-        table = file.read(columns=[name for name in names if name != FRAME])
+        table = file.read(columns=[name for name in names if name not in _EXTRA])
     try:
         return Race(header, {name: _values(table, name) for name in table.column_names})
     except InputError as error:
@@ -146,16 +160,39 @@ def frames(path: str | pathlib.Path) -> Iterator[bytes | None]:
         InputError: If the file is missing, damaged, no race record, or one without pictures.
         StorageError: If it cannot be read.
     """
-    path = pathlib.Path(path)
+    return _extra(pathlib.Path(path), FRAME, "pictures. Record it with a picture for each row.")
+
+
+def sources(path: str | pathlib.Path) -> Iterator[bytes | None]:
+    """Yields what an importer read each row from, None where it says nothing.
+
+    Raises:
+        InputError: If the file is missing, damaged, no race record, or was not imported.
+        StorageError: If it cannot be read.
+    """
+    return _extra(pathlib.Path(path), SOURCE, "sources: it was not imported.")
+
+
+def has(path: pathlib.Path, name: str) -> bool:
+    """Whether a record has a further column, `FRAME` or `SOURCE`.
+
+    Raises:
+        InputError: If the file is missing, damaged, or no race record.
+        StorageError: If it cannot be read.
+    """
     with opened(path) as file:
-        _, names = described(path, file)
-        if FRAME not in names:
-            raise InputError(
-                f"The race record {path} holds no pictures. Record it with a picture for each row."
-            )
-        for batch in file.iter_batches(batch_size=_FRAMES_AT_ONCE, columns=[FRAME]):
-            for picture in batch.column(0):
-                yield picture.as_py()
+        return name in described(path, file)[1]
+
+
+def _extra(path: pathlib.Path, name: str, lacking: str) -> Iterator[bytes | None]:
+    """Yields the contents of one of the further columns, a group of bounded size at a time."""
+    with opened(path) as file:
+        if name not in described(path, file)[1]:
+            raise InputError(f"The race record {path} holds no {lacking}")
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(_FRAMES_AT_ONCE, row_groups=[group], columns=[name]):
+                for content in batch.column(0):
+                    yield content.as_py()
 
 
 @contextlib.contextmanager
@@ -181,7 +218,8 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
                 }
                 plain = parquet.ParquetFile(file, **limits)
                 # A name or a picture is kept once, however many rows have it.
-                repeated = [name for name in ("hit", FRAME) if name in plain.schema_arrow.names]
+                found = plain.schema_arrow.names
+                repeated = [name for name in ("hit", *_EXTRA) if name in found]
                 yield parquet.ParquetFile(file, read_dictionary=repeated, **limits)
     except FileNotFoundError as error:
         hint = "Check the path."
@@ -233,7 +271,7 @@ def described(path: pathlib.Path, file: Any) -> tuple[RaceHeader, list[str]]:
         if found.names.count(name) > 1:
             raise InputError(f"{path}: a race has each column once. Received: '{name}' twice.")
     wanted = {name: _ARROW_TYPES[kind] for name, (kind, _) in COLUMNS.items()}
-    wanted[FRAME] = pa.binary()
+    wanted |= {name: kind for name, (kind, _) in _EXTRA.items()}
     unknown = sorted(set(found.names) - wanted.keys())
     if unknown:
         # Before it is read: a text of another column may be repeated without end.
@@ -276,11 +314,11 @@ def _check_sizes(path: pathlib.Path, found: Any) -> None:
         group = found.row_group(k)
         for i in range(group.num_columns):
             column = group.column(i)
-            if column.path_in_schema != FRAME:
+            if column.path_in_schema not in _EXTRA:
                 total += column.total_uncompressed_size
-            elif column.total_uncompressed_size > _MAX_GROUP_BYTES:
+            elif column.total_uncompressed_size > MAX_GROUP_BYTES:
                 raise InputError(
-                    f"Pictures lie in groups of at most {_MAX_GROUP_BYTES} bytes. "
+                    f"Pictures lie in groups of at most {MAX_GROUP_BYTES} bytes. "
                     f"Received: {path} with one of {column.total_uncompressed_size}."
                 )
     if total > _MAX_COLUMNS_BYTES:

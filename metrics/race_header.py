@@ -15,6 +15,9 @@ FORMAT: Literal[2] = 2
 
 OLDEST_FORMAT = 1
 
+UNKNOWN = "unknown"
+"""Name among the conditions of an imported race: the columns that nobody recorded."""
+
 _LONGEST = 1e9
 """No way is longer (u): what is reckoned with it must stay within the range of numbers."""
 
@@ -79,6 +82,11 @@ class RaceHeader(Config):
                 f"{self.start_line} of track_length={self.track_length}"
             )
         return self
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """Columns that nobody recorded, of a race that was imported; they hold 0."""
+        return frozenset(str(self.conditions.get(UNKNOWN, "")).split())
 
     @property
     def lap_length(self) -> float:

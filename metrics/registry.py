@@ -64,8 +64,8 @@ class Metric:
     source: str
 
     def __call__(self, race: Race) -> float:
-        """Returns the race's score; NaN for a race without rows, of which nothing is known."""
-        return self.score(race) if len(race) else math.nan
+        """Returns the race's score; NaN for one without rows, or imported with columns unknown."""
+        return self.score(race) if len(race) and not race.header.unknown else math.nan
 
     @property
     def formula(self) -> str:

@@ -101,6 +101,7 @@ def test_a_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch)
         open_store("mlflow-artifacts:/data")
 
 
+@pytest.mark.slow
 def test_the_run_store_of_a_folder_holds_data_sets_too(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

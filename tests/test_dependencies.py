@@ -50,6 +50,7 @@ RULES = {
     "cli_results": Rule(frozenset(SUBPACKAGES)),
     "cli_simulators": Rule(frozenset(SUBPACKAGES)),
     "cli_tracks": Rule(frozenset(SUBPACKAGES)),
+    "cli_tub": Rule(frozenset(SUBPACKAGES)),
     "": Rule(frozenset()),
 }
 KEPT_TO = {**dict.fromkeys(LEARNING, "agents"), **dict.fromkeys(RECORDS, "experiments")}

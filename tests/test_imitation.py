@@ -225,8 +225,8 @@ def test_damaged_image_is_left_out_with_its_action(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"size": (160, 120)}, r"camera images of 32x24 pixels\. Received: 160x120"),
-        ({"speed": ""}, r"image, speed, steering and throttle\. Received: none"),
+        ({"size": (160, 90)}, r"images of 32x24 pixels, or of that shape\. Received: 160x90"),
+        ({"speed": ""}, r"steering and throttle\. Received: none .* imitation\.speed=2"),
     ],
 )
 def test_recording_that_teaches_nothing_is_refused(
@@ -234,3 +234,19 @@ def test_recording_that_teaches_nothing_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         recorded_drives.read(write_drive(tmp_path, **values), environment())
+
+
+def test_images_of_the_same_shape_are_made_smaller(tmp_path: Path) -> None:
+    (drive,) = recorded_drives.read(write_drive(tmp_path, size=(160, 120)), environment())
+    seen, _ = drive.observations(np.arange(6))
+    assert seen["image"].shape == (6, 24, 32, 3)
+    assert seen["image"][:, 5, 5, 0].tolist() == [0, 10, 20, 30, 40, 50]
+
+
+def test_a_speed_can_be_taken_where_none_was_recorded(tmp_path: Path) -> None:
+    (drive,) = recorded_drives.read(write_drive(tmp_path / "a", speed=""), environment(), 8.0)
+    (recorded,) = recorded_drives.read(write_drive(tmp_path / "b"), environment(), 3.0)
+    for found in (drive, recorded):
+        seen, _ = found.observations(np.arange(6))
+        assert seen["speed"].ravel() == pytest.approx([8.0] * 6)
+        assert seen["imu"][5, 4] == pytest.approx(8.0 * math.tan(math.radians(8.0)) / 1.549)

@@ -26,6 +26,13 @@ class ImitationConfig(Config):
         default=None,
         description="What to learn from: races, CSV files, a donkeycar tub, or data:NAME.",
     )
+    speed: float | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="Speed to take, as the car reports it, where a recording has none; without "
+        "it such a recording is refused.",
+    )
     steps: int = Field(
         default=4_096, ge=64, le=1_000_000, description="Environment steps that the expert drives."
     )

@@ -74,8 +74,9 @@ class RacePicture:
 def read(path: pathlib.Path) -> Recording:
     """Reads a race record; its pictures are read when they are wanted.
 
-    Speed and position are those that the car would report, see `Vehicle.report_scale`. The last
-    row has no command, nor has one before a reset, a gap, or a command that came too late for its
+    Speed and position are those that the car would report, see `Vehicle.report_scale`; they are
+    unknown where the race was imported from a recorder that did not write them. The last row has
+    no command, nor has one before a reset, a gap, or a command that came too late for its
     frame.
 
     Args:
@@ -91,7 +92,12 @@ def read(path: pathlib.Path) -> Recording:
     pictures = _Pictures(path)
     car = vehicles.load(race.header.vehicle or vehicles.DEFAULT_VEHICLE)
     rows = len(race)
-    place = np.stack([race["x"], np.zeros(rows), race["z"]], axis=1)
+    unknown = race.header.unknown
+    told = {
+        name: np.full(rows, np.nan) if name in unknown else race[name].astype(np.float64)
+        for name in ("x", "z", "speed", "cte")
+    }
+    place = np.stack([told["x"], np.zeros(rows), told["z"]], axis=1)
     time_s = race["time_s"].astype(np.float64)
     answered = ~race["reset"][1:] & ~race["missed"][1:] & (np.diff(time_s) <= _LONGEST_GAP_S)
     commands = np.full((2, rows), np.nan)
@@ -101,8 +107,8 @@ def read(path: pathlib.Path) -> Recording:
         name=path.name,
         time_s=time_s,
         position=place / car.report_scale,
-        speed=race["speed"].astype(np.float64) / car.report_scale,
-        cte=race["cte"].astype(np.float64),
+        speed=told["speed"] / car.report_scale,
+        cte=told["cte"],
         steering=commands[0],
         throttle=commands[1],
         frames=tuple(RacePicture(pictures, row) for row in range(rows)),

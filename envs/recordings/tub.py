@@ -29,8 +29,10 @@ from donkey_rl.errors import InputError
 MAX_FILE_BYTES = 64 * 2**20
 MAX_RECORD_BYTES = 2**20
 
+CATALOG = re.compile(r"catalog_([0-9]{1,12})\.catalog")
+"""Names of the files with the records of version 2."""
+
 _RECORD = re.compile(r"record_([0-9]{1,12})\.json")
-_CATALOG = re.compile(r"catalog_([0-9]{1,12})\.catalog")
 _TELEMETRY = {
     "pos_x": "pos/pos_x",
     "pos_y": "pos/pos_y",
@@ -51,7 +53,7 @@ def is_v1(folder: pathlib.Path) -> bool:
 
 def is_v2(folder: pathlib.Path) -> bool:
     """Whether a folder holds catalogs of version 2."""
-    return any(_CATALOG.fullmatch(file.name) for file in folder.glob("catalog_*.catalog"))
+    return any(CATALOG.fullmatch(file.name) for file in folder.glob("catalog_*.catalog"))
 
 
 def read_v1(folder: pathlib.Path) -> Recording:
@@ -61,7 +63,7 @@ def read_v1(folder: pathlib.Path) -> Recording:
         InputError: It has more than a million records, or none that can be used.
     """
     tub = _Tub(folder, folder)
-    for name in _numbered(folder, _RECORD):
+    for name in numbered(folder, _RECORD):
         file = folder / name
         try:
             if not file.is_file():
@@ -124,7 +126,7 @@ class _Tub:
             self.rows.skip(where, str(error))
             return
         values |= {field: record.get(key) for field, key in _TELEMETRY.items()}
-        steering, throttle = _drivers(record)
+        steering, throttle = drivers(record)
         values |= {
             "steering": record.get(f"{steering}/angle"),
             "throttle": record.get(f"{throttle}/throttle"),
@@ -165,7 +167,7 @@ class _Tub:
         return self.rows.recording(self.rows.source.resolve().name, _EXPECTED)
 
 
-def _drivers(record: _Record) -> tuple[str, str]:
+def drivers(record: _Record) -> tuple[str, str]:
     """Returns who steered and who gave throttle, as donkeycar's drive modes say."""
     mode = record.get("user/mode") or "user"
     if mode == "user":
@@ -191,22 +193,27 @@ def _parse(text: bytes) -> dict[str, Any]:
     return record
 
 
-def _numbered(folder: pathlib.Path, pattern: re.Pattern[str]) -> list[str]:
+def numbered(folder: pathlib.Path, pattern: re.Pattern[str]) -> list[str]:
     """Returns the files of a folder that a pattern names, in the order of their numbers."""
     found = (pattern.fullmatch(file.name) for file in folder.iterdir())
     return [match[0] for match in sorted(filter(None, found), key=lambda match: int(match[1]))]
 
 
 def _lines(file: pathlib.Path, rows: Rows) -> Iterator[bytes]:
+    """Yields the lines of a file, or notes that it is missing; see `lines`."""
+    if file.is_file():
+        yield from lines(file)
+    else:
+        rows.note(f"{file.name} is missing on disk.")
+
+
+def lines(file: pathlib.Path) -> Iterator[bytes]:
     """Yields the lines of a file that are not empty, each cut off a byte above 1 MiB.
 
     Raises:
-        InputError: The file is larger than 64 MiB.
+        InputError: The file cannot be read, or is larger than 64 MiB.
     """
     try:
-        if not file.is_file():
-            rows.note(f"{file.name} is missing on disk.")
-            return
         size = file.stat().st_size
         if size > MAX_FILE_BYTES:
             raise InputError(
@@ -251,7 +258,7 @@ def _manifest(folder: pathlib.Path, rows: Rows) -> _Manifest:
         if not isinstance(paths, list) or not isinstance(deleted, list):
             continue
         # By the pattern, a catalog cannot lie outside the folder.
-        names = [name for name in paths if isinstance(name, str) and _CATALOG.fullmatch(name)]
+        names = [name for name in paths if isinstance(name, str) and CATALOG.fullmatch(name)]
         if len(names) < len(paths):
             rows.note("manifest.json lists other files than catalog_<n>.catalog: left out.")
         if names:
@@ -260,4 +267,4 @@ def _manifest(folder: pathlib.Path, rows: Rows) -> _Manifest:
     rows.note(
         "manifest.json lists no catalogs: all are read, also records that were deleted there."
     )
-    return _Manifest(tuple(_numbered(folder, _CATALOG)), frozenset())
+    return _Manifest(tuple(numbered(folder, CATALOG)), frozenset())
