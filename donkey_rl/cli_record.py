@@ -39,6 +39,12 @@ def record(
         int, typer.Option(min=1, help="Races of a driver, each from another start seed.")
     ] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first start.")] = 0,
+    noise: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Deviation added to a driver's actions: lessons in recovering."
+        ),
+    ] = 0.0,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where to. Default: a new one in recordings/."),
@@ -77,8 +83,9 @@ def record(
     """
     values: dict[str, Any] = {
         "driver": driver, "track": track, "simulator": simulator or "embedded", "laps": laps,
-        "minutes": minutes, "races": races, "seed": seed, "settings": setting or (), "out": out,
-        "frames": frames, "host": host, "port": port, "browser": browser,
+        "minutes": minutes, "races": races, "seed": seed, "noise": noise, "out": out,
+        "settings": setting or (), "frames": frames, "host": host, "port": port,
+        "browser": browser,
     }  # fmt: skip
     from donkey_rl import configuration
 

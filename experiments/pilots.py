@@ -19,6 +19,10 @@ Act = Callable[[Observation], Actions]
 """Observation of N cars to their actions, (N, 2)."""
 
 
+_NOISE_STREAM = 90_001
+"""Noise is drawn from another stream than the races of the same seed."""
+
+
 class Pilot:
     """Drives all cars of a field by a function, at once and without fail.
 
@@ -87,6 +91,84 @@ class Delayed(Pilot):
         own = np.nan_to_num(self._pilot.latency_ms, nan=0.0)
         self.latency_ms = (own + 1000.0 * STEP_S * self._steps).astype(np.float32)
         return self._under_way.popleft()
+
+
+class Noisy(Pilot):
+    """A pilot whose actions reach the car with noise, anew in each step.
+
+    It is drawn anew because learners see the last actions: of noise that lasts they would learn
+    to carry it on, of this they learn the mean, which is what the pilot wanted.
+    """
+
+    def __init__(self, pilot: Pilot, deviation: float, seed: int) -> None:
+        """Puts the noise between a pilot and its cars.
+
+        Args:
+            pilot: Who drives.
+            deviation: Standard deviation of what is added to actions in [-1, 1].
+            seed: Of the noise.
+        """
+        self._pilot, self._deviation = pilot, deviation
+        self._random = np.random.default_rng([seed, _NOISE_STREAM])
+        super().begin(0)
+
+    def begin(self, cars: int) -> None:
+        """See `Pilot.begin`."""
+        self._pilot.begin(cars)
+        self._take_over()
+
+    def drive(self, observation: Observation, driving: Flags) -> Actions:
+        """Returns the actions that reach the cars, (N, 2); see `Pilot.drive`."""
+        wanted = self._pilot.drive(observation, driving)
+        self._take_over()
+        noise = self._deviation * self._random.standard_normal(wanted.shape)
+        return np.clip(wanted + noise, -1.0, 1.0).astype(np.float32)
+
+    def _take_over(self) -> None:
+        inner = self._pilot
+        self.lost, self.missed, self.latency_ms = inner.lost, inner.missed, inner.latency_ms
+
+
+def noisy(pilot: Pilot, deviation: float, seed: int) -> Pilot:
+    """Returns a pilot behind noise, the pilot itself where there is none."""
+    return Noisy(pilot, deviation, seed) if deviation else pilot
+
+
+class Timed(Pilot):
+    """A pilot that gives its races up after some time.
+
+    Attributes:
+        share: Share of the time that is over.
+    """
+
+    def __init__(
+        self, pilot: Pilot, limit_s: float, clock: Callable[[], npt.NDArray[np.float64]]
+    ) -> None:
+        """Puts the limit on a pilot.
+
+        Args:
+            pilot: Who drives.
+            limit_s: Simulation time of each race (s).
+            clock: Returns that of all cars (s), shape (N,).
+        """
+        self._pilot, self._limit_s, self._clock = pilot, limit_s, clock
+        self.share = 0.0
+        super().begin(0)
+
+    def begin(self, cars: int) -> None:
+        """See `Pilot.begin`."""
+        super().begin(cars)
+        self._pilot.begin(cars)
+
+    def drive(self, observation: Observation, driving: Flags) -> Actions:
+        """Returns the actions of all cars, (N, 2); see `Pilot.drive`."""
+        actions = self._pilot.drive(observation, driving)
+        time_s = self._clock()
+        self.missed, self.latency_ms = self._pilot.missed, self._pilot.latency_ms
+        # The step that is driven now reaches the limit.
+        self.lost = self._pilot.lost | (time_s + STEP_S >= self._limit_s)
+        self.share = float(np.min(time_s)) / self._limit_s
+        return actions
 
 
 def delayed(pilot: Pilot, steps: int, config: EnvironmentConfig) -> Pilot:

@@ -19,6 +19,7 @@ DATA = (
     "envs/optimal/lines/*.json",
     "envs/simulator/tracks/*.json",
     "experiments/recipes/*.yaml",
+    "experiments/recording/page/*",
     "metrics/limits.json",
 )
 LEFT_OUT = shutil.ignore_patterns(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.experiments.pilots import Delayed, Pilot, delayed, neutral
+from donkey_rl.experiments.pilots import Delayed, Noisy, Pilot, Timed, delayed, neutral, noisy
 
 CONFIG = EnvironmentConfig(history=2)
 
@@ -57,6 +57,32 @@ def test_a_delay_adds_to_the_time_that_the_driver_takes_and_passes_on_its_failur
 def test_without_a_delay_there_is_nothing_in_between() -> None:
     pilot = Pilot(lambda _: np.zeros((1, 2), np.float32))
     assert delayed(pilot, 0, CONFIG) is pilot
+
+
+def test_noise_is_drawn_anew_and_its_mean_is_what_the_pilot_wants() -> None:
+    wanted = Pilot(lambda _: np.full((1000, 2), 0.2, np.float32))
+    pilot = noisy(wanted, 0.1, seed=4)
+    assert isinstance(pilot, Noisy)
+    pilot.begin(1000)
+    everyone = np.ones(1000, np.bool_)
+    first, second = (pilot.drive(observation(0), everyone) for _ in range(2))
+    # The standard error of 2,000 numbers is 0.0022.
+    assert first.mean() == pytest.approx(0.2, abs=0.01)
+    assert first.std() == pytest.approx(0.1, abs=0.01)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.1
+    assert noisy(wanted, 0.0, seed=4) is wanted
+
+
+def test_a_timed_pilot_gives_up_with_the_step_that_reaches_its_limit() -> None:
+    time_s = np.zeros(2)
+    pilot = Timed(Pilot(lambda _: np.zeros((2, 2), np.float32)), 1.0, lambda: time_s)
+    pilot.begin(2)
+    lost = []
+    for now in (0.0, 0.94, 0.96):
+        time_s[:] = [now, 0.0]
+        pilot.drive(observation(0), np.ones(2, np.bool_))
+        lost.append(pilot.lost.tolist())
+    assert lost == [[False, False], [False, False], [True, False]]
 
 
 @pytest.mark.parametrize(

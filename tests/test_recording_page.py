@@ -17,6 +17,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from donkey_rl.envs.remote import RemoteWorld
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.errors import InputError
@@ -31,6 +32,7 @@ from donkey_rl.experiments.recording.server import PageServer
 from donkey_rl.experiments.recording.tape import Tape
 from donkey_rl.metrics import race_file
 from donkey_rl.metrics.race import Race
+from tests.embedded_source import EmbeddedSource
 
 CONFIG = EnvironmentConfig(camera=CameraConfig(img_w=32, img_h=24), throttle_min=-1.0)
 DEADLINE_S = 20.0
@@ -39,12 +41,12 @@ DEADLINE_S = 20.0
 class Driven:
     """A session that runs in a thread of its own, with its page."""
 
-    def __init__(self, folder: pathlib.Path, goal: Goal) -> None:
+    def __init__(self, folder: pathlib.Path, goal: Goal, field: Field | None = None) -> None:
         self.lines: list[str] = []
         self.ended = ""
         self.cockpit = Cockpit()
         self.tape = Tape(folder, frames=True)
-        self.field = Field(CONFIG, 1, seed=3)
+        self.field = field or Field(CONFIG, 1, seed=3)
         self.interruption = Interruption()
         self.session = Session(self.field, self.cockpit, self.tape, goal, self.lines.append)
         self.page = PageServer(self.cockpit, "127.0.0.1", 0)
@@ -73,8 +75,10 @@ class Driven:
 
 
 @contextlib.contextmanager
-def driven(folder: pathlib.Path, goal: Goal | None = None) -> Iterator[Driven]:
-    made = Driven(folder, goal or Goal())
+def driven(
+    folder: pathlib.Path, goal: Goal | None = None, field: Field | None = None
+) -> Iterator[Driven]:
+    made = Driven(folder, goal or Goal(), field)
     with contextlib.closing(made.field), made.tape, made.page:
         made.thread.start()
         try:
@@ -206,6 +210,22 @@ def test_one_page_drives_and_another_takes_over_when_it_leaves(tmp_path: pathlib
         drive(other, lambda state: state["free"])
         say(other, do="take")
         assert drive(other, lambda state: state["driving"])["driving"]
+
+
+def test_another_simulator_keeps_its_own_time(tmp_path: pathlib.Path) -> None:
+    config = CONFIG.model_copy(update={"simulator": "10.0.0.7:9091"})
+    world = RemoteWorld(config, [EmbeddedSource(config)])
+    field = Field(config, 1, seed=3, world=world)
+    with driven(tmp_path, field=field) as made, made.connect() as link:
+        say(link, do="record")
+        drive(link, lambda state: state["recording"] and state["speed"] > 1.0)
+        say(link, do="pause")
+        state = drive(link, lambda state: state["recorded_s"] > 2.0)
+        assert not state["paused"]
+        assert not state["can_pause"]
+    race = Race.load(made.tape.files[0])
+    assert race.header.simulator == "10.0.0.7:9091"
+    assert race["progress"][-1] > 1.0
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ class Session:
         self._field, self._cockpit, self._tape = field, cockpit, tape
         self._goal, self._announce = goal, announce
         self._pilot = Person(cockpit, field)
-        self._own_clock = bool(simulators.parse(field.config.simulator))
+        self._remote = bool(simulators.parse(field.config.simulator))
         self._paused = False
         self._seed = field.seeds[0]
         self._best = math.inf
@@ -146,7 +146,7 @@ class Session:
         self._whole = False
         self._laps: list[dict[str, Any]] = []
         self._pace = Pace(1.0, time.monotonic())
-        if not self._own_clock:
+        if not self._remote:
             # Compiled kernels load when they are used for the first time.
             field.line_up([self._seed])
             field.batch.step(self._pilot.drive(field.batch.observation(), np.ones(1, np.bool_)))
@@ -173,7 +173,7 @@ class Session:
             asleep = self._cockpit.silent_s > ASLEEP_S
             if asleep:
                 self._stop_recording()
-            if not self._own_clock and (self._paused or asleep):
+            if not self._remote and (self._paused or asleep):
                 self._show()
                 self._cockpit.wait_for_wish(time.monotonic() + _STILL_S)
                 self._pace.restart(time.monotonic())
@@ -196,7 +196,7 @@ class Session:
     def _obey(self, wish: str) -> None:
         """Does what the person asked for beside steering."""
         if wish == "pause":
-            self._paused = not self._paused and not self._own_clock
+            self._paused = not self._paused and not self._remote
         elif wish == "record" and self._tape.running:
             self._stop_recording()
         elif wish == "record":
@@ -245,7 +245,7 @@ class Session:
     def _step(self) -> None:
         """Drives the car on by one step, when it is due."""
         batch = self._field.batch
-        if self._own_clock:
+        if self._remote:
             self._cockpit.wait_for_answer(time.monotonic() + _ANSWER_S)
         else:
             time.sleep(max(0.0, self._pace.due - time.monotonic()))
@@ -340,7 +340,7 @@ class Session:
             "recorded_laps": self.recorded_laps,
             "files": len(tape.files) + tape.running,
             "paused": self._paused,
-            "can_pause": not self._own_clock,
+            "can_pause": not self._remote,
             "latency_ms": latency if math.isfinite(latency) else None,
             "folder": str(tape.folder),
             "ended": ended,

@@ -11,26 +11,23 @@ import webbrowser
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
 import pydantic
 from pydantic import Field as Setting
 
 from donkey_rl import configuration
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
-from donkey_rl.envs.batch import Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import stepping
-from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import DonkeyRLError, DriverError, InputError, StorageError
-from donkey_rl.experiments import dashboard, drivers
+from donkey_rl.experiments import dashboard, drivers, pilots
 from donkey_rl.experiments.data.dataset import SHORT
 from donkey_rl.experiments.data.manifest import Note
 from donkey_rl.experiments.data.store import Store
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.foreign_driver import ForeignPilot
 from donkey_rl.experiments.interruption import Interruption
-from donkey_rl.experiments.pilots import Actions, Flags, Pilot
+from donkey_rl.experiments.pilots import Timed
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.race_recording import RaceFiles
 from donkey_rl.experiments.racing import Field
@@ -65,6 +62,7 @@ class RecordRequest(Config):
         minutes: Time of each race; of a person all that is recorded (min).
         races: Races of a driver.
         seed: Of the first race's start.
+        noise: Deviation of what is added to a driver's actions, so that it shows its ways back.
         settings: Changes of car, camera or limits, `key=value`.
         out: The folder, None for a new one below `PLACE`.
         frames: Whether the pictures are kept.
@@ -80,6 +78,7 @@ class RecordRequest(Config):
     minutes: float | None = Setting(default=None, gt=0, le=1440)
     races: int = Setting(default=1, ge=1, le=256)
     seed: int = Setting(default=0, ge=0, lt=2**31)
+    noise: float = Setting(default=0.0, ge=0, le=1)
     settings: tuple[str, ...] = ()
     out: pathlib.Path | None = None
     frames: bool = True
@@ -88,7 +87,12 @@ class RecordRequest(Config):
     browser: bool = True
 
     @pydantic.model_validator(mode="after")
-    def _one_race_of_a_person(self) -> Self:
+    def _what_a_person_is_not_told(self) -> Self:
+        if self.driver == HUMAN and self.noise:
+            raise ValueError(
+                f"a person's commands are left as they are: leave --noise out, "
+                f"received {self.noise}"
+            )
         if self.driver == HUMAN and self.races != 1:
             raise ValueError(
                 "a person drives as many races as they like: leave --races out, "
@@ -284,6 +288,8 @@ def _race(
     about: dict[str, Any] = {
         "driver": entrant.name, "driver_hash": entrant.hash, "run_id": entrant.run_id,
     }  # fmt: skip
+    if request.noise:
+        about["conditions"] = {"noise": request.noise}
     if request.laps is None and request.minutes is not None:
         about["laps"] = OPEN_LAPS
     with (
@@ -292,7 +298,8 @@ def _race(
         entrant.pilot(field) as pilot,
         progress.phase(f"recording {entrant.name}", 100, "%") as phase,
     ):
-        timed = Timed(pilot, limit, field)
+        driving = pilots.noisy(pilot, request.noise, request.seed)
+        timed = Timed(driving, limit, lambda: field.batch.sensed[:, stepping.TIME])
 
         def show(share: float) -> None:
             phase.update(round(100 * max(share, timed.share)))
@@ -304,41 +311,6 @@ def _race(
     if failed and len(lines) == len(races) and all(each.step == 0 for each in failed):
         raise DriverError(f"Nothing was driven: {'; '.join(lines)}. Mend the driver.")
     return lines
-
-
-class Timed(Pilot):
-    """A pilot that gives its races up after some time.
-
-    Attributes:
-        share: Share of the time that is over.
-    """
-
-    def __init__(self, pilot: Pilot, limit_s: float, field: Field) -> None:
-        """Puts the limit on a pilot.
-
-        Args:
-            pilot: Who drives.
-            limit_s: Simulation time of each race (s).
-            field: The cars.
-        """
-        self._pilot, self._limit_s, self._field = pilot, limit_s, field
-        self.share = 0.0
-        super().begin(len(field.batch))
-
-    def begin(self, cars: int) -> None:
-        """Gets ready for a race with each of some cars."""
-        super().begin(cars)
-        self._pilot.begin(cars)
-
-    def drive(self, observation: Observation, driving: Flags) -> Actions:
-        """Returns the actions of all cars, (N, 2); see `Pilot.drive`."""
-        actions = self._pilot.drive(observation, driving)
-        inner, time_s = self._pilot, self._field.batch.sensed[:, stepping.TIME]
-        self.missed, self.latency_ms = inner.missed, inner.latency_ms
-        # The step that is driven now reaches the limit.
-        self.lost = inner.lost | (time_s + STEP_S >= self._limit_s)
-        self.share = float(np.min(time_s)) / self._limit_s
-        return actions
 
 
 def _result(
