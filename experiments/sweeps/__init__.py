@@ -1,0 +1,1 @@
+"""Sweeps: studies of hyper-parameters by workers that share nothing but a storage."""
