@@ -1,1 +1,1 @@
-"""Sweeps: studies of hyper-parameters by workers that share nothing but a storage."""
+"""Sweeps: many trainings of one study, by many workers on one machine or on several."""
