@@ -79,7 +79,8 @@ def with_settings(config: ConfigT, settings: Iterable[str]) -> ConfigT:
     Raises:
         ConfigurationError: An assignment has no `=`, a key is unknown, or a value does not fit.
     """
-    values = {}
+    model = type(config)
+    changes: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = (part.strip() for part in setting.partition("="))
         if not equals or not key:
@@ -87,28 +88,7 @@ def with_settings(config: ConfigT, settings: Iterable[str]) -> ConfigT:
                 f"A setting is written key=value. Received: '{setting}'. "
                 "Example: --set sac.learning_rate=1e-3."
             )
-        # The last one wins, against a group of the same name in between as well.
-        values.pop(key, None)
-        values[key] = _value_of(setting_keys.annotation_at(type(config), key), key, text)
-    return with_values(config, values)
-
-
-def with_values(config: ConfigT, values: Mapping[str, Any]) -> ConfigT:
-    """Returns a copy of a configuration with the values behind some dotted keys replaced.
-
-    >>> class Run(Config):
-    ...     steps: int = 1000
-    >>> with_values(Run(), {"steps": 5})
-    Run(steps=5)
-
-    Raises:
-        ConfigurationError: A key is unknown, or a value does not fit.
-    """
-    model = type(config)
-    changes: dict[str, Any] = {}
-    for key, value in values.items():
-        setting_keys.annotation_at(model, key)
-        _assign(changes, key, value)
+        _assign(changes, key, _value_of(setting_keys.annotation_at(model, key), key, text))
     return validate(model, _merged([model], config.model_dump(), changes))
 
 
@@ -143,30 +123,11 @@ def read_recipe(path_or_name: str | Path) -> dict[str, Any]:
     name = str(path_or_name)
     path = Path(name)
     if path.suffix in RECIPE_SUFFIXES or len(path.parts) > 1:
-        if not path.exists():
-            known = ", ".join(recipes()) or "none"
-            raise InputError(
-                f"The recipe file '{path}' does not exist. Recipes known by name: {known}."
-            )
-        return read_mapping(path, "recipe")
+        return _parse_recipe(_read_file(path), name)
     if name not in recipes():
         raise UnknownNameError("recipe", name, recipes())
     packaged = resources.files("donkey_rl.experiments") / "recipes" / f"{name}.yaml"
-    return _parse(packaged.read_text(encoding="utf-8"), name, "recipe")
-
-
-def read_mapping(path: Path, what: str) -> dict[str, Any]:
-    """Reads a YAML file that holds a mapping.
-
-    Args:
-        path: The file.
-        what: What it is to the user, such as `"recipe"`.
-
-    Raises:
-        InputError: The file cannot be read.
-        ConfigurationError: The file is not a YAML mapping, or has a key twice.
-    """
-    return _parse(_read_file(path, what), str(path), what)
+    return _parse_recipe(packaged.read_text(encoding="utf-8"), name)
 
 
 class _Loader(yaml.SafeLoader):
@@ -222,30 +183,35 @@ def _load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
-def _read_file(path: Path, what: str) -> str:
+def _read_file(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_RECIPE_BYTES:
             raise InputError(
-                f"A {what} holds at most {MAX_RECIPE_BYTES} bytes. Received: '{path}' of {size}."
+                f"A recipe holds at most {MAX_RECIPE_BYTES} bytes. Received: '{path}' of {size}."
             )
         return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = ", ".join(recipes()) or "none"
+        raise InputError(
+            f"The recipe file '{path}' does not exist. Recipes known by name: {known}."
+        ) from None
     except OSError as error:
-        raise InputError(f"The {what} '{path}' cannot be read: {error.strerror}.") from error
+        raise InputError(f"The recipe '{path}' cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"The {what} '{path}' is not UTF-8 text.") from error
+        raise InputError(f"The recipe '{path}' is not UTF-8 text.") from error
 
 
-def _parse(text: str, name: str, what: str) -> dict[str, Any]:
+def _parse_recipe(text: str, name: str) -> dict[str, Any]:
     try:
         content = _load_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"The {what} '{name}' is not YAML: {_place(error)}.") from error
+        raise ConfigurationError(f"The recipe '{name}' is not YAML: {_place(error)}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigurationError(
-            f"The {what} '{name}' should be a mapping of keys to values. "
+            f"The recipe '{name}' should be a mapping of keys to values. "
             f"Received: {type(content).__name__}. Example: 'steps: 100000'."
         )
     return content
