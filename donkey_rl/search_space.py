@@ -32,9 +32,11 @@ from pydantic import Field
 
 from donkey_rl import configuration, setting_keys
 from donkey_rl.configuration import Config
-from donkey_rl.errors import ConfigurationError
+from donkey_rl.errors import ConfigurationError, InputError
 
 MOST_CHOICES = 64
+
+_NAME = "search space"
 
 Leaf = bool | int | float | str | None
 
@@ -109,13 +111,19 @@ class Choice(Config):
     @property
     def labels(self) -> tuple[Leaf, ...]:
         """The values as a study stores them: lists as text, `"256,256"`."""
-        return tuple(_label(value) for value in self.choices)
+        return tuple(label(value) for value in self.choices)
+
+    def value_of(self, stored: Leaf) -> Any:
+        """Returns the value that a study stores so."""
+        # True and 1 are alike to Python, and not to a setting.
+        same = [(type(each), each) for each in self.labels].index((type(stored), stored))
+        return self.choices[same]
 
     def with_value(self, value: Any) -> Self | None:
         """Returns the choice, with a value added that was not in it; None where it cannot be."""
         if isinstance(value, dict) or len(self.choices) == MOST_CHOICES:
             return None
-        known = _label(value) in self.labels
+        known = (type(value), label(value)) in [(type(v), label(v)) for v in self.choices]
         return self if known else self.model_copy(update={"choices": (*self.choices, value)})
 
 
@@ -135,7 +143,10 @@ def read(path: Path, config: Config) -> SearchSpace:
         InputError: The file cannot be read.
         ConfigurationError: It is no mapping, a key is unknown, or a value does not fit.
     """
-    entries = configuration.read_mapping(path, "search space")
+    if not path.exists():
+        raise InputError(f"The search space '{path}' does not exist.")
+    text = configuration.read_file(path, _NAME)
+    entries = configuration.parse_recipe(text, str(path), _NAME)
     if not entries:
         raise ConfigurationError(
             f"The search space '{path}' is empty. Example: 'sac.gamma: {{low: 0.95, high: 0.99}}'."
@@ -222,5 +233,10 @@ def _types(annotation: Any) -> set[Any]:
     return {annotation}
 
 
-def _label(value: Any) -> Leaf:
+def label(value: Any) -> Leaf:
+    """Returns a value as a study stores it: a list as text.
+
+    >>> label((256, 256)), label(0.5)
+    ('256,256', 0.5)
+    """
     return ",".join(map(str, value)) if isinstance(value, tuple) else value

@@ -14,8 +14,10 @@ from donkey_rl import configuration, search_space
 from donkey_rl.agents.ppo.search_space import SPACE as PPO_SPACE
 from donkey_rl.agents.sac.search_space import SPACE as SAC_SPACE
 from donkey_rl.configuration import Config
+from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import ConfigurationError, InputError
+from donkey_rl.experiments import beginning
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.search_space import SearchSpace
@@ -55,39 +57,36 @@ class Cell(NamedTuple):
 
 
 class SweepRequest(Config):
-    """What `donkey-rl sweep` is asked; see `SweepPlan` for what is the same there.
+    """What `donkey-rl sweep` is asked.
 
     Attributes:
+        study: Name of the study.
         agent: The algorithm; by default that of the recipe.
         track: Tracks, with commas; by default that of the recipe.
         steps: Environment steps of each training.
         recipe: What the first trial drives by, as `configuration.read_recipe` takes it.
         settings: Assignments `key=value` over it.
         space: A YAML file in place of the agent's own search space.
-        minutes: After so many no trial is begun any more.
+        seeds: Trainings of a trial on each track.
+        pruner: What ends a trial early.
     """
 
-    agent: str | None = None
     study: str
+    agent: str | None = None
     track: str | None = None
     steps: int | None = Field(default=None, ge=1)
     recipe: str | None = None
     settings: tuple[str, ...] = ()
     space: pathlib.Path | None = None
-    storage: str | None = None
-    trials: int | None = Field(default=None, ge=1, le=100_000)
-    workers: int | None = Field(default=None, ge=1, le=1_000)
-    seeds: int | None = Field(default=None, ge=1, le=100)
-    pruner: str | None = None
-    minutes: float | None = Field(default=None, gt=0)
+    seeds: int = Field(default=2, ge=1, le=100)
+    pruner: Pruner = "wilcoxon"
 
 
 class SweepPlan(Config):
-    """A sweep.
+    """A sweep: all that its workers, on whichever machine, agree on.
 
     Attributes:
         study: Its name.
-        storage: Where the study is, as `storage.open_storage` takes it.
         config: What every trial starts from, and the first one is.
         tracks: Where each trial trains and races.
         seeds: Trainings of a trial on each track; their seeds follow that of `config`.
@@ -95,22 +94,15 @@ class SweepPlan(Config):
         pruner: What ends a trial early: `wilcoxon` by its races, `hyperband` by the checks while
             it learns.
         most_disqualified: Share of a trial's races that may end in a disqualification.
-        trials: How many are wanted.
-        workers: Processes on this machine.
-        until: When the last trial may begin (Unix time, s).
     """
 
-    study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    storage: str
+    study: str
     config: TrainingConfig
     tracks: tuple[str, ...] = Field(min_length=1, max_length=32)
     seeds: int = Field(default=2, ge=1, le=100)
     space: SearchSpace
     pruner: Pruner = "wilcoxon"
     most_disqualified: float = Field(default=0.05, ge=0.0, le=1.0)
-    trials: int = Field(default=20, ge=1, le=100_000)
-    workers: int = Field(default=1, ge=1, le=1_000)
-    until: float | None = None
 
     @pydantic.model_validator(mode="after")
     def _trains_on_each_track(self) -> Self:
@@ -152,36 +144,37 @@ class SweepPlan(Config):
         }
 
 
-def make(request: SweepRequest, storage: str) -> SweepPlan:
+def make(request: SweepRequest) -> SweepPlan:
     """Returns the sweep that is asked for.
-
-    Args:
-        request: What was typed.
-        storage: Where the study is.
 
     Raises:
         InputError: A file cannot be read.
         ConfigurationError: A setting, the space, or what else was typed does not fit.
     """
     config = _config(request)
-    tracks = tuple(part.strip() for part in (request.track or config.track).split(","))
-    space = (
-        SPACES[config.agent] if request.space is None else search_space.read(request.space, config)
-    )
+    tracks = [part.strip() for part in (request.track or config.track).split(",")]
+    for name in tracks:
+        track.load(name)
+    if request.space is None:
+        space = SPACES[config.agent]
+    else:
+        space = search_space.read(request.space, config)
     for key in space:
         if key.startswith(_KEPT):
             raise ConfigurationError(
-                f"A search space cannot hold {key}, which a sweep sets itself. Leave it out."
+                f"A search space cannot hold {key}, which the sweep itself sets. Leave it out."
             )
-    values: dict[str, Any] = {
-        name: getattr(request, name)
-        for name in ("trials", "workers", "seeds", "pruner")
-        if getattr(request, name) is not None
-    }
-    values |= {"study": request.study, "storage": storage, "config": config.model_dump()}
-    values |= {"tracks": tuple(dict.fromkeys(map(configs.lasting, tracks)))}
-    values |= {"space": search_space.widened(space, config)}
-    return configuration.validate(SweepPlan, values)
+    return configuration.validate(
+        SweepPlan,
+        {
+            "study": request.study,
+            "config": config,
+            "tracks": tuple(dict.fromkeys(map(configs.lasting, tracks))),
+            "seeds": request.seeds,
+            "space": search_space.widened(space, config),
+            "pruner": request.pruner,
+        },
+    )
 
 
 def _config(request: SweepRequest) -> TrainingConfig:
@@ -192,15 +185,14 @@ def _config(request: SweepRequest) -> TrainingConfig:
         "track": request.track.partition(",")[0].strip() if request.track else None,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    recipe = configuration.read_recipe(request.recipe) if request.recipe else {}
+    recipe = configuration.read_recipe(request.recipe, request.agent) if request.recipe else {}
     config = configuration.validate(TrainingConfig, BUDGET)
     config = configuration.with_values(config, recipe)
     config = configuration.with_values(config, given)
     config = configuration.with_settings(config, request.settings)
-    if config.simulator != "embedded":
+    if config.simulator != simulators.EMBEDDED:
         raise InputError(
             f"A sweep drives the embedded simulator. Received: simulator={config.simulator}. "
             "Leave it out."
         )
-    track.load(config.track)
-    return config.model_copy(update={"track": configs.lasting(config.track)})
+    return beginning.lasting(config)

@@ -44,7 +44,9 @@ class Order(Config):
 
     storage: str = pydantic.Field(repr=False, description="URL with password")
     trials: int = pydantic.Field(ge=1)
-    workers: int = pydantic.Field(default=1, ge=1, description="workers that start on this machine")
+    workers: int = pydantic.Field(
+        default=1, ge=1, description="workers that start on this machine"
+    )
     task: str = pydantic.Field(default="donkey_rl.experiments.sweeps.trial:SweepTask")
     plan: dict[str, Any] = pydantic.Field(default={}, description="what the task is built from")
     lease_s: float = pydantic.Field(default=60.0, gt=0)

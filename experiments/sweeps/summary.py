@@ -1,0 +1,84 @@
+"""What a sweep reports at its end, and what it leaves in its run."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+
+import optuna
+import yaml
+from pydantic import Field
+
+from donkey_rl.configuration import Config
+from donkey_rl.experiments.sweeps import pictures, results
+from donkey_rl.experiments.sweeps.plan import SweepPlan
+from donkey_rl.experiments.sweeps.results import Best, Counts
+from donkey_rl.experiments.tracking import Run
+
+_FOLDER, _SETTINGS = "sweep", "best.yaml"
+
+
+class SweepResult(Config):
+    """What `donkey-rl sweep` reports.
+
+    Attributes:
+        study: Its name.
+        agent: The algorithm.
+        tracks: Where it trained and raced.
+        run_id: The run that all others belong to.
+        trials: How many there are.
+        best: The best of them, None before the first is complete.
+        recipe: Score of the first trial, which is the recipe itself.
+        importances: Share of the differences in score by setting, None with too few trials.
+        files: Pictures and the best settings, by what they show, inside the run.
+        stopped: Whether Ctrl-C ended it.
+    """
+
+    study: str
+    agent: str
+    tracks: tuple[str, ...]
+    run_id: str
+    trials: Counts
+    best: Best | None = None
+    recipe: float | None = None
+    importances: dict[str, float] | None = None
+    files: dict[str, str] = Field(default_factory=dict)
+    stopped: bool = False
+
+
+def summarise(study: optuna.Study, plan: SweepPlan, run: Run) -> SweepResult:
+    """Returns what a study came to so far, and puts pictures and the best settings into its run.
+
+    Args:
+        study: The study.
+        plan: What it varies.
+        run: The run that its runs belong to.
+
+    Raises:
+        StorageError: Something could not be written.
+    """
+    trials = study.get_trials(deepcopy=False)
+    best = results.best_of(trials, plan)
+    result = SweepResult(
+        study=plan.study,
+        agent=plan.config.agent,
+        tracks=plan.tracks,
+        run_id=run.id,
+        trials=results.count(trials),
+        best=best,
+        recipe=results.recipe_score(trials),
+        importances=results.importances(study),
+    )
+    with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
+        folder = pathlib.Path(name) / _FOLDER
+        folder.mkdir()
+        files = pictures.draw(trials, plan, result.importances, folder)
+        if best is not None:
+            text = yaml.safe_dump(results.recipe_of(plan, best.params), sort_keys=False)
+            (folder / _SETTINGS).write_text(text, encoding="utf-8")
+            files |= {"best settings": _SETTINGS}
+            run.log_metrics({"sweep/best_score": best.value}, len(trials))
+        run.log_artifact(folder)
+    counts = {f"sweep/{state}": float(n) for state, n in result.trials.model_dump().items()}
+    run.log_metrics(counts, len(trials))
+    return result.model_copy(update={"files": {k: f"{_FOLDER}/{v}" for k, v in files.items()}})
