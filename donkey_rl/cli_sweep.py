@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from donkey_rl.cli_output import JsonOption, at_work, print_json
-from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
     from donkey_rl.experiments.sweeps.plan import SweepPlan
 
 app = typer.Typer(add_completion=False)
-
-_ENGINES = ("local", "ray")
 
 
 @app.command(epilog="Example: donkey-rl sweep --agent sac --study night --workers 2 --minutes 30")
@@ -86,16 +83,15 @@ def sweep(
     if show_space:
         _show_space(plan, as_json)
         return
-    if engine not in _ENGINES:
-        raise InputError(f"--engine is one of {', '.join(_ENGINES)}. Received: '{engine}'.")
     with at_work(as_json) as progress:
         from donkey_rl.experiments.sweeps import command
 
-        wanted = command.Wanted(
-            storage=storage, trials=trials, workers=workers, minutes=minutes,
-            engine=engine, address=address,
-        )  # fmt: skip
-        result = command.sweep(plan, wanted, progress).model_dump(mode="json")
+        given = {
+            "storage": storage, "trials": trials, "workers": workers, "minutes": minutes,
+            "engine": engine, "address": address,
+        }  # fmt: skip
+        work = configuration.validate(command.Work, given)
+        result = command.sweep(plan, work, progress).model_dump(mode="json")
     if as_json:
         print_json(result)
         return

@@ -127,7 +127,8 @@ class Choice(Config):
         return self if known else self.model_copy(update={"choices": (*self.choices, value)})
 
 
-Parameter = Float | Int | Choice
+Parameter = Int | Float | Choice
+"""Whole numbers first: what both hold is taken for these."""
 SearchSpace = dict[str, Parameter]
 
 

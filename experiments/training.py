@@ -209,7 +209,7 @@ class _Session:
         config = self._config
         self._env = sight.environment(config, environment, self._encoder, self._scaling)
         self._model = algorithms.agent(config, self._env)
-        self._model.set_logger(Logger(None, [MlflowWriter(self._run)]))
+        self._model.set_logger(Logger(None, [MlflowWriter(self.run)]))
         started = process_clock.seconds()
         with self.progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(

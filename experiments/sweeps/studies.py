@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import TPESampler
 
@@ -124,7 +126,10 @@ def run_of(study: optuna.Study, storage: SharedStorage, plan: SweepPlan) -> str:
 
 def _pruner(plan: SweepPlan) -> BasePruner:
     if plan.pruner == "wilcoxon":
-        return WilcoxonPruner(p_threshold=_CERTAINTY)
+        with warnings.catch_warnings():
+            # It is said to be experimental.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return WilcoxonPruner(p_threshold=_CERTAINTY)
     if plan.pruner == "hyperband":
         steps = plan.config.steps * len(plan.cells())
         return HyperbandPruner(min_resource=max(1, steps // 9), max_resource=steps)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pathlib
 import tempfile
+from typing import Any
 
 import optuna
 import yaml
 from pydantic import Field
 
+from donkey_rl import search_space
+from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
-from donkey_rl.experiments.sweeps import pictures, results
+from donkey_rl.experiments.sweeps import addresses, pictures, results
 from donkey_rl.experiments.sweeps.plan import SweepPlan
 from donkey_rl.experiments.sweeps.results import Best, Counts
 from donkey_rl.experiments.tracking import Run
@@ -29,9 +32,12 @@ class SweepResult(Config):
         trials: How many there are.
         best: The best of them, None before the first is complete.
         recipe: Score of the first trial, which is the recipe itself.
+        recipe_params: What it has of what is varied, by dotted key.
+        recipe_file: The best settings as a recipe, None before the first trial is complete.
         importances: Share of the differences in score by setting, None with too few trials.
         files: Pictures and the best settings, by what they show, inside the run.
         stopped: Whether Ctrl-C ended it.
+        dashboard: What to type to see the study's pages.
     """
 
     study: str
@@ -41,9 +47,12 @@ class SweepResult(Config):
     trials: Counts
     best: Best | None = None
     recipe: float | None = None
+    recipe_params: dict[str, Any]
+    recipe_file: str | None = None
     importances: dict[str, float] | None = None
     files: dict[str, str] = Field(default_factory=dict)
     stopped: bool = False
+    dashboard: str = ""
 
 
 def summarise(study: optuna.Study, plan: SweepPlan, run: Run) -> SweepResult:
@@ -58,27 +67,37 @@ def summarise(study: optuna.Study, plan: SweepPlan, run: Run) -> SweepResult:
         StorageError: Something could not be written.
     """
     trials = study.get_trials(deepcopy=False)
-    best = results.best_of(trials, plan)
     result = SweepResult(
         study=plan.study,
         agent=plan.config.agent,
         tracks=plan.tracks,
         run_id=run.id,
         trials=results.count(trials),
-        best=best,
+        best=results.best_of(trials, plan),
         recipe=results.recipe_score(trials),
+        recipe_params={key: search_space.value_at(plan.config, key) for key in plan.space},
         importances=results.importances(study),
     )
+    counts = {f"sweep/{state}": float(n) for state, n in result.trials.model_dump().items()}
+    run.log_metrics(counts, len(trials))
+    if result.best is None:
+        return result
+    run.log_metrics({"sweep/best_score": result.best.value}, len(trials))
     with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
         folder = pathlib.Path(name) / _FOLDER
         folder.mkdir()
         files = pictures.draw(trials, plan, result.importances, folder)
-        if best is not None:
-            text = yaml.safe_dump(results.recipe_of(plan, best.params), sort_keys=False)
-            (folder / _SETTINGS).write_text(text, encoding="utf-8")
-            files |= {"best settings": _SETTINGS}
-            run.log_metrics({"sweep/best_score": best.value}, len(trials))
+        recipe = yaml.safe_dump(results.recipe_of(plan, result.best.params), sort_keys=False)
+        (folder / _SETTINGS).write_text(recipe, encoding="utf-8")
         run.log_artifact(folder)
-    counts = {f"sweep/{state}": float(n) for state, n in result.trials.model_dump().items()}
-    run.log_metrics(counts, len(trials))
-    return result.model_copy(update={"files": {k: f"{_FOLDER}/{v}" for k, v in files.items()}})
+    files["best settings"] = _SETTINGS
+    kept = pathlib.Path(addresses.FOLDER) / f"{plan.study}.yaml"
+    with folders.writing(kept):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(recipe, encoding="utf-8")
+    return result.model_copy(
+        update={
+            "files": {what: f"{_FOLDER}/{name}" for what, name in files.items()},
+            "recipe_file": str(kept),
+        }
+    )
