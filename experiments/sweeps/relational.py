@@ -13,6 +13,7 @@ import importlib.util
 import random
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,8 @@ class RelationalStudies(RDBStorage, SharedStorage):
         self.address = url
         self._say = say
         super().__init__(_written(url), dict(options))
+        # Optuna never closes its connections; a server would complain of each.
+        weakref.finalize(self, self.engine.dispose)
 
     def beat(self, trial_id: int, key: str, value: Mapping[str, Any]) -> None:
         """See `SharedStorage`."""
