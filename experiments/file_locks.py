@@ -27,16 +27,16 @@ def lock(descriptor: int, *, wait: bool) -> None:
     Raises:
         OSError: Another holds it and `wait` is false, or the file system knows no locks.
     """
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        while True:
+            try:
+                return msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            except OSError:
+                if not wait:
+                    raise
+                time.sleep(_RETRY_S)
+    else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        return
-    while True:
-        try:
-            return msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            if not wait:
-                raise
-            time.sleep(_RETRY_S)
 
 
 @contextlib.contextmanager
