@@ -25,6 +25,7 @@ from donkey_rl import (
     cli_report,
     cli_results,
     cli_simulators,
+    cli_sweep,
     cli_tracks,
     cli_train,
 )
@@ -173,5 +174,6 @@ for _commands in (
     cli_report.app,
     cli_results.app,
     cli_simulators.app,
+    cli_sweep.app,
 ):
     app.registered_commands += _commands.registered_commands

@@ -120,6 +120,25 @@ def settings_over(
     return validate(model, _merged([model], mapping, changes))
 
 
+def with_values(config: ConfigT, values: Mapping[str, Any]) -> ConfigT:
+    """Returns a copy of a configuration with the values behind some dotted keys replaced.
+
+    >>> class Run(Config):
+    ...     steps: int = 1000
+    >>> with_values(Run(), {"steps": 5})
+    Run(steps=5)
+
+    Raises:
+        ConfigurationError: A key is unknown, or a value does not fit.
+    """
+    model = type(config)
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        setting_keys.annotation_at(model, key)
+        _assign(changes, key, value)
+    return validate(model, _merged([model], config.model_dump(), changes))
+
+
 def keys(model: type[Config]) -> tuple[str, ...]:
     """Returns the dotted names of all values of a configuration class, in order."""
     return setting_keys.keys(model)
@@ -164,7 +183,7 @@ def read_recipe(path_or_name: str | Path, agent: str | None = None) -> dict[str,
     typed = str(path_or_name)
     path = Path(typed)
     if path.suffix in RECIPE_SUFFIXES or len(path.parts) > 1:
-        return parse_recipe(_read_file(path), typed)
+        return parse_recipe(read_file(path), typed)
     name = FORMER_RECIPES.get(typed, typed)
     if name not in recipes():
         raise UnknownNameError("recipe", typed, [*recipes(), *FORMER_RECIPES], remedy=_LISTED)
@@ -259,12 +278,13 @@ def _packaged(name: str) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def _read_file(path: Path) -> str:
+def read_file(path: Path, what: str = "recipe") -> str:
+    """Returns the text of a file; raises `InputError` where it is too large or no text."""
     try:
         size = path.stat().st_size
         if size > MAX_RECIPE_BYTES:
             raise InputError(
-                f"A recipe holds at most {MAX_RECIPE_BYTES} bytes. Received: '{path}' of {size}."
+                f"A {what} holds at most {MAX_RECIPE_BYTES} bytes. Received: '{path}' of {size}."
             )
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -273,17 +293,18 @@ def _read_file(path: Path) -> str:
             f"The recipe file '{path}' does not exist. Recipes known by name: {known}."
         ) from None
     except OSError as error:
-        raise InputError(f"The recipe '{path}' cannot be read: {error.strerror}.") from error
+        raise InputError(f"The {what} '{path}' cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"The recipe '{path}' is not UTF-8 text.") from error
+        raise InputError(f"The {what} '{path}' is not UTF-8 text.") from error
 
 
-def parse_recipe(text: str, name: str) -> dict[str, Any]:
+def parse_recipe(text: str, name: str, what: str = "recipe") -> dict[str, Any]:
     """Reads the text of a recipe.
 
     Args:
         text: YAML.
         name: What the recipe is called in errors.
+        what: What it is to the user.
 
     Raises:
         ConfigurationError: It is not a YAML mapping, or has a key twice.
@@ -291,12 +312,12 @@ def parse_recipe(text: str, name: str) -> dict[str, Any]:
     try:
         content = _load_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"The recipe '{name}' is not YAML: {_place(error)}.") from error
+        raise ConfigurationError(f"The {what} '{name}' is not YAML: {_place(error)}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigurationError(
-            f"The recipe '{name}' should be a mapping of keys to values. "
+            f"The {what} '{name}' should be a mapping of keys to values. "
             f"Received: {type(content).__name__}. Example: 'steps: 100000'."
         )
     return content

@@ -48,6 +48,7 @@ RULES = {
     "cli_report": Rule(frozenset(SUBPACKAGES)),
     "cli_results": Rule(frozenset(SUBPACKAGES)),
     "cli_simulators": Rule(frozenset(SUBPACKAGES)),
+    "cli_sweep": Rule(frozenset(SUBPACKAGES)),
     "cli_tracks": Rule(frozenset(SUBPACKAGES)),
     "cli_train": Rule(frozenset(SUBPACKAGES)),
     "": Rule(frozenset()),
