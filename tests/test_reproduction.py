@@ -13,6 +13,7 @@ from donkey_rl import cli, configuration
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import beginning, reproduction, tracking, training
 from donkey_rl.experiments.config import AGENTS, TrainingConfig
+from donkey_rl.experiments.membership import Membership
 from donkey_rl.experiments.progress import ProgressDisplay
 
 TRACKS = pathlib.Path(__file__).parents[1] / "envs" / "simulator" / "tracks"
@@ -113,7 +114,7 @@ def test_a_run_is_trained_again_bit_for_bit() -> None:
     config = configuration.with_settings(TrainingConfig(), [*SMALL, "seed=5"])
     text = io.StringIO()
     with ProgressDisplay(text) as progress:
-        first = training.train(config, progress)
+        first = training.train(config, progress, Membership(shown=False))
         again = reproduction.find(first.run_id[:8]).train(progress)
     assert again.run_id != first.run_id
     ours, theirs = (tracking.find(each.run_id) for each in (first, again))
