@@ -263,6 +263,8 @@ def test_a_driver_that_nobody_helps_stays_alone(entrants: tuple[LearnedEntrant, 
     assert members == ["1"]
     alone = committee._alone(found)
     assert (alone.is_better, alone.difference) == (False, None)
+    kept = committee.keep(alone, "a name that no run gets")
+    assert (kept.run_id, kept.members, kept.weights) == ("1", ("1",), (1.0,))
     assert alone.sentence == "No committee scored higher than run 1 alone in 4 races."
 
 
