@@ -21,7 +21,7 @@ from donkey_rl.agents import folders
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import file_lock, sealed
+from donkey_rl.experiments import file_locks, sealed
 from donkey_rl.experiments.checkpoints import Checkpoints
 
 PLACE = "runs"
@@ -101,7 +101,7 @@ class RunFolder:
             with folders.writing(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
                 file = opened.enter_context(path.open("a+"))
-            if not file_lock.take(file.fileno()):
+            if not file_locks.take(file.fileno()):
                 raise InputError(
                     f"Run {self.path.name} is being trained by another process, which holds "
                     f"'{path}'. Wait until it ends, or stop it."

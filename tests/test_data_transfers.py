@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.experiments import file_lock
+from donkey_rl.experiments import file_locks
 from donkey_rl.experiments.data import backends, checking, manifest, transfers
 from donkey_rl.experiments.data.fsspec_backend import FsspecBackend
 from donkey_rl.experiments.data.manifest import Entry
@@ -332,7 +332,7 @@ def test_a_second_pull_into_a_folder_waits_for_the_first(
     there.mkdir()
     words = ("data", "pull", "evenings", "--store", str(tmp_path / "store"), "--out", str(there))
     with (there / ".lock").open("a+") as file:
-        assert file_lock.take(file.fileno())
+        assert file_locks.take(file.fileno())
         process = data_sets.started(*words, cwd=tmp_path)
         assert process.stderr is not None
         line = process.stderr.readline()

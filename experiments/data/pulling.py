@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.experiments import file_lock
+from donkey_rl.experiments import file_locks
 from donkey_rl.experiments.data import cards, transfers
 from donkey_rl.experiments.data.backends import Backend
 from donkey_rl.experiments.data.dataset import SHORT, DataSet
@@ -155,7 +155,7 @@ def _locked(place: pathlib.Path, progress: ProgressDisplay) -> Iterator[None]:
             place.mkdir(parents=True, exist_ok=True)
             file = opened.enter_context((place / _LOCK).open("a+"))
         waiting = False
-        while not file_lock.take(file.fileno()):
+        while not file_locks.take(file.fileno()):
             if not waiting:
                 progress.message(f"waiting: another process fetches into {place}")
             waiting = True
