@@ -20,9 +20,9 @@ from donkey_rl.experiments.membership import EndedEarly, Membership
 from donkey_rl.experiments.progress import ProgressDisplay, duration
 from donkey_rl.experiments.run_folder import PLACE, RunFolder
 from donkey_rl.experiments.sweeps import studies
+from donkey_rl.experiments.sweeps.attempt import Attempt
 from donkey_rl.experiments.sweeps.encoder_shelf import EncoderShelf
 from donkey_rl.experiments.sweeps.plan import Cell, SweepPlan
-from donkey_rl.experiments.sweeps.queue import Attempt
 from donkey_rl.experiments.sweeps.results import DISQUALIFIED, RUN_NOTE, SCORE_NOTE
 from donkey_rl.experiments.sweeps.storage import SharedStorage
 from donkey_rl.experiments.sweeps.worker import Task
