@@ -1,46 +1,47 @@
-"""Where a study is kept. (Signatures; the bodies follow.)"""
+"""Where a study is kept.
+
+| address | kept in | workers |
+|---|---|---|
+| ``sweeps/NAME.journal``, ``journal:///PATH`` | a file (Optuna's journal) | of one machine |
+| ``postgresql://USER@HOST/DATABASE`` | a PostgreSQL server | of many machines |
+| ``sqlite:///PATH`` | an SQLite file | one |
+"""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from donkey_rl.errors import InputError
+from donkey_rl.experiments.sweeps import addresses, journal, relational
+from donkey_rl.experiments.sweeps.addresses import default, is_journal, shown
+from donkey_rl.experiments.sweeps.shared_storage import Say, SharedStorage
 
-from optuna.storages import BaseStorage
-
-
-class SharedStorage(BaseStorage):
-    """A storage that waits while its server is away, and that has a mutex.
-
-    Attributes:
-        url: Where it is, with its password.
-        shown: The same without the password.
-    """
-
-    url: str
-    shown: str
-
-    @contextlib.contextmanager
-    def exclusive(self, name: str = "study") -> Iterator[None]:
-        """A section that one process at a time is in, on whichever machine.
-
-        Freed by the system or the server when its holder dies. For a second or so, not for long
-        work, and never inside another one.
-        """
-        raise NotImplementedError
+__all__ = ["SharedStorage", "default", "is_journal", "open_storage", "shown"]
 
 
-def open_storage(
-    url: str, say: Callable[[str], object] = lambda _: None, *, workers: int = 1
-) -> SharedStorage:
-    """Opens a storage: a journal's path, ``journal:///PATH``, ``sqlite:///PATH``, ``postgresql://...``.
+def open_storage(url: str, say: Say = lambda line: None, *, workers: int = 1) -> SharedStorage:
+    """Opens a storage, and makes it where there is none.
+
+    Args:
+        url: Its address, see the table above.
+        say: Told when the storage is away and when it is back.
+        workers: How many workers are to share it.
 
     Raises:
-        InputError: It is none of these, the password is wrong, SQLite with more than one worker.
-        StorageError: It cannot be reached or written.
+        InputError: It is no such address, the server knows no such user, password or database,
+            or SQLite is to serve more than one worker.
+        StorageError: It cannot be reached, read or written.
     """
-    raise NotImplementedError
-
-
-def shown(url: str) -> str:
-    """Returns a storage's address without its password, as ``optuna-dashboard`` takes it."""
-    raise NotImplementedError
+    path = addresses.journal_path(url)
+    if path is not None:
+        return journal.open_journal(path)
+    scheme = addresses.scheme(url)
+    if scheme == "sqlite":
+        if workers > 1:
+            raise InputError(
+                f"SQLite takes one worker, received: {workers}. It lets one process write at a "
+                "time, and the others fail when they have waited too long. Leave --storage out "
+                "for a journal file, or name a PostgreSQL server."
+            )
+        return relational.open_sqlite(addresses.parsed(url), say)
+    if scheme == "postgresql":
+        return relational.open_postgresql(addresses.postgresql(url), say)
+    raise InputError(f"{addresses.KNOWN} Received: '{shown(url)}'.")
