@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -80,7 +80,7 @@ def connected(address: str | None, progress: ProgressDisplay) -> Iterator[tuple[
         try:
             yield tuple(
                 Node(each["NodeManagerHostname"], each["Resources"].get("CPU", 0.0))
-                for each in ray.nodes()
+                for each in ray.nodes()  # type: ignore[no-untyped-call]
                 if each["Alive"]
             )
         finally:
@@ -171,7 +171,7 @@ def _last_line(text: str) -> str:
 def _start(address: str | None) -> None:
     import ray
 
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
             ray.init(

@@ -16,13 +16,12 @@ from donkey_rl.experiments import mlflow_store
 from donkey_rl.experiments.cluster import connection
 from donkey_rl.experiments.cluster.connection import Node
 from donkey_rl.experiments.progress import ProgressDisplay
-from donkey_rl.experiments.sweeps import storage as storages
-from donkey_rl.experiments.sweeps import worker
+from donkey_rl.experiments.sweeps import addresses, worker, worker_process
 from donkey_rl.experiments.sweeps.engine import Engine
 from donkey_rl.experiments.sweeps.worker import Order, WorkerReport
 
-_SHARED_SCHEMES = ("postgresql", "postgres")
 _PASSED_ON = ("MLFLOW_TRACKING_",)
+_TENSORFLOW = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 _SOON_S = 30.0
 _MOST_SOON_LOST = 5
 _HAND_BACK_S = 60.0
@@ -59,9 +58,9 @@ def _check_shared(storage: str, nodes: tuple[Node, ...]) -> None:
     if connection.is_this_machine(nodes):
         return
     hosts = ", ".join(sorted({node.host for node in nodes}))
-    if storage.partition("://")[0].partition("+")[0] not in _SHARED_SCHEMES:
+    if addresses.scheme(storage) != "postgresql":
         raise InputError(
-            f"The storage {storages.shown(storage)} is a file, which the cluster's machines "
+            f"The storage {addresses.shown(storage)} is a file, which the cluster's machines "
             f"({hosts}) do not share safely: locks of a file do not hold over networks. Give a "
             "PostgreSQL server: --storage postgresql://USER@HOST/STUDIES."
         )
@@ -97,9 +96,14 @@ class _Placement:
         import ray
 
         self._order, self._progress = order, progress
-        # A process of its own for each worker: TensorFlow keeps its threads until the end.
-        self._task = ray.remote(num_cpus=cpus, max_retries=0, max_calls=1)(_work)
+        threads = str(max(1, int(cpus)))
+        limits = worker_process.environment(int(threads)) | dict.fromkeys(_TENSORFLOW, threads)
+        # A process of its own for each worker: libraries keep their threads until the end.
+        self._task = ray.remote(
+            num_cpus=cpus, max_retries=0, max_calls=1, runtime_env={"env_vars": limits}
+        )(_work)
         self._at_work: dict[Any, float] = {}
+        self._began = time.monotonic()
         self._lost_soon = 0
 
     def run(self) -> tuple[WorkerReport, ...]:
@@ -114,9 +118,9 @@ class _Placement:
                 done, _ = ray.wait(list(self._at_work), num_returns=1, timeout=1.0)
                 for one in done:
                     report = self._collected(one)
-                    if report is None:
+                    if report is None or report.has_grown:
                         self._place()
-                    else:
+                    if report is not None:
                         reports.append(report)
         except BaseException:
             self._stop()
@@ -124,42 +128,39 @@ class _Placement:
         return tuple(reports)
 
     def _place(self) -> None:
-        order = self._order.model_dump(mode="json")
+        order = self._order
+        if order.take_for_s is not None:
+            left = max(0.0, order.take_for_s - (time.monotonic() - self._began))
+            order = order.model_copy(update={"take_for_s": left})
         passed = {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)}
-        placed = self._task.remote(order, os.getcwd(), passed, donkey_rl.__version__)
+        placed = self._task.remote(
+            order.model_dump(mode="json"), os.getcwd(), passed, donkey_rl.__version__
+        )
         self._at_work[placed] = time.monotonic()
 
     def _collected(self, one: Any) -> WorkerReport | None:
-        """Returns what a worker reports, or None where it is lost."""
+        """Returns what a worker reports, or None where it was lost.
+
+        Raises:
+            DonkeyRLError: Workers are lost again and again, or one refused its order.
+        """
         import ray
 
-        lost = (
-            ray.exceptions.WorkerCrashedError,
-            ray.exceptions.NodeDiedError,
-            ray.exceptions.LocalRayletDiedError,
-            ray.exceptions.OutOfMemoryError,
-            ray.exceptions.ObjectLostError,
-        )
         worked_s = time.monotonic() - self._at_work.pop(one)
         try:
             answer = ray.get(one)
-        except lost as error:
+        except ray.exceptions.RayError as error:
+            lines = str(error).strip().splitlines()
+            reason = f"{type(error).__name__}: {lines[-1].strip() if lines else 'no reason'}"
             self._lost_soon = self._lost_soon + 1 if worked_s < _SOON_S else 0
             if self._lost_soon > _MOST_SOON_LOST * self._order.workers:
                 raise DonkeyRLError(
-                    f"Workers are lost as soon as they are placed: {type(error).__name__}. What "
-                    "was complete is kept; see Ray's logs, and the memory of its nodes."
+                    f"Workers are lost as soon as they are placed ({reason[:300]}). What was "
+                    f"complete is kept. Is donkey-rl {donkey_rl.__version__} installed on every "
+                    "node, and is there memory enough?"
                 ) from error
-            self._progress.message(
-                f"a worker was lost with its node ({type(error).__name__}) and is placed again"
-            )
+            self._progress.message(f"a worker is lost and is placed again ({reason[:200]})")
             return None
-        except ray.exceptions.RayError as error:
-            text = str(error).strip().splitlines()
-            raise DonkeyRLError(
-                f"A worker could not begin: {text[-1] if text else type(error).__name__}. Is "
-                f"donkey-rl {donkey_rl.__version__} installed on every node?"
-            ) from error
         self._lost_soon = 0
         return _report(answer)
 

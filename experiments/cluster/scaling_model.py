@@ -113,7 +113,8 @@ class Throughput(NamedTuple):
     @property
     def bottleneck(self) -> str:
         """What costs a trial the most time beside its training."""
-        waits = {**self.waited_s, "proposing parameters": self.sampling_s}
+        waits: dict[str, float] = {"proposing parameters": self.sampling_s}
+        waits |= {str(name): each for name, each in self.waited_s.items()}
         return max(waits, key=lambda name: waits[name])
 
 
