@@ -27,13 +27,15 @@ Pruner = Literal["wilcoxon", "hyperband", "none"]
 SPACES: dict[str, SearchSpace] = {"sac": SAC_SPACE, "ppo": PPO_SPACE}
 """What is varied of each agent unless a file says otherwise."""
 
+STEPS = {"sac": 40_000, "ppo": 120_000}
+"""Environment steps of a training of each agent, unless a recipe or a setting says otherwise."""
+
 BUDGET: dict[str, Any] = {
-    "steps": 60_000,
-    "check": {"every": 10_000, "every_later": 10_000},
-    "checkpoint": {"every": 20_000},
+    "check": {"every": 8_000, "every_later": 8_000},
+    "checkpoint": {"every": 16_000},
     "evaluation": {"races": 10},
 }
-"""How long a training of a trial is, unless a recipe or a setting says otherwise."""
+"""What else is short in the trainings of a sweep, unless a recipe or a setting says otherwise."""
 
 _KEPT = ("agent", "track", "seed", "simulator", "evaluation.", "checkpoint.", "check.", "link.")
 """Settings that a search space cannot hold: the sweep sets them, or nothing depends on them."""
@@ -186,7 +188,9 @@ def _config(request: SweepRequest) -> TrainingConfig:
     }
     given = {name: value for name, value in options.items() if value is not None}
     recipe = configuration.read_recipe(request.recipe, request.agent) if request.recipe else {}
-    config = configuration.validate(TrainingConfig, BUDGET)
+    agent = request.agent or recipe.get("agent") or TrainingConfig().agent
+    usual = {"steps": STEPS[agent]} if agent in STEPS else {}
+    config = configuration.validate(TrainingConfig, BUDGET | usual)
     config = configuration.with_values(config, recipe)
     config = configuration.with_values(config, given)
     config = configuration.with_settings(config, request.settings)
