@@ -189,7 +189,7 @@ def _config(request: SweepRequest) -> TrainingConfig:
     given = {name: value for name, value in options.items() if value is not None}
     recipe = configuration.read_recipe(request.recipe, request.agent) if request.recipe else {}
     agent = request.agent or recipe.get("agent") or TrainingConfig().agent
-    usual = {"steps": STEPS[agent]} if agent in STEPS else {}
+    usual = {"steps": STEPS[agent]} if isinstance(agent, str) and agent in STEPS else {}
     config = configuration.validate(TrainingConfig, BUDGET | usual)
     config = configuration.with_values(config, recipe)
     config = configuration.with_values(config, given)

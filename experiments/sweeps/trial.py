@@ -159,7 +159,9 @@ class _Trial:
         if self._plan.pruner != "hyperband":
             return False
         attempt.report(score, step)
-        return attempt.trial.should_prune()
+        # After the last check only the races are left.
+        last = step >= self._plan.config.steps * len(self._plan.cells())
+        return not last and attempt.trial.should_prune()
 
     def _count(self, number: int, cell: Cell, found: EvaluationResult) -> None:
         """Takes the races of a training into the trial's."""
