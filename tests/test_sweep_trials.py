@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from tests.hand_made_trials import Outcome, Races, Sweep, plan
 
 from donkey_rl import search_space
 from donkey_rl.errors import DivergedError, InputError
@@ -17,6 +16,7 @@ from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.membership import Membership
 from donkey_rl.experiments.sweeps import pictures, results, studies
 from donkey_rl.experiments.sweeps import storage as storages
+from tests.hand_made_trials import Outcome, Races, Sweep, plan
 
 Make = Callable[..., Sweep]
 
