@@ -140,7 +140,8 @@ class Ensemble:
     @functools.cached_property
     def hash(self) -> str:
         """SHA-256 of the members' hashes and weights, 64 hexadecimal digits."""
-        parts = [[member.hash, weight] for weight, member in self.shares]
+        # Weights that were read back and made to add up to 1 again differ in their last digits.
+        parts = [[member.hash, f"{weight:.6f}"] for weight, member in self.shares]
         return hashlib.sha256(json.dumps([AGENT, parts]).encode()).hexdigest()
 
     def save(self, folder: str | Path, *, lite: bool = True) -> Manifest:

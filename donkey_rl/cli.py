@@ -18,6 +18,7 @@ import typer
 
 import donkey_rl
 from donkey_rl import (
+    cli_ensemble,
     cli_evaluate,
     cli_metrics,
     cli_pictures,
@@ -166,6 +167,7 @@ def bench(
 app.add_typer(cli_tracks.app, name="tracks")
 for _commands in (
     cli_train.app,
+    cli_ensemble.app,
     cli_evaluate.app,
     cli_metrics.app,
     cli_pictures.app,

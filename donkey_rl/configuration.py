@@ -38,7 +38,7 @@ MAX_RECIPE_BYTES = 1_000_000
 FORMER_RECIPES = {
     "first_lap": "sac_fast",
     "thrifty": "sac_thrifty",
-    "pace": "ppo_pace",
+    "pace": "ppo_race",
     "pixels": "ppo_pixels",
 }
 """Names that recipes of this package had before they were called AGENT_PURPOSE; they still do."""

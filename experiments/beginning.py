@@ -104,10 +104,15 @@ def hashes_of_data(config: TrainingConfig) -> dict[str, str]:
     return found
 
 
-def hash_of_track_file(track: str) -> str | None:
-    """Returns the SHA-256 of a track file of the user's own, None for the package's tracks."""
-    head, suffix, _ = track.rpartition(".json")
-    return folders.sha256(pathlib.Path(head + suffix)) if suffix else None
+def hash_of_track_file(tracks: str) -> str | None:
+    """Returns the SHA-256 of a track file of the user's own, None for the package's tracks.
+
+    Args:
+        tracks: Names of tracks, with commas; so are the hashes of several files.
+    """
+    heads = [name.rpartition(".json")[0] for name in tracks.split(",")]
+    hashes = [folders.sha256(pathlib.Path(f"{head}.json")) for head in heads if head]
+    return ",".join(hashes) or None
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -88,7 +88,7 @@ class Checks(BaseCallback):
     def __init__(
         self,
         setting: CheckConfig,
-        field: racing.Field,
+        fields: Sequence[racing.Field],
         extractor: Extractor,
         run: Run,
         phase: Phase,
@@ -98,7 +98,7 @@ class Checks(BaseCallback):
 
         Args:
             setting: How often, and how long.
-            field: The cars to race.
+            fields: The cars to race, of each track.
             extractor: Observation to what the policy reads.
             run: Where scores are logged.
             phase: The progress bar of the training.
@@ -113,7 +113,7 @@ class Checks(BaseCallback):
         self._run = run
         self._phase = phase
         self._hooks = hooks
-        self._field = field
+        self._fields = tuple(fields)
         self._next = setting.every
 
     @property
@@ -169,8 +169,13 @@ class Checks(BaseCallback):
         lapped = self.findings.first_clean_lap_steps is not None
         model: SAC | PPO = self.model  # type: ignore[assignment]
         wanted = self._setting.laps if lapped else 1
-        races = self._field.race(self._act, wanted, until_spoiled=True)
-        found = summary(races)
+        found = summary(
+            [
+                race
+                for field in self._fields
+                for race in field.race(self._act, wanted, until_spoiled=True)
+            ]
+        )
         self.findings.curve.append((self.num_timesteps, found))
         best = found["best_lap_s"]
         if not math.isnan(best):

@@ -207,7 +207,7 @@ def _checks(
 ) -> checks.Checks:
     return checks.Checks(
         config.check,
-        racing.Field(config.environment(), config.check.races, seed=checks.CHECK_SEED),
+        [racing.Field(config.environment(), config.check.races, seed=checks.CHECK_SEED)],
         env.extractor,
         _Unlogged(),  # type: ignore[arg-type]
         phase,

@@ -23,7 +23,7 @@ def key(config: TrainingConfig) -> str:
     """Returns a SHA-256 of everything that the encoder of a run depends on."""
     facts = {
         "encoder": config.encoder.model_dump(mode="json"),
-        "environment": config.environment().model_dump(mode="json"),
+        "environment": [each.model_dump(mode="json") for each in config.environments()],
         "seed": config.seed,
         "versions": provenance.versions(),
     }

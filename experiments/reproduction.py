@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from donkey_rl import configuration
 from donkey_rl.envs import simulators
 from donkey_rl.errors import ConfigurationError, InputError
-from donkey_rl.experiments import beginning, process_clock, provenance, stored_runs, tracking
+from donkey_rl.experiments import beginning, process_clock, provenance, stored_runs
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.beginning import Beginning
 from donkey_rl.experiments.config import TrainingConfig
@@ -43,13 +43,13 @@ class Reproduction:
             StorageError: As in `training.train`.
             LinkError: As in `training.train`.
         """
+        # TensorFlow is behind these, and whatever is wrong with the run is said before.
         from donkey_rl.experiments import training
+        from donkey_rl.experiments.membership import Membership
 
         for line in (f"the configuration is that of run {self.run_id}", *self.remarks):
             progress.message(line)
-        result = training.train(self.config, progress)
-        tracking.attach(result.run_id).set_tags({ORIGIN_TAG: self.run_id})
-        return result
+        return training.train(self.config, progress, Membership(tags={ORIGIN_TAG: self.run_id}))
 
 
 def find(reference: str, settings: Sequence[str] = ()) -> Reproduction:

@@ -19,7 +19,8 @@ from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import batch as batches
-from donkey_rl.envs import simulators, vec_env
+from donkey_rl.envs import joined_view, simulators
+from donkey_rl.envs.joined_view import Cars
 from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
 from donkey_rl.experiments import (
     algorithms,
@@ -189,7 +190,7 @@ class _Session:
             )
             self.run.log_metrics(figures, 0)
             self._folder.keep_encoder(self._encoder)
-        opened = vec_env.make(config.environment(), config.driven, config.seed)
+        opened = joined_view.make(config.environments(), config.driven, config.seed)
         with contextlib.closing(opened) as environment:
             self._drive(environment, interruption)
 
@@ -204,7 +205,7 @@ class _Session:
 
         return train_encoder
 
-    def _drive(self, environment: vec_env.SB3View, interruption: Interruption) -> None:
+    def _drive(self, environment: Cars, interruption: Interruption) -> None:
         """Trains the policy."""
         config = self._config
         self._env = sight.environment(config, environment, self._encoder, self._scaling)
@@ -214,7 +215,7 @@ class _Session:
         with self.progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(
                 config.check,
-                _check_field(config, environment),
+                _check_races(config, environment),
                 self._env.extractor,
                 self.run,
                 phase,
@@ -238,11 +239,9 @@ class _Session:
                 self._checks.check()
             finally:
                 self._learn_s = process_clock.seconds() - started
-                self._missed = int(environment.batch.world.missed.sum())
+                self._missed = environment.missed
 
-    def _imitate(
-        self, environment: vec_env.SB3View, model: SAC | PPO, interruption: Interruption
-    ) -> None:
+    def _imitate(self, environment: Cars, model: SAC | PPO, interruption: Interruption) -> None:
         """Trains the policy on demonstrations and races it."""
         if self._env is None or self._checks is None:
             raise DonkeyRLError("There is nobody to race before the training has begun.")
@@ -280,7 +279,7 @@ class _Session:
                 training_pictures.draw(self.run, self._config, curve, self._encoder)
             if race:
                 raced = evaluation.race_driver(
-                    driver, self._config.environment(), self.run, self._plan(), self.progress
+                    driver, self._config.environments(), self.run, self._plan(), self.progress
                 )
                 best_lap = raced.best_lap_s
         return self._report(raced, best_lap)
@@ -307,7 +306,7 @@ class _Session:
             DriverDescription(
                 agent=config.agent,
                 vehicle=config.vehicle,
-                tracks=(configs.lasting(config.track),),
+                tracks=tuple(configs.lasting(config.track).split(",")),
                 simulator=_simulator_name(config),
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
@@ -383,13 +382,17 @@ def _simulator_name(config: TrainingConfig) -> str:
     return config.simulator
 
 
-def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Field:
+def _check_races(config: TrainingConfig, trained: Cars) -> tuple[racing.Field, ...]:
     """Returns the cars of the checks: cars of their own, or those of the other simulators."""
     embedded = simulators.count(config.simulator) is None
-    return racing.Field(
-        config.environment(),
-        config.check.races if embedded else config.driven,
-        seed=CHECK_SEED,
-        world=None if embedded else trained.batch.world,
-        disturbance=config.check_scene,
+    environments = config.environments()
+    return tuple(
+        racing.Field(
+            environment,
+            -(-config.check.races // len(environments)) if embedded else config.driven,
+            seed=CHECK_SEED,
+            world=None if embedded else view.batch.world,
+            disturbance=config.check_scene,
+        )
+        for environment, view in zip(environments, trained.views, strict=True)
     )
