@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from donkey_rl.experiments.config import TrainingConfig
-from donkey_rl.experiments.evaluation_result import EvaluationResult
+from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.membership import EndedEarly, Membership
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps import storage as storages
@@ -37,8 +37,8 @@ def plan(**values: Any) -> SweepPlan:
     return make(SweepRequest(**{"study": "hand", "agent": "sac", **values}))
 
 
-def evaluation(outcome: Outcome, run_id: str) -> EvaluationResult:
-    return EvaluationResult(
+def evaluation(outcome: Outcome, run_id: str) -> Evaluation:
+    return Evaluation(
         run_id=run_id,
         driver=run_id,
         driver_hash="",

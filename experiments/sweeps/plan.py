@@ -154,7 +154,8 @@ def make(request: SweepRequest) -> SweepPlan:
         ConfigurationError: A setting, the space, or what else was typed does not fit.
     """
     config = _config(request)
-    tracks = [part.strip() for part in (request.track or config.track).split(",")]
+    # A recipe's several tracks are those of one training, which a driver learns together.
+    tracks = [part.strip() for part in request.track.split(",")] if request.track else []
     for name in tracks:
         track.load(name)
     if request.space is None:
@@ -171,7 +172,7 @@ def make(request: SweepRequest) -> SweepPlan:
         {
             "study": request.study,
             "config": config,
-            "tracks": tuple(dict.fromkeys(map(configs.lasting, tracks))),
+            "tracks": tuple(dict.fromkeys(map(configs.lasting, tracks or [config.track]))),
             "seeds": request.seeds,
             "space": search_space.widened(space, config),
             "pruner": request.pruner,
