@@ -91,6 +91,6 @@ def dashboard(shown: str) -> str:
 def _engine(work: Work) -> Engine:
     if work.engine == "local":
         return LocalEngine()
-    from donkey_rl.experiments.cluster import RayEngine
+    from donkey_rl.experiments.cluster.ray_engine import RayEngine
 
     return RayEngine(work.address)

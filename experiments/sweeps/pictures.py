@@ -60,6 +60,8 @@ def history(trials: Sequence[FrozenTrial], path: pathlib.Path, plan: SweepPlan) 
     Raises:
         StorageError: The file cannot be written.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure = figures.new_figure(9.0, 5.0)
     axes = figure.subplots()
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -90,7 +92,7 @@ def history(trials: Sequence[FrozenTrial], path: pathlib.Path, plan: SweepPlan) 
             recipe, color=figures.BLACK, linewidth=1.1, dashes=(5, 2), label="recipe (first trial)"
         )
     axes.set(xlabel="trial", ylabel="race score (mean over races)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize=9)
     figure.suptitle(_title(plan))

@@ -25,7 +25,7 @@ RUN_NOTE, SCORE_NOTE = "run ", "score "
 LEAST_FOR_IMPORTANCES = 10
 """Complete trials below which nothing is said of what mattered."""
 
-_BUDGET = frozenset({*configs.flat(BUDGET), "seed"})
+_BUDGET = frozenset({*configs.flat(BUDGET), "steps", "seed"})
 """Settings of a sweep's trainings that are not for others."""
 
 
