@@ -12,13 +12,13 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from tests import postgres
 
 from donkey_rl.errors import InputError
 from donkey_rl.experiments.sweeps import queue as queues
 from donkey_rl.experiments.sweeps.attempt import LEASE, Attempt, LeaseLostError
 from donkey_rl.experiments.sweeps.queue import Queue, Standing
 from donkey_rl.experiments.sweeps.storage import open_storage
+from tests import postgres
 
 LEASE_S = 60.0
 ROOT = Path(__file__).parents[1]
@@ -231,9 +231,8 @@ def test_ends_of_an_attempt(table: Table) -> None:
         raise optuna.TrialPruned
     with take(queue) as attempt:
         attempt.fail("diverged at step 7")
-    with take(queue) as attempt:
-        with pytest.raises(InputError, match="finite"):
-            attempt.complete(float("nan"))
+    with take(queue) as attempt, pytest.raises(InputError, match="finite"):
+        attempt.complete(float("nan"))
     with pytest.raises(ZeroDivisionError), take(queue) as attempt:
         _ = 1 / 0
     pruned, diverged, scoreless, broken, again = table.trials()
