@@ -53,6 +53,20 @@ class SB3View(VecEnv):
         self.batch.reset(np.arange(self.num_envs))
         return self.batch.observation()
 
+    @property
+    def views(self) -> tuple[SB3View, ...]:
+        """The parts of this environment, each on one track: itself alone."""
+        return (self,)
+
+    @property
+    def missed(self) -> int:
+        """Commands that came too late so far."""
+        return int(self.batch.world.missed.sum())
+
+    def observation(self) -> batches.Observation:
+        """Returns what all cars see now."""
+        return self.batch.observation()
+
     def interrupt(self) -> None:
         """Says that somebody else will drive the cars for a while.
 

@@ -68,11 +68,13 @@ class Hooks(NamedTuple):
         first_lap: Once, when a check sees the first clean lap.
         between: Between two steps; what it raises ends the training.
         before: Before a check, where the cars of the training may be the check's as well.
+        checked: After a check, told the environment steps so far and the mean race score.
     """
 
     first_lap: Callable[[], object]
     between: Callable[[], None]
     before: Callable[[], None]
+    checked: Callable[[int, float], object] = lambda steps, score: None
 
 
 class Checks(BaseCallback):
@@ -86,7 +88,7 @@ class Checks(BaseCallback):
     def __init__(
         self,
         setting: CheckConfig,
-        field: racing.Field,
+        fields: Sequence[racing.Field],
         extractor: Extractor,
         run: Run,
         phase: Phase,
@@ -96,7 +98,7 @@ class Checks(BaseCallback):
 
         Args:
             setting: How often, and how long.
-            field: The cars to race.
+            fields: The cars to race, of each track.
             extractor: Observation to what the policy reads.
             run: Where scores are logged.
             phase: The progress bar of the training.
@@ -111,7 +113,7 @@ class Checks(BaseCallback):
         self._run = run
         self._phase = phase
         self._hooks = hooks
-        self._field = field
+        self._fields = tuple(fields)
         self._next = setting.every
 
     @property
@@ -167,8 +169,13 @@ class Checks(BaseCallback):
         lapped = self.findings.first_clean_lap_steps is not None
         model: SAC | PPO = self.model  # type: ignore[assignment]
         wanted = self._setting.laps if lapped else 1
-        races = self._field.race(self._act, wanted, until_spoiled=True)
-        found = summary(races)
+        found = summary(
+            [
+                race
+                for field in self._fields
+                for race in field.race(self._act, wanted, until_spoiled=True)
+            ]
+        )
         self.findings.curve.append((self.num_timesteps, found))
         best = found["best_lap_s"]
         if not math.isnan(best):
@@ -187,6 +194,7 @@ class Checks(BaseCallback):
             # One lap of a short check says nothing of three: the ranking starts anew.
             self.findings.best_rank = (0.0, -math.inf, -math.inf)
             self._hooks.first_lap()
+        self._hooks.checked(self.num_timesteps, found["race_score"])
 
     def _act(self, observation: Observation) -> Any:
         self._hooks.between()

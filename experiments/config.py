@@ -113,7 +113,8 @@ class TrainingConfig(Config):
         simulator: `embedded`, or others as `EnvironmentConfig.simulator` names them: each drives
             one car, whatever `cars` says.
         link: How the connection to such a simulator is kept.
-        track: Scene name, `NAME:mirror`, or a track file.
+        track: Scene name, `NAME:mirror`, or a track file; several with commas, over which the
+            cars are spread.
         seed: Decides weights, world and exploration.
         steps: Environment steps, all cars together.
         cars: Cars that drive side by side, each alone on its track.
@@ -189,20 +190,45 @@ class TrainingConfig(Config):
     @pydantic.field_validator("track")
     @classmethod
     def _known_track(cls, value: str) -> str:
-        track.load(value)
+        for name in _split(value):
+            track.load(name)
         return value
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
-        self.environment()
+        if len(self.tracks) > 1 and self.simulator != simulators.EMBEDDED:
+            raise ValueError(
+                f"track names one track where simulator={self.simulator}, received {self.track}; "
+                "several are driven in the embedded simulator only"
+            )
+        if self.cars < len(self.tracks):
+            raise ValueError(
+                f"cars must be one for each track at least, received cars={self.cars} for "
+                f"{len(self.tracks)} tracks"
+            )
+        self.environments()
         self.encoder.check(self.camera.shape)
         if self.encoder.name == "cnn":
             agent = self.ppo if self.agent == "ppo" else self.sac
             agent.cnn.check_image(self.encoder.reduced(self.camera.shape))
         return self
 
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """The tracks to learn on, each once."""
+        return _split(self.track)
+
+    def environments(self) -> tuple[EnvironmentConfig, ...]:
+        """Returns the environments to learn in, one for each track.
+
+        Raises:
+            ConfigurationError: The limits of the throttle do not fit.
+        """
+        first = self.environment()
+        return tuple(first.model_copy(update={"track": name}) for name in self.tracks)
+
     def environment(self) -> EnvironmentConfig:
-        """Returns the environment to learn in.
+        """Returns the environment to learn in, of several that on the first track.
 
         Raises:
             ConfigurationError: The limits of the throttle do not fit.
@@ -212,7 +238,7 @@ class TrainingConfig(Config):
             {
                 "simulator": self.simulator,
                 "link": self.link,
-                "track": self.track,
+                "track": self.tracks[0],
                 "vehicle": self.vehicle,
                 "camera": self.camera,
                 "randomisation": self.randomisation,
@@ -240,25 +266,37 @@ class TrainingConfig(Config):
 
     @property
     def highest_throttle(self) -> float:
-        """Throttle at action +1: as set, or what takes two thirds of the grip at a standstill."""
+        """Throttle at action +1: as set, or what takes two thirds of the grip at a standstill.
+
+        Of several tracks the most slippery one counts.
+        """
         if self.throttle_max is not None:
             return self.throttle_max
         car = vehicle.load(self.vehicle)
         row = vehicle.parameter_row(car)
         friction = car.friction_longitudinal
         if car.friction_from_ground:
-            friction *= track.load(self.track).road_friction
+            friction *= min(track.load(name).road_friction for name in self.tracks)
         full = row[vehicle.DRIVE_FORCE] / row[vehicle.MASS]
         return round(min(1.0, _GRIP_SHARE * friction * vehicle.GRAVITY / float(full)), 3)
 
 
-def lasting(name: str) -> str:
-    """Returns a track's name so that it is found from any folder.
+def _split(tracks: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in tracks.split(",")))
+
+
+def lasting(tracks: str) -> str:
+    """Returns the names of tracks so that they are found from any folder.
 
     >>> lasting("warren"), pathlib.PurePath(lasting("my.json")).is_absolute()
     ('warren', True)
+    >>> lasting("warren, warehouse,warren")
+    'warren,warehouse'
     """
-    return str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
+    return ",".join(
+        str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
+        for name in _split(tracks)
+    )
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

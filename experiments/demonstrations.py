@@ -17,8 +17,8 @@ from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.observations import FloatArray, Parts
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.pursuit import Pursuit
-from donkey_rl.envs.vec_env import SB3View
 from donkey_rl.experiments import recorded_drives
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -67,7 +67,10 @@ class _Collection:
             return Parts(none, None), none
         numbers = np.concatenate([part.numbers for part in parts])
         images = [part.image for part in parts if part.image is not None]
-        return Parts(numbers, np.concatenate(images) if images else None), np.concatenate(actions)
+        joined = Parts(numbers, np.concatenate(images) if images else None)
+        # The pieces give way to the whole, which is then not held twice.
+        self._parts[kept] = [(joined, np.concatenate(actions))]
+        return self._parts[kept][0]
 
 
 def check(config: TrainingConfig) -> None:
@@ -83,7 +86,7 @@ def check(config: TrainingConfig) -> None:
 def imitate(
     config: TrainingConfig,
     environment: ExtractedVecEnv,
-    cars: SB3View,
+    cars: Cars,
     model: SAC | PPO,
     progress: ProgressDisplay,
     between: Callable[[], None],
@@ -124,7 +127,7 @@ def imitate(
             reward = school.show(show)
         metrics |= {"imitation/steps": float(school.steps), "imitation/reward_per_step": reward}
     report = _clone(setting, cloner, collection, progress, between)
-    if setting.expert == "pursuit" and setting.rounds:
+    if setting.rounds:
         report = _correct(setting, school, cloner, collection, progress, between)
         metrics |= {"imitation/own_steps": float(school.steps - metrics["imitation/steps"])}
     return metrics | {
@@ -212,7 +215,7 @@ class _School:
         self,
         config: TrainingConfig,
         environment: ExtractedVecEnv,
-        cars: SB3View,
+        cars: Cars,
         collection: _Collection,
         model: SAC | PPO,
     ) -> None:
@@ -223,13 +226,16 @@ class _School:
         self._buffer = None
         if isinstance(model, SAC) and setting.seed_replay:
             self._buffer = model.replay_buffer
-        self._expert = Pursuit(
-            config.environment(),
-            grip=setting.grip,
-            margin=setting.margin,
-            motion=setting.motion,
-            wheel_weight=_WHEEL_WEIGHT,
-        )
+        self._experts = [
+            Pursuit(
+                each,
+                grip=setting.grip,
+                margin=setting.margin,
+                motion=setting.motion,
+                wheel_weight=_WHEEL_WEIGHT,
+            )
+            for each in config.environments()
+        ]
         self._random = np.random.default_rng([config.seed, _SEED_OFFSET])
         self._seen: Any = environment.reset()
 
@@ -291,8 +297,9 @@ class _School:
         learned = round((1.0 - self._setting.validation_share) * rounds)
         total = 0.0
         for done in range(rounds):
-            wanted = self._expert.act(self._cars.batch)
-            observation = self._cars.batch.observation()
+            pairs = zip(self._experts, self._cars.views, strict=True)
+            wanted = np.concatenate([expert.act(view.batch) for expert, view in pairs])
+            observation = self._cars.observation()
             self._collection.add(observation, wanted, kept=done >= learned)
             driven = driver(wanted)
             following: Any

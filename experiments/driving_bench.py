@@ -47,7 +47,7 @@ PARTIES = {
 
 RACES, LAPS = 10, 3
 _STOCK = "sb3 "
-_RECIPES = {"ppo cnn": "pixels"}
+_RECIPES = {"ppo cnn": "ppo_pixels"}
 """Parties that drive by a recipe's settings; the steps stay those of all."""
 
 
@@ -207,7 +207,7 @@ def _checks(
 ) -> checks.Checks:
     return checks.Checks(
         config.check,
-        racing.Field(config.environment(), config.check.races, seed=checks.CHECK_SEED),
+        [racing.Field(config.environment(), config.check.races, seed=checks.CHECK_SEED)],
         env.extractor,
         _Unlogged(),  # type: ignore[arg-type]
         phase,

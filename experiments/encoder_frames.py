@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs import labels, simulators, vec_env
+from donkey_rl.envs.labels import LabelledFrames
 from donkey_rl.envs.recordings import frames as frame_files
 from donkey_rl.errors import InputError
 from donkey_rl.experiments.config import TrainingConfig
@@ -48,7 +50,7 @@ def collect(config: TrainingConfig, count: int, seed: int) -> Iterator[ImageArra
         LinkError: A simulator cannot be reached, or was lost.
     """
     if simulators.count(config.simulator) is None:
-        for part in labels.sample_frames(config.environment(), count, seed=seed):
+        for part in labelled(config, count, seed):
             yield part.images
         return
     random = np.random.default_rng(seed)
@@ -63,6 +65,37 @@ def collect(config: TrainingConfig, count: int, seed: int) -> Iterator[ImageArra
             commands = _SMOOTH * commands + pushed
             wanted = np.clip(_COMMANDS[:, 0] + commands, -1.0, 1.0)
             cars.step(wanted.astype(np.float32))
+
+
+def labelled(
+    config: TrainingConfig,
+    count: int,
+    seed: int,
+    *,
+    with_surfaces: bool = False,
+    farther: Sequence[float] = (),
+) -> Iterator[LabelledFrames]:
+    """Yields frames of the embedded simulator with their labels, of all tracks of a run in turn.
+
+    Args:
+        config: The run.
+        count: Frames in all.
+        seed: Decides places and looks.
+        with_surfaces: As in `labels.sample_frames`.
+        farther: As in `labels.sample_frames`.
+
+    Yields:
+        Some frames, all of one track.
+    """
+    tracks = config.environments()
+    shares = [len(part) for part in np.array_split(np.arange(count), len(tracks))]
+    # In turn, since encoders keep the last frames for their report.
+    sources = [
+        labels.sample_frames(each, share, seed=seed, with_surfaces=with_surfaces, farther=farther)
+        for each, share in zip(tracks, shares, strict=True)
+    ]
+    for parts in itertools.zip_longest(*sources):
+        yield from (part for part in parts if part is not None)
 
 
 def recorded(folder: str, count: int, shape: tuple[int, int, int]) -> Iterator[ImageArray]:

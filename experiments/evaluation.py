@@ -159,23 +159,28 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
 
 def race_driver(
     driver: learned.Driver,
-    config: EnvironmentConfig,
+    configs: Sequence[EnvironmentConfig],
     run: Run,
     plan: RacePlan,
     progress: ProgressDisplay,
-) -> EvaluationResult:
+) -> Evaluation:
     """Races the driver that a run has just trained, and stores the results in the run.
 
     Args:
         driver: The driver.
-        config: Simulator, track, car and camera.
+        configs: Simulator, track, car and camera, of each track.
         run: The run.
         plan: How many races of how many laps.
         progress: Shows how far it is.
     """
-    entrant = drivers.of_run(driver, config, run.id)
-    driven = driving.drive(entrant, config, plan, progress)
-    return driving.store(driving.report(driven, run.id), driven, run, progress)
+    found = []
+    for config in configs:
+        entrant = drivers.of_run(driver, config, run.id)
+        driven = driving.drive(entrant, config, plan, progress, f"racing on {config.track}")
+        found.append(driving.store(driving.report(driven, run.id), driven, run, progress))
+        following = f"evaluation-{driving.place_name(configs[len(found) % len(configs)].track)}"
+        plan = dataclasses.replace(plan, films=False, folder=following)
+    return Evaluation(**dict(found[0]), others=tuple(found[1:]))
 
 
 def _evaluate(

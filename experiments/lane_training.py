@@ -15,7 +15,7 @@ from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.agents.encoders.trained import TrainedEncoder
 from donkey_rl.envs import labels
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import tracking
+from donkey_rl.experiments import encoder_frames, tracking
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -52,10 +52,10 @@ def train_encoder(
     images: list[npt.NDArray[np.uint8]] = []
     truth: list[npt.NDArray[np.float32]] = []
     cells: list[npt.NDArray[np.float32]] = []
-    source = labels.sample_frames(
-        config.environment(),
+    source = encoder_frames.labelled(
+        config,
         settings.frames,
-        seed=config.seed + SEED_OFFSET,
+        config.seed + SEED_OFFSET,
         with_surfaces=settings.segmentation > 0,
         farther=settings.farther,
     )

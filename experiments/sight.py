@@ -9,8 +9,8 @@ from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.image_env import ImageVecEnv
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.simulator import vehicle
-from donkey_rl.envs.vec_env import SB3View
 from donkey_rl.experiments.config import TrainingConfig
 
 _SPEED = 16.0
@@ -23,7 +23,7 @@ def scaling(config: TrainingConfig) -> FeatureScaling:
 
 
 def environment(
-    config: TrainingConfig, cars: SB3View, encoder: Encoder | None, scaling: FeatureScaling
+    config: TrainingConfig, cars: Cars, encoder: Encoder | None, scaling: FeatureScaling
 ) -> ExtractedVecEnv:
     """Returns the environment that a policy learns in.
 

@@ -1,0 +1,127 @@
+"""Cars on several tracks as one Stable-Baselines3 vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.vec_env import VecEnv
+
+from donkey_rl.envs import batch as batches
+from donkey_rl.envs import vec_env
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.vec_env import Flags, Info, SB3View
+
+
+class JoinedView(VecEnv):
+    """The cars of several views, one view after the other; each may have a track of its own.
+
+    Attributes:
+        views: The views; all see the same and act alike.
+    """
+
+    def __init__(self, views: Sequence[SB3View]) -> None:
+        """Joins views.
+
+        Args:
+            views: Two or more, of one observation space.
+        """
+        self.views = tuple(views)
+        self.render_mode = None
+        counts = [view.num_envs for view in views]
+        self._firsts = np.cumsum([0, *counts])[:-1]
+        super().__init__(sum(counts), views[0].observation_space, views[0].action_space)
+
+    @property
+    def missed(self) -> int:
+        """Commands that came too late so far."""
+        return sum(view.missed for view in self.views)
+
+    def reset(self) -> batches.Observation:
+        """Starts all episodes anew, with the seed given before, if any."""
+        if self._seeds[0] is not None:
+            for view, first in zip(self.views, self._firsts, strict=True):
+                view.seed(self._seeds[first])
+        self._reset_seeds()
+        return _joined([view.reset() for view in self.views])
+
+    def observation(self) -> batches.Observation:
+        """Returns what all cars see now."""
+        return _joined([view.observation() for view in self.views])
+
+    def interrupt(self) -> None:
+        """See `SB3View.interrupt`."""
+        for view in self.views:
+            view.interrupt()
+
+    def step_async(self, actions: npt.NDArray[np.float32]) -> None:
+        """Takes the actions of the next step."""
+        for view, part in zip(self.views, np.split(actions, self._firsts[1:]), strict=True):
+            view.step_async(part)
+
+    def step_wait(
+        self,
+    ) -> tuple[batches.Observation, npt.NDArray[np.float32], Flags, list[Info]]:
+        """Drives all cars for one step."""
+        moved = [view.step_wait() for view in self.views]
+        observed, rewards, done, infos = zip(*moved, strict=True)
+        return (
+            _joined(observed),
+            np.concatenate(rewards),
+            np.concatenate(done),
+            [info for part in infos for info in part],
+        )
+
+    def close(self) -> None:
+        """Gives up the cars."""
+        for view in self.views:
+            view.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Returns an attribute of this view, once for each chosen car."""
+        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Sets an attribute of this view, shared by all cars."""
+        setattr(self, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Calls a method of this view once for each chosen car."""
+        method = getattr(self, method_name)
+        return [method(*method_args, **method_kwargs) for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """Returns False for each car: there is no single environment to wrap."""
+        return [False for _ in self._get_indices(indices)]
+
+
+Cars = SB3View | JoinedView
+"""What a policy learns in: on one track, or on several."""
+
+
+def make(configs: Sequence[EnvironmentConfig], cars: int, seed: int) -> Cars:
+    """Returns N cars, spread over environments as evenly as can be.
+
+    Args:
+        configs: The environments; they differ in their tracks alone.
+        cars: Number of cars, at least one for each.
+        seed: Seed of all random streams.
+    """
+    if len(configs) == 1:
+        return vec_env.make(configs[0], cars, seed)
+    shares = [len(part) for part in np.array_split(np.arange(cars), len(configs))]
+    firsts = np.cumsum([0, *shares])[:-1].tolist()
+    return JoinedView(
+        [
+            vec_env.make(config, share, seed + first)
+            for config, share, first in zip(configs, shares, firsts, strict=True)
+        ]
+    )
+
+
+def _joined(parts: Sequence[batches.Observation]) -> batches.Observation:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,133 @@
+"""One run on several tracks: cars, frames and races of each."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from donkey_rl import configuration
+from donkey_rl.agents.driver import Driver
+from donkey_rl.envs import joined_view, vec_env
+from donkey_rl.envs.joined_view import JoinedView
+from donkey_rl.envs.vec_env import SB3View
+from donkey_rl.errors import ConfigurationError
+from donkey_rl.experiments import encoder_frames, stored_runs, tracking, training
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.progress import ProgressDisplay
+
+TWO = "generated_track,warren"
+SMALL_CAMERA = ("camera.img_w=80", "camera.img_h=60")
+
+
+def config(*settings: str) -> TrainingConfig:
+    return configuration.with_settings(TrainingConfig(), [f"track={TWO}", "cars=3", *settings])
+
+
+def test_the_environments_differ_in_their_tracks_alone() -> None:
+    first, second = config().environments()
+    assert (first.track, second.track) == ("generated_track", "warren")
+    assert second == first.model_copy(update={"track": "warren"})
+    assert first == config().environment()
+    alone = [
+        configuration.with_settings(config(), [f"track={name}"]).highest_throttle
+        for name in config().tracks
+    ]
+    assert first.throttle_max == min(alone)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["track=warren,waren"], "Did you mean 'warren'"),
+        (["cars=1"], "cars must be one for each track at least, received cars=1 for 2 tracks"),
+        (["simulator=127.0.0.1:9091"], "several are driven in the embedded simulator only"),
+    ],
+)
+def test_tracks_that_cannot_be_are_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        config(*settings)
+    assert configuration.with_settings(config(), ["track=warren, warren"]).tracks == ("warren",)
+
+
+def test_joined_cars_do_what_they_do_apart() -> None:
+    wanted = config(*SMALL_CAMERA, "task.time_limit_s=0.5")
+    both = joined_view.make(wanted.environments(), 3, seed=5)
+    assert isinstance(both, JoinedView)
+    assert [view.num_envs for view in both.views] == [2, 1]
+    apart = [
+        vec_env.make(environment, cars, seed)
+        for environment, cars, seed in zip(wanted.environments(), (2, 1), (5, 7), strict=True)
+    ]
+    both.seed(11)
+    apart[0].seed(11)
+    apart[1].seed(13)
+    seen = both.reset()
+    parts = [view.reset() for view in apart]
+    actions = np.random.default_rng(0).uniform(-1, 1, (15, 3, 2)).astype(np.float32)
+    ended = 0
+    for action in actions:
+        for name, part in seen.items():
+            np.testing.assert_array_equal(part, np.concatenate([p[name] for p in parts]))
+            np.testing.assert_array_equal(both.observation()[name], part)
+        seen, rewards, done, infos = both.step(action)
+        moved = [
+            view.step(each) for view, each in zip(apart, (action[:2], action[2:]), strict=True)
+        ]
+        parts = [each[0] for each in moved]
+        np.testing.assert_array_equal(rewards, np.concatenate([each[1] for each in moved]))
+        np.testing.assert_array_equal(done, np.concatenate([each[2] for each in moved]))
+        assert [info["progress"] for info in infos] == [
+            info["progress"] for each in moved for info in each[3]
+        ]
+        ended += int(done.sum())
+    # Each episode is cut after 0.5 s at the latest, which is ten steps.
+    assert ended >= 3
+    both.close()
+
+
+def test_one_track_is_the_usual_view() -> None:
+    alone = configuration.with_settings(config(*SMALL_CAMERA), ["track=warren"])
+    made = joined_view.make(alone.environments(), 2, seed=0)
+    assert isinstance(made, SB3View)
+    assert made.views == (made,)
+
+
+def test_frames_come_from_all_tracks_in_turn() -> None:
+    wanted = config(*SMALL_CAMERA)
+    parts = list(encoder_frames.labelled(wanted, 601, seed=3))
+    assert [len(part.images) for part in parts] == [256, 256, 45, 44]
+    first, second = ([part.labels for part in parts[k::2]] for k in range(2))
+    for track, found, count in (
+        ("generated_track", first, 301), ("warren", second, 300)
+    ):  # fmt: skip
+        alone = configuration.with_settings(wanted, [f"track={track}"])
+        expected = [part.labels for part in encoder_frames.labelled(alone, count, seed=3)]
+        np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
+
+
+@pytest.mark.slow
+def test_a_run_learns_on_both_tracks_and_is_raced_on_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    small = config(
+        "cars=4", "steps=300", "encoder.frames=256", "encoder.epochs=1", "evaluation.races=1",
+        "evaluation.laps=1", "check.every=400", "check.races=2", "sac.learning_starts=100",
+        "sac.batch_size=64", "sac.gradient_steps=1", "sac.hidden=16,16", "imitation.steps=160",
+        "imitation.expert=pursuit", "imitation.epochs=1", "imitation.copies=0",
+    )  # fmt: skip
+    with ProgressDisplay(io.StringIO()) as progress:
+        result = training.train(small, progress)
+    stored = tracking.find(result.run_id)
+    assert stored.tags["track"] == TWO
+    driver = Driver.load(tracking.download_driver(result.run_id))
+    assert driver.description.tracks == ("generated_track", "warren")
+    scores = {name for name in stored.metrics if name.startswith("score/")}
+    assert {name.split("/")[1] for name in scores} == {"generated_track", "warren"}
+    for name in scores:
+        folder = stored_runs.download(stored, stored.tags[name])
+        assert [path.name for path in folder.glob("race_*.parquet")] == ["race_00.parquet"]
