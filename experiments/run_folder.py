@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,8 @@ from donkey_rl.agents import folders
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import sealed
+from donkey_rl.experiments import locking, sealed
 from donkey_rl.experiments.checkpoints import Checkpoints
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 PLACE = "runs"
 """Folder of all runs, below the one where they are started."""
@@ -108,18 +102,10 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=True)
                 file = opened.enter_context(path.open("a+"))
             try:
-                _lock(file.fileno())
+                locking.lock(file.fileno())
             except OSError as error:
                 raise InputError(
                     f"Run {self.path.name} is being trained by another process, which holds "
                     f"'{path}'. Wait until it ends, or stop it."
                 ) from error
             yield
-
-
-def _lock(descriptor: int) -> None:
-    """Locks an open file, at once or not at all."""
-    if sys.platform == "win32":
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
