@@ -23,6 +23,7 @@ from donkey_rl import (
     cli_pictures,
     cli_report,
     cli_results,
+    cli_runs,
     cli_simulators,
     cli_tracks,
 )
@@ -177,23 +178,6 @@ def train(
     tables.show_training(result)
 
 
-@app.command(epilog="Example: donkey-rl dashboard --port 5001")
-def dashboard(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
-) -> None:
-    """Open the MLflow pages of all runs; Ctrl-C ends them.
-
-    Where MLFLOW_TRACKING_URI names a server, its own pages are opened.
-    """
-    from donkey_rl.experiments import dashboard as pages
-
-    def announce(address: str, ours: bool) -> None:
-        ending = " (Ctrl-C ends them)" if ours else ""
-        typer.echo(f"MLflow's pages: {address}{ending}", err=True)
-
-    pages.open_dashboard(port, announce=announce)
-
-
 @app.command(epilog="Example: donkey-rl bench --part link --seconds 60 --json")
 def bench(
     part: Annotated[
@@ -225,12 +209,14 @@ def bench(
 
 
 app.add_typer(cli_tracks.app, name="tracks")
+app.add_typer(cli_runs.runs_app, name="runs")
 for _commands in (
     cli_evaluate.app,
     cli_metrics.app,
     cli_pictures.app,
     cli_report.app,
     cli_results.app,
+    cli_runs.app,
     cli_simulators.app,
 ):
     app.registered_commands += _commands.registered_commands

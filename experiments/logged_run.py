@@ -242,8 +242,14 @@ class Run:
         self._ended = True
         if self._machine is not None:
             self._machine.stop()
-        if self._ends:
-            self._log(State(status=status, time_ms=_now_ms()))
+        try:
+            if self._ends:
+                self._log(State(status=status, time_ms=_now_ms()))
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """Waits for the sender and gives the spool free."""
         sender, kept = self._sender, self._spool
         if sender is None or kept is None:
             return
@@ -331,7 +337,8 @@ class Run:
         """Sends what the disk has no space for, after all that was logged before."""
         full = f"nothing can be kept here ({mlflow_store.reason(why)})"
         if self._sender is not None and not self._sender.settle(_FLUSH_S):
-            raise StorageError(f"Run {self.id}: {full}, and the run store does not take it.")
+            raise StorageError(f"Run {self.id}: {full}, and the run store does not "
+                "take it. Free some space here.")
         try:
             self._delivery.send([entry], root)
         except StorageError as error:

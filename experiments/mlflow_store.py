@@ -34,7 +34,8 @@ _SQLITE = "sqlite:///"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    # Errors are raised, and said once; MLflow would log each attempt with its traceback.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # By default a request is repeated for four minutes, and each waits for two.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -195,7 +196,7 @@ def _silence() -> None:
     set_environment()
     for module in ("mlflow", "alembic", "sqlalchemy"):
         warnings.filterwarnings("ignore", module=rf"{module}(\..*)?$")
-        logging.getLogger(module).setLevel(logging.ERROR)
+        logging.getLogger(module).setLevel(logging.CRITICAL)
 
 
 def _open(address: str) -> MlflowClient:
@@ -232,8 +233,7 @@ def _said(error: BaseException) -> str:
 
     if getattr(error, "error_code", "") in ("CUSTOMER_UNAUTHORIZED", "UNAUTHENTICATED"):
         return _UNKNOWN_USER
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, Timeout):
             return "the server did not answer in time"
         if isinstance(cause, NoConnection):
@@ -242,7 +242,19 @@ def _said(error: BaseException) -> str:
         if isinstance(cause, HTTPError) and cause.response is not None:
             status = cause.response.status_code
             return _UNKNOWN_USER if status == 401 else f"the server answered with status {status}"
-        cause = cause.__cause__ or cause.__context__
+        if getattr(cause, "orig", None) is not None:
+            # What the database said, without what SQLAlchemy says about it.
+            return str(getattr(cause, "orig"))
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
     return str(error)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and those that led to it, each once."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        yield following
+        seen.append(following)
+        following = following.__cause__ or following.__context__

@@ -46,6 +46,7 @@ RULES = {
     "cli_pictures": Rule(frozenset(SUBPACKAGES)),
     "cli_report": Rule(frozenset(SUBPACKAGES)),
     "cli_results": Rule(frozenset(SUBPACKAGES)),
+    "cli_runs": Rule(frozenset(SUBPACKAGES)),
     "cli_simulators": Rule(frozenset(SUBPACKAGES)),
     "cli_tracks": Rule(frozenset(SUBPACKAGES)),
     "": Rule(frozenset()),

@@ -140,8 +140,9 @@ class Spool:
         content = entries.line(entry)
         with self._guard:
             try:
-                if self._file.write(content) != len(content):
-                    raise OSError(28, "No space left on device", str(self.folder))
+                left = content
+                while left:
+                    left = left[self._file.write(left) :]
             except OSError:
                 self._file.truncate(self.end)
                 raise
@@ -161,9 +162,9 @@ class Spool:
                 shutil.copytree(source, target)
             else:
                 shutil.copyfile(source, target)
-        except (OSError, shutil.Error) as error:
+        except OSError:
             shutil.rmtree(target.parent, ignore_errors=True)
-            raise error if isinstance(error, OSError) else OSError(str(error)) from error
+            raise
         return place.as_posix(), checks(target)
 
     def lines(self) -> Iterator[Line]:
