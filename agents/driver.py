@@ -85,10 +85,16 @@ class Driver:
             scaling=scaling if scaling is not None else features.FeatureScaling(),
         )
         self._compiled = tf.function(
-            self._graph, input_signature=lite_conversion.signature(self.observation.shapes, None)
+            self.graph, input_signature=lite_conversion.signature(self.observation.shapes, None)
         )
 
-    def _graph(self, image: Any, speed: Any, imu: Any, last_actions: Any) -> Any:
+    @property
+    def shares(self) -> tuple[tuple[float, Driver], ...]:
+        """The drivers whose actions make this one's, with their weights: itself alone."""
+        return ((1.0, self),)
+
+    def graph(self, image: Any, speed: Any, imu: Any, last_actions: Any) -> Any:
+        """Returns the actions of several cars, (n, 2), as a part of a TensorFlow graph."""
         scaling = self.observation.scaling
         parts = [
             self.encoder.model(image),
@@ -159,7 +165,7 @@ class Driver:
             self.encoder.save(draft)
             keras_files.save_model(self.actor, draft / "actor.keras")
             if lite:
-                model = lite_conversion.converted(self._graph, self.observation.shapes)
+                model = lite_conversion.converted(self.graph, self.observation.shapes)
                 (draft / manifest.LITE_MODEL).write_bytes(model)
             written = Manifest(
                 format=manifest.FORMAT,

@@ -134,7 +134,7 @@ class Manifest(Config):
     format: Literal[1] = pydantic.Field(description="Version of the folder's format.")
     hash: str = pydantic.Field(description="SHA-256 of weights and specification.")
     created: datetime.datetime = pydantic.Field(description="When it was written, UTC.")
-    encoder: str = pydantic.Field(description="Name of the encoder.")
+    encoder: str = pydantic.Field(description="Name of the encoder, or `ensemble`.")
     observation: ObservationSpec = pydantic.Field(description="What the driver sees.")
     description: DriverDescription = pydantic.Field(description="What it was made for.")
     versions: dict[str, str] = pydantic.Field(description="Packages that wrote it.")
@@ -153,11 +153,11 @@ def installed_versions() -> dict[str, str]:
 
 
 def entries(folder: Path) -> dict[str, FileEntry]:
-    """Describes the files of a folder, the manifest left out."""
+    """Describes the files of a folder; the manifest and folders in it are left out."""
     return {
         path.name: FileEntry(sha256=folders.sha256(path), size=path.stat().st_size)
         for path in sorted(folder.iterdir())
-        if path.name != FILE_NAME
+        if path.name != FILE_NAME and path.is_file()
     }
 
 

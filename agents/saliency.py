@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.agents.features import FeatureScaling, measurements
 from donkey_rl.agents.tensorflow_setup import keras, tf
 from donkey_rl.errors import InputError
@@ -38,7 +39,9 @@ class Saliency:
         noise: Standard deviation of the noise, as a share of the range of an image's values.
     """
 
-    def __init__(self, driver: Driver, *, samples: int = 16, noise: float = 0.05) -> None:
+    def __init__(
+        self, driver: Driver | Ensemble, *, samples: int = 16, noise: float = 0.05
+    ) -> None:
         """Builds the graph.
 
         Args:
@@ -57,12 +60,17 @@ class Saliency:
             )
         self.samples, self.noise = samples, noise
         self._observation = driver.observation
-        encoder, actor = differentiable(driver.encoder.model), driver.actor
+        parts = [(w, differentiable(d.encoder.model), d.actor) for w, d in driver.shares]
 
         def slopes(images: Any, numbers: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(images)
-                actions = actor(tf.concat([encoder(images), numbers], axis=-1))
+                actions = tf.add_n(
+                    [
+                        weight * actor(tf.concat([encoder(images), numbers], axis=-1))
+                        for weight, encoder, actor in parts
+                    ]
+                )
                 steering = tf.reduce_sum(actions[:, 0])
             return tape.gradient(
                 steering, images, unconnected_gradients=tf.UnconnectedGradients.ZERO

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.cnn import CnnEncoder
+from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.agents.tensorflow_setup import keras
 
 
-def untrained(driver: Driver) -> Driver:
+def untrained(driver: Driver | Ensemble) -> Driver:
     """Returns a driver with the weights that its policy began with.
 
     The seeds of the initial weights are part of the networks, so they are drawn as they were then.
@@ -15,8 +16,9 @@ def untrained(driver: Driver) -> Driver:
     before it stays as it is.
 
     Args:
-        driver: The trained driver, left as it is.
+        driver: The trained driver, left as it is; of an ensemble the first member counts.
     """
+    _, driver = driver.shares[0]
     encoder = driver.encoder
     if isinstance(encoder, CnnEncoder):
         encoder = CnnEncoder(keras.models.clone_model(encoder.model))

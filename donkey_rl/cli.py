@@ -18,6 +18,7 @@ import typer
 
 import donkey_rl
 from donkey_rl import (
+    cli_ensemble,
     cli_evaluate,
     cli_metrics,
     cli_pictures,
@@ -25,9 +26,11 @@ from donkey_rl import (
     cli_results,
     cli_runs,
     cli_simulators,
+    cli_sweep,
     cli_tracks,
+    cli_train,
 )
-from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
 
 SUCCESS, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -115,69 +118,6 @@ def _options(
     """Train, measure and race drivers for the DonkeyCar simulator."""
 
 
-@app.command(epilog="Example: donkey-rl train --agent sac --track warehouse --set sac.gamma=0.98")
-def train(
-    agent: Annotated[str | None, typer.Option(help="The algorithm: sac or ppo.")] = None,
-    track: Annotated[
-        str | None, typer.Option(help="Scene name or track file; see 'donkey-rl tracks'.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps to train, all cars together.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="A recipe of the package (first_lap, pace, pixels, thrifty), or a YAML file."
-        ),
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
-    ] = None,
-    simulator: SimulatorOption = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN_ID",
-            help="Go on with a run that ended early, from its last checkpoint.",
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Train a driver, race it, and keep the run in MLflow.
-
-    Ctrl-C ends the training early: the best driver so far is kept, the run is
-    marked as stopped (KILLED in MLflow), and the exit code is 0. --resume goes on
-    with such a run, or with one that was killed, with the settings that it has.
-    """
-    from donkey_rl import configuration
-    from donkey_rl.experiments.config import TrainingConfig
-
-    options = {
-        "agent": agent, "track": track, "steps": steps, "seed": seed, "simulator": simulator,
-    }  # fmt: skip
-    given = {name: value for name, value in options.items() if value is not None}
-    if resume is not None and recipe is not None:
-        raise InputError("A resumed run has its own settings. Leave --recipe out, or --resume.")
-    mapping = configuration.read_recipe(recipe) if recipe else {}
-    config = configuration.validate(TrainingConfig, mapping | given)
-    config = configuration.with_settings(config, setting or ())
-    with at_work(as_json) as progress:
-        from donkey_rl.experiments import training
-
-        if resume is None:
-            done = training.train(config, progress)
-        else:
-            changes = [f"{name}={value}" for name, value in given.items()] + (setting or [])
-            done = training.resume(resume, changes, progress)
-        result = done.model_dump(mode="json")
-    if as_json:
-        print_json(result)
-        return
-    from donkey_rl import tables
-
-    tables.show_training(result)
-
-
 @app.command(epilog="Example: donkey-rl bench --part link --seconds 60 --json")
 def bench(
     part: Annotated[
@@ -211,6 +151,8 @@ def bench(
 app.add_typer(cli_tracks.app, name="tracks")
 app.add_typer(cli_runs.runs_app, name="runs")
 for _commands in (
+    cli_train.app,
+    cli_ensemble.app,
     cli_evaluate.app,
     cli_metrics.app,
     cli_pictures.app,
@@ -218,5 +160,6 @@ for _commands in (
     cli_results.app,
     cli_runs.app,
     cli_simulators.app,
+    cli_sweep.app,
 ):
     app.registered_commands += _commands.registered_commands

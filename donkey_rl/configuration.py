@@ -18,6 +18,7 @@ Run(steps=5000, adam=Adam(learning_rate=0.0003))
 
 from __future__ import annotations
 
+import itertools
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,10 +30,20 @@ import pydantic
 import yaml
 
 from donkey_rl import setting_keys
-from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError
+from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError, nearest
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 MAX_RECIPE_BYTES = 1_000_000
+
+FORMER_RECIPES = {
+    "first_lap": "sac_fast",
+    "thrifty": "sac_thrifty",
+    "pace": "ppo_race",
+    "pixels": "ppo_pixels",
+}
+"""Names that recipes of this package had before they were called AGENT_PURPOSE; they still do."""
+
+_LISTED = "`donkey-rl recipes` lists them."
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -79,7 +90,24 @@ def with_settings(config: ConfigT, settings: Iterable[str]) -> ConfigT:
     Raises:
         ConfigurationError: An assignment has no `=`, a key is unknown, or a value does not fit.
     """
-    model = type(config)
+    return settings_over(type(config), config.model_dump(), settings)
+
+
+def settings_over(
+    model: type[ConfigT], mapping: Mapping[str, Any], settings: Iterable[str]
+) -> ConfigT:
+    """Builds a configuration from nested values with some of them replaced first.
+
+    So a value that no longer fits, such as a file that is gone, can be replaced.
+
+    Args:
+        model: The class to build.
+        mapping: All its values, as another configuration's `model_dump` returns them.
+        settings: As in `with_settings`.
+
+    Raises:
+        ConfigurationError: As in `with_settings`.
+    """
     changes: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = (part.strip() for part in setting.partition("="))
@@ -89,6 +117,25 @@ def with_settings(config: ConfigT, settings: Iterable[str]) -> ConfigT:
                 "Example: --set sac.learning_rate=1e-3."
             )
         _assign(changes, key, _value_of(setting_keys.annotation_at(model, key), key, text))
+    return validate(model, _merged([model], mapping, changes))
+
+
+def with_values(config: ConfigT, values: Mapping[str, Any]) -> ConfigT:
+    """Returns a copy of a configuration with the values behind some dotted keys replaced.
+
+    >>> class Run(Config):
+    ...     steps: int = 1000
+    >>> with_values(Run(), {"steps": 5})
+    Run(steps=5)
+
+    Raises:
+        ConfigurationError: A key is unknown, or a value does not fit.
+    """
+    model = type(config)
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        setting_keys.annotation_at(model, key)
+        _assign(changes, key, value)
     return validate(model, _merged([model], config.model_dump(), changes))
 
 
@@ -106,28 +153,64 @@ def recipes() -> tuple[str, ...]:
     return tuple(sorted(name.stem for name in names if name.suffix == ".yaml"))
 
 
-def read_recipe(path_or_name: str | Path) -> dict[str, Any]:
+def recipe_purpose(name: str) -> str:
+    """Returns what a recipe of this package is for: the comment that its file begins with.
+
+    Args:
+        name: One of `recipes`.
+    """
+    lines = _packaged(name).splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.removeprefix("#").strip() for line in comment)
+
+
+def read_recipe(path_or_name: str | Path, agent: str | None = None) -> dict[str, Any]:
     """Reads a recipe: a YAML mapping of the keys that differ from the defaults.
 
     Args:
         path_or_name: A path to a YAML file, or the name of a recipe of this package.
+        agent: The algorithm that is wanted, if it is known: a recipe of this package is made for
+            one.
 
     Returns:
         Nested mappings, for `validate`.
 
     Raises:
         UnknownNameError: No recipe of this name exists.
-        InputError: The file cannot be read.
+        InputError: The file cannot be read, or the recipe is another agent's.
         ConfigurationError: The file is not a YAML mapping, or has a key twice.
     """
-    name = str(path_or_name)
-    path = Path(name)
+    typed = str(path_or_name)
+    path = Path(typed)
     if path.suffix in RECIPE_SUFFIXES or len(path.parts) > 1:
-        return _parse_recipe(_read_file(path), name)
+        return parse_recipe(read_file(path), typed)
+    name = FORMER_RECIPES.get(typed, typed)
     if name not in recipes():
-        raise UnknownNameError("recipe", name, recipes())
-    packaged = resources.files("donkey_rl.experiments") / "recipes" / f"{name}.yaml"
-    return _parse_recipe(packaged.read_text(encoding="utf-8"), name)
+        raise UnknownNameError("recipe", typed, [*recipes(), *FORMER_RECIPES], remedy=_LISTED)
+    values = parse_recipe(_packaged(name), typed)
+    if agent is not None and values.get("agent") != agent:
+        own = [each for each in recipes() if each.startswith(f"{agent}_")]
+        near = nearest(f"{agent}_{name.partition('_')[2]}", own)
+        hint = f"Did you mean '{near}'?" if near else _LISTED
+        raise InputError(
+            f"The recipe '{typed}' is made for {values.get('agent')}. Received: agent {agent}. "
+            f"{hint}"
+        )
+    return values
+
+
+def written(config: Config) -> str:
+    """Returns a whole configuration as YAML that `read_recipe` reads again.
+
+    >>> class Run(Config):
+    ...     steps: int = 1000
+    ...     track: str = "1e3"
+    >>> print(written(Run()), end="")
+    steps: 1000
+    track: '1e3'
+    """
+    values = config.model_dump(mode="json")
+    return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 class _Loader(yaml.SafeLoader):
@@ -179,16 +262,29 @@ def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: text that it would take for a number goes into quotes."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
 def _load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
-def _read_file(path: Path) -> str:
+def _packaged(name: str) -> str:
+    """Returns the text of a recipe of this package."""
+    file = resources.files("donkey_rl.experiments") / "recipes" / f"{name}.yaml"
+    return file.read_text(encoding="utf-8")
+
+
+def read_file(path: Path, what: str = "recipe") -> str:
+    """Returns the text of a file; raises `InputError` where it is too large or no text."""
     try:
         size = path.stat().st_size
         if size > MAX_RECIPE_BYTES:
             raise InputError(
-                f"A recipe holds at most {MAX_RECIPE_BYTES} bytes. Received: '{path}' of {size}."
+                f"A {what} holds at most {MAX_RECIPE_BYTES} bytes. Received: '{path}' of {size}."
             )
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -197,21 +293,31 @@ def _read_file(path: Path) -> str:
             f"The recipe file '{path}' does not exist. Recipes known by name: {known}."
         ) from None
     except OSError as error:
-        raise InputError(f"The recipe '{path}' cannot be read: {error.strerror}.") from error
+        raise InputError(f"The {what} '{path}' cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"The recipe '{path}' is not UTF-8 text.") from error
+        raise InputError(f"The {what} '{path}' is not UTF-8 text.") from error
 
 
-def _parse_recipe(text: str, name: str) -> dict[str, Any]:
+def parse_recipe(text: str, name: str, what: str = "recipe") -> dict[str, Any]:
+    """Reads the text of a recipe.
+
+    Args:
+        text: YAML.
+        name: What the recipe is called in errors.
+        what: What it is to the user.
+
+    Raises:
+        ConfigurationError: It is not a YAML mapping, or has a key twice.
+    """
     try:
         content = _load_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"The recipe '{name}' is not YAML: {_place(error)}.") from error
+        raise ConfigurationError(f"The {what} '{name}' is not YAML: {_place(error)}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigurationError(
-            f"The recipe '{name}' should be a mapping of keys to values. "
+            f"The {what} '{name}' should be a mapping of keys to values. "
             f"Received: {type(content).__name__}. Example: 'steps: 100000'."
         )
     return content

@@ -1,8 +1,9 @@
-"""How comparisons and leaderboards look on a terminal."""
+"""How comparisons, leaderboards and ensembles look on a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from donkey_rl import terminal
 
@@ -26,3 +27,26 @@ def show(
     for title, headers, rows in tables:
         console.print(terminal.table(title, headers, rows))
     terminal.lines(console, *sentences, *notes)
+
+
+def show_ensemble(result: Mapping[str, Any]) -> None:
+    """Shows the members of an ensemble, what a choice among them came to, and its run.
+
+    Args:
+        result: As `donkey-rl ensemble --json` prints it.
+    """
+    console = terminal.console()
+    rows = [
+        (name, f"{100 * weight:.0f} %")
+        for name, weight in zip(result["members"], result["weights"], strict=True)
+    ]
+    console.print(terminal.table(result["name"], ("id", "weight"), rows))
+    committee = result.get("committee")
+    if committee is not None:
+        terminal.lines(console, committee["sentence"], *committee["left_out"])
+    terminal.lines(
+        console,
+        f"run {result['run_id']}",
+        "Next:",
+        f"  {terminal.command()} evaluate {result['run_id']}",
+    )

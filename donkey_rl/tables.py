@@ -10,6 +10,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from donkey_rl.terminal import UNKNOWN
@@ -70,6 +71,19 @@ def _dropped(result: Mapping[str, Any]) -> tuple[str, ...]:
         f"{count:,} gradient steps were left out: the simulator went on faster than they were "
         "taken. Take fewer with sac.gradient_steps; in lock-step set sac.overlap=false.",
     )
+
+
+def show_recipes(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Shows what recipes are for.
+
+    Args:
+        rows: Each with `name`, `purpose` and `also`, its former name or None.
+    """
+    console = _console()
+    for row in rows:
+        also = f" (also: {row['also']})" if row["also"] else ""
+        console.print(f"{row['name']}{also}")
+        console.print(Padding(row["purpose"], (0, 0, 0, 4)))
 
 
 def show_report(result: Mapping[str, Any]) -> None:

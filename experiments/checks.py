@@ -68,11 +68,13 @@ class Hooks(NamedTuple):
         first_lap: Once, when a check sees the first clean lap.
         between: Between two steps; what it raises ends the training.
         before: Before a check, where the cars of the training may be the check's as well.
+        checked: After a check, told the environment steps so far and the mean race score.
     """
 
     first_lap: Callable[[], object]
     between: Callable[[], None]
     before: Callable[[], None]
+    checked: Callable[[int, float], object] = lambda steps, score: None
 
 
 class Checks(BaseCallback):
@@ -187,6 +189,7 @@ class Checks(BaseCallback):
             # One lap of a short check says nothing of three: the ranking starts anew.
             self.findings.best_rank = (0.0, -math.inf, -math.inf)
             self._hooks.first_lap()
+        self._hooks.checked(self.num_timesteps, found["race_score"])
 
     def _act(self, observation: Observation) -> Any:
         self._hooks.between()

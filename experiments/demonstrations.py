@@ -67,7 +67,10 @@ class _Collection:
             return Parts(none, None), none
         numbers = np.concatenate([part.numbers for part in parts])
         images = [part.image for part in parts if part.image is not None]
-        return Parts(numbers, np.concatenate(images) if images else None), np.concatenate(actions)
+        joined = Parts(numbers, np.concatenate(images) if images else None)
+        # The pieces give way to the whole, which is then not held twice.
+        self._parts[kept] = [(joined, np.concatenate(actions))]
+        return self._parts[kept][0]
 
 
 def check(config: TrainingConfig) -> None:
@@ -124,7 +127,7 @@ def imitate(
             reward = school.show(show)
         metrics |= {"imitation/steps": float(school.steps), "imitation/reward_per_step": reward}
     report = _clone(setting, cloner, collection, progress, between)
-    if setting.expert == "pursuit" and setting.rounds:
+    if setting.rounds:
         report = _correct(setting, school, cloner, collection, progress, between)
         metrics |= {"imitation/own_steps": float(school.steps - metrics["imitation/steps"])}
     return metrics | {

@@ -102,6 +102,6 @@ class DriverModel:
 
 def _load_pyfunc(data_path: str) -> DriverModel:
     """Loads the driver folder at `data_path`; MLflow calls it by this name."""
-    from donkey_rl.agents.driver import Driver
+    from donkey_rl.agents import ensemble
 
-    return DriverModel(Driver.load(data_path))
+    return DriverModel(ensemble.load(data_path))

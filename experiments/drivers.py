@@ -25,8 +25,9 @@ import numpy.typing as npt
 
 from donkey_rl import configuration
 from donkey_rl.agents import driver as learned
-from donkey_rl.agents import manifest
+from donkey_rl.agents import ensemble, manifest
 from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.sac import networks
 from donkey_rl.agents.sac.config import SACConfig
@@ -103,7 +104,7 @@ class Entrant(abc.ABC):
 class LearnedEntrant(Entrant):
     """A driver of this package, which drives all cars in one call."""
 
-    driver: learned.Driver = dataclasses.field(kw_only=True)
+    driver: learned.Driver | Ensemble = dataclasses.field(kw_only=True)
 
     @contextlib.contextmanager
     def pilot(self, field: Field) -> Iterator[Pilot]:
@@ -182,7 +183,7 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
     folder = pathlib.Path(reference).expanduser()
     registered = reference.startswith(model_registry.SCHEME)
     if folder.is_dir() and not registered:
-        return _learned(learned.Driver.load(folder), "folder", str(folder), settings)
+        return _learned(ensemble.load(folder), "folder", str(folder), settings)
     if len(folder.parts) > 1 and not registered:
         raise InputError(
             f"There is no driver folder '{reference}'. Give a run, a folder with a "
@@ -196,7 +197,7 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
             raise
         choices = [PURSUIT, UNTRAINED, *([error.nearest] if error.nearest else [])]
         raise UnknownNameError("driver", reference, choices) from None
-    loaded = learned.Driver.load(stored_runs.download_driver(stored))
+    loaded = ensemble.load(stored_runs.download_driver(stored))
     return _learned(loaded, "run", f"run {stored.id[:8]}", settings, stored.id)
 
 
@@ -209,7 +210,9 @@ def pursuit(environment: EnvironmentConfig) -> PursuitEntrant:
     return PursuitEntrant(PURSUIT, PURSUIT, environment, Pursuit.digest())
 
 
-def of_run(driver: learned.Driver, environment: EnvironmentConfig, run_id: str) -> Entrant:
+def of_run(
+    driver: learned.Driver | Ensemble, environment: EnvironmentConfig, run_id: str
+) -> Entrant:
     """Returns the driver that a run has just trained.
 
     Args:
@@ -228,7 +231,7 @@ def of_run(driver: learned.Driver, environment: EnvironmentConfig, run_id: str) 
     )
 
 
-def environment_of(driver: learned.Driver) -> EnvironmentConfig:
+def environment_of(driver: learned.Driver | Ensemble) -> EnvironmentConfig:
     """Returns the environment that a driver was made for, by its own description."""
     about = driver.description
     low, high = about.throttle_limits
@@ -267,7 +270,11 @@ def _usual(environment: EnvironmentConfig) -> Entrant:
 
 
 def _learned(
-    driver: learned.Driver, kind: Kind, name: str, settings: Sequence[str], run_id: str = ""
+    driver: learned.Driver | Ensemble,
+    kind: Kind,
+    name: str,
+    settings: Sequence[str],
+    run_id: str = "",
 ) -> Entrant:
     environment = configuration.with_settings(environment_of(driver), settings)
     tracks = driver.description.tracks

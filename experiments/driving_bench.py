@@ -47,7 +47,7 @@ PARTIES = {
 
 RACES, LAPS = 10, 3
 _STOCK = "sb3 "
-_RECIPES = {"ppo cnn": "pixels"}
+_RECIPES = {"ppo cnn": "ppo_pixels"}
 """Parties that drive by a recipe's settings; the steps stay those of all."""
 
 

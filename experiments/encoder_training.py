@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -12,9 +14,20 @@ from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.encoders.config import AutoencoderConfig, LaneEncoderConfig
 from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import encoder_frames, lane_training
+from donkey_rl.experiments import encoder_frames, lane_training, provenance
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
+
+
+def key(config: TrainingConfig) -> str:
+    """Returns a SHA-256 of everything that the encoder of a run depends on."""
+    facts = {
+        "encoder": config.encoder.model_dump(mode="json"),
+        "environment": config.environment().model_dump(mode="json"),
+        "seed": config.seed,
+        "versions": provenance.versions(),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def train_encoder(

@@ -282,10 +282,10 @@ class _Studio:
 
     def _seen(self, run: StoredRun) -> Seen:
         # TensorFlow takes seconds to load, and no other picture needs it.
-        from donkey_rl.agents.driver import Driver
+        from donkey_rl.agents import ensemble
         from donkey_rl.experiments import drivers, saliency_pictures
 
-        driver = Driver.load(stored_runs.download_driver(run))
+        driver = ensemble.load(stored_runs.download_driver(run))
         config = drivers.environment_of(driver)
         if self._place is not None:
             config = config.model_copy(update={"track": self._place})

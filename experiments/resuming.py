@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import pydantic
 
 from donkey_rl import configuration
-from donkey_rl.agents import folders, manifest
-from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.errors import InputError
+from donkey_rl.experiments import beginning, process_clock, provenance, tracking
 from donkey_rl.experiments import config as configs
-from donkey_rl.experiments import process_clock, tracking
+from donkey_rl.experiments.beginning import Beginning
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.run_folder import PLACE, RunFolder
 from donkey_rl.experiments.sealed import DamagedError
@@ -48,14 +47,6 @@ class Resumption(NamedTuple):
     remarks: tuple[str, ...]
 
 
-class _Beginning(Config):
-    """What is stored of the beginning of a run."""
-
-    config: dict[str, Any]
-    versions: dict[str, str]
-    track_file: str | None
-
-
 def begin(run: Run, config: TrainingConfig) -> RunFolder:
     """Makes the folder of a run that starts here; the run notes where, and on what machine.
 
@@ -63,20 +54,11 @@ def begin(run: Run, config: TrainingConfig) -> RunFolder:
         StorageError: The place cannot be written.
     """
     folder = RunFolder(pathlib.Path(PLACE).resolve() / run.id)
-    beginning = _Beginning(
-        config=config.model_dump(mode="json") | {"track": configs.lasting(config.track)},
-        versions=manifest.installed_versions(),
-        track_file=_hash_of_track_file(config.track),
-    )
-    folder.keep_settings(beginning.model_dump())
+    begun = beginning.of(config)
+    folder.keep_settings(begun.model_dump())
+    beginning.store(begun, run)
     run.set_tags({PLACE_TAG: folder.path, **process_clock.machine()})
     return folder
-
-
-def _hash_of_track_file(track: str) -> str | None:
-    """Returns the SHA-256 of a track file of the user's own, None for the package's tracks."""
-    head, suffix, _ = track.rpartition(".json")
-    return folders.sha256(pathlib.Path(head + suffix)) if suffix else None
 
 
 def find(reference: str, settings: Sequence[str]) -> Resumption:
@@ -105,7 +87,7 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
         )
     folder = RunFolder(pathlib.Path(place))
     try:
-        begun = _Beginning.model_validate(folder.settings())
+        begun = Beginning.model_validate(folder.settings())
     except (DamagedError, pydantic.ValidationError) as error:
         first = str(error).splitlines()[0]
         raise InputError(
@@ -115,30 +97,25 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
     if not folder.checkpoints.numbers():
         remarks += ("it has no checkpoint yet: the policy begins anew",)
     config = configuration.validate(TrainingConfig, begun.config)
-    if begun.track_file != _hash_of_track_file(config.track):
+    if begun.track_file != beginning.hash_of_track_file(config.track):
         raise InputError(
             f"The track file '{config.track}' is not what it was when run {stored.id} began. "
             "Put the old one back, or start a new run."
         )
-    wanted = configuration.with_settings(config, settings)
-    wanted = wanted.model_copy(update={"track": configs.lasting(wanted.track)})
+    wanted = beginning.lasting(configuration.with_settings(config, settings))
     _compare_settings(stored.id, config, wanted)
     return Resumption(stored.id, wanted, folder, remarks)
 
 
 def _compare_versions(run_id: str, before: dict[str, str]) -> tuple[str, ...]:
     """Refuses another version of this package; returns a remark on other versions of others."""
-    now = manifest.installed_versions()
+    now = provenance.versions()
     if before.get(_PACKAGE) != now.get(_PACKAGE):
         raise InputError(
             f"Run {run_id} was started with version {before.get(_PACKAGE)} of donkey-rl. "
             f"Received: version {now.get(_PACKAGE)}. Install that version, or start a new run."
         )
-    others = [
-        f"{name} {version} then, {now.get(name, 'none')} now"
-        for name, version in before.items()
-        if now.get(name) != version
-    ]
+    others = beginning.differences(before, now)
     if not others:
         return ()
     return (f"not bit for bit what it would have been: {', '.join(others)}",)

@@ -21,7 +21,7 @@ from donkey_rl.agents import folders
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import locking, sealed
+from donkey_rl.experiments import file_locks, sealed
 from donkey_rl.experiments.checkpoints import Checkpoints
 
 PLACE = "runs"
@@ -102,7 +102,7 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=True)
                 file = opened.enter_context(path.open("a+"))
             try:
-                locking.lock(file.fileno())
+                file_locks.lock(file.fileno(), wait=False)
             except OSError as error:
                 raise InputError(
                     f"Run {self.path.name} is being trained by another process, which holds "

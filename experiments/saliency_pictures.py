@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.agents.saliency import Saliency
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import InputError
@@ -48,12 +49,12 @@ class Seen(NamedTuple):
         observations: One for each step.
     """
 
-    driver: Driver
+    driver: Driver | Ensemble
     race: Race
     observations: list[dict[str, npt.NDArray[Any]]]
 
 
-def drive(driver: Driver, config: EnvironmentConfig, seed: int, laps: int = 1) -> Seen:
+def drive(driver: Driver | Ensemble, config: EnvironmentConfig, seed: int, laps: int = 1) -> Seen:
     """Drives one race in the embedded simulator, and keeps what the driver saw.
 
     Args:

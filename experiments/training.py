@@ -6,8 +6,7 @@ import contextlib
 import math
 import pathlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from stable_baselines3.common.logger import Logger
 
@@ -25,29 +24,32 @@ from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
 from donkey_rl.experiments import (
     algorithms,
     demonstrations,
-    encoder_pictures,
     encoder_training,
     evaluation,
-    learning_plots,
     process_clock,
     racing,
     resuming,
     sight,
     tracking,
+    training_pictures,
 )
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.evaluation_races import RacePlan
+from donkey_rl.experiments.evaluation_result import EvaluationResult
 from donkey_rl.experiments.interruption import Interruption
+from donkey_rl.experiments.membership import ALONE, EndedEarly, Figures, Membership, TrainEncoder
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.run_folder import RunFolder
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.experiments.training_result import TrainingResult
 
 
-def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
+def train(
+    config: TrainingConfig, progress: ProgressDisplay, member: Membership = ALONE
+) -> TrainingResult:
     """Trains a driver, races it, and keeps everything in MLflow.
 
     After Ctrl-C the best driver so far is stored and raced no more, and the run is marked as
@@ -56,6 +58,7 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
     Args:
         config: The run.
         progress: Shows how far it is.
+        member: What it is a part of; it may end the training early, as Ctrl-C does.
 
     Returns:
         The report; the driver is in the run.
@@ -70,17 +73,22 @@ def train(config: TrainingConfig, progress: ProgressDisplay) -> TrainingResult:
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",
         params=configs.flat(config.model_dump(mode="json")),
-        tags={"agent": config.agent, "track": config.track, "vehicle": config.vehicle},
+        tags={"agent": config.agent, "track": config.track, "vehicle": config.vehicle}
+        | dict(member.tags),
+        parent=member.parent,
     )
     progress.message(f"run {run.id}")
     with run:
         folder = resuming.begin(run, config)
+        member.begun(run.id)
         with folder.locked():
-            result = _carry_out(config, run, folder, progress)
+            result = _carry_out(_Session(config, run, folder, progress, member))
     return _tidied(result, config, folder)
 
 
-def resume(reference: str, settings: Sequence[str], progress: ProgressDisplay) -> TrainingResult:
+def resume(
+    reference: str, settings: Sequence[str], progress: ProgressDisplay, member: Membership = ALONE
+) -> TrainingResult:
     """Continues a run that ended early, from its last checkpoint.
 
     On the embedded simulator it then comes to what it would have come to without the end, bit
@@ -91,6 +99,7 @@ def resume(reference: str, settings: Sequence[str], progress: ProgressDisplay) -
         settings: Assignments `key=value` that are to hold; only those that learning does not
             depend on may differ from the run's own.
         progress: Shows how far it is.
+        member: As in `train`.
 
     Returns:
         As `train`; times are those of the whole run.
@@ -104,7 +113,8 @@ def resume(reference: str, settings: Sequence[str], progress: ProgressDisplay) -
     with found.folder.locked(), tracking.reopen(found.run_id) as run:
         for line in (f"run {run.id} goes on", *found.remarks):
             progress.message(line)
-        result = _carry_out(found.config, run, found.folder, progress)
+        member.begun(run.id)
+        result = _carry_out(_Session(found.config, run, found.folder, progress, member))
     return _tidied(result, found.config, found.folder)
 
 
@@ -115,16 +125,14 @@ def _tidied(result: TrainingResult, config: TrainingConfig, folder: RunFolder) -
     return result
 
 
-def _carry_out(
-    config: TrainingConfig, run: Run, folder: RunFolder, progress: ProgressDisplay
-) -> TrainingResult:
+def _carry_out(session: _Session) -> TrainingResult:
     """Trains, stores and races; see `train`."""
-    session = _Session(config, run, folder, progress)
+    run, progress = session.run, session.progress
     stopped = False
     try:
         with Interruption() as interruption:
             session.learn(interruption)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EndedEarly):
         stopped = True
         progress.message("stopped: storing the driver so far")
     except LinkError:
@@ -146,12 +154,18 @@ class _Session:
     """The parts of a run while it goes on."""
 
     def __init__(
-        self, config: TrainingConfig, run: Run, folder: RunFolder, progress: ProgressDisplay
+        self,
+        config: TrainingConfig,
+        run: Run,
+        folder: RunFolder,
+        progress: ProgressDisplay,
+        member: Membership,
     ) -> None:
         self._config = config
-        self._run = run
+        self.run = run
         self._folder = folder
-        self._progress = progress
+        self.progress = progress
+        self._member = member
         self._encoder: Encoder | None = None
         self._model: SAC | PPO | None = None
         self._env: ExtractedVecEnv | None = None
@@ -168,40 +182,52 @@ class _Session:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         config = self._config
-        self._encoder = self._folder.encoder(self._progress.message)
+        self._encoder = self._folder.encoder(self.progress.message)
         if self._encoder is None and config.encoder.name != "cnn":
-            self._encoder, report = encoder_training.train_encoder(
-                config, self._progress, interruption.check
+            self._encoder, figures = self._member.encoder(
+                encoder_training.key(config), self._trainer(interruption), interruption.check
             )
-            self._run.log_metrics(report.metrics(), 0)
+            self.run.log_metrics(figures, 0)
             self._folder.keep_encoder(self._encoder)
         opened = vec_env.make(config.environment(), config.driven, config.seed)
         with contextlib.closing(opened) as environment:
             self._drive(environment, interruption)
+
+    def _trainer(self, interruption: Interruption) -> TrainEncoder:
+        """Returns what trains the encoder of the run."""
+
+        def train_encoder() -> tuple[Encoder, Figures]:
+            found, report = encoder_training.train_encoder(
+                self._config, self.progress, interruption.check
+            )
+            return found, report.metrics()
+
+        return train_encoder
 
     def _drive(self, environment: vec_env.SB3View, interruption: Interruption) -> None:
         """Trains the policy."""
         config = self._config
         self._env = sight.environment(config, environment, self._encoder, self._scaling)
         self._model = algorithms.agent(config, self._env)
-        self._model.set_logger(Logger(None, [MlflowWriter(self._run)]))
+        self._model.set_logger(Logger(None, [MlflowWriter(self.run)]))
         started = process_clock.seconds()
-        with self._progress.phase("training driver", config.steps) as phase:
+        with self.progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(
                 config.check,
                 _check_field(config, environment),
                 self._env.extractor,
-                self._run,
+                self.run,
                 phase,
                 Hooks(
                     # The LiteRT model of the first driver can wait.
                     lambda: self._store_driver(lite=False),
                     interruption.check,
                     environment.interrupt if simulators.count(config.simulator) else lambda: None,
+                    self._member.checked,
                 ),
             )
             self._continuation = Continuation(
-                config, self._run, self._folder.checkpoints, self._checks, self._progress
+                config, self.run, self._folder.checkpoints, self._checks, self.progress
             )
             if config.imitation.wanted and self._continuation.resumed_at is None:
                 self._imitate(environment, self._model, interruption)
@@ -221,9 +247,9 @@ class _Session:
         if self._env is None or self._checks is None:
             raise DonkeyRLError("There is nobody to race before the training has begun.")
         found = demonstrations.imitate(
-            self._config, self._env, environment, model, self._progress, interruption.check
+            self._config, self._env, environment, model, self.progress, interruption.check
         )
-        self._run.log_metrics(found, 0)
+        self.run.log_metrics(found, 0)
         self._checks.init_callback(model)
         self._checks.check()
         if self._checks.findings.first_clean_lap_steps is not None:
@@ -243,25 +269,26 @@ class _Session:
 
     def finish(self, *, race: bool) -> TrainingResult:
         """Stores the best driver, draws the curves and races it, where there is a driver."""
-        laps: tuple[dict[str, Any], ...] = ()
+        raced: EvaluationResult | None = None
         best_lap: float | None = None
         if self._checks is not None and self.has_driver:
             best_lap = self._checks.findings.best_lap_s
             self._use_best_policy()
             driver = self._store_driver()
-            with _scratch() as folder:
-                self._draw_curve(folder)
-                self._draw_encoder(folder)
+            if self._member.shown:
+                curve = self._checks.findings.curve
+                training_pictures.draw(self.run, self._config, curve, self._encoder)
             if race:
                 raced = evaluation.race_driver(
-                    driver, self._config.environment(), self._run, self._plan(), self._progress
+                    driver, self._config.environment(), self.run, self._plan(), self.progress
                 )
-                laps, best_lap = raced.laps, raced.best_lap_s
-        return self._report(laps, best_lap)
+                best_lap = raced.best_lap_s
+        return self._report(raced, best_lap)
 
     def _plan(self) -> RacePlan:
         setting = self._config.evaluation
-        return RacePlan(races=setting.races, laps=setting.laps, films=True)
+        shown = self._member.shown
+        return RacePlan(races=setting.races, laps=setting.laps, films=shown, plots=shown)
 
     def _use_best_policy(self) -> None:
         model, checks = self._model, self._checks
@@ -285,45 +312,20 @@ class _Session:
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
                 throttle_limits=(environment.throttle_min, environment.throttle_max),
-                notes={"run_id": self._run.id, "seed": config.seed, "steps": model.num_timesteps},
+                notes={"run_id": self.run.id, "seed": config.seed, "steps": model.num_timesteps},
             ),
             history=config.history,
             scaling=self._scaling,
         )
-        with _scratch() as folder:
-            driver.save(folder / "driver", lite=lite)
-            self._run.log_driver(
-                folder / "driver",
+        with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
+            folder = pathlib.Path(name) / "driver"
+            driver.save(folder, lite=lite)
+            self.run.log_driver(
+                folder,
                 batches.observation_space(environment),
                 batches.action_space(),
             )
         return driver
-
-    def _draw_curve(self, folder: pathlib.Path) -> None:
-        curve = self._checks.findings.curve if self._checks is not None else []
-        if not curve:
-            return
-        steps = [point[0] for point in curve]
-        values = {
-            title: [scores[name] for _, scores in curve]
-            for name, title in (
-                ("clean_share", "share of clean laps"),
-                ("mean_lap_s", "mean lap (s)"),
-                ("completion", "share of the race driven"),
-            )
-        }
-        title = f"{self._config.agent} on {self._config.track}, seed {self._config.seed}"
-        self._run.log_artifact(
-            learning_plots.learning_curve(steps, values, folder / "learning_curve.png", title),
-            "plots",
-        )
-
-    def _draw_encoder(self, folder: pathlib.Path) -> None:
-        if self._encoder is None:
-            return
-        picture = encoder_pictures.draw(self._encoder, self._config, folder / "encoder.png")
-        if picture is not None:
-            self._run.log_artifact(picture, "encoder")
 
     def _time_split(self) -> dict[str, float]:
         if self._model is None or self._env is None or self._checks is None:
@@ -335,7 +337,7 @@ class _Session:
         split = {name: round(value / total, 3) for name, value in seconds.items()}
         return split | {"other": round(max(0.0, 1.0 - sum(split.values())), 3)}
 
-    def _report(self, laps: tuple[dict[str, Any], ...], best_lap: float | None) -> TrainingResult:
+    def _report(self, raced: EvaluationResult | None, best_lap: float | None) -> TrainingResult:
         findings = self._checks.findings if self._checks is not None else None
         steps = self._model.num_timesteps if self._model is not None else 0
         wall = round(self._checks.wall_s if self._checks else process_clock.seconds(), 2)
@@ -355,9 +357,9 @@ class _Session:
             "result/updates_dropped": dropped,
             **{f"time_split/{name}": share for name, share in split.items()},
         }
-        self._run.log_metrics({k: float(v) for k, v in facts.items() if v is not None}, steps)
+        self.run.log_metrics({k: float(v) for k, v in facts.items() if v is not None}, steps)
         return TrainingResult(
-            run_id=self._run.id,
+            run_id=self.run.id,
             steps=steps,
             wall_s=wall,
             cpu_s=None if math.isnan(cpu) else cpu,
@@ -368,7 +370,8 @@ class _Session:
             missed_deadlines=self._missed,
             updates_dropped=dropped,
             resumed_at=self._continuation.resumed_at if self._continuation else None,
-            laps=laps,
+            laps=raced.laps if raced else (),
+            evaluation=raced,
             time_split=split,
         )
 
@@ -390,10 +393,3 @@ def _check_field(config: TrainingConfig, trained: vec_env.SB3View) -> racing.Fie
         world=None if embedded else trained.batch.world,
         disturbance=config.check_scene,
     )
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[pathlib.Path]:
-    """A folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
-        yield pathlib.Path(name)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from donkey_rl.configuration import Config
+from donkey_rl.experiments.evaluation_result import EvaluationResult
 
 
 class TrainingResult(Config):
@@ -28,6 +29,7 @@ class TrainingResult(Config):
         updates_dropped: Gradient steps left out because the simulator did not wait for them.
         resumed_at: Environment step of the checkpoint that a resumed run went on from.
         time_split: Share of the learning time by what it was spent on.
+        evaluation: All that the finished driver's races came to; not printed.
     """
 
     run_id: str
@@ -43,3 +45,4 @@ class TrainingResult(Config):
     resumed_at: int | None = None
     laps: tuple[dict[str, Any], ...] = ()
     time_split: dict[str, float] = Field(default_factory=dict)
+    evaluation: EvaluationResult | None = Field(default=None, exclude=True)

@@ -40,6 +40,7 @@ RULES = {
     "experiments": Rule(frozenset(SUBPACKAGES)),
     "race_server": Rule(frozenset(SUBPACKAGES)),
     "cli": Rule(frozenset(SUBPACKAGES)),
+    "cli_ensemble": Rule(frozenset(SUBPACKAGES)),
     "cli_evaluate": Rule(frozenset(SUBPACKAGES)),
     "cli_metrics": Rule(frozenset(SUBPACKAGES)),
     "cli_output": Rule(frozenset(SUBPACKAGES)),
@@ -48,7 +49,9 @@ RULES = {
     "cli_results": Rule(frozenset(SUBPACKAGES)),
     "cli_runs": Rule(frozenset(SUBPACKAGES)),
     "cli_simulators": Rule(frozenset(SUBPACKAGES)),
+    "cli_sweep": Rule(frozenset(SUBPACKAGES)),
     "cli_tracks": Rule(frozenset(SUBPACKAGES)),
+    "cli_train": Rule(frozenset(SUBPACKAGES)),
     "": Rule(frozenset()),
 }
 KEPT_TO = {**dict.fromkeys(LEARNING, "agents"), **dict.fromkeys(RECORDS, "experiments")}

@@ -66,11 +66,11 @@ def test_settings_of_agent_page_are_those_of_a_training(agent: str) -> None:
     assert shown == getattr(TrainingConfig(), agent).model_dump(mode="json")
 
 
-def test_configuration_page_shows_the_packaged_recipes() -> None:
+def test_page_of_recipes_shows_those_of_the_package() -> None:
     from donkey_rl import configuration
 
-    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"`--recipe ([a-z_]+)`", page))
+    page = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^\| `--recipe ([a-z_]+)`", page, flags=re.MULTILINE))
     assert shown == set(configuration.recipes())
 
 

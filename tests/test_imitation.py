@@ -170,6 +170,7 @@ def test_settings_are_checked() -> None:
     assert ImitationConfig(data="drive.csv").wanted
     for values, message in (
         ({"expert": "pursiut"}, "Did you mean 'pursuit'"),
+        ({"rounds": 3}, r"received rounds=3 and expert=none; set imitation.expert=pursuit, or"),
         ({"steps": 100}, "one batch beside the validation share"),
     ):
         with pytest.raises(ConfigurationError, match=message):

@@ -228,13 +228,11 @@ def test_a_run_that_is_stopped_before_it_goes_on_keeps_its_driver(
 def test_another_version_is_refused_and_other_packages_are_named(
     stopped: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = resuming.manifest.installed_versions()
-    monkeypatch.setattr(
-        resuming.manifest, "installed_versions", lambda: now | {"donkey-rl": "9.9.9"}
-    )
+    now = resuming.provenance.versions()
+    monkeypatch.setattr(resuming.provenance, "versions", lambda: now | {"donkey-rl": "9.9.9"})
     with pytest.raises(InputError, match=r"Received: version 9\.9\.9\. Install that version"):
         resuming.find(stopped, [])
-    monkeypatch.setattr(resuming.manifest, "installed_versions", lambda: now | {"keras": "9.9"})
+    monkeypatch.setattr(resuming.provenance, "versions", lambda: now | {"keras": "9.9"})
     (remark,) = resuming.find(stopped, []).remarks
     assert remark.endswith(f"keras {now['keras']} then, 9.9 now")
 

@@ -102,12 +102,21 @@ class ImitationConfig(Config):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _rounds_have_an_expert(self) -> Self:
+        if self.rounds and self.expert == NO_EXPERT:
+            raise ValueError(
+                f"rounds need an expert that says what to do, received rounds={self.rounds} and "
+                f"expert={self.expert}; set imitation.expert=pursuit, or imitation.rounds=0"
+            )
+        return self
+
     def rate_after(self, rounds: int) -> float:
         """Returns the step size for learning after so many rounds.
 
         It falls along a line to a tenth after the last: what is shown no longer changes much.
 
-        >>> round(ImitationConfig(rounds=10, learning_rate=1e-3).rate_after(10), 6)
+        >>> round(ImitationConfig(expert="pursuit", rounds=10).rate_after(10), 6)
         0.0001
         """
         return self.learning_rate * (1.0 - 0.9 * rounds / max(self.rounds, 1))

@@ -26,7 +26,7 @@ import pydantic
 
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
-from donkey_rl.experiments import locking
+from donkey_rl.experiments import file_locks
 from donkey_rl.experiments.sealed import DamagedError, Entry
 from donkey_rl.experiments.spooling import entries
 from donkey_rl.experiments.spooling.entries import AnyEntry, DriverModel, Files
@@ -109,7 +109,7 @@ class Spool:
         folder = place.resolve() / f"{about.run_id}-{os.getpid()}-{secrets.token_hex(2)}"
         folder.mkdir(parents=True)
         lock = (folder / _LOCK).open("ab")
-        locking.lock(lock.fileno())
+        file_locks.lock(lock.fileno(), wait=False)
         # Whoever looks for spools takes a folder for one when this file is there.
         (folder / _ABOUT).write_text(about.model_dump_json() + "\n", encoding="utf-8")
         return cls(folder, about, lock)
@@ -125,7 +125,7 @@ class Spool:
         about = read_about(folder)
         lock = (folder / _LOCK).open("ab")
         try:
-            locking.lock(lock.fileno())
+            file_locks.lock(lock.fileno(), wait=False)
         except OSError:
             lock.close()
             return None

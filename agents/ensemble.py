@@ -1,0 +1,266 @@
+"""Several drivers that drive as one: the weighted mean of their actions.
+
+The mean of policies that fail at different places fails less (Breiman 1996, "Bagging predictors",
+Machine Learning 24). The folder is a driver folder whose encoder is called ``ensemble``:
+
+```
+manifest.json   as any driver's; its hash is that of the members' hashes and weights
+ensemble.json   folder, weight and hash of each member
+driver.tflite   all members as one LiteRT model, for `donkey_rl.agents.lite_driver`
+member_00/ ...  the members' driver folders, without LiteRT models of their own
+```
+
+Nothing in it is a pickle, and each member is checked as any driver is.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+from gymnasium import spaces
+
+from donkey_rl.agents import folders, lite_conversion, manifest
+from donkey_rl.agents.driver import Driver, FloatArray
+from donkey_rl.agents.manifest import DriverDescription, Manifest, ObservationSpec
+from donkey_rl.agents.tensorflow_setup import tf
+from donkey_rl.configuration import Config
+from donkey_rl.errors import DriverError
+
+AGENT: Final = "ensemble"
+"""`DriverDescription.agent` and `Manifest.encoder` of an ensemble."""
+
+MOST_MEMBERS: Final = 32
+
+_FILE_NAME = "ensemble.json"
+_ALIKE = ("vehicle", "camera", "steering_limits", "throttle_limits")
+"""What a description must have in common, beside what is seen: what an action means."""
+
+
+class _Member(Config):
+    """One member in ``ensemble.json``."""
+
+    folder: str = pydantic.Field(pattern="^member_[0-9]{2}$")
+    weight: float = pydantic.Field(gt=0, le=1)
+    hash: str = pydantic.Field(pattern="^[0-9a-f]{64}$")
+
+
+class _Members(Config):
+    """All of ``ensemble.json``."""
+
+    members: tuple[_Member, ...] = pydantic.Field(min_length=1, max_length=MOST_MEMBERS)
+
+
+class Ensemble:
+    """Drivers that see the same and whose actions mean the same, blended in one compiled graph.
+
+    Attributes:
+        members: The drivers.
+        weights: Share of each in the action; they add up to 1.
+        observation: What all of them see.
+        description: Of all: the tracks of each, and its hash, run and weight in the notes.
+    """
+
+    def __init__(self, members: Sequence[Driver], weights: Sequence[float] | None = None) -> None:
+        """Joins drivers.
+
+        Args:
+            members: One driver at least.
+            weights: How much each counts, positive, of any sum; alike by default.
+
+        Raises:
+            DriverError: There are none or too many, they do not see the same, their actions do
+                not mean the same, or a weight is not positive.
+        """
+        given = [1.0] * len(members) if weights is None else [float(each) for each in weights]
+        if not 1 <= len(members) <= MOST_MEMBERS:
+            raise DriverError(
+                f"An ensemble has 1 to {MOST_MEMBERS} members. Received: {len(members)}."
+            )
+        if len(given) != len(members) or not all(np.isfinite(w) and w > 0 for w in given):
+            raise DriverError(
+                f"Each of the {len(members)} members has one positive weight. Received: {given}."
+            )
+        for other in members[1:]:
+            check_alike(members[0], other)
+        self.members = tuple(members)
+        self.weights = tuple(weight / sum(given) for weight in given)
+        self.observation: ObservationSpec = members[0].observation
+        self.description = _described(self.members, self.weights)
+        self._compiled = tf.function(
+            self.graph, input_signature=lite_conversion.signature(self.observation.shapes, None)
+        )
+
+    @property
+    def shares(self) -> tuple[tuple[float, Driver], ...]:
+        """The members with their weights."""
+        return tuple(zip(self.weights, self.members, strict=True))
+
+    def graph(self, image: Any, speed: Any, imu: Any, last_actions: Any) -> Any:
+        """Returns the actions of several cars, (n, 2), as a part of a TensorFlow graph."""
+        return tf.add_n(
+            [w * member.graph(image, speed, imu, last_actions) for w, member in self.shares]
+        )
+
+    def act(self, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """Returns the mean of the members' actions; see `Driver.act`.
+
+        Args:
+            observation: As for `Driver.act`.
+
+        Returns:
+            Steering and throttle in [-1, 1], (2,) or (n, 2).
+
+        Raises:
+            DriverError: When a part is missing, or of another shape or type.
+        """
+        parts, single = self.observation.parts(observation)
+        actions: FloatArray = self._compiled(*parts).numpy()
+        return actions[0] if single else actions
+
+    def reset(self) -> None:
+        """Forgets the episode so far; no member remembers anything between actions."""
+
+    def check_observation_space(self, space: spaces.Space[Any]) -> None:
+        """Checks that an environment shows what the members see.
+
+        Raises:
+            DriverError: When a part is missing or of another shape.
+        """
+        self.observation.check(space)
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 of the members' hashes and weights, 64 hexadecimal digits."""
+        # Weights that were read back and made to add up to 1 again differ in their last digits.
+        parts = [[member.hash, f"{weight:.6f}"] for weight, member in self.shares]
+        return hashlib.sha256(json.dumps([AGENT, parts]).encode()).hexdigest()
+
+    def save(self, folder: str | Path, *, lite: bool = True) -> Manifest:
+        """Writes the folder; one already there is replaced in one move.
+
+        Args:
+            folder: Where to.
+            lite: Whether to make the LiteRT model of all members as well.
+
+        Returns:
+            The manifest written.
+
+        Raises:
+            StorageError: When the folder cannot be written.
+        """
+        with folders.replaced(Path(folder)) as draft:
+            entries = []
+            for number, (weight, member) in enumerate(self.shares):
+                name = f"member_{number:02d}"
+                member.save(draft / name, lite=False)
+                entries.append(_Member(folder=name, weight=weight, hash=member.hash))
+            text = _Members(members=tuple(entries)).model_dump_json(indent=2)
+            (draft / _FILE_NAME).write_text(text + "\n", encoding="utf-8")
+            if lite:
+                model = lite_conversion.converted(self.graph, self.observation.shapes)
+                (draft / manifest.LITE_MODEL).write_bytes(model)
+            written = Manifest(
+                format=manifest.FORMAT,
+                hash=self.hash,
+                created=datetime.datetime.now(datetime.UTC),
+                encoder=AGENT,
+                observation=self.observation,
+                description=self.description,
+                versions=manifest.installed_versions(),
+                files=manifest.entries(draft),
+            )
+            manifest.write(draft, written)
+        return written
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Ensemble:
+        """Reads an ensemble's folder and checks that it is what its manifest says.
+
+        Raises:
+            DriverError: When a file is missing, changed, of another format, or does not fit.
+        """
+        folder = Path(folder)
+        found = manifest.read(folder)
+        try:
+            if _FILE_NAME not in found.files:
+                raise ValueError(f"a driver with the encoder {found.encoder}")
+            listed = _Members.model_validate_json((folder / _FILE_NAME).read_bytes()).members
+        except (OSError, ValueError) as error:
+            raise DriverError(
+                f"Expected an ensemble with its '{_FILE_NAME}' in '{folder}'. Received: "
+                f"{str(error).splitlines()[0]}. Copy the driver again, whole."
+            ) from error
+        members = [Driver.load(folder / each.folder) for each in listed]
+        made = cls(members, [each.weight for each in listed])
+        if made.hash != found.hash:
+            raise DriverError(
+                f"Expected the ensemble {found.hash[:12]}. Received: {made.hash[:12]} in "
+                f"'{folder}'. Its members belong to different ensembles: copy it again, whole."
+            )
+        return made
+
+
+def load(folder: str | Path) -> Driver | Ensemble:
+    """Reads a driver folder, be it of one driver or of an ensemble.
+
+    Raises:
+        DriverError: As in `Driver.load`.
+    """
+    single = manifest.read(Path(folder)).encoder != AGENT
+    return Driver.load(folder) if single else Ensemble.load(folder)
+
+
+def check_alike(first: Driver, other: Driver) -> None:
+    """Refuses two drivers that do not see the same, or whose actions do not mean the same.
+
+    Raises:
+        DriverError: With the first difference.
+    """
+    ours, theirs = (
+        {
+            **each.observation.model_dump(mode="json"),
+            **each.description.model_dump(mode="json", include=set(_ALIKE)),
+        }
+        for each in (first, other)
+    )
+    for name, value in ours.items():
+        if theirs[name] != value:
+            raise DriverError(
+                f"The members of an ensemble see the same and drive the same car. Received: "
+                f"{name} {value} of {_called(first)}, {theirs[name]} of {_called(other)}. Leave "
+                "one out."
+            )
+
+
+def _called(driver: Driver) -> str:
+    """Returns what errors call a driver: its run where it has one."""
+    run = driver.description.notes.get("run_id")
+    return f"run {str(run)[:8]}" if run else f"driver {driver.hash[:8]}"
+
+
+def _described(members: Sequence[Driver], weights: Sequence[float]) -> DriverDescription:
+    """Returns what the members have in common, and of each what it is."""
+    about = [each.description for each in members]
+    tracks = dict.fromkeys(track for each in about for track in each.tracks)
+    simulators = dict.fromkeys(each.simulator for each in about)
+    notes = [
+        {"hash": member.hash, "weight": weight, "run_id": member.description.notes.get("run_id")}
+        for weight, member in zip(weights, members, strict=True)
+    ]
+    return about[0].model_copy(
+        update={
+            "agent": AGENT,
+            "tracks": tuple(tracks),
+            "simulator": ", ".join(simulators),
+            "notes": {"members": notes},
+        }
+    )

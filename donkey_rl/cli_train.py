@@ -1,0 +1,170 @@
+"""The commands that make drivers: `train`, and `recipes`, which lists what it can be told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
+from donkey_rl.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from donkey_rl.experiments.config import TrainingConfig
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: donkey-rl train --agent sac --track warehouse --set sac.gamma=0.98")
+def train(
+    agent: Annotated[str | None, typer.Option(help="The algorithm: sac or ppo.")] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Scene name or track file; see 'donkey-rl tracks'.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps to train, all cars together.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A recipe of the package ('donkey-rl recipes'), or a YAML file."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
+    ] = None,
+    simulator: SimulatorOption = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN_ID",
+            help="Go on with a run that ended early, from its last checkpoint.",
+        ),
+    ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            "--from-run",
+            metavar="RUN_ID",
+            help="A new run with the configuration of this one; options and --set change it.",
+        ),
+    ] = None,
+    show_config: Annotated[
+        bool,
+        typer.Option(
+            "--show-config", help="Print the whole configuration, a recipe by itself, and end."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a driver, race it, and keep the run in MLflow.
+
+    Ctrl-C ends the training early: the best driver so far is kept, the run is
+    marked as stopped (KILLED in MLflow), and the exit code is 0. --resume goes on
+    with such a run, or with one that was killed, with the settings that it has.
+    --from-run trains a run of its own with the settings of another.
+    """
+    options = {
+        "agent": agent, "track": track, "steps": steps, "seed": seed, "simulator": simulator,
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
+    changes = [f"{name}={value}" for name, value in given.items()] + (setting or [])
+    _check_one_source(recipe, resume, from_run)
+    if from_run is not None:
+        from donkey_rl.experiments import reproduction
+
+        again = reproduction.find(from_run, changes)
+        config = again.config
+    elif resume is not None and show_config:
+        from donkey_rl.experiments import resuming
+
+        config = resuming.find(resume, changes).config
+    else:
+        config = _from_recipe(recipe, given, setting or ())
+    if show_config:
+        _show_config(config, as_json)
+        return
+    with at_work(as_json) as progress:
+        from donkey_rl.experiments import training
+
+        if resume is not None:
+            done = training.resume(resume, changes, progress)
+        elif from_run is not None:
+            done = again.train(progress)
+        else:
+            done = training.train(config, progress)
+        result = done.model_dump(mode="json")
+    if as_json:
+        print_json(result)
+        return
+    from donkey_rl import tables
+
+    tables.show_training(result)
+
+
+@app.command(epilog="Example: donkey-rl recipes --agent ppo")
+def recipes(
+    agent: Annotated[str | None, typer.Option(help="Only those of this algorithm.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the recipes that come with the package, for `train --recipe`."""
+    from donkey_rl import configuration
+    from donkey_rl.experiments.config import AGENTS
+
+    if agent not in (None, *AGENTS):
+        raise UnknownNameError("agent", str(agent), AGENTS)
+    former = {new: old for old, new in configuration.FORMER_RECIPES.items()}
+    rows = [
+        {
+            "name": name,
+            "agent": configuration.read_recipe(name)["agent"],
+            "purpose": configuration.recipe_purpose(name),
+            "also": former.get(name),
+        }
+        for name in configuration.recipes()
+    ]
+    rows = [row for row in rows if agent in (None, row["agent"])]
+    if as_json:
+        print_json({"recipes": rows})
+        return
+    from donkey_rl import tables
+
+    tables.show_recipes(rows)
+
+
+def _check_one_source(recipe: str | None, resume: str | None, from_run: str | None) -> None:
+    """Refuses more than one origin of the configuration."""
+    if resume is not None and from_run is not None:
+        raise InputError(
+            "--resume goes on with a run, --from-run starts another with its settings. "
+            "Received: both. Leave one out."
+        )
+    if recipe is not None and resume is not None:
+        raise InputError("A resumed run has its own settings. Leave --recipe out, or --resume.")
+    if recipe is not None and from_run is not None:
+        raise InputError(
+            "--from-run brings all settings of its run. Leave --recipe out, or --from-run."
+        )
+
+
+def _from_recipe(
+    recipe: str | None, given: Mapping[str, object], settings: Sequence[str]
+) -> TrainingConfig:
+    """Returns the defaults, a recipe over them, then options, then settings."""
+    from donkey_rl import configuration
+    from donkey_rl.experiments.config import TrainingConfig
+
+    agent = given.get("agent")
+    wanted = agent if isinstance(agent, str) else None
+    mapping = configuration.read_recipe(recipe, wanted) if recipe else {}
+    config = configuration.validate(TrainingConfig, mapping | dict(given))
+    return configuration.with_settings(config, settings)
+
+
+def _show_config(config: TrainingConfig, as_json: bool) -> None:
+    if as_json:
+        print_json(config.model_dump(mode="json"))
+        return
+    from donkey_rl import configuration
+
+    typer.echo(configuration.written(config), nl=False)

@@ -1,0 +1,170 @@
+"""What a run is started with: enough to start it again, and to say what is no longer the same.
+
+Two files of the run in MLflow hold it:
+
+```
+config.yaml      the whole configuration, a recipe by itself
+beginning.json   versions, the machine, and SHA-256 of what was read beside it
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+
+from donkey_rl import configuration
+from donkey_rl.agents import folders
+from donkey_rl.configuration import Config
+from donkey_rl.errors import InputError, StorageError
+from donkey_rl.experiments import config as configs
+from donkey_rl.experiments import process_clock, provenance, stored_runs
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.stored_runs import StoredRun
+from donkey_rl.experiments.tracking import Run
+
+CONFIG_FILE, FACTS_FILE = "config.yaml", "beginning.json"
+
+_DATA = ("imitation.data", "encoder.data", "encoder.pretrained")
+"""Settings that name what is learned from."""
+
+_LARGEST = 1_000_000
+
+
+class Beginning(Config):
+    """What is stored of the beginning of a run.
+
+    Attributes:
+        config: Its configuration, nested, with paths that hold from any folder.
+        versions: Versions of Python and of packages, and the kind of processor.
+        track_file: SHA-256 of a track file of the user's own; None for the package's tracks.
+        machine: As `process_clock.machine` says it.
+        data: By setting, SHA-256 of the names and sizes of the files that were learned from.
+    """
+
+    config: dict[str, Any]
+    versions: dict[str, str]
+    track_file: str | None
+    machine: dict[str, str] = pydantic.Field(default_factory=dict)
+    data: dict[str, str] = pydantic.Field(default_factory=dict)
+
+
+def of(config: TrainingConfig) -> Beginning:
+    """Returns what a run that starts here with a configuration is started with."""
+    return Beginning(
+        config=lasting(config).model_dump(mode="json"),
+        versions=provenance.versions(),
+        track_file=hash_of_track_file(config.track),
+        machine=process_clock.machine(),
+        data=hashes_of_data(config),
+    )
+
+
+def lasting(config: TrainingConfig) -> TrainingConfig:
+    """Returns a configuration whose files are found from any folder."""
+    changed = [f"track={configs.lasting(config.track)}"]
+    for key, value in _data(config).items():
+        changed.append(f"{key}={pathlib.Path(value).resolve()}")
+    return configuration.with_settings(config, changed)
+
+
+def _data(config: TrainingConfig) -> dict[str, str]:
+    """Returns the paths that are learned from, by setting."""
+    flat = configs.flat(config.model_dump(mode="json"))
+    named = {key: flat.get(key) for key in _DATA}
+    return {
+        key: str(value) for key, value in named.items() if value and pathlib.Path(value).exists()
+    }
+
+
+def hashes_of_data(config: TrainingConfig) -> dict[str, str]:
+    """Returns by setting a SHA-256 of the names and sizes of what is learned from.
+
+    What is not there, or is no path, is left out. The contents are not read: recordings are
+    large.
+    """
+    found = {}
+    for key, value in _data(config).items():
+        root = pathlib.Path(value)
+        files = (
+            [root]
+            if root.is_file()
+            else sorted(each for each in root.rglob("*") if each.is_file())
+        )
+        listed = [
+            f"{each.relative_to(root.parent).as_posix()} {each.stat().st_size}" for each in files
+        ]
+        found[key] = hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    return found
+
+
+def hash_of_track_file(track: str) -> str | None:
+    """Returns the SHA-256 of a track file of the user's own, None for the package's tracks."""
+    head, suffix, _ = track.rpartition(".json")
+    return folders.sha256(pathlib.Path(head + suffix)) if suffix else None
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Returns what differs, such as `numpy 2.3 then, 2.4 now`; what is new is left out."""
+    return [
+        f"{name} {value} then, {now.get(name, 'none')} now"
+        for name, value in before.items()
+        if now.get(name) != value
+    ]
+
+
+def store(begun: Beginning, run: Run) -> None:
+    """Writes the two files into a run.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    config = configuration.validate(TrainingConfig, begun.config)
+    facts = begun.model_dump(exclude={"config"})
+    with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
+        folder = pathlib.Path(name)
+        (folder / CONFIG_FILE).write_text(configuration.written(config), encoding="utf-8")
+        (folder / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        for file in (CONFIG_FILE, FACTS_FILE):
+            run.log_artifact(folder / file)
+
+
+def read(stored: StoredRun) -> Beginning:
+    """Returns what a run was started with.
+
+    Raises:
+        InputError: The run holds no configuration, or one that is damaged.
+        StorageError: The store cannot be read.
+    """
+    try:
+        texts = [_text(stored, name) for name in (CONFIG_FILE, FACTS_FILE)]
+    except StorageError as error:
+        raise InputError(
+            f"Run {stored.id} ({stored.name}) holds no {CONFIG_FILE}: it is no training, or was "
+            f"started by a version that stored none. Give its settings as a recipe. {error}"
+        ) from error
+    try:
+        facts = json.loads(texts[1])
+        config = configuration.parse_recipe(texts[0], f"{CONFIG_FILE} of run {stored.id}")
+        return Beginning.model_validate({**facts, "config": config})
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"Run {stored.id} cannot be started again: its {CONFIG_FILE} or {FACTS_FILE} is "
+            f"damaged ({str(error).splitlines()[0]}). Give its settings as a recipe."
+        ) from error
+
+
+def _text(stored: StoredRun, name: str) -> str:
+    """Returns a file of a run, which is bounded: it comes from a store that others write to."""
+    path = stored_runs.download(stored, name)
+    with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise InputError(f"{name} of run {stored.id} has more than {_LARGEST:,} bytes.")
+    return content.decode("utf-8")
