@@ -18,10 +18,12 @@ import typer
 
 import donkey_rl
 from donkey_rl import (
+    cli_data,
     cli_ensemble,
     cli_evaluate,
     cli_metrics,
     cli_pictures,
+    cli_record,
     cli_report,
     cli_results,
     cli_runs,
@@ -148,6 +150,7 @@ def bench(
     tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
+app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_tracks.app, name="tracks")
 app.add_typer(cli_runs.runs_app, name="runs")
 for _commands in (
@@ -156,6 +159,7 @@ for _commands in (
     cli_evaluate.app,
     cli_metrics.app,
     cli_pictures.app,
+    cli_record.app,
     cli_report.app,
     cli_results.app,
     cli_runs.app,

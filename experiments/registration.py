@@ -6,8 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from donkey_rl.agents import manifest
-from donkey_rl.agents.driver import Driver
+from donkey_rl.agents import ensemble, manifest
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.errors import InputError
@@ -96,7 +95,7 @@ def _portable(stored: StoredRun, uri: str | None) -> StoredRun:
     folder = stored_runs.download_driver(stored, uri=uri)
     if (folder / manifest.LITE_MODEL).is_file():
         return stored
-    driver = Driver.load(folder)
+    driver = ensemble.load(folder)
     environment = drivers.environment_of(driver)
     with (
         tempfile.TemporaryDirectory(prefix="donkey-rl-") as scratch,
