@@ -28,8 +28,10 @@ from donkey_rl.experiments import (
     encoder_training,
     evaluation,
     process_clock,
+    provenance,
     racing,
     resuming,
+    run_inputs,
     sight,
     tracking,
     training_pictures,
@@ -77,11 +79,13 @@ def train(
         f"{config.agent} {config.track} seed {config.seed}",
         params=configs.flat(config.model_dump(mode="json")),
         tags={"agent": config.agent, "track": config.track, "vehicle": config.vehicle}
-        | dict(member.tags),
+        | {"seed": config.seed, **provenance.tags(), **member.tags},
         parent=member.parent,
     )
     progress.message(f"run {run.id}")
     with run:
+        for each in run_inputs.of(config):
+            run.log_input(*each)
         folder = resuming.begin(run, config)
         member.begun(run.id)
         with folder.locked():

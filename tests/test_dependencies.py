@@ -49,6 +49,7 @@ RULES = {
     "cli_record": Rule(frozenset(SUBPACKAGES)),
     "cli_report": Rule(frozenset(SUBPACKAGES)),
     "cli_results": Rule(frozenset(SUBPACKAGES)),
+    "cli_runs": Rule(frozenset(SUBPACKAGES)),
     "cli_simulators": Rule(frozenset(SUBPACKAGES)),
     "cli_sweep": Rule(frozenset(SUBPACKAGES)),
     "cli_tracks": Rule(frozenset(SUBPACKAGES)),
