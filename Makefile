@@ -7,6 +7,8 @@
 PYTHON ?= python3.11 python3.12 python3.13 python3
 # What Stable-Baselines3 gets as its torch: a requirement and, if need be, options of pip.
 TORCH ?= torch==2.13.0
+# donkeycar's own reader, which tests hold tubs against: alone, since it asks for an old TensorFlow.
+DONKEYCAR := donkeycar==5.3.0 pyfiglet==1.0.4
 # Further words for donkey-rl, and for pytest: whole files on as many cores as there are, at most four.
 ARGS ?=
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile
@@ -77,4 +79,6 @@ clean:
 .venv/.installed-dev: .venv/.installed
 	@echo "Installing the development tools into .venv"
 	@$(RUN) -m pip install --quiet --editable ".[dev]"
+	@$(RUN) -m pip install --quiet --no-deps --ignore-requires-python --upgrade \
+	    --target .venv/donkeycar $(DONKEYCAR)
 	@touch $@
