@@ -28,8 +28,10 @@ from donkey_rl.experiments import (
     encoder_training,
     evaluation,
     process_clock,
+    provenance,
     racing,
     resuming,
+    run_inputs,
     sight,
     tracking,
     training_pictures,
@@ -38,6 +40,7 @@ from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
+from donkey_rl.experiments.data import lessons
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.evaluation_result import EvaluationResult
 from donkey_rl.experiments.interruption import Interruption
@@ -69,17 +72,20 @@ def train(
         LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
         InputError: A recording to imitate cannot be learned from; no run is begun.
     """
-    demonstrations.check(config)
+    config = lessons.pinned(config)
+    demonstrations.check(config, progress)
     tracking.prepare_in_background()
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",
         params=configs.flat(config.model_dump(mode="json")),
         tags={"agent": config.agent, "track": config.track, "vehicle": config.vehicle}
-        | dict(member.tags),
+        | {"seed": config.seed, **provenance.tags(), **member.tags},
         parent=member.parent,
     )
     progress.message(f"run {run.id}")
     with run:
+        for each in run_inputs.of(config):
+            run.log_input(*each)
         folder = resuming.begin(run, config)
         member.begun(run.id)
         with folder.locked():
