@@ -163,11 +163,8 @@ def race_driver(
     run: Run,
     plan: RacePlan,
     progress: ProgressDisplay,
-) -> EvaluationResult:
+) -> Evaluation:
     """Races the driver that a run has just trained, and stores the results in the run.
-
-    Returns:
-        Those on the first track.
 
     Args:
         driver: The driver.
@@ -183,7 +180,7 @@ def race_driver(
         found.append(driving.store(driving.report(driven, run.id), driven, run, progress))
         following = f"evaluation-{driving.place_name(configs[len(found) % len(configs)].track)}"
         plan = dataclasses.replace(plan, films=False, folder=following)
-    return found[0]
+    return Evaluation(**dict(found[0]), others=tuple(found[1:]))
 
 
 def _evaluate(

@@ -42,7 +42,7 @@ from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.data import lessons
 from donkey_rl.experiments.evaluation_races import RacePlan
-from donkey_rl.experiments.evaluation_result import EvaluationResult
+from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.membership import ALONE, EndedEarly, Figures, Membership, TrainEncoder
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -274,7 +274,7 @@ class _Session:
 
     def finish(self, *, race: bool) -> TrainingResult:
         """Stores the best driver, draws the curves and races it, where there is a driver."""
-        raced: EvaluationResult | None = None
+        raced: Evaluation | None = None
         best_lap: float | None = None
         if self._checks is not None and self.has_driver:
             best_lap = self._checks.findings.best_lap_s
@@ -342,7 +342,7 @@ class _Session:
         split = {name: round(value / total, 3) for name, value in seconds.items()}
         return split | {"other": round(max(0.0, 1.0 - sum(split.values())), 3)}
 
-    def _report(self, raced: EvaluationResult | None, best_lap: float | None) -> TrainingResult:
+    def _report(self, raced: Evaluation | None, best_lap: float | None) -> TrainingResult:
         findings = self._checks.findings if self._checks is not None else None
         steps = self._model.num_timesteps if self._model is not None else 0
         wall = round(self._checks.wall_s if self._checks else process_clock.seconds(), 2)

@@ -45,6 +45,8 @@ def draw(
             title = f"{config.agent} on {config.track}, seed {config.seed}"
             path = folder / "learning_curve.png"
             run.log_artifact(learning_plots.learning_curve(steps, values, path, title), "plots")
-        picture = encoder and encoder_pictures.draw(encoder, config, folder / "encoder.png")
+        if encoder is None:
+            return
+        picture = encoder_pictures.draw(encoder, config, folder / "encoder.png")
         if picture is not None:
             run.log_artifact(picture, "encoder")

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from donkey_rl.configuration import Config
-from donkey_rl.experiments.evaluation_result import EvaluationResult
+from donkey_rl.experiments.evaluation_result import Evaluation
 
 
 class TrainingResult(Config):
@@ -45,4 +45,4 @@ class TrainingResult(Config):
     resumed_at: int | None = None
     laps: tuple[dict[str, Any], ...] = ()
     time_split: dict[str, float] = Field(default_factory=dict)
-    evaluation: EvaluationResult | None = Field(default=None, exclude=True)
+    evaluation: Evaluation | None = Field(default=None, exclude=True)

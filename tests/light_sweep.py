@@ -1,7 +1,11 @@
-"""A task without a training, for tests of what hands trials out."""
+"""A task without a training, for tests of what hands trials out.
+
+A worker of it leaves `PID.pid` in the folder, and each job a file with one byte for each step.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +16,8 @@ import optuna
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps.attempt import Attempt
 from donkey_rl.experiments.sweeps.shared_storage import SharedStorage
-from donkey_rl.experiments.sweeps.worker import Task
+from donkey_rl.experiments.sweeps.storage import open_storage
+from donkey_rl.experiments.sweeps.worker import Order, Task
 
 
 class Counting(Task):
@@ -26,6 +31,7 @@ class Counting(Task):
 
     @classmethod
     def of(cls, plan: Mapping[str, Any]) -> Self:
+        (Path(plan["folder"]) / f"{os.getpid()}.pid").touch()
         return cls(plan["study"], Path(plan["folder"]), plan["steps"], plan["step_s"])
 
     def study(self, storage: SharedStorage) -> optuna.Study:
@@ -49,5 +55,14 @@ class Counting(Task):
             attempt.report(x * step, step)
             attempt.advance(step + 1)
         attempt.complete(x)
-        with (self._folder / "completed").open("a") as file:
-            file.write(f"{place.name}\n")
+
+
+def order(url: str, folder: Path, **changes: Any) -> Order:
+    """Makes an empty study and returns what its workers are to do."""
+    plan = {"study": "light", "folder": str(folder), "steps": 4, "step_s": 0.05}
+    optuna.create_study(
+        storage=open_storage(url), study_name="light", direction="maximize", load_if_exists=True
+    )
+    values = {"trials": 20, "workers": 3, "lease_s": 3.0} | changes
+    task = f"{Counting.__module__}:{Counting.__name__}"
+    return Order(storage=url, study="light", task=task, plan=plan, **values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -16,6 +15,7 @@ import urllib.parse
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -46,10 +46,8 @@ class Server:
         secret.write_text(self.password)
         data = self._folder / "data"
         data.mkdir(mode=0o700)
-        user = _user()
-        if user is not None:
-            for path in (secret, data):
-                os.chown(path, user.pw_uid, user.pw_gid)
+        for path in (secret, data):
+            os.chown(path, _as().get("user", -1), _as().get("group", -1))
         subprocess.run(
             [
                 self._programs / "initdb",
@@ -59,7 +57,7 @@ class Server:
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=self._folder,
-            **_as(user),
+            **_as(),
         )
 
     def start(self) -> None:
@@ -78,7 +76,7 @@ class Server:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 cwd=self._folder,
-                **_as(_user()),
+                **_as(),
             )
         until = time.monotonic() + START_S
         while True:
@@ -128,13 +126,12 @@ def running() -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _user() -> pwd.struct_passwd | None:
-    """Returns whom the server runs as, None for the user of the tests."""
+def _as() -> dict[str, Any]:
+    """Returns whom the server runs as, arguments of `subprocess.Popen`."""
     if os.geteuid() != 0:
-        return None
+        return {}
+    import pwd
+
     names = {each.pw_name: each for each in pwd.getpwall()}
-    return names.get("postgres", names.get("nobody"))
-
-
-def _as(user: pwd.struct_passwd | None) -> dict[str, object]:
-    return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    user = names.get("postgres") or names["nobody"]
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

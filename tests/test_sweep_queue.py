@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import subprocess
 import sys
 import time
@@ -12,13 +14,14 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from tests import postgres
 
 from donkey_rl.errors import InputError
 from donkey_rl.experiments.sweeps import queue as queues
 from donkey_rl.experiments.sweeps.attempt import LEASE, Attempt, LeaseLostError
 from donkey_rl.experiments.sweeps.queue import Queue, Standing
+from donkey_rl.experiments.sweeps.shared_storage import SharedStorage
 from donkey_rl.experiments.sweeps.storage import open_storage
+from tests import postgres
 
 LEASE_S = 60.0
 ROOT = Path(__file__).parents[1]
@@ -34,6 +37,12 @@ class Clock:
         return self.now
 
 
+@functools.cache
+def connection(url: str, number: int) -> SharedStorage:
+    """Returns one of several connections, kept between tests since they are slow to open."""
+    return open_storage(url)
+
+
 class Table:
     """A study that several workers open, each by its own connection."""
 
@@ -41,11 +50,11 @@ class Table:
         self.url = url
         self.name = f"s{uuid.uuid4().hex}"
         self.clock = Clock()
-        self._reader: optuna.Study | None = None
+        self._workers = itertools.count(1)
 
     def queue(self, trials: int) -> Queue:
         """Returns the queue of another worker."""
-        storage = open_storage(self.url)
+        storage = connection(self.url, next(self._workers))
         study = optuna.create_study(
             storage=storage,
             study_name=self.name,
@@ -56,9 +65,8 @@ class Table:
         return Queue(study, storage, trials, lease_s=LEASE_S, clock=self.clock)
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
-        if self._reader is None:
-            self._reader = optuna.load_study(study_name=self.name, storage=open_storage(self.url))
-        return self._reader.trials
+        study = optuna.load_study(study_name=self.name, storage=connection(self.url, 0))
+        return study.trials
 
     def states(self) -> list[str]:
         return [trial.state.name for trial in self.trials()]
@@ -73,15 +81,22 @@ class Table:
 def server_database() -> Iterator[str]:
     with postgres.running() as server:
         yield server.database()
+        connection.cache_clear()
 
 
-@pytest.fixture(params=["journal", "sqlite", "postgresql"])
-def table(request: pytest.FixtureRequest, tmp_path: Path) -> Table:
+@pytest.fixture(scope="module", params=["journal", "sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("storage")
     if request.param == "journal":
-        return Table(str(tmp_path / "study.journal"))
+        return str(folder / "study.journal")
     if request.param == "sqlite":
-        return Table(f"sqlite:///{tmp_path / 'study.db'}")
-    return Table(request.getfixturevalue("server_database"))
+        return f"sqlite:///{folder / 'study.db'}"
+    return str(request.getfixturevalue("server_database"))
+
+
+@pytest.fixture
+def table(url: str) -> Table:
+    return Table(url)
 
 
 def take(queue: Queue) -> Attempt:
@@ -120,7 +135,7 @@ def test_lost_attempt_is_continued_once_with_what_it_had(table: Table) -> None:
 def test_lease_that_changes_is_not_lost_however_long_it_takes(table: Table) -> None:
     worker, other = table.queue(1), table.queue(1)
     attempt = take(worker)
-    storage = open_storage(table.url)
+    storage = connection(table.url, 0)
     for beat in range(1, 4):
         table.wait_out(other)
         storage.beat(attempt.trial_id, LEASE, {"owner": worker.owner, "beat": beat})
@@ -167,8 +182,9 @@ def test_job_that_comes_further_each_time_is_not_given_up(table: Table) -> None:
 def test_stopped_worker_hands_its_trial_back_at_once(table: Table) -> None:
     stopped, other = table.queue(1), table.queue(1)
     for _ in range(queues.MOST_FRUITLESS + 1):
-        with pytest.raises(KeyboardInterrupt), take(stopped) as attempt:
-            attempt.note("run", "r1")
+        attempt = take(stopped)
+        attempt.note("run", "r1")
+        with pytest.raises(KeyboardInterrupt), attempt:
             raise KeyboardInterrupt
     with take(other) as attempt:
         assert attempt.earlier["run"] == "r1"
@@ -203,7 +219,7 @@ def test_no_more_jobs_are_begun_than_wanted_and_more_may_be_wanted_later(table: 
 
 def test_enqueued_trial_is_a_job_and_keeps_its_parameters_when_lost(table: Table) -> None:
     queue = table.queue(1)
-    study = optuna.load_study(study_name=table.name, storage=open_storage(table.url))
+    study = optuna.load_study(study_name=table.name, storage=connection(table.url, 0))
     study.enqueue_trial({"x": 0.25})
     take(queue)
     table.wait_out(queue)
@@ -214,7 +230,7 @@ def test_enqueued_trial_is_a_job_and_keeps_its_parameters_when_lost(table: Table
 
 
 def test_while_the_storage_was_away_nobody_is_taken_for_dead(table: Table) -> None:
-    storage = open_storage(table.url)
+    storage = connection(table.url, 0)
     study = optuna.create_study(storage=storage, study_name=table.name)
     watcher = Queue(study, storage, 1, lease_s=LEASE_S, clock=table.clock)
     take(table.queue(1))
@@ -231,9 +247,8 @@ def test_ends_of_an_attempt(table: Table) -> None:
         raise optuna.TrialPruned
     with take(queue) as attempt:
         attempt.fail("diverged at step 7")
-    with take(queue) as attempt:
-        with pytest.raises(InputError, match="finite"):
-            attempt.complete(float("nan"))
+    with take(queue) as attempt, pytest.raises(InputError, match="finite"):
+        attempt.complete(float("nan"))
     with pytest.raises(ZeroDivisionError), take(queue) as attempt:
         _ = 1 / 0
     pruned, diverged, scoreless, broken, again = table.trials()
@@ -279,7 +294,7 @@ while queue.look() is Standing.WAIT:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["journal", "postgresql"], indirect=True)
+@pytest.mark.parametrize("url", ["journal", "postgresql"], indirect=True)
 def test_processes_that_race_and_die_between_the_writes_leave_one_successor(table: Table) -> None:
     queue = table.queue(1)
     take(queue)

@@ -41,7 +41,8 @@ def shown(url: str) -> str:
         before = f"{scheme(url)}://" if "://" in url else ""
         return before + _HIDDEN if before or "@" in url else url
     hidden = {key: _HIDDEN for key in address.query if key in _SECRETS}
-    return address.update_query_dict(hidden).render_as_string(hide_password=True)
+    written = address.update_query_dict(hidden).render_as_string(hide_password=True)
+    return written.replace(urllib.parse.quote(_HIDDEN), _HIDDEN)
 
 
 def default(study: str) -> str:

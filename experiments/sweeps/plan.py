@@ -27,13 +27,15 @@ Pruner = Literal["wilcoxon", "hyperband", "none"]
 SPACES: dict[str, SearchSpace] = {"sac": SAC_SPACE, "ppo": PPO_SPACE}
 """What is varied of each agent unless a file says otherwise."""
 
+STEPS = {"sac": 40_000, "ppo": 120_000}
+"""Environment steps of a training of each agent, unless a recipe or a setting says otherwise."""
+
 BUDGET: dict[str, Any] = {
-    "steps": 60_000,
-    "check": {"every": 10_000, "every_later": 10_000},
-    "checkpoint": {"every": 20_000},
+    "check": {"every": 8_000, "every_later": 8_000},
+    "checkpoint": {"every": 16_000},
     "evaluation": {"races": 10},
 }
-"""How long a training of a trial is, unless a recipe or a setting says otherwise."""
+"""What else is short in the trainings of a sweep, unless a recipe or a setting says otherwise."""
 
 _KEPT = ("agent", "track", "seed", "simulator", "evaluation.", "checkpoint.", "check.", "link.")
 """Settings that a search space cannot hold: the sweep sets them, or nothing depends on them."""
@@ -152,7 +154,8 @@ def make(request: SweepRequest) -> SweepPlan:
         ConfigurationError: A setting, the space, or what else was typed does not fit.
     """
     config = _config(request)
-    tracks = [part.strip() for part in (request.track or config.track).split(",")]
+    # A recipe's several tracks are those of one training, which a driver learns together.
+    tracks = [part.strip() for part in request.track.split(",")] if request.track else []
     for name in tracks:
         track.load(name)
     if request.space is None:
@@ -169,7 +172,7 @@ def make(request: SweepRequest) -> SweepPlan:
         {
             "study": request.study,
             "config": config,
-            "tracks": tuple(dict.fromkeys(map(configs.lasting, tracks))),
+            "tracks": tuple(dict.fromkeys(map(configs.lasting, tracks or [config.track]))),
             "seeds": request.seeds,
             "space": search_space.widened(space, config),
             "pruner": request.pruner,
@@ -186,7 +189,9 @@ def _config(request: SweepRequest) -> TrainingConfig:
     }
     given = {name: value for name, value in options.items() if value is not None}
     recipe = configuration.read_recipe(request.recipe, request.agent) if request.recipe else {}
-    config = configuration.validate(TrainingConfig, BUDGET)
+    agent = request.agent or recipe.get("agent") or TrainingConfig().agent
+    usual = {"steps": STEPS[agent]} if isinstance(agent, str) and agent in STEPS else {}
+    config = configuration.validate(TrainingConfig, BUDGET | usual)
     config = configuration.with_values(config, recipe)
     config = configuration.with_values(config, given)
     config = configuration.with_settings(config, request.settings)

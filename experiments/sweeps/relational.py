@@ -38,8 +38,11 @@ PATIENCE_S = 600.0
 
 LONGEST_PAUSE_S = 10.0
 
-SECTION_S = 60
+SECTION_S = 60.0
 """Seconds after which the server takes an exclusive section from a holder that stands still."""
+
+_SECTION, _WORKER = ".queue", ".worker"
+"""What the lock files of an SQLite file are called, behind its own name."""
 
 _CONNECT = {
     "connect_timeout": 5,
@@ -189,14 +192,27 @@ def _enter(
 ) -> sqlalchemy.Connection:
     """Waits for the lock; it is given free when `opened` is closed or the connection breaks."""
     with contextlib.ExitStack() as attempt:
-        connection = attempt.enter_context(contextlib.closing(engine.connect()))
-        for limit in (f"idle_in_transaction_session_timeout = '{SECTION_S}s'", "lock_timeout = 0"):
+        connection = engine.connect()
+        attempt.callback(_leave, connection)
+        for limit in (
+            f"idle_in_transaction_session_timeout = {round(1000 * SECTION_S)}",
+            "lock_timeout = 0",
+        ):
             connection.execute(sqlalchemy.text(f"SET LOCAL {limit}"))
         connection.execute(
             sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _key(name)}
         )
         opened.push(attempt.pop_all())
         return connection
+
+
+def _leave(connection: sqlalchemy.Connection) -> None:
+    """Ends the transaction with its lock, which a broken connection has ended already."""
+    try:
+        connection.close()
+    except exc.SQLAlchemyError:
+        connection.invalidate()
+        connection.close()
 
 
 def _key(name: str) -> int:
@@ -211,7 +227,7 @@ class _SQLiteStudies(RelationalStudies):
     @contextlib.contextmanager
     def exclusive(self, name: str = "study") -> Iterator[Callable[[], None]]:
         """See `SharedStorage`: a lock file beside the database."""
-        with self._lock_file(".queue", wait=True):
+        with file_locks.held(_beside(self.address, _SECTION)):
             yield lambda: None
 
     @contextlib.contextmanager
@@ -219,7 +235,7 @@ class _SQLiteStudies(RelationalStudies):
         """See `SharedStorage`."""
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(self._lock_file(".worker", wait=False))
+                held.enter_context(file_locks.held(_beside(self.address, _WORKER), wait=False))
             except BlockingIOError:
                 raise InputError(
                     f"SQLite takes one worker, and one works on '{self.shown}' already. Leave "
@@ -227,9 +243,11 @@ class _SQLiteStudies(RelationalStudies):
                 ) from None
             yield
 
-    def _lock_file(self, suffix: str, *, wait: bool) -> contextlib.AbstractContextManager[None]:
-        path = Path(self.address.database or "")
-        return file_locks.held(path.with_name(path.name + suffix), wait=wait)
+
+def _beside(url: sqlalchemy.URL, suffix: str) -> Path:
+    """Returns a lock file of an SQLite file."""
+    path = Path(url.database or "")
+    return path.with_name(path.name + suffix)
 
 
 def open_sqlite(url: sqlalchemy.URL, say: Say) -> SharedStorage:
@@ -243,7 +261,9 @@ def open_sqlite(url: sqlalchemy.URL, say: Say) -> SharedStorage:
         raise InputError(f"{addresses.KNOWN} Received: '{url}', which names no file.")
     with _explained(url):
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        return _SQLiteStudies(url, {"connect_args": {"timeout": 30}}, say)
+        # Two that make the tables at the same time would both fail.
+        with file_locks.held(_beside(url, _SECTION)):
+            return _SQLiteStudies(url, {"connect_args": {"timeout": 30}}, say)
 
 
 def open_postgresql(url: sqlalchemy.URL, say: Say) -> SharedStorage:

@@ -25,7 +25,7 @@ RUN_NOTE, SCORE_NOTE = "run ", "score "
 LEAST_FOR_IMPORTANCES = 10
 """Complete trials below which nothing is said of what mattered."""
 
-_BUDGET = frozenset({*configs.flat(BUDGET), "seed"})
+_BUDGET = frozenset({*configs.flat(BUDGET), "steps", "seed"})
 """Settings of a sweep's trainings that are not for others."""
 
 
@@ -129,6 +129,17 @@ def runs_of(trial: FrozenTrial) -> dict[str, str]:
     return {
         key.removeprefix(RUN_NOTE): str(value) for key, value in notes if key.startswith(RUN_NOTE)
     }
+
+
+def drivers(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Returns the runs of the complete trials, those with the best races first."""
+    scored = [
+        (trial.user_attrs.get(SCORE_NOTE + cell, 0.0), run)
+        for trial in trials
+        if trial.state == TrialState.COMPLETE
+        for cell, run in runs_of(trial).items()
+    ]
+    return [run for _, run in sorted(scored, reverse=True)]
 
 
 def importances(study: optuna.Study) -> dict[str, float] | None:

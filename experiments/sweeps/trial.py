@@ -15,20 +15,21 @@ from donkey_rl import configuration
 from donkey_rl.errors import DivergedError, InputError
 from donkey_rl.experiments import evaluation_result, stored_runs, training
 from donkey_rl.experiments.config import TrainingConfig
-from donkey_rl.experiments.evaluation_result import EvaluationResult
+from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.membership import EndedEarly, Membership
 from donkey_rl.experiments.progress import ProgressDisplay, duration
 from donkey_rl.experiments.run_folder import PLACE, RunFolder
 from donkey_rl.experiments.sweeps import studies
+from donkey_rl.experiments.sweeps.attempt import Attempt
 from donkey_rl.experiments.sweeps.encoder_shelf import EncoderShelf
 from donkey_rl.experiments.sweeps.plan import Cell, SweepPlan
-from donkey_rl.experiments.sweeps.queue import Attempt
 from donkey_rl.experiments.sweeps.results import DISQUALIFIED, RUN_NOTE, SCORE_NOTE
 from donkey_rl.experiments.sweeps.storage import SharedStorage
 from donkey_rl.experiments.sweeps.worker import Task
 from donkey_rl.experiments.training_result import TrainingResult
 
-RESULT_FILE = f"evaluation/{evaluation_result.FILE_NAME}"
+SCORE_TAG = "score/"
+"""What the tags of a run begin with that name the folders of its races."""
 
 SHELF = pathlib.Path("sweeps") / "encoders"
 """Where the encoders are that trainings share, below the folder where a sweep is started."""
@@ -95,7 +96,7 @@ class _Trial:
             attempt.complete(score, {DISQUALIFIED: share - plan.most_disqualified})
             self._say(f"score {score:.2f}, {100 * share:.0f} % disqualified")
 
-    def _carry_out(self, number: int, cell: Cell, values: Mapping[str, Any]) -> EvaluationResult:
+    def _carry_out(self, number: int, cell: Cell, values: Mapping[str, Any]) -> Evaluation:
         """Returns what the races of one training came to.
 
         Raises:
@@ -111,7 +112,7 @@ class _Trial:
 
         def checked(steps: int, score: float) -> None:
             nonlocal hopeless
-            hopeless = self._checked(number * config.steps + steps, score)
+            hopeless = self._checked(number, steps, score)
             if hopeless:
                 raise EndedEarly
 
@@ -151,25 +152,31 @@ class _Trial:
                     self._say(f"begins anew: {error}")
             return training.train(config, progress, member)
 
-    def _checked(self, step: int, score: float) -> bool:
+    def _checked(self, number: int, steps: int, score: float) -> bool:
         """Notes a check of a training; returns whether the trial is to be given up."""
-        attempt, every = self._attempt, self._plan.config.steps_between_checkpoints
+        attempt, config = self._attempt, self._plan.config
+        before, every = number * config.steps, config.steps_between_checkpoints
         attempt.check()
-        attempt.advance(step // every * every)
+        attempt.advance(before + steps // every * every)
         if self._plan.pruner != "hyperband":
             return False
-        attempt.report(score, step)
-        return attempt.trial.should_prune()
+        attempt.report(score, before + steps)
+        # After the last check only the races are left.
+        is_last = before + steps >= config.steps * len(self._plan.cells())
+        return not is_last and attempt.trial.should_prune()
 
-    def _count(self, number: int, cell: Cell, found: EvaluationResult) -> None:
+    def _count(self, number: int, cell: Cell, found: Evaluation) -> None:
         """Takes the races of a training into the trial's."""
-        scores = [float(row["score"] or 0.0) for row in found.per_race]
+        on_tracks = (found, *found.others)
+        scores = [float(row["score"] or 0.0) for each in on_tracks for row in each.per_race]
         if self._plan.pruner != "hyperband":
             for race, score in enumerate(scores):
                 self._attempt.report(score, number * len(scores) + race)
         self._attempt.note(SCORE_NOTE + cell.name, float(np.mean(scores)))
         self._scores += scores
-        self._disqualified += [float(found.metrics[DISQUALIFIED]["mean"] or 0.0)] * len(scores)
+        for each in on_tracks:
+            share = float(each.metrics[DISQUALIFIED]["mean"] or 0.0)
+            self._disqualified += [share] * len(each.per_race)
         self._attempt.advance((number + 1) * self._plan.config.steps)
 
     def _forget_checkpoints(self) -> None:
@@ -182,12 +189,19 @@ class _Trial:
         self._progress.message(f"trial {self._attempt.trial.number}: {what} ({taken})")
 
 
-def finished(run_id: str) -> EvaluationResult | None:
+def finished(run_id: str) -> Evaluation | None:
     """Returns what the races of a run came to, None where it has not finished."""
     try:
         stored = stored_runs.find(run_id)
     except InputError:
         return None
-    if stored.status != "FINISHED":
+    folders = sorted(folder for tag, folder in stored.tags.items() if tag.startswith(SCORE_TAG))
+    if stored.status != "FINISHED" or not folders:
         return None
-    return evaluation_result.load(stored_runs.download(stored, RESULT_FILE))
+    found = [
+        evaluation_result.load(
+            stored_runs.download(stored, f"{folder}/{evaluation_result.FILE_NAME}")
+        )
+        for folder in folders
+    ]
+    return Evaluation(**dict(found[0]), others=tuple(found[1:]))

@@ -1,0 +1,1 @@
+"""Work that one machine is too small for, placed on a Ray cluster, and what that brings."""

@@ -1,0 +1,93 @@
+"""Work on a Ray cluster of two nodes on the loopback."""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from donkey_rl.errors import InputError
+from donkey_rl.experiments.cluster import connection
+from donkey_rl.experiments.cluster.ray_engine import RayEngine
+from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.sweeps.queue import attempts
+from donkey_rl.experiments.sweeps.storage import open_storage
+from donkey_rl.experiments.sweeps.worker import Order
+from tests.ray_cluster import TwoNodes, two_nodes
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[TwoNodes]:
+    with two_nodes() as started:
+        yield started
+
+
+def test_a_client_with_the_token_sees_both_nodes(cluster: TwoNodes) -> None:
+    with ProgressDisplay() as progress, connection.connected(cluster.address, progress) as nodes:
+        assert [node.cpus for node in nodes] == [1.0, 1.0]
+        assert connection.is_this_machine(nodes)
+    import ray
+
+    assert not ray.is_initialized()
+
+
+def test_a_client_with_another_token_is_refused(
+    cluster: TwoNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "not-the-token-" + "0" * 32)
+    with (
+        pytest.raises(InputError, match="asks for another token") as refused,
+        ProgressDisplay() as progress,
+        connection.connected(cluster.address, progress),
+    ):
+        pass
+    assert "not-the-token" not in str(refused.value)
+
+
+def test_a_sweep_survives_the_loss_of_a_node(cluster: TwoNodes, tmp_path: Path) -> None:
+    cluster.add_second()
+    url = str(tmp_path / "study.journal")
+    plan = {"study": "light", "folder": str(tmp_path), "steps": 20, "step_s": 0.1}
+    order = Order(
+        storage=url,
+        study="light",
+        trials=8,
+        workers=2,
+        task="tests.light_sweep:Counting",
+        plan=plan,
+        lease_s=3.0,
+    )
+    storage = open_storage(url)
+    study = optuna.create_study(storage=storage, study_name="light", direction="maximize")
+
+    def kill_when_both_work() -> None:
+        while sum(trial.state == TrialState.RUNNING for trial in study.get_trials()) < 2:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        cluster.kill_second()
+
+    killer = threading.Thread(target=kill_when_both_work)
+    killer.start()
+    with ProgressDisplay() as progress:
+        reports = RayEngine(cluster.address).run(order, progress)
+    killer.join()
+    jobs = attempts(study.get_trials())
+    ends = [[trial.state for trial in each] for each in jobs.values()]
+    assert len(jobs) == 8
+    assert all(states.count(TrialState.COMPLETE) == 1 for states in ends)
+    lost = [states for states in ends if len(states) > 1]
+    # The node was in the middle of one.
+    assert lost == [[TrialState.FAIL, TrialState.COMPLETE]]
+    written = collections.Counter((tmp_path / "completed").read_text().split())
+    assert set(written.values()) == {1}
+    assert len(written) == 8
+    # What the dead node's worker had completed is in no report.
+    assert sum(report.complete for report in reports) >= 6
