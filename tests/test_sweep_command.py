@@ -82,44 +82,42 @@ def test_another_study_of_the_name_is_bad_input(
 
 
 @pytest.mark.slow
-def test_a_whole_sweep_and_one_trial_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-
-    def sweep(trials: int) -> tuple[dict[str, object], str]:
-        settings = [word for setting in SMALL for word in ("--set", setting)]
-        words = ["--agent", "sac", "--study", "small", "--steps", "800", "--pruner", "none"]
-        words += ["--trials", str(trials), "--json"]
-        done = subprocess.run(
-            [sys.executable, "-m", "donkey_rl", "sweep", *words, *settings],
-            env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout), done.stderr
-
-    first, told = sweep(1)
-    assert first["trials"] == {"complete": 1, "pruned": 0, "failed": 0, "running": 0}
-    assert first["recipe"] == first["best"]["value"]  # type: ignore[index]
-    assert "trial 0: score" in told
-    result, told = sweep(2)
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    words = ["--agent", "sac", "--study", "small", "--trials", "2", "--seeds", "1"]
+    words += ["--steps", "800", "--pruner", "none", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "donkey_rl", "sweep", *words, *settings],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "trial 0: score" in done.stderr
+    result = json.loads(done.stdout)
     assert result["trials"] == {"complete": 2, "pruned": 0, "failed": 0, "running": 0}
-    assert "trial 0: score" not in told
-    runs = list(stored_runs.every())
-    parents = [run for run in runs if run.tags.get("kind") == "sweep"]
-    assert [run.id for run in parents] == [result["run_id"]]
-    children = [run for run in runs if run.tags.get("donkey_rl.study") == "small"]
-    assert sorted(run.tags["donkey_rl.trial"] for run in children) == ["0", "0", "1", "1"]
-    assert {run.status for run in children} == {"FINISHED"}
-    # One encoder for each seed, and each trained once.
-    assert len([path for path in Path("sweeps/encoders").iterdir() if path.is_dir()]) == 2
     best = result["best"]
-    found = [trial.finished(run_id) for run_id in best["runs"].values()]  # type: ignore[index]
-    scores = [row["score"] for each in found if each is not None for row in each.per_race]
-    assert len(scores) == 4
-    assert best["value"] == pytest.approx(sum(scores) / 4)  # type: ignore[index]
-    for name in result["files"].values():  # type: ignore[attr-defined]
-        assert stored_runs.download(parents[0], name).exists()
-    recipe = yaml.safe_load(Path(str(result["recipe_file"])).read_text())
-    assert recipe["agent"] == "sac"
+    assert best["value"] >= result["recipe"]
+    runs = list(stored_runs.every())
+    (parent,) = [run for run in runs if run.tags.get("kind") == "sweep"]
+    assert parent.id == result["run_id"]
+    assert parent.status == "FINISHED"
+    children = [run for run in runs if run.tags.get("donkey_rl.study") == "small"]
+    assert sorted(run.tags["donkey_rl.trial"] for run in children) == ["0", "1"]
+    assert {run.status for run in children} == {"FINISHED"}
+    assert best["run_id"] in {run.id for run in children}
+    # Both had the encoder that was trained once.
+    assert len([path for path in Path("sweeps/encoders").iterdir() if path.is_dir()]) == 1
+    # What another attempt would read back, were it to find the run finished.
+    found = trial.finished(best["run_id"])
+    assert found is not None
+    scores = [row["score"] for row in found.per_race]
+    assert best["value"] == pytest.approx(sum(scores) / len(scores))
+    for name in result["files"].values():
+        assert stored_runs.download(parent, name).exists()
+    assert yaml.safe_load(Path(result["recipe_file"]).read_text())["agent"] == "sac"
+    # Nothing is left to go on with.
     assert not Path("runs").exists()

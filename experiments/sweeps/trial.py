@@ -162,7 +162,7 @@ class _Trial:
             return False
         attempt.report(score, before + steps)
         # After the last check only the races are left.
-        is_last = steps >= config.steps
+        is_last = before + steps >= config.steps * len(self._plan.cells())
         return not is_last and attempt.trial.should_prune()
 
     def _count(self, number: int, cell: Cell, found: Evaluation) -> None:
