@@ -40,7 +40,7 @@ from donkey_rl.experiments.sweeps.shared_storage import SharedStorage, StorageAw
 LEASE_S = 60.0
 """Seconds without a sign of life after which an attempt is lost."""
 
-MOST_FRUITLESS = 3
+MOST_FRUITLESS = 5
 """Attempts in a row that are lost without having come further: then the job has failed."""
 
 _BEATS = 6
