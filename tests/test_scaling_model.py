@@ -10,7 +10,7 @@ FREE = Cost(fixed_s=0.0)
 
 
 def costs(**given: Cost) -> Costs:
-    names = ("take", "sample", "report", "beat", "finish")
+    names = ("take", "sample", "write", "report", "beat", "finish")
     return Costs(**{**dict.fromkeys(names, FREE), **given})
 
 
@@ -20,7 +20,7 @@ def test_workers_that_share_nothing_are_all_efficient() -> None:
     assert found[0].trials == 100
     assert found[0].efficiency == pytest.approx(1.0)
     assert found[1].efficiency == pytest.approx(1.0, abs=0.01)
-    assert found[1].busy == {"storage": 0.0, "tracking": 0.0}
+    assert found[1].busy == {"queue": 0.0, "storage": 0.0, "tracking": 0.0}
 
 
 def test_one_worker_alone_waits_only_for_itself() -> None:
@@ -29,34 +29,35 @@ def test_one_worker_alone_waits_only_for_itself() -> None:
     # 10 + 5 + 80 + 5 = 100 s a trial, of which 80 are training.
     assert found.trials == 100
     assert found.efficiency == pytest.approx(0.8)
-    assert found.busy["storage"] == pytest.approx(0.15, abs=0.002)
-    assert found.waited_s["storage"] == pytest.approx(15.0, rel=0.02)
+    assert found.busy["queue"] == pytest.approx(0.1, abs=0.002)
+    assert found.busy["storage"] == pytest.approx(0.05, abs=0.002)
+    assert found.waited_s["queue"] == pytest.approx(10.0, rel=0.02)
     assert found.sampling_s == pytest.approx(5.0, rel=0.02)
 
 
-def test_a_saturated_storage_sets_the_throughput() -> None:
-    given = costs(take=Cost(fixed_s=1.0), finish=Cost(fixed_s=1.0))
+def test_a_saturated_queue_sets_the_throughput() -> None:
+    given = costs(take=Cost(fixed_s=2.0))
     bends = simulate(given, Sweep(trial_s=(98.0,), night_s=5_000.0), [10, 500])
-    # 2 s of the storage for a trial: 2,500 trials in 5,000 s, however many workers there are.
+    # 2 s of the queue for a trial: 2,500 trials in 5,000 s, however many workers there are.
     assert bends[0].efficiency > 0.95
     assert bends[1].trials == pytest.approx(2_500, rel=0.1)
-    assert bends[1].busy["storage"] == pytest.approx(1.0, abs=0.02)
-    assert bends[1].bottleneck == "storage"
+    assert bends[1].busy["queue"] == pytest.approx(1.0, abs=0.02)
+    assert bends[1].bottleneck == "queue"
 
 
 def test_more_lanes_and_a_closer_network_help() -> None:
-    given = costs(take=Cost(fixed_s=1.0), finish=Cost(fixed_s=1.0))
+    given = costs(finish=Cost(fixed_s=2.0))
     one, two = (
         simulate(given, Sweep(trial_s=(98.0,), night_s=5_000.0, storage_lanes=lanes), [200])[0]
         for lanes in (1, 2)
     )
     assert two.trials == pytest.approx(2 * one.trials, rel=0.1)
     near, far = (
-        simulate(given, Sweep(trial_s=(98.0,), night_s=22_000.0, round_trip_s=trip), [1])[0]
+        simulate(given, Sweep(trial_s=(98.0,), night_s=26_000.0, round_trip_s=trip), [1])[0]
         for trip in (0.0, 40.0)
     )
-    # Three calls of 40 s more in a trial of 100 s: taking, uploading, giving back.
-    assert near.trials == 220
+    # Four calls of 40 s more in a trial of 100 s: taking, writing, uploading, giving back.
+    assert near.trials == 260
     assert far.trials == 100
 
 

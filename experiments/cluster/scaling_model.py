@@ -1,9 +1,10 @@
 """How a sweep's throughput grows with its workers, by a simulation of what they share.
 
-Each worker takes a trial, trains, and gives back its score. What all of them share are the study's
-storage and the tracking server: servers with one queue each, first come, first served. A worker
-waits for the answers of `take`, `finish` and `upload`; heartbeats and metrics go out beside the
-training and only load the servers. All times come from measurements (`scaling_measurements`),
+Each worker takes a trial, trains, and gives back its score. What all of them share are the
+exclusive section in which trials are handed out, the study's storage, and the tracking server:
+each is served first come, first served. A worker waits for the answers of `take`, `finish` and
+`upload`; heartbeats, intermediate scores and metrics go out beside the training and only load the
+servers. All times come from measurements (`scaling_measurements`),
 except those of the network, which are a parameter.
 
 The same model gives the classic results of queueing where it should: with one kind of call it is
@@ -22,7 +23,10 @@ import pydantic
 
 from donkey_rl.configuration import Config
 
-Resource = Literal["storage", "tracking"]
+_DRAWN = 10_007
+"""Trial times that are drawn and then repeated."""
+
+Resource = Literal["queue", "storage", "tracking"]
 
 
 class Cost(Config):
@@ -45,8 +49,9 @@ class Costs(Config):
     """What calls take the shared servers and the worker itself, measured.
 
     Attributes:
-        take: Of the storage: handing out a trial; one worker at a time.
+        take: Of the queue: handing out a trial, the exclusive section; one worker at a time.
         sample: Of the worker: proposing the trial's parameters; all workers at once.
+        write: Of the storage: keeping the trial's parameters.
         report: Of the storage: an intermediate score.
         beat: Of the storage: a heartbeat.
         finish: Of the storage: taking a score back.
@@ -56,6 +61,7 @@ class Costs(Config):
 
     take: Cost
     sample: Cost
+    write: Cost
     report: Cost
     beat: Cost
     finish: Cost
@@ -143,16 +149,20 @@ class _Night:
 
     def __init__(self, costs: Costs, sweep: Sweep, workers: int) -> None:
         self._costs, self._sweep = costs, sweep
-        self._draw = np.random.default_rng([sweep.seed, workers])
+        draw = np.random.default_rng([sweep.seed, workers])
+        self._mean_s = float(np.mean(sweep.trial_s))
+        # Machines are never started at the same moment.
+        self._begin_s = draw.uniform(0.0, self._mean_s, workers).tolist()
+        self._times = itertools.cycle(draw.choice(sweep.trial_s, _DRAWN).tolist())
         self._servers: dict[Resource, _Server] = {
+            "queue": _Server(1),
             "storage": _Server(sweep.storage_lanes),
             "tracking": _Server(sweep.tracking_lanes),
         }
         self._events: list[tuple[float, int, int, str, float]] = []
         self._order = itertools.count()
-        self._waited: dict[Resource, float] = {"storage": 0.0, "tracking": 0.0}
+        self._waited: dict[Resource, float] = dict.fromkeys(self._servers, 0.0)
         self._sampling_s = 0.0
-        self._trained_s = 0.0
         self._workers = workers
         self._there = sweep.trials_there
         self._finished = 0
@@ -161,15 +171,14 @@ class _Night:
     def run(self) -> Throughput:
         """Lets the workers work until the night is over."""
         sweep = self._sweep
-        first = float(np.mean(sweep.trial_s))
-        for worker in range(self._workers):
-            # Machines are never started at the same moment.
-            self._push(float(self._draw.uniform(0.0, first)) if worker else 0.0, worker, "take")
+        self._begin_s[0] = 0.0
+        for worker, begin in enumerate(self._begin_s):
+            self._push(begin, worker, "take")
         while self._events and self._events[0][0] <= sweep.night_s:
             now, _, worker, what, left = heapq.heappop(self._events)
             getattr(self, f"_{what}")(now, worker, left)
         trials = max(self._finished, 1)
-        ideal = self._workers * (sweep.night_s - 0.5 * first * (self._workers > 1)) / first
+        ideal = sum(sweep.night_s - begin for begin in self._begin_s) / self._mean_s
         return Throughput(
             self._workers,
             self._finished,
@@ -191,12 +200,15 @@ class _Night:
 
     def _take(self, now: float, worker: int, _: float) -> None:
         costs = self._costs
-        taken = self._call("storage", now, costs.take.at(self._there))
+        taken = self._call("queue", now, costs.take.at(self._there))
         proposed = costs.sample.at(self._there)
         self._sampling_s += proposed
         self._there += 1
-        trained = float(self._draw.choice(self._sweep.trial_s))
-        self._push(taken + proposed, worker, "train", trained)
+        self._push(taken + proposed, worker, "write")
+
+    def _write(self, now: float, worker: int, _: float) -> None:
+        written = self._call("storage", now, self._costs.write.at(self._there))
+        self._push(written, worker, "train", next(self._times))
 
     def _train(self, now: float, worker: int, left: float) -> None:
         """Trains until the next heartbeat; what goes out meanwhile is one piece of work."""
@@ -207,7 +219,7 @@ class _Night:
         sweep, costs, there = self._sweep, self._costs, self._there
         arrives = now + 0.5 * sweep.round_trip_s
         beats = stretch / sweep.beat_every_s * costs.beat.at(there)
-        share = stretch / float(np.mean(sweep.trial_s))
+        share = stretch / self._mean_s
         reports = sweep.reports * share * costs.report.at(there)
         self._servers["storage"].serve(arrives, beats + reports)
         logs = stretch / sweep.log_every_s * costs.log.at(there)
