@@ -79,6 +79,14 @@ def evaluate(
     frames: Annotated[
         bool, typer.Option("--frames", help="Keep what the camera saw in the races' records.")
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(help="Where races are driven: local or ray, track by track."),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; default: this machine."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Race a driver by the fixed protocol and score it.
@@ -110,6 +118,8 @@ def evaluate(
             "metrics": metric or (),
             "video": video,
             "frames": frames,
+            "engine": engine,
+            "address": address,
         }
         request = configuration.validate(evaluation.EvaluationRequest, values)
         result = evaluation.evaluate(request, progress).model_dump(mode="json")

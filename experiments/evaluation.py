@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -24,7 +27,7 @@ from donkey_rl.experiments import evaluation_result as results
 from donkey_rl.experiments.cues import stored as cues
 from donkey_rl.experiments.cues.report import ProbePlan
 from donkey_rl.experiments.drivers import Entrant
-from donkey_rl.experiments.evaluation_races import Driven, RacePlan
+from donkey_rl.experiments.evaluation_races import Drive, Driven, RacePlan
 from donkey_rl.experiments.evaluation_result import Condition, Evaluation, EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.tracking import Run
@@ -89,6 +92,8 @@ class EvaluationRequest(Config):
         metrics: Further metrics, `PATH.py:NAME`.
         video: Where a video of the first race goes.
         frames: Whether the races' records keep what the camera saw.
+        engine: Where races are driven: on this machine, or on a Ray cluster.
+        address: Of the cluster, HOST:PORT.
     """
 
     driver: str
@@ -107,6 +112,8 @@ class EvaluationRequest(Config):
     metrics: tuple[str, ...] = ()
     video: pathlib.Path | None = None
     frames: bool = False
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
 
     @field_validator("probe")
     @classmethod
@@ -148,13 +155,36 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
     ]
     for config in environments if request.probe else ():
         cues.check(config)
-    found: list[EvaluationResult] = []
-    for config in environments:
-        plan = _plan(request, entrant, config, metrics)
-        if found:
-            plan = dataclasses.replace(plan, films=False, video=None)
-        found.append(_evaluate(entrant, config, plan, request, progress))
+    wanted = [(config, _plan(request, entrant, config, metrics)) for config in environments]
+    wanted[1:] = [
+        (config, dataclasses.replace(plan, films=False, video=None)) for config, plan in wanted[1:]
+    ]
+    with _driving(request, entrant, wanted, progress) as drive:
+        found = [
+            _evaluate(drive, entrant, config, plan, request, progress) for config, plan in wanted
+        ]
     return Evaluation(**dict(found[0]), others=tuple(found[1:]))
+
+
+def _driving(
+    request: EvaluationRequest,
+    entrant: Entrant,
+    wanted: Sequence[tuple[EnvironmentConfig, RacePlan]],
+    progress: ProgressDisplay,
+) -> AbstractContextManager[Drive]:
+    """Returns what drives the races: this process, or a cluster to which they are given now."""
+    if request.engine == "local":
+        return contextlib.nullcontext(driving.drive)
+    from donkey_rl.experiments.cluster import races
+
+    pieces = [races.Piece(*each) for each in wanted]
+    if request.robustness:
+        pieces += [
+            races.Piece(config, changed)
+            for config, plan in wanted
+            for changed in _changed_plans(plan).values()
+        ]
+    return races.placed(request.address, entrant, pieces, progress)
 
 
 def race_driver(
@@ -188,6 +218,7 @@ def race_driver(
 
 
 def _evaluate(
+    drive: Drive,
     entrant: Entrant,
     config: EnvironmentConfig,
     plan: RacePlan,
@@ -195,12 +226,12 @@ def _evaluate(
     progress: ProgressDisplay,
 ) -> EvaluationResult:
     """Races a driver on one track, and stores the results."""
-    driven = driving.drive(entrant, config, plan, progress, f"racing on {config.track}")
+    driven = drive(entrant, config, plan, progress, f"racing on {config.track}")
     with folders.open_run(entrant, driven.track.name) as run:
         result = driving.report(driven, run.id)
         try:
             if request.robustness:
-                found, kept = _robustness(driven, run, progress)
+                found, kept = _robustness(drive, driven, run, progress)
                 result = result.model_copy(update={"robustness": found, "kept": kept})
             if request.yardsticks:
                 others = yardsticks.measure(driven, run.id, progress)
@@ -216,37 +247,45 @@ def _evaluate(
 
 
 def _robustness(
-    driven: Driven, run: Run, progress: ProgressDisplay
+    drive: Drive, driven: Driven, run: Run, progress: ProgressDisplay
 ) -> tuple[dict[str, Condition], float | None]:
     """Races under each of `CHANGES`; returns what is left of the score, and over all of them."""
-    count = min(MOST_PERTURBED, len(driven.races))
-    nominal = driven.table[results.SCORE][:count]
+    plans = _changed_plans(driven.plan)
     found, scores = {}, {}
-    for name, (delay, disturbance) in CHANGES.items():
-        drawn = disturbance.model_dump(exclude_defaults=True)
-        late = driving.latency(driven.plan.delay + delay)
-        changes = {**driven.plan.changes, **late, **drawn}
-        plan = dataclasses.replace(
-            driven.plan,
-            races=count,
-            folder=f"{driven.plan.folder}-{name}",
-            delay=driven.plan.delay + delay,
-            disturbance=disturbance,
-            changes=changes,
-            plots=False,
-            frames=False,
-            films=False,
-            video=None,
-        )
-        raced = driving.drive(
+    for name, plan in plans.items():
+        raced = drive(
             driven.entrant, driven.config, plan, progress, f"racing under another {name}"
         )
         driving.store(driving.report(raced, run.id), raced, run, progress)
         score = results.figures(raced.table, [results.SCORE])[results.SCORE]
         scores[name] = raced.table[results.SCORE]
+        nominal = driven.table[results.SCORE][: plan.races]
         kept = _known(robustness.score_kept(nominal, scores[name]))
-        found[name] = Condition(change=changes, races=count, kept=kept, score=score)
+        found[name] = Condition(
+            change=dict(plan.changes), races=plan.races, kept=kept, score=score
+        )
+    nominal = driven.table[results.SCORE][: min(MOST_PERTURBED, len(driven.races))]
     return found, _known(robustness.robustness(nominal, scores))
+
+
+def _changed_plans(plan: RacePlan) -> dict[str, RacePlan]:
+    """Returns the races under each of `CHANGES`."""
+    plans = {}
+    for name, (delay, disturbance) in CHANGES.items():
+        drawn = disturbance.model_dump(exclude_defaults=True)
+        plans[name] = dataclasses.replace(
+            plan,
+            races=min(MOST_PERTURBED, plan.races),
+            folder=f"{plan.folder}-{name}",
+            delay=plan.delay + delay,
+            disturbance=disturbance,
+            changes={**plan.changes, **driving.latency(plan.delay + delay), **drawn},
+            plots=False,
+            frames=False,
+            films=False,
+            video=None,
+        )
+    return plans
 
 
 def _known(value: float) -> float | None:

@@ -10,7 +10,7 @@ import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,10 @@ class Driven:
     files: RaceFiles | None
 
 
+Drive = Callable[[Entrant, EnvironmentConfig, "RacePlan", ProgressDisplay, str], "Driven"]
+"""Drives the races of a plan and scores them: `drive`, or what does the same elsewhere."""
+
+
 def latency(delay: int) -> dict[str, float | int | str]:
     """Returns what a record says of a delay of some control steps.
 
@@ -192,8 +196,32 @@ def drive(
     lines = _failure_lines(entrant.name, failures, races)
     if len(failures) == len(races) and all(each.step == 0 for each in failures):
         raise DriverError(f"No race was driven: {'; '.join(lines)}. Mend the driver.")
+    return dataclasses.replace(
+        scored(entrant, config, plan, field.batch.track, races),
+        failures=lines,
+        frames=frames,
+        files=files,
+    )
+
+
+def scored(
+    entrant: Entrant,
+    config: EnvironmentConfig,
+    plan: RacePlan,
+    road: Track,
+    races: tuple[Race, ...],
+) -> Driven:
+    """Scores races that were driven, wherever that was.
+
+    Args:
+        entrant: Who drove.
+        config: What was driven.
+        plan: How.
+        road: Where.
+        races: Their records.
+    """
     table = registry.score_races(races, plan.metrics)
-    return Driven(entrant, config, plan, field.batch.track, races, table, lines, frames, files)
+    return Driven(entrant, config, plan, road, races, table, (), (), None)
 
 
 def _failure_lines(

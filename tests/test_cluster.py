@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from donkey_rl.errors import InputError
-from donkey_rl.experiments.cluster import connection
+from donkey_rl.experiments import drivers
+from donkey_rl.experiments import evaluation_races as driving
+from donkey_rl.experiments.cluster import connection, races
 from donkey_rl.experiments.cluster.ray_engine import RayEngine
+from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps.queue import attempts
 from donkey_rl.experiments.sweeps.storage import open_storage
@@ -91,3 +96,26 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster: TwoNodes, tmp_path: Path) 
     assert len(written) == 8
     # What the dead node's worker had completed is in no report.
     assert sum(report.complete for report in reports) >= 6
+
+
+def test_races_on_the_cluster_are_those_of_this_machine(cluster: TwoNodes) -> None:
+    cluster.add_second()
+    entrant = drivers.load("untrained")
+    pieces = [
+        races.Piece(
+            entrant.environment.model_copy(update={"track": name}),
+            RacePlan(races=2, laps=1, delay=delay, changes=driving.latency(delay)),
+        )
+        for name, delay in (("generated_track", 0), ("warren", 1))
+    ]
+    with ProgressDisplay() as progress:
+        here = [driving.drive(entrant, *piece, progress, "here") for piece in pieces]
+        with races.placed(cluster.address, entrant, pieces, progress) as drive:
+            there = [drive(entrant, *piece, progress, "there") for piece in pieces]
+    for near, far in zip(here, there, strict=True):
+        for name, scores in near.table.values.items():
+            np.testing.assert_array_equal(far.table.values[name], scores)
+        for one, other in zip(near.races, far.races, strict=True):
+            assert dataclasses.asdict(other.header) == dataclasses.asdict(one.header)
+            for name, values in one.columns.items():
+                np.testing.assert_array_equal(other[name], values, strict=True)

@@ -21,7 +21,6 @@ from donkey_rl.experiments.sweeps.engine import Engine
 from donkey_rl.experiments.sweeps.worker import Order, WorkerReport
 
 _PASSED_ON = ("MLFLOW_TRACKING_",)
-_TENSORFLOW = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 _SOON_S = 30.0
 _MOST_SOON_LOST = 5
 _HAND_BACK_S = 60.0
@@ -96,8 +95,8 @@ class _Placement:
         import ray
 
         self._order, self._progress = order, progress
-        threads = str(max(1, int(cpus)))
-        limits = worker_process.environment(int(threads)) | dict.fromkeys(_TENSORFLOW, threads)
+        threads = max(1, int(cpus))
+        limits = worker_process.environment(threads)
         # A process of its own for each worker: libraries keep their threads until the end.
         self._task = ray.remote(
             num_cpus=cpus, max_retries=0, max_calls=1, runtime_env={"env_vars": limits}
