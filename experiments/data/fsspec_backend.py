@@ -12,7 +12,7 @@ from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
 
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data import backends
 from donkey_rl.experiments.data.backends import CHUNK, Backend, TransferError
 
@@ -84,7 +84,8 @@ class FsspecBackend(Backend):
         sent = f"{INCOMING}/{sha256}.{uuid.uuid4().hex}" if self._renames else path
         with self._guard("cannot be written"):
             try:
-                self._make_folder(sent)
+                if self._renames:
+                    self._make_folder(sent)
                 self._files.put_file(str(source), self._at(sent))
                 self._check(sent, sha256, source)
                 if sent != path:
@@ -144,6 +145,8 @@ def _opened(address: str, shown: str) -> tuple[Any, str]:
             waits = {"connect_timeout": _PATIENCE_S, "retries": {"max_attempts": 3}}
             options = {"config_kwargs": waits}
         files, path = fsspec.core.url_to_fs(address, **options)
+        if scheme in ("s3", "s3a"):
+            _check_bucket(files, path.partition("/")[0])
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         remedy = f"pip install 'donkey-rl[{extra}]'" if extra else "Install what fsspec names"
@@ -154,6 +157,20 @@ def _opened(address: str, shown: str) -> tuple[Any, str]:
             f"or mlflow:. Received: '{shown}'."
         ) from error
     return files, path.rstrip("/")
+
+
+def _check_bucket(files: Any, bucket: str) -> None:
+    """Asks for a bucket: to s3fs one that is not there, or out of reach, is an empty one.
+
+    Raises:
+        StorageError: There is none.
+    """
+    try:
+        files.call_s3("head_bucket", Bucket=bucket)
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"There is no bucket '{bucket}'. Check its name, or make it first."
+        ) from error
 
 
 def _protocols(files: Any) -> tuple[str, ...]:
