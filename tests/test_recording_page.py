@@ -297,6 +297,25 @@ def test_access_rules() -> None:
     assert not any(map(public.allows_token, (None, "", public.token[:-1], "é")))
 
 
+def test_others_need_the_token() -> None:
+    cockpit = Cockpit()
+    with PageServer(cockpit, "0.0.0.0", 0) as page:
+        address = f"127.0.0.1:{page.access.port}"
+        with pytest.raises(HTTPError) as refused:
+            urllib.request.urlopen(f"http://{address}/")
+        refused.value.close()
+        assert refused.value.code == 403
+        token = f"?token={page.access.token}"
+        with urllib.request.urlopen(f"http://{address}/{token}") as answer:
+            assert answer.status == 200
+        origin = {"Origin": f"http://{address}"}
+        with pytest.raises(InvalidStatus):
+            connect(f"ws://{address}/drive{token}x", additional_headers=origin)
+        with connect(f"ws://{address}/drive{token}", additional_headers=origin) as link:
+            cockpit.publish(b"\xff\xd8", {"speed": 1.0})
+            assert state_of(link) == {"n": 1, "speed": 1.0, "driving": True, "free": False}
+
+
 def test_a_taken_port_is_said(tmp_path: pathlib.Path) -> None:
     with driven(tmp_path) as made, pytest.raises(InputError, match=r"--port"):
         PageServer(Cockpit(), "127.0.0.1", made.port)
