@@ -226,6 +226,13 @@ def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
         entry(path, "0")
 
 
+@pytest.mark.parametrize("text", ["a\x1b[2J", "a\nb", "a\u202eb", "x" * 1001])
+def test_a_text_that_a_terminal_would_obey_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="message"):
+        Note(message=text)
+    assert Note(message=manifest.shown(text)).message[0] == text[0]
+
+
 @pytest.mark.parametrize("name", ["", "A", "a/b", "..", "-a", "a-", "a" * 65, "ä"])
 def test_a_name_that_some_store_would_not_take_is_refused(name: str, store: Store) -> None:
     with pytest.raises(InputError, match="A data set's name has small letters"):

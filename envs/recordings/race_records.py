@@ -6,6 +6,7 @@ command that answered it, which stands in the next row.
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 import numpy as np
@@ -33,7 +34,7 @@ class _Pictures:
             InputError: The record holds no pictures, or is none.
             StorageError: It cannot be read.
         """
-        self._path = path
+        self.path = path
         with race_file.opened(path) as file:
             _, names = race_file.described(path, file)
             if race_file.FRAME not in names:
@@ -43,21 +44,23 @@ class _Pictures:
                 )
             sizes = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
         self._ends = np.cumsum(sizes)
-        self._group = -1
-        self._contents: list[bytes | None] = []
 
     def content(self, row: int) -> bytes | None:
         """Returns the picture of a row, None where there is none or it cannot be read."""
         group = int(np.searchsorted(self._ends, row, side="right"))
-        if group != self._group:
-            try:
-                with race_file.opened(self._path) as file:
-                    read = file.read_row_group(group, columns=[race_file.FRAME])
-            except (InputError, StorageError):
-                return None
-            self._contents = [each.as_py() for each in read.column(0)]
-            self._group = group
-        return self._contents[row - (self._ends[group - 1] if group else 0)]
+        try:
+            contents = _group(self, group)
+        except (InputError, StorageError):
+            return None
+        return contents[row - (self._ends[group - 1] if group else 0)]
+
+
+@functools.lru_cache(maxsize=2)
+def _group(pictures: _Pictures, number: int) -> list[bytes | None]:
+    """Returns the pictures of a group of rows; few are kept, however many records are open."""
+    with race_file.opened(pictures.path) as file:
+        read = file.read_row_group(number, columns=[race_file.FRAME])
+    return [each.as_py() for each in read.column(0)]
 
 
 class RacePicture:

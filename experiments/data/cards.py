@@ -152,12 +152,12 @@ def markdown(card: Card) -> str:
         f"- {total.laps:,} laps, {_share(card.clean_share)} of them clean",
         f"- {card.files:,} files, {card.bytes / 1e6:,.1f} MB",
         f"- License: {_license(card)}",
-        f"- By {', '.join(card.authors) or 'nobody who gave a name'}, "
+        f"- By {_cell(', '.join(card.authors)) or 'nobody who gave a name'}, "
         f"since {card.created:%Y-%m-%d %H:%M} UTC",
     ]
     if card.sources:
         lines.append(f"- Merged from {', '.join(card.sources)}")
-    lines += [f"- {message}" for message in card.messages[:_MOST_LISTED]]
+    lines += [f"- {_cell(message)}" for message in card.messages[:_MOST_LISTED]]
     lines += _amounts("track", card.tracks, card.best_lap_s)
     lines += _amounts("part", card.parts, {}) if card.parts else []
     for title, counts in (
@@ -225,11 +225,11 @@ def _license(card: Card) -> str:
     if not card.licenses:
         return "not stated: ask before you use it elsewhere"
     rest = f"; {card.unlicensed} pushes state none" if card.unlicensed else ""
-    return "; ".join(card.licenses) + rest
+    return _cell("; ".join(card.licenses)) + rest
 
 
 def _cell(text: str) -> str:
-    """Returns a text as a table's cell takes it, whoever wrote it."""
+    """Returns a text that is no markup, whoever wrote it."""
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 

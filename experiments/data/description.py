@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from donkey_rl.agents import folders
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data.manifest import (
     MAX_FILES,
     STEERING_BINS,
@@ -118,8 +118,10 @@ def describe(found: Found) -> Entry:
         InputError: It is called ``.parquet`` and is no race record, or too large.
         StorageError: It cannot be read.
     """
-    with folders.writing(found.file):
+    try:
         size, digest = found.file.stat().st_size, folders.sha256(found.file)
+    except OSError as error:
+        raise StorageError(f"It could not be read: {error.strerror or error}.") from error
     if found.file.suffix.lower() != _RECORD:
         if size > race_file.MAX_BYTES:
             raise InputError(f"{found.file} has more than {race_file.MAX_BYTES:,} bytes.")

@@ -94,7 +94,7 @@ def send(
         for number, each in enumerate(found, start=1):
             try:
                 entry = description.describe(each)
-            except InputError as error:
+            except (InputError, StorageError) as error:
                 left_out.append(f"{each.file}: {error}")
                 continue
             finally:

@@ -189,20 +189,9 @@ class Store:
         manifest.check_name(name)
         sources = [self.dataset(*reference) for reference in references]
         before = self._current(name)
-        entries: dict[str, Entry] = {}
+        entries = _moved(sources, before)
         parts: dict[str, Part] = {}
-        races: set[str] = set()
         for source in sources:
-            for entry in source.files:
-                path = f"{source.name}/{entry.path}"
-                if path in entries and entries[path].sha256 != entry.sha256:
-                    path = f"{source.name}-{source.version[:SHORT]}/{entry.path}"
-                moved = entry.model_copy(update={"path": manifest.check_path(path)})
-                known = entry.sha256 in races or (before is not None and before.holds(moved))
-                if not known:
-                    entries[path] = moved
-                if entry.kind == "race":
-                    races.add(entry.sha256)
             for digest, part in source.parts.items():
                 parts.setdefault(digest, part)
         licenses = {
@@ -216,7 +205,7 @@ class Store:
                 name,
                 self._change(
                     note,
-                    entries=entries.values(),
+                    entries=entries,
                     parts=parts,
                     sources=[source.label for source in sources],
                 ),
@@ -350,6 +339,23 @@ class Store:
             parts=dict(parts or {}),
             sources=tuple(sources),
         )
+
+
+def _moved(sources: Iterable[DataSet], before: DataSet | None) -> list[Entry]:
+    """Returns the files of some sets, each below its set's name, that another does not hold."""
+    entries: dict[str, Entry] = {}
+    races: set[str] = set()
+    for source in sources:
+        for entry in source.files:
+            path = f"{source.name}/{entry.path}"
+            if path in entries and entries[path].sha256 != entry.sha256:
+                path = f"{source.name}-{source.version[:SHORT]}/{entry.path}"
+            moved = entry.model_copy(update={"path": manifest.check_path(path)})
+            if entry.sha256 not in races and not (before is not None and before.holds(moved)):
+                entries[path] = moved
+            if entry.kind == "race":
+                races.add(entry.sha256)
+    return list(entries.values())
 
 
 def _name_or_none(name: str) -> str | None:

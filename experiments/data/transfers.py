@@ -22,7 +22,6 @@ AT_ONCE = 4
 
 PART = ".part"
 _LOOK_S = 0.2
-_CHUNK = 1 << 20
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -165,7 +164,7 @@ def _continued(backend: Backend, entry: Entry, part: pathlib.Path, counter: Coun
         if size is not None and size < entry.bytes:
             part.unlink()
             raise DamagedError(f"{entry.path} is cut off in the store")
-        raise TransferError(f"{entry.path} ended early; run it again to go on")
+        raise TransferError(f"{entry.path} ended early.")
     return resumed
 
 
@@ -203,7 +202,7 @@ def _writing(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path} could not be written: {error.strerror or error}") from error
+        raise StorageError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
 def check_space(folder: pathlib.Path, needed: int) -> None:
