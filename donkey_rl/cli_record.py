@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,11 +121,9 @@ def _announce(address: str) -> None:
 
 
 def _warn_of_others(host: str) -> None:
-    try:
-        alone = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        alone = host == "localhost"
-    if not alone:
+    from donkey_rl.experiments.recording import access
+
+    if not access.is_loopback(host):
         typer.echo(
             f"warning: the page is served on {host}, without encryption: whoever has its address "
             "with the token, or reads the network, can drive. Leave --host out to keep it to "

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import donkey_rl
 from donkey_rl.envs import simulators
-from donkey_rl.envs.batch import Batch
+from donkey_rl.envs.batch import Batch, Observation, Transition
 from donkey_rl.envs.lap_timer import start_line_progress
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, starts, stepping, track
@@ -209,8 +209,7 @@ class Field:
 
             while driving.any():
                 record(driving)
-                self._missed = batch.world.missed.copy()
-                moved = batch.step(pilot.drive(observed, driving))
+                moved = self.step(pilot, observed, driving)
                 observed = moved.observation
                 finished = batch.timer.count >= laps
                 gave_up = patience.is_over(batch.best_progress)
@@ -253,6 +252,19 @@ class Field:
         turn = sensed[:, stepping.HEADING_ERROR]
         arc, lateral = sensed[:, stepping.ARC], sensed[:, stepping.LATERAL]
         return Start(arc, lateral, turn, np.zeros(len(seeds)))
+
+    def step(
+        self, pilot: Pilot, observed: Observation, driving: npt.NDArray[np.bool_]
+    ) -> Transition:
+        """Lets a pilot drive all cars on by one step, of which `row` then tells.
+
+        Args:
+            pilot: Who drives.
+            observed: What the cars see.
+            driving: Cars that still race, shape (cars,).
+        """
+        self._missed = self.batch.world.missed.copy()
+        return self.batch.step(pilot.drive(observed, driving))
 
     def headers(
         self, laps: int, seeds: Sequence[int], about: Mapping[str, Any]

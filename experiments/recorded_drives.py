@@ -16,6 +16,7 @@ from donkey_rl.envs.recordings import formats
 from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import vehicle
+from donkey_rl.envs.simulator.vehicle import Vehicle
 from donkey_rl.errors import InputError
 
 FloatArray = npt.NDArray[np.float32]
@@ -82,7 +83,8 @@ def read(
     """Reads all recordings at a path.
 
     Recorders write no inertial sensors. A policy reads the yaw rate alone of them: it is taken
-    from speed and steering by the car's geometry, ``v tan(wheel angle) / wheelbase``.
+    from a race's headings, or else from speed and the command before by the car's geometry,
+    ``v tan(wheel angle) / wheelbase``.
 
     Args:
         path: A CSV file, a race record or a folder, as `recordings.formats` knows them.
@@ -116,7 +118,6 @@ def _drive(
         )
     car = vehicle.load(config.vehicle)
     speed, steering = recording.speed[records], recording.steering[records]
-    wheel = np.radians(car.steer_limit_deg) * steering
     middle = 0.5 * (config.throttle_max + config.throttle_min)
     half = 0.5 * (config.throttle_max - config.throttle_min)
     throttle = (recording.throttle[records] - middle) / half
@@ -129,10 +130,29 @@ def _drive(
         shape=config.camera.shape[:2],
         records=records,
         speed=np.clip(speed, 0.0, SPEED_LIMIT).astype(np.float32),
-        yaw_rate=(speed * car.report_scale * np.tan(wheel) / car.wheelbase).astype(np.float32),
+        yaw_rate=_yaw_rate(recording, records, begins, car).astype(np.float32),
         actions=actions,
         last_actions=_history(actions, begins, config.history),
     )
+
+
+def _yaw_rate(
+    recording: Recording,
+    records: npt.NDArray[np.int64],
+    begins: npt.NDArray[np.bool_],
+    car: Vehicle,
+) -> npt.NDArray[np.float64]:
+    """Returns the yaw rate of each record (rad/s), as recorded, or by the car's geometry, (n,).
+
+    By the geometry it is that of the command before: the record's own is what is to be learned,
+    and a policy that could read it here would learn nothing else.
+    """
+    if recording.yaw_rate is not None:
+        return np.nan_to_num(recording.yaw_rate[records])
+    speed, steering = recording.speed[records], recording.steering[records]
+    held = np.where(begins, 0.0, np.roll(steering, 1))
+    wheel = np.radians(car.steer_limit_deg) * held
+    return np.asarray(speed * car.report_scale * np.tan(wheel) / car.wheelbase)
 
 
 def _check_car(recording: Recording, config: EnvironmentConfig) -> None:

@@ -208,10 +208,12 @@ def test_recorded_drive_is_what_a_driver_would_have_seen(tmp_path: Path) -> None
     assert seen["last_actions"][2] == pytest.approx([0.0, -1.0, 0.1, -0.5])
     assert seen["last_actions"][3] == pytest.approx([0.0, 0.0, 0.0, 0.0])
     assert seen["last_actions"][4] == pytest.approx([0.0, 0.0, 0.3, 0.5])
-    # 8 u/s, 0.5 of 16 degrees, 1.549 u between the axles: 8 tan(8 deg) / 1.549 = 0.726 rad/s.
+    # 8 u/s, 0.4 of 16 degrees, 1.549 u between the axles: 8 tan(6.4 deg) / 1.549 = 0.579 rad/s.
+    # The command before makes it: the record's own, 0.5, is what is to be learned.
     assert seen["speed"].ravel() == pytest.approx([8.0] * 6)
-    expected = 8.0 * math.tan(math.radians(8.0)) / 1.549
+    expected = 8.0 * math.tan(math.radians(6.4)) / 1.549
     assert seen["imu"][5].tolist() == pytest.approx([0, 0, 0, 0, expected, 0], abs=1e-3)
+    assert (seen["imu"][3] == 0.0).all()
 
 
 def test_damaged_image_is_left_out_with_its_action(tmp_path: Path) -> None:
@@ -250,4 +252,4 @@ def test_a_speed_can_be_taken_where_none_was_recorded(tmp_path: Path) -> None:
     for found in (drive, recorded):
         seen, _ = found.observations(np.arange(6))
         assert seen["speed"].ravel() == pytest.approx([8.0] * 6)
-        assert seen["imu"][5, 4] == pytest.approx(8.0 * math.tan(math.radians(8.0)) / 1.549)
+        assert seen["imu"][5, 4] == pytest.approx(8.0 * math.tan(math.radians(6.4)) / 1.549)

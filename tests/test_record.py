@@ -85,6 +85,10 @@ def test_imitation_learns_from_recorded_races(lessons: RecordResult) -> None:
         np.stack([race["steering"][rows + 1], race["throttle"][rows + 1]], axis=1), abs=1e-6
     )
     assert seen["last_actions"][1:, -2] == pytest.approx(race["steering"][rows[1:]], abs=1e-6)
+    # What a driver reads of the inertial sensors is of the way until then, not of the command.
+    turned = np.diff(np.unwrap(race["yaw"]))[rows[1:] - 1] / np.diff(race["time_s"])[rows[1:] - 1]
+    assert seen["imu"][1:, 4] == pytest.approx(turned, abs=1e-3)
+    assert seen["imu"][0, 4] == 0.0
     scale = vehicle.load(race.header.vehicle).report_scale
     assert seen["speed"][:, 0] == pytest.approx(race["speed"][rows] / scale, abs=1e-6)
     pictures = list(race_frames.recorded(lessons.races[0].file))

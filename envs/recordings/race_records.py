@@ -10,6 +10,7 @@ import functools
 import pathlib
 
 import numpy as np
+import numpy.typing as npt
 
 from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.simulator import vehicle as vehicles
@@ -116,4 +117,14 @@ def read(path: pathlib.Path) -> Recording:
         throttle=commands[1],
         frames=tuple(RacePicture(pictures, row) for row in range(rows)),
         vehicle=race.header.vehicle,
+        yaw_rate=None if "yaw" in unknown else _yaw_rate(race),
     )
+
+
+def _yaw_rate(race: Race) -> npt.NDArray[np.float64]:
+    """Returns how fast the car has turned since the row before (rad/s), (n,)."""
+    turned = np.diff(race["yaw"].astype(np.float64), prepend=race["yaw"][0])
+    turned -= 2.0 * np.pi * np.rint(turned / (2.0 * np.pi))
+    passed = np.diff(race["time_s"], prepend=race["time_s"][0] - 1.0)
+    fresh = race["reset"] | (passed > _LONGEST_GAP_S)
+    return np.where(fresh, 0.0, turned / passed)

@@ -40,6 +40,7 @@ class Recording:
         frames: The camera's image of each record, or None; opened on demand only.
         notes: What was assumed, repaired or left out while reading, in sentences.
         vehicle: Car generation that was driven, empty where the recorder did not write it.
+        yaw_rate: In rad/s, clockwise, shape (n,); None where the recorder did not write it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Recording:
     frames: tuple[FrameSource | None, ...]
     notes: tuple[str, ...] = ()
     vehicle: str = ""
+    yaw_rate: FloatArray | None = None
 
     def __len__(self) -> int:
         """Number of records."""

@@ -45,6 +45,7 @@ _BRAKES_FULLY = 1.0
 """Above this speed (u/s) the brake is what was asked for; it fades to nothing at rest."""
 
 _LAPS_SHOWN = 8
+_ALONE = np.ones(1, np.bool_)
 
 
 class Person(Pilot):
@@ -149,7 +150,7 @@ class Session:
         if not self._remote:
             # Compiled kernels load when they are used for the first time.
             field.line_up([self._seed])
-            field.batch.step(self._pilot.drive(field.batch.observation(), np.ones(1, np.bool_)))
+            field.step(self._pilot, field.batch.observation(), _ALONE)
         self._put_back()
 
     def run(self, interruption: Interruption) -> str:
@@ -251,7 +252,7 @@ class Session:
             time.sleep(max(0.0, self._pace.due - time.monotonic()))
         before = self._place()
         laps, was_timed = int(batch.timer.count[0]), bool(np.isfinite(batch.timer.elapsed[0]))
-        moved = batch.step(self._pilot.drive(self._observed, np.ones(1, np.bool_)))
+        moved = self._field.step(self._pilot, self._observed, _ALONE)
         self._observed = moved.observation
         after = self._place()
         for _ in range(round((after[2] - before[2]) / physics.TIME_STEP)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import logging
 import math
 import pathlib
 import webbrowser
@@ -37,8 +36,6 @@ from donkey_rl.experiments.recording.person import HUMAN, OPEN_LAPS, Goal, Sessi
 from donkey_rl.experiments.recording.server import PageServer
 from donkey_rl.experiments.recording.tape import RecordedRace, Tape
 from donkey_rl.metrics import race_parts
-
-LOGGER = logging.getLogger("donkey_rl.experiments")
 
 PLACE = pathlib.Path("recordings")
 """Folder of recordings, below the one where they are made."""
@@ -176,7 +173,15 @@ def recover(folder: pathlib.Path) -> tuple[RecordedRace, ...]:
             f"{folder} holds no race that was left unfinished (race_NN.parquet.parts). Check "
             "the path."
         )
-    return tapes.summary([race_parts.finish(each) for each in left])
+    finished, damaged = [], []
+    for each in left:
+        try:
+            finished.append(race_parts.finish(each))
+        except InputError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise InputError(f"{len(finished)} of {len(left)} races were finished. {damaged[0]}")
+    return tapes.summary(finished)
 
 
 def push(
@@ -237,14 +242,15 @@ def _by_hand(
         )
     goal = Goal(request.laps, math.inf if request.minutes is None else 60.0 * request.minutes)
     cockpit = Cockpit()
-    ended = ""
     with (
         contextlib.closing(Field(config, 1, seed=request.seed)) as field,
         Tape(folder, frames=request.frames) as tape,
         PageServer(cockpit, request.host, request.port) as server,
         Interruption() as interruption,
     ):
-        session = Session(field, cockpit, tape, goal, progress.message)
+        with progress.phase("preparing the car", 1, "car") as phase:
+            session = Session(field, cockpit, tape, goal, progress.message)
+            phase.update(1)
         announce(server.access.url)
         if request.browser and dashboard.has_screen():
             webbrowser.open(server.access.url)
