@@ -77,14 +77,12 @@ def train(
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",
         params=configs.flat(config.model_dump(mode="json")),
-        tags={"agent": config.agent, "track": config.track, "vehicle": config.vehicle}
-        | {"seed": config.seed, **provenance.tags(), **member.tags},
+        tags=provenance.tags(config) | dict(member.tags),
         parent=member.parent,
     )
     progress.message(f"run {run.id}")
     with run:
-        for each in run_inputs.of(config):
-            run.log_input(*each)
+        run_inputs.log(config, run)
         folder = resuming.begin(run, config)
         member.begun(run.id)
         with folder.locked():
