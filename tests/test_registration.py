@@ -132,7 +132,7 @@ def test_a_driver_without_its_lite_part_gets_one(uri: str, driver: Driver, tmp_p
 
 
 def test_mistakes_are_one_line(uri: str, driver: Driver, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nor a version such as v9. Received: 'v2'"):
+    with pytest.raises(InputError, match=r"nor a version such as v9\. Received: 'v2'"):
         registration.register("any", alias="v2", uri=uri)
     with pytest.raises(InputError, match="A name is made of letters"):
         registration.register("any", "a/b", uri=uri)
