@@ -337,8 +337,7 @@ class _Session:
         seconds = {**self._env.seconds, **self._model.seconds, "check": self._checks.seconds}
         if self._continuation is not None:
             seconds["checkpoint"] = self._continuation.seconds
-        total = max(self._learn_s, 1e-9)
-        split = {name: round(value / total, 3) for name, value in seconds.items()}
+        split = {name: round(s / max(self._learn_s, 1e-9), 3) for name, s in seconds.items()}
         return split | {"other": round(max(0.0, 1.0 - sum(split.values())), 3)}
 
     def _report(self, raced: EvaluationResult | None, best_lap: float | None) -> TrainingResult:
@@ -359,6 +358,7 @@ class _Session:
             "result/best_lap_s": best_lap,
             "result/missed_deadlines": self._missed,
             "result/updates_dropped": dropped,
+            **self.run.cost.figures(),
             **{f"time_split/{name}": share for name, share in split.items()},
         }
         self.run.log_metrics({k: float(v) for k, v in facts.items() if v is not None}, steps)
