@@ -12,23 +12,11 @@ import webbrowser
 from collections.abc import Callable, Iterator
 
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.experiments.mlflow_store import set_environment, tracking_uri
+from donkey_rl.experiments import saved_view
+from donkey_rl.experiments.mlflow_store import set_environment, shown, tracking_uri
 
 HOST = "127.0.0.1"
 _START_S = 120.0
-
-
-def dashboard_command(port: int = 5000, uri: str | None = None) -> list[str]:
-    """Returns the command that serves the pages.
-
-    Args:
-        port: Port on this machine.
-        uri: The store, as in `donkey_rl.experiments.tracking.start`.
-    """
-    return [
-        *(sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(uri)),
-        *("--host", HOST, "--port", str(port), "--workers", "1"),
-    ]
 
 
 def open_dashboard(
@@ -40,7 +28,8 @@ def open_dashboard(
 ) -> None:
     """Serves the pages until Ctrl-C, and shows them in the browser where there is a screen.
 
-    A store that is a server already has pages: these are opened.
+    They open with a saved view of the runs' laps, see `saved_view`. A store that is a server
+    already has pages: these are opened.
 
     Args:
         port: Port on this machine.
@@ -51,14 +40,19 @@ def open_dashboard(
 
     Raises:
         InputError: If the port is taken.
-        StorageError: If the pages do not come up.
+        StorageError: If the store cannot be written, or the pages do not come up.
     """
-    address = tracking_uri(uri)
-    if address.startswith(("http://", "https://")):
-        _show(address, browser, announce, ours=False)
+    base = tracking_uri(uri)
+    if base.startswith(("http://", "https://")):
+        pages = shown(base).replace("***@", "")
+        with contextlib.suppress(StorageError):
+            # Its pages can be seen by who may write nothing there.
+            pages = saved_view.address(pages, uri)
+        _show(pages, browser, announce, ours=False)
         return
+    base = f"http://{HOST}:{port}"
     with serve(port, uri) as server, contextlib.suppress(KeyboardInterrupt):
-        _show(f"http://{HOST}:{port}", browser, announce, ours=True)
+        _show(saved_view.address(base, uri), browser, announce, ours=True)
         server.wait()
 
 
@@ -81,8 +75,14 @@ def serve(port: int = 5000, uri: str | None = None) -> Iterator[subprocess.Popen
     """
     _check_port(port)
     set_environment()
-    # Standard output stays free for what the command line has to say.
-    server = subprocess.Popen(dashboard_command(port, uri), stdout=sys.stderr)
+    words = ("mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1")
+    server = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        # Not as an option, which everyone on this machine can read: it may hold a password.
+        env=os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri(uri)},
+        # Standard output stays free for what the command line has to say.
+        stdout=sys.stderr,
+    )
     try:
         _wait_until_up(server, port)
         yield server

@@ -68,6 +68,14 @@ class LoggingCost(NamedTuple):
     cpu_s: float
     sender_cpu_s: float
 
+    def figures(self) -> dict[str, float]:
+        """Returns them as metrics of a run."""
+        return {
+            "result/logging_wall_s": self.wall_s,
+            "result/logging_cpu_s": self.cpu_s,
+            "result/sending_cpu_s": self.sender_cpu_s,
+        }
+
 
 class Run:
     """A run that is being logged.

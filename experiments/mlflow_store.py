@@ -230,6 +230,7 @@ def reason(error: BaseException) -> str:
 def _said(error: BaseException) -> str:
     from requests import ConnectionError as NoConnection
     from requests import HTTPError, Timeout
+    from sqlalchemy.exc import DBAPIError
 
     if getattr(error, "error_code", "") in ("CUSTOMER_UNAUTHORIZED", "UNAUTHENTICATED"):
         return _UNKNOWN_USER
@@ -242,7 +243,7 @@ def _said(error: BaseException) -> str:
         if isinstance(cause, HTTPError) and cause.response is not None:
             status = cause.response.status_code
             return _UNKNOWN_USER if status == 401 else f"the server answered with status {status}"
-        if getattr(cause, "orig", None) is not None:
+        if isinstance(cause, DBAPIError) and cause.orig is not None:
             # What the database said, without what SQLAlchemy says about it.
             return str(cause.orig)
     if isinstance(error, OSError) and error.strerror:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.experiments import mlflow_store
+from donkey_rl.experiments.driver_model import MODEL_TAG
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -40,7 +41,7 @@ def model(reference: str, client: MlflowClient) -> LoggedModel:
             f"A model is given as {SCHEME}NAME@ALIAS, {SCHEME}NAME/VERSION or {SCHEME}MODEL_ID. "
             f"Received: '{reference}'."
         )
-    model_id = found["id"] or _version(found, client).model_id
+    model_id = found["id"] or _version(found, client).tags.get(MODEL_TAG)
     if not model_id:
         raise InputError(
             f"'{reference}' was registered by something else. Register a driver with "

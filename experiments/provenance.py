@@ -9,6 +9,7 @@ import subprocess
 from importlib import metadata
 
 from donkey_rl.agents import manifest
+from donkey_rl.experiments.config import TrainingConfig
 
 _PACKAGES = ("ai-edge-litert", "numba", "pillow")
 """Beside those that a driver depends on: they move cars, decode pictures and carry drivers."""
@@ -24,11 +25,16 @@ def versions() -> dict[str, str]:
 _GIT_S = 5.0
 
 
-def tags() -> dict[str, str]:
-    """Returns the versions and the machine's name as tags of a run."""
+def tags(config: TrainingConfig) -> dict[str, object]:
+    """Returns what a training's run is found by: its kind, the versions, the machine's name.
+
+    Args:
+        config: What the training is told.
+    """
+    kind = {name: getattr(config, name) for name in ("agent", "track", "vehicle", "seed")}
     found = {f"version.{name}": version for name, version in versions().items()}
     del found["version.machine"]
-    return found | {"host": platform.node()}
+    return kind | found | {"host": platform.node()}
 
 
 @functools.cache

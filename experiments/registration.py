@@ -67,10 +67,13 @@ def register(
         if name not in {each.name for each in client.search_registered_models()}:
             client.create_registered_model(name)
         known = client.search_model_versions(f"name = '{name}'")
-        version = next((each for each in known if each.model_id == model_id), None)
+        version = next((each for each in known if each.tags.get(MODEL_TAG) == model_id), None)
         if version is None:
+            # Not by its models:/ address, which MLflow would look up in the default store.
+            place = client.get_logged_model(model_id).artifact_location
+            # MLflow's databases do not keep the version's model id.
             version = client.create_model_version(
-                name, f"{SCHEME}{model_id}", run_id=stored.id, model_id=model_id
+                name, place, run_id=stored.id, tags={MODEL_TAG: model_id}
             )
         client.set_registered_model_alias(name, alias, version.version)
     return Registered(

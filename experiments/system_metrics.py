@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 PREFIX = "system/"
 """MLflow's pages show metrics that begin so on a tab of their own."""
@@ -48,7 +49,9 @@ class SystemMetrics:
         from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
         from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-        monitors = (CPUMonitor(), DiskMonitor(), NetworkMonitor())
+        # MLflow's own, which its types do not describe.
+        kinds: tuple[Any, ...] = (CPUMonitor, DiskMonitor, NetworkMonitor)
+        monitors = [kind() for kind in kinds]
         while True:
             found: dict[str, float] = {}
             for monitor in monitors:

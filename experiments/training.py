@@ -78,14 +78,12 @@ def train(
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",
         params=configs.flat(config.model_dump(mode="json")),
-        tags={"agent": config.agent, "track": config.track, "vehicle": config.vehicle}
-        | {"seed": config.seed, **provenance.tags(), **member.tags},
+        tags=provenance.tags(config) | dict(member.tags),
         parent=member.parent,
     )
     progress.message(f"run {run.id}")
     with run:
-        for each in run_inputs.of(config):
-            run.log_input(*each)
+        run_inputs.log(config, run)
         folder = resuming.begin(run, config)
         member.begun(run.id)
         with folder.locked():
@@ -338,8 +336,7 @@ class _Session:
         seconds = {**self._env.seconds, **self._model.seconds, "check": self._checks.seconds}
         if self._continuation is not None:
             seconds["checkpoint"] = self._continuation.seconds
-        total = max(self._learn_s, 1e-9)
-        split = {name: round(value / total, 3) for name, value in seconds.items()}
+        split = {name: round(s / max(self._learn_s, 1e-9), 3) for name, s in seconds.items()}
         return split | {"other": round(max(0.0, 1.0 - sum(split.values())), 3)}
 
     def _report(self, raced: Evaluation | None, best_lap: float | None) -> TrainingResult:
@@ -360,6 +357,7 @@ class _Session:
             "result/best_lap_s": best_lap,
             "result/missed_deadlines": self._missed,
             "result/updates_dropped": dropped,
+            **self.run.cost.figures(),
             **{f"time_split/{name}": share for name, share in split.items()},
         }
         self.run.log_metrics({k: float(v) for k, v in facts.items() if v is not None}, steps)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from donkey_rl.errors import InputError, StorageError, UnknownNameError
-from donkey_rl.experiments import dashboard, mlflow_store, tracking
+from donkey_rl.experiments import dashboard, mlflow_store, saved_view, tracking
 from donkey_rl.experiments.driver_model import MODEL_TAG
 
 OBSERVATION = gymnasium.spaces.Dict(
@@ -379,6 +379,14 @@ def test_the_pages_show_what_was_logged(uri: str, tmp_path: pathlib.Path) -> Non
         path = f"{base}/get-artifact?path=plots/plot.png&run_uuid={run.id}"
         with urllib.request.urlopen(path, timeout=60) as picture:
             assert picture.read() == b"\x89PNG picture"
+        view = saved_view.address(base, uri)
+        assert saved_view.address(base, uri) == view
+        client = mlflow_store.client(uri)
+        experiment = client.get_experiment(mlflow_store.experiment_id(client, uri))
+        (key,) = [name for name in experiment.tags if name.startswith("mlflow.sharedViewState.")]
+        assert f"/runs?viewStateShareKey={key.rpartition('.')[2]}&compareRunsMode=CHART" in view
+        charts = json.loads(experiment.tags[key])["compareRunCharts"]
+        assert {"result/best_lap_s", "check/best_lap_s"} <= {each["metricKey"] for each in charts}
         with pytest.raises(InputError, match=f"Port {port} cannot be used"):
             dashboard.open_dashboard(port, uri)
     assert server.poll() is not None

@@ -1,0 +1,144 @@
+"""Drivers as models of MLflow: loaded without this project, registered, found by their address."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from donkey_rl.agents.driver import Driver
+from donkey_rl.envs import batch
+from donkey_rl.errors import InputError, UnknownNameError
+from donkey_rl.experiments import drivers, mlflow_store, registration, tracking
+from donkey_rl.experiments.driver_model import MODEL_TAG
+from tests.test_driver import make, observations, space
+
+ROOT = Path(__file__).parents[1]
+FOREIGN = """
+    import sys
+
+    class Hidden:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in ("donkey_rl", "tensorflow", "keras", "torch"):
+                raise ModuleNotFoundError(name)
+
+    sys.meta_path.insert(0, Hidden())
+    import mlflow
+    import numpy as np
+
+    mlflow.set_tracking_uri(sys.argv[1])
+    model = mlflow.pyfunc.load_model(sys.argv[2])
+    with np.load(sys.argv[3]) as seen:
+        np.save(sys.argv[4], model.predict(dict(seen)))
+    print(*sorted(sys.modules.keys() & {"donkey_rl", "tensorflow", "donkey_driver"}))
+"""
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def driver() -> Driver:
+    return make()[0]
+
+
+def stored(uri: str, driver: Driver, folder: Path, *, lite: bool = True) -> str:
+    """Returns the id of a run that has stored the driver."""
+    driver.save(folder / "driver", lite=lite)
+    with tracking.start("a driver", uri=uri) as run:
+        run.log_driver(folder / "driver", space(), batch.action_space())
+    return run.id
+
+
+@pytest.mark.slow
+def test_mlflow_drives_where_this_project_is_not_installed(
+    uri: str, driver: Driver, tmp_path: Path
+) -> None:
+    done = registration.register(stored(uri, driver, tmp_path), uri=uri)
+    assert done.address == "models:/donkey-driver@race"
+    seen = observations(5)
+    np.savez(tmp_path / "seen.npz", **seen)
+    words = [uri, done.address, str(tmp_path / "seen.npz"), str(tmp_path / "action.npy")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FOREIGN), *words],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    assert ran.stdout.split() == ["donkey_driver"]
+    action = np.load(tmp_path / "action.npy")
+    np.testing.assert_allclose(action, driver.act(seen), atol=1e-5)
+    model = tracking.find(done.run_id, uri=uri).tags[MODEL_TAG]
+    folder = Path(mlflow_store.client(uri).get_logged_model(model).artifact_location[7:])
+    needs = (folder / "requirements.txt").read_text().splitlines()
+    assert {line.partition("==")[0] for line in needs} <= {"mlflow", "numpy", "ai-edge-litert"}
+    assert not {path.suffix for path in folder.rglob("*")} & {".pkl", ".pickle"}
+
+
+def test_a_driver_is_found_by_its_registered_name(
+    uri: str, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = stored(uri, driver, tmp_path)
+    first = registration.register(run_id, "club", "race", uri=uri)
+    assert registration.register(run_id, "club", "spare", uri=uri).version == first.version == 1
+    other = make(seed=4)[0]
+    second = registration.register(stored(uri, other, tmp_path), "club", "race", uri=uri)
+    assert second.version == 2
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for address, expected, run in (
+        ("models:/club@race", other, second.run_id),
+        ("models:/club@spare", driver, run_id),
+        ("models:/club/1", driver, run_id),
+        (f"models:/{second.model_id}", other, second.run_id),
+    ):
+        found = drivers.load(address)
+        assert (found.hash, found.run_id) == (expected.hash, run)
+    for address, match in (
+        ("models:/clob@race", "Did you mean 'club'"),
+        ("models:/club@rice", "Did you mean 'race'"),
+        ("models:/club/7", "has the versions 1, 2"),
+        ("models:/club", "models:/NAME@ALIAS"),
+    ):
+        with pytest.raises(InputError, match=match):
+            drivers.load(address)
+
+
+def test_the_driver_of_an_address_is_not_the_runs_later_one(
+    uri: str, driver: Driver, tmp_path: Path
+) -> None:
+    run_id = stored(uri, driver, tmp_path)
+    done = registration.register(run_id, "early", uri=uri)
+    make(seed=5)[0].save(tmp_path / "driver")
+    with tracking.attach(run_id, uri=uri) as run:
+        run.log_driver(tmp_path / "driver", space(), batch.action_space())
+    found = tracking.find(done.address, uri=uri)
+    assert found.id == run_id
+    assert Driver.load(tracking.download_driver(found, uri=uri)).hash == driver.hash
+
+
+def test_a_driver_without_its_lite_part_gets_one(uri: str, driver: Driver, tmp_path: Path) -> None:
+    run_id = stored(uri, driver, tmp_path, lite=False)
+    before = tracking.find(run_id, uri=uri).tags[MODEL_TAG]
+    done = registration.register(run_id, "first", uri=uri)
+    assert done.model_id != before
+    folder = tracking.download_driver(done.address, uri=uri)
+    assert (folder / "driver.tflite").is_file()
+
+
+def test_mistakes_are_one_line(uri: str, driver: Driver, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nor a version such as v9\. Received: 'v2'"):
+        registration.register("any", alias="v2", uri=uri)
+    with pytest.raises(InputError, match="A name is made of letters"):
+        registration.register("any", "a/b", uri=uri)
+    with tracking.start("nothing", uri=uri) as run:
+        pass
+    with pytest.raises(InputError, match="holds no driver"):
+        registration.register(run.id, uri=uri)
+    with pytest.raises(UnknownNameError):
+        registration.register("zzzz-zzzz", uri=uri)
