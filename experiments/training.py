@@ -202,9 +202,8 @@ class _Session:
         """Returns what trains the encoder of the run."""
 
         def train_encoder() -> tuple[Encoder, Figures]:
-            found, report = encoder_training.train_encoder(
-                self._config, self.progress, interruption.check
-            )
+            parts = self._config, self.progress, interruption.check
+            found, report = encoder_training.train_encoder(*parts)
             return found, report.metrics()
 
         return train_encoder
