@@ -337,8 +337,9 @@ class Run:
         """Sends what the disk has no space for, after all that was logged before."""
         full = f"nothing can be kept here ({mlflow_store.reason(why)})"
         if self._sender is not None and not self._sender.settle(_FLUSH_S):
-            raise StorageError(f"Run {self.id}: {full}, and the run store does not "
-                "take it. Free some space here.")
+            raise StorageError(
+                f"Run {self.id}: {full}, and the run store does not take it. Free some space here."
+            )
         try:
             self._delivery.send([entry], root)
         except StorageError as error:

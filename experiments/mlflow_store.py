@@ -244,7 +244,7 @@ def _said(error: BaseException) -> str:
             return _UNKNOWN_USER if status == 401 else f"the server answered with status {status}"
         if getattr(cause, "orig", None) is not None:
             # What the database said, without what SQLAlchemy says about it.
-            return str(getattr(cause, "orig"))
+            return str(cause.orig)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
     return str(error)

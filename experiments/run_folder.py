@@ -103,7 +103,7 @@ class RunFolder:
                 file = opened.enter_context(path.open("a+"))
             try:
                 file_locks.lock(file.fileno(), wait=False)
-            except OSError as error:
+            except OSError:
                 raise InputError(
                     f"Run {self.path.name} is being trained by another process, which holds "
                     f"'{path}'. Wait until it ends, or stop it."
