@@ -103,9 +103,9 @@ class RunFolder:
                 file = opened.enter_context(path.open("a+"))
             try:
                 file_locks.lock(file.fileno(), wait=False)
-            except OSError:
+            except OSError as error:
                 raise InputError(
                     f"Run {self.path.name} is being trained by another process, which holds "
                     f"'{path}'. Wait until it ends, or stop it."
-                )
+                ) from error
             yield
