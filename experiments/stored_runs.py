@@ -73,7 +73,7 @@ def find(reference: str, *, uri: str | None = None) -> StoredRun:
     if reference.startswith(model_registry.SCHEME):
         model = model_registry.model(reference, client)
         with mlflow_store.guard("The runs could not be read"):
-            found = _stored(client.get_run(model.source_run_id))
+            found = _stored(client.get_run(str(model.source_run_id)))
         return dataclasses.replace(found, tags={**found.tags, MODEL_TAG: model.model_id})
     with mlflow_store.guard("The runs could not be read"):
         infos = [run.info for run in client.search_runs([experiment], max_results=5000)]

@@ -29,7 +29,6 @@ from donkey_rl.experiments import (
     evaluation,
     process_clock,
     provenance,
-    racing,
     resuming,
     run_inputs,
     sight,
@@ -37,7 +36,7 @@ from donkey_rl.experiments import (
     training_pictures,
 )
 from donkey_rl.experiments import config as configs
-from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
+from donkey_rl.experiments.checks import Checks, Hooks, MlflowWriter, check_fields
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.data import lessons
@@ -80,6 +79,7 @@ def train(
         params=configs.flat(config.model_dump(mode="json")),
         tags=provenance.tags(config) | dict(member.tags),
         parent=member.parent,
+        patience_s=member.patience_s,
     )
     progress.message(f"run {run.id}")
     with run:
@@ -218,7 +218,7 @@ class _Session:
         with self.progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(
                 config.check,
-                _check_races(config, environment),
+                check_fields(config, environment),
                 self._env.extractor,
                 self.run,
                 phase,
@@ -383,19 +383,3 @@ def _simulator_name(config: TrainingConfig) -> str:
     if config.simulator == simulators.EMBEDDED:
         return f"{simulators.EMBEDDED} {donkey_rl.__version__}"
     return config.simulator
-
-
-def _check_races(config: TrainingConfig, trained: Cars) -> tuple[racing.Field, ...]:
-    """Returns the cars of the checks: cars of their own, or those of the other simulators."""
-    embedded = simulators.count(config.simulator) is None
-    environments = config.environments()
-    return tuple(
-        racing.Field(
-            environment,
-            -(-config.check.races // len(environments)) if embedded else config.driven,
-            seed=CHECK_SEED,
-            world=None if embedded else view.batch.world,
-            disturbance=config.check_scene,
-        )
-        for environment, view in zip(environments, trained.views, strict=True)
-    )

@@ -89,6 +89,8 @@ def two_nodes() -> Iterator[TwoNodes]:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", TOKEN)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray's workers would stand behind everything else on the machine.
+        patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         patch.setenv("PYTHONPATH", str(ROOT))
         cluster = TwoNodes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -116,6 +115,6 @@ def test_races_on_the_cluster_are_those_of_this_machine(cluster: TwoNodes) -> No
         for name, scores in near.table.values.items():
             np.testing.assert_array_equal(far.table.values[name], scores)
         for one, other in zip(near.races, far.races, strict=True):
-            assert dataclasses.asdict(other.header) == dataclasses.asdict(one.header)
+            assert other.header == one.header
             for name, values in one.columns.items():
                 np.testing.assert_array_equal(other[name], values, strict=True)
