@@ -105,5 +105,5 @@ class RunFolder:
                 raise InputError(
                     f"Run {self.path.name} is being trained by another process, which holds "
                     f"'{path}'. Wait until it ends, or stop it."
-                ) from error
+                )
             yield
