@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-_START_S = 120.0
+_START_S = 300.0
 
 
 class TrackingServer:

@@ -98,12 +98,12 @@ class Sender:
             Whether the store has all.
         """
         started = time.monotonic()
-        while not self.settle(_PAUSE_S) and not (self.is_done or self.refusals):
+        while not self.settle(_PAUSE_S):
             waited = time.monotonic() - started
             if waited > (patience_s if self._away else _LONGEST_WAIT_S):
                 return False
             time.sleep(_PAUSE_S)
-        return self.is_done
+        return True
 
     @property
     def is_done(self) -> bool:
@@ -122,7 +122,6 @@ class Sender:
         pause_s = self._interval_s
         while True:
             with self._state:
-                self._busy = False
                 self._state.wait_for(lambda: self._asked or self._closing, pause_s)
                 if self._closing:
                     return
@@ -132,6 +131,7 @@ class Sender:
             self.cpu_s = time.thread_time()
             with self._state:
                 self._rounds += 1
+                self._busy = False
                 self._state.notify_all()
 
     def _attempt(self) -> None:
@@ -139,7 +139,8 @@ class Sender:
         try:
             for refusal in send(self._spool, self._delivery):
                 self.refusals.append(refusal)
-        except (StoreAwayError, OSError) as error:
+        except Exception as error:
+            # Whatever it is, the thread goes on: what it has not sent is on the disk.
             if not self._away:
                 LOGGER.warning("%s The training goes on; its log is kept in %s.", error, folder)
             self._away = str(error)
