@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -112,3 +113,66 @@ def started(*words: str, cwd: pathlib.Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+_CUT_OFF = """
+import sys, time
+from donkey_rl import cli
+from donkey_rl.experiments.data import transfers
+from donkey_rl.experiments.data.fsspec_backend import FsspecBackend as Place
+
+begun, ended = [], []
+check, chunks, upload, fetch = Place._check, Place.chunks, Place.upload, transfers.fetch
+
+def stop_at_the_fourth():
+    begun.append(1)
+    if len(begun) > 3:
+        while len(ended) < 3:
+            time.sleep(0.01)
+        print("in the middle", flush=True)
+        time.sleep(600)
+
+def checked(self, *given):
+    check(self, *given)
+    stop_at_the_fourth()
+
+def uploaded(*given):
+    upload(*given)
+    ended.append(1)
+
+def chunked(self, path, offset=0):
+    for content in chunks(self, path, offset):
+        if path.startswith("objects/"):
+            yield content[:-1000]
+            stop_at_the_fourth()
+            yield content[-1000:]
+        else:
+            yield content
+
+def fetched(*given):
+    fetch(*given)
+    ended.append(1)
+
+if sys.argv[1:3] == ["data", "push"]:
+    Place._check, Place.upload = checked, uploaded
+else:
+    Place.chunks, transfers.fetch = chunked, fetched
+cli.app(sys.argv[1:])
+"""
+"""Stops for good after three files: a fourth has arrived and has not its name yet."""
+
+
+def killed(*words: str, cwd: pathlib.Path) -> None:
+    """Runs a command until three files are through, and kills it there."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _CUT_OFF, *words],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "in the middle\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
