@@ -41,6 +41,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # Seven processes of a server for jobs on traces, which a driver has none of.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 _REFUSALS = frozenset(
     {

@@ -39,7 +39,8 @@ class TrackingServer:
                 *("--backend-store-uri", f"sqlite:///{store}"),
                 *("--artifacts-destination", str(self._folder / "artifacts")),
             ],
-            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+            env=os.environ
+            | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
