@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +12,11 @@ from donkey_rl.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from donkey_rl.experiments.config import TrainingConfig
+    from donkey_rl.experiments.membership import Membership
+    from donkey_rl.experiments.progress import ProgressDisplay
 
 app = typer.Typer(add_completion=False)
 
@@ -58,6 +62,18 @@ def train(
             "--show-config", help="Print the whole configuration, a recipe by itself, and end."
         ),
     ] = False,
+    collectors: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes of a Ray cluster that drive the cars for this learner."
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Of the Ray cluster; default: this machine's cores."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a driver, race it, and keep the run in MLflow.
@@ -87,15 +103,17 @@ def train(
     if show_config:
         _show_config(config, as_json)
         return
-    with at_work(as_json) as progress:
+    if address is not None and collectors is None:
+        raise InputError("--address names a cluster for collectors. Give --collectors N as well.")
+    with at_work(as_json) as progress, _collecting(collectors, address, progress) as member:
         from donkey_rl.experiments import training
 
         if resume is not None:
-            done = training.resume(resume, changes, progress)
+            done = training.resume(resume, changes, progress, member)
         elif from_run is not None:
-            done = again.train(progress)
+            done = again.train(progress, member)
         else:
-            done = training.train(config, progress)
+            done = training.train(config, progress, member)
         result = done.model_dump(mode="json")
     if as_json:
         print_json(result)
@@ -133,6 +151,19 @@ def recipes(
     from donkey_rl import tables
 
     tables.show_recipes(rows)
+
+
+def _collecting(
+    collectors: int | None, address: str | None, progress: ProgressDisplay
+) -> AbstractContextManager[Membership]:
+    """Returns what a training is told of where its cars drive."""
+    from donkey_rl.experiments.membership import ALONE
+
+    if collectors is None:
+        return contextlib.nullcontext(ALONE)
+    from donkey_rl.experiments.cluster import rollouts
+
+    return rollouts.collecting(address, collectors, progress)
 
 
 def _check_one_source(recipe: str | None, resume: str | None, from_run: str | None) -> None:

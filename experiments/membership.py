@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from donkey_rl.agents.encoders.base import Encoder
+from donkey_rl.agents.feature_env import ExtractedVecEnv
+from donkey_rl.experiments.config import TrainingConfig
 
 Figures = Mapping[str, float]
 
@@ -18,6 +20,12 @@ class EndedEarly(Exception):  # noqa: N818
 
 def _train(key: str, train: TrainEncoder, between: Callable[[], None]) -> tuple[Encoder, Figures]:
     return train()
+
+
+def _here(
+    config: TrainingConfig, local: ExtractedVecEnv, encoder: Encoder | None
+) -> ExtractedVecEnv:
+    return local
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Membership:
         encoder: Returns an encoder, and figures of its training, from where it was trained
             before or by training it. Given a key of all that it depends on, what trains it, and
             what to call while it waits, which may end the training.
+        environment: Returns what the policy learns in: the cars that it is given, or as many
+            elsewhere, seen through the same encoder.
     """
 
     parent: str | None = None
@@ -43,6 +53,9 @@ class Membership:
     begun: Callable[[str], object] = lambda run_id: None
     checked: Callable[[int, float], object] = lambda steps, score: None
     encoder: Callable[[str, TrainEncoder, Callable[[], None]], tuple[Encoder, Figures]] = _train
+    environment: Callable[[TrainingConfig, ExtractedVecEnv, Encoder | None], ExtractedVecEnv] = (
+        _here
+    )
 
 
 ALONE = Membership()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from donkey_rl import configuration
 from donkey_rl.envs import simulators
@@ -14,6 +15,9 @@ from donkey_rl.experiments.beginning import Beginning
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.training_result import TrainingResult
+
+if TYPE_CHECKING:
+    from donkey_rl.experiments.membership import Membership
 
 ORIGIN_TAG = "donkey_rl.from_run"
 """Tag of a run: the run whose configuration it was started with."""
@@ -33,11 +37,12 @@ class Reproduction:
     config: TrainingConfig
     remarks: tuple[str, ...]
 
-    def train(self, progress: ProgressDisplay) -> TrainingResult:
+    def train(self, progress: ProgressDisplay, member: Membership | None = None) -> TrainingResult:
         """Trains a new run.
 
         Args:
             progress: Shows how far it is.
+            member: What it is a part of, and where its cars drive.
 
         Raises:
             StorageError: As in `training.train`.
@@ -45,11 +50,12 @@ class Reproduction:
         """
         # TensorFlow is behind these, and whatever is wrong with the run is said before.
         from donkey_rl.experiments import training
-        from donkey_rl.experiments.membership import Membership
+        from donkey_rl.experiments.membership import ALONE
 
         for line in (f"the configuration is that of run {self.run_id}", *self.remarks):
             progress.message(line)
-        return training.train(self.config, progress, Membership(tags={ORIGIN_TAG: self.run_id}))
+        origin = dataclasses.replace(member or ALONE, tags={ORIGIN_TAG: self.run_id})
+        return training.train(self.config, progress, origin)
 
 
 def find(reference: str, settings: Sequence[str] = ()) -> Reproduction:

@@ -211,7 +211,8 @@ class _Session:
     def _drive(self, environment: Cars, interruption: Interruption) -> None:
         """Trains the policy."""
         config = self._config
-        self._env = sight.environment(config, environment, self._encoder, self._scaling)
+        local = sight.environment(config, environment, self._encoder, self._scaling)
+        self._env = self._member.environment(config, local, self._encoder)
         self._model = algorithms.agent(config, self._env)
         self._model.set_logger(Logger(None, [MlflowWriter(self.run)]))
         started = process_clock.seconds()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,15 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+import donkey_rl
+from donkey_rl import configuration
+from donkey_rl.envs import joined_view
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import drivers
+from donkey_rl.experiments import drivers, sight
 from donkey_rl.experiments import evaluation_races as driving
-from donkey_rl.experiments.cluster import connection, races
+from donkey_rl.experiments.cluster import connection, races, rollouts
 from donkey_rl.experiments.cluster.ray_engine import RayEngine
+from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps.queue import attempts
@@ -118,3 +122,51 @@ def test_races_on_the_cluster_are_those_of_this_machine(cluster: TwoNodes) -> No
             assert other.header == one.header
             for name, values in one.columns.items():
                 np.testing.assert_array_equal(other[name], values, strict=True)
+
+
+def test_collectors_drive_as_this_machine_does_and_are_replaced(cluster: TwoNodes) -> None:
+    cluster.add_second()
+    config = configuration.validate(
+        TrainingConfig, {"cars": 4, "encoder": {"name": "cnn"}, "agent": "ppo"}
+    )
+    driven = joined_view.make(config.environments(), config.driven, config.seed)
+    local = sight.environment(config, driven, None, sight.scaling(config))
+    values = config.model_dump(mode="json")
+    here = [rollouts.Collector(donkey_rl.__version__, values, None, {}, 2) for _ in range(2)]
+    said: list[str] = []
+    draw = np.random.default_rng(0)
+    with ProgressDisplay() as progress, connection.connected(cluster.address, progress):
+        there = rollouts._spread(config, local, None, 2, said.append)
+        there.seed(7)
+        seeds = [there._seed_of(number) for number in range(2)]
+        assert len(set(seeds)) == 2
+        _same(there.reset(), [one.reset(seed) for one, seed in zip(here, seeds, strict=True)])
+        for _ in range(20):
+            actions = draw.uniform(-1.0, 1.0, (4, 2)).astype(np.float32)
+            seen, rewards, dones, _ = there.step(actions)
+            parts = [here[0].step(actions[:2]), here[1].step(actions[2:])]
+            _same(seen, [part[0] for part in parts])
+            np.testing.assert_array_equal(rewards, np.concatenate([part[1] for part in parts]))
+            np.testing.assert_array_equal(dones, np.concatenate([part[2] for part in parts]))
+        cluster.kill_second()
+        cluster.add_second()
+        before = seen
+        seen, rewards, dones, infos = there.step(actions)
+        lost = [i for i, info in enumerate(infos) if info.get("ending") == rollouts.LOST]
+        assert lost in ([0, 1], [2, 3])
+        assert dones[lost].all()
+        assert not rewards[lost].any()
+        for i in lost:
+            assert infos[i]["TimeLimit.truncated"]
+            np.testing.assert_array_equal(
+                infos[i]["terminal_observation"]["numbers"], before["numbers"][i]
+            )
+        assert len(said) == 1
+        assert "placed again" in said[0]
+        _, _, dones, infos = there.step(actions)
+        assert not any(info.get("ending") == rollouts.LOST for info in infos)
+
+
+def _same(whole: dict[str, np.ndarray], parts: Sequence[dict[str, np.ndarray]]) -> None:
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, np.concatenate([part[name] for part in parts]))
