@@ -116,20 +116,21 @@ def started(*words: str, cwd: pathlib.Path) -> subprocess.Popen[str]:
 
 
 _CUT_OFF = """
-import sys, time
+import itertools, os, sys, time
 from donkey_rl import cli
 from donkey_rl.experiments.data import transfers
 from donkey_rl.experiments.data.fsspec_backend import FsspecBackend as Place
 
-begun, ended = [], []
+begun, ended = itertools.count(1), []
 check, chunks, upload, fetch = Place._check, Place.chunks, Place.upload, transfers.fetch
 
 def stop_at_the_fourth():
-    begun.append(1)
-    if len(begun) > 3:
+    # Counted at once, whichever threads come at the same time.
+    if next(begun) > 3:
         while len(ended) < 3:
             time.sleep(0.01)
-        print("in the middle", flush=True)
+        # At once: several threads come here.
+        os.write(1, b"in the middle\\n")
         time.sleep(600)
 
 def checked(self, *given):
@@ -173,6 +174,7 @@ def killed(*words: str, cwd: pathlib.Path) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "in the middle\n"
+        line = process.stdout.readline()
         process.kill()
+    assert line == "in the middle\n"
     assert process.returncode == -signal.SIGKILL
