@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+import donkey_rl.agents
 from donkey_rl.errors import InputError, StorageError, UnknownNameError
 from donkey_rl.experiments import dashboard, mlflow_store, saved_view, tracking
 from donkey_rl.experiments.driver_model import MODEL_TAG
@@ -137,9 +138,10 @@ def test_mlflow_drives_by_the_stored_driver(
             return np.stack([np.full(len(throttle), self.steering), throttle], axis=1)
 
     # Stands in for the folder's reader, so that no TensorFlow is needed here.
-    module = types.ModuleType("donkey_rl.agents.driver")
-    module.Driver = Steady  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "donkey_rl.agents.driver", module)
+    module = types.ModuleType("donkey_rl.agents.ensemble")
+    module.load = Steady.load  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(donkey_rl.agents, "ensemble", module, raising=False)
     with tracking.start("served", uri=uri) as run:
         run.log_driver(driver, OBSERVATION, ACTION)
     from mlflow import pyfunc

@@ -70,12 +70,14 @@ class Delivery:
                 self._one(entry, root)
 
     def _one(self, entry: AnyEntry, root: Path) -> None:
+        from mlflow.entities import RunTag
+
         match entry:
             case Params(values=values):
                 self._params(values)
             case Tags(values=values):
-                for key, value in values.items():
-                    self._client.set_tag(self._run_id, key, value)
+                tags = [RunTag(key, value) for key, value in values.items()]
+                self._client.log_batch(self._run_id, tags=tags)
             case Files(folder=folder):
                 place = spool.staged(root, entry)
                 self._client.log_artifact(self._run_id, str(place), folder)
