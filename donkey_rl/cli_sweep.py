@@ -61,6 +61,12 @@ def sweep(
     address: Annotated[
         str | None, typer.Option(help="Of the Ray cluster, with --engine ray.")
     ] = None,
+    optimize_ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--optimize-ensemble", help="At the end, make the best committee of the drivers."
+        ),
+    ] = False,
     show_space: Annotated[
         bool, typer.Option("--show-space", help="Show what would be varied, and end.")
     ] = False,
@@ -88,16 +94,18 @@ def sweep(
 
         given = {
             "storage": storage, "trials": trials, "workers": workers, "minutes": minutes,
-            "engine": engine, "address": address,
+            "engine": engine, "address": address, "ensemble": optimize_ensemble,
         }  # fmt: skip
         work = configuration.validate(command.Work, given)
         result = command.sweep(plan, work, progress).model_dump(mode="json")
     if as_json:
         print_json(result)
         return
-    from donkey_rl import sweep_tables
+    from donkey_rl import result_tables, sweep_tables
 
     sweep_tables.show(result)
+    if result["ensemble"] is not None:
+        result_tables.show_ensemble(result["ensemble"])
 
 
 def _show_space(plan: SweepPlan, as_json: bool) -> None:

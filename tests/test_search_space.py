@@ -1,4 +1,4 @@
-"""Search spaces: read from files, checked against the configuration, widened to hold the recipe."""
+"""Search spaces: read from files, checked against settings, widened to hold the recipe."""
 
 from __future__ import annotations
 

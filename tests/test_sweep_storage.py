@@ -97,7 +97,7 @@ def test_address_that_cannot_be_read_is_not_shown() -> None:
 
 
 def test_default_is_a_journal_named_like_the_study() -> None:
-    assert storage.is_journal(storage.default("night 1"))
+    assert storage.default("night 1") == "sweeps/night 1.journal"
     with pytest.raises(InputError, match="no slash"):
         storage.default("../night")
 

@@ -62,11 +62,6 @@ def default(study: str) -> str:
     return f"{FOLDER}/{study}{JOURNAL_SUFFIXES[0]}"
 
 
-def is_journal(url: str) -> bool:
-    """Whether an address is that of a journal, a file that one machine has."""
-    return journal_path(url) is not None
-
-
 def scrubbed(text: str, url: sqlalchemy.URL) -> str:
     """Returns the first line of what a library says, without the passwords of an address."""
     line = text.strip().splitlines()[0] if text.strip() else "no reason given"

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from typing import Literal
+import threading
+from collections.abc import Iterator
+from typing import Any, Literal
 
+import optuna
 from pydantic import Field
 
 from donkey_rl.configuration import Config
+from donkey_rl.errors import StorageError
 from donkey_rl.experiments import tracking
-from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.progress import Phase, ProgressDisplay
+from donkey_rl.experiments.sweeps import results, studies, summary
 from donkey_rl.experiments.sweeps import storage as storages
-from donkey_rl.experiments.sweeps import studies, summary
 from donkey_rl.experiments.sweeps.engine import Engine, LocalEngine
 from donkey_rl.experiments.sweeps.plan import SweepPlan
 from donkey_rl.experiments.sweeps.summary import SweepResult
 from donkey_rl.experiments.sweeps.worker import Order
+
+_PAUSE_S = 2.0
+
+_MOST_DRIVERS = 16
+"""The study's best drivers so many are tried as members of a committee."""
 
 
 class Work(Config):
@@ -28,6 +38,7 @@ class Work(Config):
         minutes: After so many no trial is begun any more.
         engine: What starts the workers.
         address: Of the cluster.
+        ensemble: Whether the best committee of the study's drivers is made at the end.
     """
 
     storage: str | None = Field(default=None, repr=False)
@@ -36,6 +47,7 @@ class Work(Config):
     minutes: float | None = Field(default=None, ge=0.0)
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
+    ensemble: bool = False
 
 
 def sweep(plan: SweepPlan, work: Work, progress: ProgressDisplay) -> SweepResult:
@@ -56,9 +68,8 @@ def sweep(plan: SweepPlan, work: Work, progress: ProgressDisplay) -> SweepResult
     storage = storages.open_storage(url, progress.message, workers=work.workers)
     study = studies.join(plan, storage)
     run_id = studies.run_of(study, storage, plan)
-    progress.message(
-        f"study {plan.study} in {storage.shown}, run {run_id}; watch it: {dashboard(storage.shown)}"
-    )
+    pages = dashboard(storage.shown)
+    progress.message(f"study {plan.study}, run {run_id}; watch it: {pages}")
     order = Order(
         storage=url,
         study=plan.study,
@@ -70,13 +81,15 @@ def sweep(plan: SweepPlan, work: Work, progress: ProgressDisplay) -> SweepResult
     stopped = False
     with tracking.reopen(run_id) as run:
         try:
-            _engine(work).run(order, progress)
+            with _shown(study, work.trials, progress):
+                _engine(work).run(order, progress)
         except KeyboardInterrupt:
             stopped = True
             progress.message("stopped: trials that ran go on where the sweep is started again")
         result = summary.summarise(study, plan, run)
         run.end("KILLED" if stopped else "FINISHED")
-    return result.model_copy(update={"stopped": stopped, "dashboard": dashboard(storage.shown)})
+    made = _committee(study, plan, run_id, progress) if work.ensemble and not stopped else None
+    return result.model_copy(update={"stopped": stopped, "dashboard": pages, "ensemble": made})
 
 
 def dashboard(shown: str) -> str:
@@ -94,3 +107,50 @@ def _engine(work: Work) -> Engine:
     from donkey_rl.experiments.cluster.ray_engine import RayEngine
 
     return RayEngine(work.address)
+
+
+@contextlib.contextmanager
+def _shown(study: optuna.Study, wanted: int, progress: ProgressDisplay) -> Iterator[None]:
+    """Shows on a terminal how many trials are done; elsewhere the workers' lines say it."""
+    if not progress.is_interactive:
+        yield
+        return
+    done = threading.Event()
+
+    def watch(phase: Phase) -> None:
+        # What is wrong with the storage the engine says.
+        with contextlib.suppress(StorageError):
+            while not done.wait(_PAUSE_S):
+                counts = results.count(study.get_trials(deepcopy=False))
+                phase.update(
+                    counts.complete + counts.pruned + counts.failed, running=counts.running
+                )
+
+    with progress.phase("sweep", wanted, "trials") as phase:
+        thread = threading.Thread(target=watch, args=(phase,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def _committee(
+    study: optuna.Study, plan: SweepPlan, run_id: str, progress: ProgressDisplay
+) -> dict[str, Any] | None:
+    """Makes the best committee of the study's drivers, where there are any."""
+    from donkey_rl.experiments import ensembles
+    from donkey_rl.experiments.sweeps import committee
+
+    drivers = results.drivers(study.get_trials(deepcopy=False))[:_MOST_DRIVERS]
+    if len(drivers) < 2:
+        progress.message("no committee: it takes two drivers of complete trials at least")
+        return None
+    tracks = ",".join(plan.tracks).split(",")
+    wanted = committee.CommitteePlan(
+        tracks=tuple(dict.fromkeys(tracks)), highest_disqualified=plan.most_disqualified
+    )
+    found = committee.choose(drivers, wanted, progress)
+    made = ensembles.keep(found.members, found.weights, f"committee of {plan.study}", run_id)
+    return {**made.model_dump(mode="json"), "committee": found.as_json()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from donkey_rl.experiments import figures
 from donkey_rl.experiments.sweeps import results
 from donkey_rl.experiments.sweeps.plan import SweepPlan
-from donkey_rl.search_space import Choice
+from donkey_rl.search_space import Choice, Parameter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,16 +111,8 @@ def slices(trials: Sequence[FrozenTrial], path: pathlib.Path, plan: SweepPlan) -
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for axes, (key, space) in zip(grid, plan.space.items(), strict=False):
         known = [trial for trial in trials if key in trial.params]
-        values = [trial.params[key] for trial in known]
-        if isinstance(space, Choice):
-            labels = [str(label) for label in space.labels]
-            values = [labels.index(str(value)) for value in values]
-            axes.set_xticks(range(len(labels)), labels, fontsize=7)
-            axes.set_xlim(-0.5, len(labels) - 0.5)
-        elif space.log:
-            axes.set_xscale("log")
         axes.scatter(
-            values,
+            _places(axes, space, [trial.params[key] for trial in known]),
             [results.score(trial) for trial in known],
             c=[trial.number for trial in known],
             cmap="Blues",
@@ -135,6 +127,27 @@ def slices(trials: Sequence[FrozenTrial], path: pathlib.Path, plan: SweepPlan) -
         axes.set_ylabel("race score")
     figure.suptitle(f"{_title(plan)}: complete trials, later ones darker")
     return figures.save(figure, path)
+
+
+def _places(axes: Axes, space: Parameter, values: Sequence[Any]) -> Sequence[float]:
+    """Marks an axis with what a setting may be; returns where its values are on it."""
+    if isinstance(space, Choice):
+        labels = [str(label) for label in space.labels]
+        axes.set_xticks(range(len(labels)), labels, fontsize=7, rotation=20)
+        axes.set_xlim(-0.5, len(labels) - 0.5)
+        return [labels.index(str(value)) for value in values]
+    low, high = float(space.low), float(space.high)
+    middle, margin = 0.5 * (low + high), 0.05 * (high - low)
+    limits = (low - margin, high + margin)
+    if space.log:
+        axes.set_xscale("log")
+        middle, margin = math.sqrt(low * high), (high / low) ** 0.05
+        limits = (low / margin, high * margin)
+    ticks = (low, middle, high)
+    axes.set_xlim(*limits)
+    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks], fontsize=7)
+    axes.set_xticks([], minor=True)
+    return [float(value) for value in values]
 
 
 def bars(shares: Mapping[str, float], path: pathlib.Path, plan: SweepPlan) -> pathlib.Path:

@@ -40,7 +40,7 @@ from donkey_rl.experiments.sweeps.shared_storage import SharedStorage, StorageAw
 LEASE_S = 60.0
 """Seconds without a sign of life after which an attempt is lost."""
 
-MOST_FRUITLESS = 3
+MOST_FRUITLESS = 5
 """Attempts in a row that are lost without having come further: then the job has failed."""
 
 _BEATS = 6
@@ -147,11 +147,14 @@ class Queue:
             owner: The worker's name.
             reason: What has become of it.
         """
-        with self._exclusive() as still_mine:
+
+        def hand_on(still_mine: Callable[[], None]) -> None:
             for trial in self._read():
                 lease = trial.system_attrs.get(LEASE)
                 if trial.state == TrialState.RUNNING and lease and lease["owner"] == owner:
                     self._lose(trial, reason, still_mine)
+
+        self._surely(hand_on)
 
     def has_more(self) -> bool:
         """Whether a worker would find something to do or to wait for."""
@@ -167,10 +170,23 @@ class Queue:
             reason: Why.
             vain: Whether it counts among those that were lost without having come further.
         """
-        with self._exclusive() as still_mine:
+
+        def hand_on(still_mine: Callable[[], None]) -> None:
             trial = self._storage.get_trial(attempt.trial_id)
             if trial.state == TrialState.RUNNING:
                 self._lose(trial, reason, still_mine, vain=vain)
+
+        self._surely(hand_on)
+
+    def _surely(self, work: Callable[[Callable[[], None]], None]) -> None:
+        """Does something in the exclusive section, again if the storage was away meanwhile."""
+        while True:
+            try:
+                with self._exclusive() as still_mine:
+                    return work(still_mine)
+            except StorageAwayError:
+                # To enter the section again waits for it, and gives up when that takes too long.
+                continue
 
     def _exclusive(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
         return self._storage.exclusive(f"queue of {self._study.study_name}")

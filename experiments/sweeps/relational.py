@@ -103,6 +103,12 @@ class RelationalStudies(RDBStorage, SharedStorage):
         except (optuna.exceptions.StorageInternalError, exc.SQLAlchemyError) as error:
             raise self.away(error) from None
 
+    def _create_new_trial(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            return super()._create_new_trial(*arguments, **named)
+        except (optuna.exceptions.StorageInternalError, exc.SQLAlchemyError) as error:
+            raise self.away(error) from None
+
     def away(self, error: Exception) -> StorageError:
         """Notes that the database is away, or says what else is wrong with it."""
         if _passes(error):
@@ -165,12 +171,6 @@ for _name in _REPEATABLE:
 
 class _PostgreSQLStudies(RelationalStudies):
     """The studies on a server."""
-
-    def _create_new_trial(self, *arguments: Any, **named: Any) -> Any:
-        try:
-            return super()._create_new_trial(*arguments, **named)
-        except (optuna.exceptions.StorageInternalError, exc.SQLAlchemyError) as error:
-            raise self.away(error) from None
 
     @contextlib.contextmanager
     def exclusive(self, name: str = "study") -> Iterator[Callable[[], None]]:
@@ -312,9 +312,14 @@ def _explained(url: sqlalchemy.URL) -> Iterator[None]:
                 f"The server of '{place}' refused: {reason}. Mend the user, the password or the "
                 "database in --storage; the password may also be in PGPASSWORD or ~/.pgpass."
             ) from None
+        remedy = (
+            "Name a file in a folder that you may write to, on a disk with some space"
+            if url.get_backend_name() == "sqlite"
+            else "Check that the server runs and that the address is right"
+        )
         raise StorageError(
-            f"The storage '{place}' cannot be used: {reason}. Nothing was changed. Check that "
-            "the server runs and that the address is right, and type the same command again."
+            f"The storage '{place}' cannot be used: {reason}. Nothing was changed. {remedy}, and "
+            "type the same command again."
         ) from None
 
 

@@ -131,6 +131,17 @@ def runs_of(trial: FrozenTrial) -> dict[str, str]:
     }
 
 
+def drivers(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Returns the runs of the complete trials, those with the best races first."""
+    scored = [
+        (trial.user_attrs.get(SCORE_NOTE + cell, 0.0), run)
+        for trial in trials
+        if trial.state == TrialState.COMPLETE
+        for cell, run in runs_of(trial).items()
+    ]
+    return [run for _, run in sorted(scored, reverse=True)]
+
+
 def importances(study: optuna.Study) -> dict[str, float] | None:
     """Returns how much of the differences in score goes with each setting, the largest first.
 

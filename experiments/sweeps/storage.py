@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from donkey_rl.errors import InputError
 from donkey_rl.experiments.sweeps import addresses, journal, relational
-from donkey_rl.experiments.sweeps.addresses import default, is_journal, shown
+from donkey_rl.experiments.sweeps.addresses import default, shown
 from donkey_rl.experiments.sweeps.shared_storage import Say, SharedStorage
 
-__all__ = ["SharedStorage", "default", "is_journal", "open_storage", "shown"]
+__all__ = ["SharedStorage", "default", "open_storage", "shown"]
 
 
 def open_storage(url: str, say: Say = lambda line: None, *, workers: int = 1) -> SharedStorage:

@@ -38,6 +38,7 @@ class SweepResult(Config):
         files: Pictures and the best settings, by what they show, inside the run.
         stopped: Whether Ctrl-C ended it.
         dashboard: What to type to see the study's pages.
+        ensemble: The best committee of its drivers, if one was wanted.
     """
 
     study: str
@@ -53,6 +54,7 @@ class SweepResult(Config):
     files: dict[str, str] = Field(default_factory=dict)
     stopped: bool = False
     dashboard: str = ""
+    ensemble: dict[str, Any] | None = None
 
 
 def summarise(study: optuna.Study, plan: SweepPlan, run: Run) -> SweepResult:

@@ -112,7 +112,7 @@ class _Trial:
 
         def checked(steps: int, score: float) -> None:
             nonlocal hopeless
-            hopeless = self._checked(number * config.steps + steps, score)
+            hopeless = self._checked(number, steps, score)
             if hopeless:
                 raise EndedEarly
 
@@ -152,17 +152,18 @@ class _Trial:
                     self._say(f"begins anew: {error}")
             return training.train(config, progress, member)
 
-    def _checked(self, step: int, score: float) -> bool:
+    def _checked(self, number: int, steps: int, score: float) -> bool:
         """Notes a check of a training; returns whether the trial is to be given up."""
-        attempt, every = self._attempt, self._plan.config.steps_between_checkpoints
+        attempt, config = self._attempt, self._plan.config
+        before, every = number * config.steps, config.steps_between_checkpoints
         attempt.check()
-        attempt.advance(step // every * every)
+        attempt.advance(before + steps // every * every)
         if self._plan.pruner != "hyperband":
             return False
-        attempt.report(score, step)
+        attempt.report(score, before + steps)
         # After the last check only the races are left.
-        last = step >= self._plan.config.steps * len(self._plan.cells())
-        return not last and attempt.trial.should_prune()
+        is_last = before + steps >= config.steps * len(self._plan.cells())
+        return not is_last and attempt.trial.should_prune()
 
     def _count(self, number: int, cell: Cell, found: Evaluation) -> None:
         """Takes the races of a training into the trial's."""
