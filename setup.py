@@ -23,6 +23,7 @@ setup(
         "donkey_rl.envs.optimal": ["lines/*.json"],
         "donkey_rl.envs.simulator": ["tracks/*.json"],
         "donkey_rl.experiments": ["recipes/*.yaml"],
+        "donkey_rl.experiments.recording": ["page/*"],
         "donkey_rl.metrics": ["limits.json"],
     },
 )

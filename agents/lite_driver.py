@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ai_edge_litert.interpreter import Interpreter
 from gymnasium import spaces
 
 from donkey_rl.agents import manifest, start_up_lines
-from donkey_rl.agents.manifest import ACTIONS, Manifest
+from donkey_rl.agents.donkey_driver import LiteModel
+from donkey_rl.agents.manifest import Manifest
 from donkey_rl.errors import DriverError
 
 FloatArray = npt.NDArray[np.float32]
@@ -50,26 +50,14 @@ class LiteDriver:
         self.description = about.description
         self.hash = about.hash
         try:
-            self._interpreter = _interpreter(model)
-            inputs = {each["name"]: each for each in self._interpreter.get_input_details()}
-            (output,) = self._interpreter.get_output_details()
+            # Held back: LiteRT's line about how it computes.
+            with start_up_lines.held_back():
+                self._model = LiteModel(model, self.observation.shapes)
         except (RuntimeError, ValueError) as error:
             raise DriverError(
-                f"Expected a LiteRT model with one output. Received: {_first_line(error)}. "
-                "Train the driver again, or use the version that wrote it."
+                f"Expected a LiteRT model that fits the manifest. Received: {_first_line(error)}. "
+                "Copy the driver again, whole, or train it again."
             ) from error
-        shapes = self.observation.shapes
-        expected = {name: _array((1, *shape), name == "image") for name, shape in shapes.items()}
-        expected["action"] = _array((1, ACTIONS), False)
-        received = {name: _described(each) for name, each in inputs.items()}
-        received["action"] = _described(output)
-        if received != expected:
-            raise DriverError(
-                f"Expected a LiteRT model of {_listed(expected)}. Received: one of "
-                f"{_listed(received)}. Copy the driver again, whole."
-            )
-        self._inputs = [inputs[name]["index"] for name in shapes]
-        self._output = output["index"]
 
     @classmethod
     def load(cls, folder: str | Path) -> LiteDriver:
@@ -102,12 +90,7 @@ class LiteDriver:
             DriverError: When a part is missing, or of another shape or type.
         """
         parts, single = self.observation.parts(observation)
-        actions = np.empty((len(parts[0]), ACTIONS), np.float32)
-        for car in range(len(actions)):
-            for index, part in zip(self._inputs, parts, strict=True):
-                self._interpreter.set_tensor(index, part[car : car + 1])
-            self._interpreter.invoke()
-            actions[car] = self._interpreter.get_tensor(self._output)[0]
+        actions = self._model.act(parts)
         return actions[0] if single else actions
 
     def reset(self) -> None:
@@ -122,25 +105,5 @@ class LiteDriver:
         self.observation.check(space)
 
 
-def _interpreter(model: bytes) -> Any:
-    """Returns a model ready to run, without LiteRT's line about how it computes."""
-    with start_up_lines.held_back():
-        interpreter = Interpreter(model_content=model, num_threads=1)
-        interpreter.allocate_tensors()
-    return interpreter
-
-
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def _array(shape: tuple[int, ...], image: bool) -> str:
-    return f"{'uint8' if image else 'float32'} {shape}"
-
-
-def _described(tensor: Mapping[str, Any]) -> str:
-    return f"{np.dtype(tensor['dtype'])} {tuple(tensor['shape'].tolist())}"
-
-
-def _listed(arrays: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {array}" for name, array in arrays.items())

@@ -18,12 +18,15 @@ import typer
 
 import donkey_rl
 from donkey_rl import (
+    cli_data,
     cli_ensemble,
     cli_evaluate,
     cli_metrics,
     cli_pictures,
+    cli_record,
     cli_report,
     cli_results,
+    cli_runs,
     cli_simulators,
     cli_sweep,
     cli_tracks,
@@ -117,23 +120,6 @@ def _options(
     """Train, measure and race drivers for the DonkeyCar simulator."""
 
 
-@app.command(epilog="Example: donkey-rl dashboard --port 5001")
-def dashboard(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
-) -> None:
-    """Open the MLflow pages of all runs; Ctrl-C ends them.
-
-    Where MLFLOW_TRACKING_URI names a server, its own pages are opened.
-    """
-    from donkey_rl.experiments import dashboard as pages
-
-    def announce(address: str, ours: bool) -> None:
-        ending = " (Ctrl-C ends them)" if ours else ""
-        typer.echo(f"MLflow's pages: {address}{ending}", err=True)
-
-    pages.open_dashboard(port, announce=announce)
-
-
 @app.command(epilog="Example: donkey-rl bench --part link --seconds 60 --json")
 def bench(
     part: Annotated[
@@ -164,15 +150,19 @@ def bench(
     tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
+app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_tracks.app, name="tracks")
+app.add_typer(cli_runs.runs_app, name="runs")
 for _commands in (
     cli_train.app,
     cli_ensemble.app,
     cli_evaluate.app,
     cli_metrics.app,
     cli_pictures.app,
+    cli_record.app,
     cli_report.app,
     cli_results.app,
+    cli_runs.app,
     cli_simulators.app,
     cli_sweep.app,
 ):

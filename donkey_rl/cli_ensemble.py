@@ -50,7 +50,7 @@ def ensemble(
             from donkey_rl.experiments.sweeps import committee
 
             found = committee.choose(runs, committee.CommitteePlan(judged_races=races), progress)
-            made = ensembles.keep(found.members, found.weights, name)
+            made = committee.keep(found, name)
             result = {**made.model_dump(mode="json"), "committee": found.as_json()}
         else:
             result = ensembles.make(runs, given, name).model_dump(mode="json")

@@ -25,7 +25,10 @@ app = typer.Typer(add_completion=False)
 def train(
     agent: Annotated[str | None, typer.Option(help="The algorithm: sac or ppo.")] = None,
     track: Annotated[
-        str | None, typer.Option(help="Scene name or track file; see 'donkey-rl tracks'.")
+        str | None,
+        typer.Option(
+            help="Scene name or track file, several with commas; see 'donkey-rl tracks'."
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps to train, all cars together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,

@@ -4,6 +4,7 @@
 DonkeyRLError                  the run failed                  exit code 1
 ├── DivergedError              a loss or a weight is no number any more
 ├── StorageError               a disk is full, a folder cannot be written
+│   └── StoreAwayError         a run store does not answer; it may do so later
 ├── LinkError                  a simulator cannot be reached or used; names host, port and scene
 │   ├── LinkRefused            nobody answers at the address
 │   ├── LinkTimeout            an answer did not come in time
@@ -35,6 +36,10 @@ class DivergedError(DonkeyRLError):
 
 class StorageError(DonkeyRLError):
     """Something could not be written or read back."""
+
+
+class StoreAwayError(StorageError):
+    """A store on a server or in a database does not answer, or takes nothing for now."""
 
 
 class LinkError(DonkeyRLError):

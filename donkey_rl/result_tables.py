@@ -44,9 +44,6 @@ def show_ensemble(result: Mapping[str, Any]) -> None:
     committee = result.get("committee")
     if committee is not None:
         terminal.lines(console, committee["sentence"], *committee["left_out"])
-    terminal.lines(
-        console,
-        f"run {result['run_id']}",
-        "Next:",
-        f"  {terminal.command()} evaluate {result['run_id']}",
-    )
+    if result["run_id"]:
+        evaluate = f"  {terminal.command()} evaluate {result['run_id']}"
+        terminal.lines(console, f"run {result['run_id']}", "Next:", evaluate)

@@ -96,6 +96,11 @@ class LapTimer:
         """Whether the lap that a car drives now can no longer be clean, shape (N,)."""
         return np.asarray(~self._clean & ~np.isnan(self._crossed_at))
 
+    @property
+    def elapsed(self) -> FloatArray:
+        """Time of the lap that a car drives now (s), NaN before the start line, shape (N,)."""
+        return self._time - self._crossed_at
+
     def _begin(self, i: int, moment: float, faults: Flags) -> None:
         self._crossed_at[i] = moment
         self._clean[i] = not faults[i]

@@ -16,9 +16,11 @@ from donkey_rl.agents import driving
 from donkey_rl.agents.feature_env import Extractor
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs import simulators
 from donkey_rl.envs.batch import Observation
+from donkey_rl.envs.joined_view import Cars
 from donkey_rl.experiments import process_clock, racing
-from donkey_rl.experiments.config import CheckConfig
+from donkey_rl.experiments.config import CheckConfig, TrainingConfig
 from donkey_rl.experiments.progress import Phase
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
@@ -200,6 +202,22 @@ class Checks(BaseCallback):
         self._hooks.between()
         model: SAC | PPO = self.model  # type: ignore[assignment]
         return model.predict(self._extractor(observation), deterministic=True)[0]
+
+
+def check_fields(config: TrainingConfig, trained: Cars) -> tuple[racing.Field, ...]:
+    """Returns the cars of the checks: cars of their own, or those of the other simulators."""
+    embedded = simulators.count(config.simulator) is None
+    environments = config.environments()
+    return tuple(
+        racing.Field(
+            environment,
+            -(-config.check.races // len(environments)) if embedded else config.driven,
+            seed=CHECK_SEED,
+            world=None if embedded else view.batch.world,
+            disturbance=config.check_scene,
+        )
+        for environment, view in zip(environments, trained.views, strict=True)
+    )
 
 
 def summary(races: Sequence[Race]) -> dict[str, float]:

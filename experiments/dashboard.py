@@ -67,7 +67,7 @@ def _show(
 ) -> None:
     if announce is not None:
         announce(address, ours)
-    if browser and _has_screen():
+    if browser and has_screen():
         webbrowser.open(address)
 
 
@@ -118,7 +118,7 @@ def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
     )
 
 
-def _has_screen() -> bool:
+def has_screen() -> bool:
     """Whether there is a screen; without one a text browser would take the terminal."""
     screens = ("DISPLAY", "WAYLAND_DISPLAY")
     return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in screens)

@@ -21,6 +21,7 @@ from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.experiments import recorded_drives
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.data import reference
 from donkey_rl.experiments.progress import ProgressDisplay
 
 _SEED_OFFSET = 15_485
@@ -73,14 +74,20 @@ class _Collection:
         return self._parts[kept][0]
 
 
-def check(config: TrainingConfig) -> None:
+def check(config: TrainingConfig, progress: ProgressDisplay) -> None:
     """Refuses a recording that cannot be learned from, before anything is trained.
+
+    Args:
+        config: The run.
+        progress: Shows how far a data set is fetched.
 
     Raises:
         InputError: There is none, or it lacks something.
+        StorageError: A data set cannot be fetched whole.
     """
     if config.imitation.data is not None:
-        recorded_drives.read(pathlib.Path(config.imitation.data), config.environment())
+        for place in reference.recordings(config.imitation.data, progress):
+            recorded_drives.read(place, config.environment())
 
 
 def imitate(
@@ -111,9 +118,9 @@ def imitate(
     collection = _Collection(config, environment)
     metrics: dict[str, float] = {}
     if setting.data is not None:
-        metrics["imitation/records"] = float(
-            _read(config, pathlib.Path(setting.data), collection, between)
-        )
+        places = reference.recordings(setting.data, progress)
+        records = sum(_read(config, place, collection, between) for place in places)
+        metrics["imitation/records"] = float(records)
     policy = model.learner.actor if isinstance(model, PPO) else model.deterministic_model()
     cloner = Cloner(policy, model.learner.cnn, setting, seed=config.seed + _SEED_OFFSET)
     if setting.expert == "pursuit":

@@ -38,7 +38,7 @@ from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.experiments import pilots, stored_runs
+from donkey_rl.experiments import model_registry, pilots, stored_runs
 from donkey_rl.experiments.foreign_driver import ForeignPilot
 from donkey_rl.experiments.pilots import Pilot
 from donkey_rl.experiments.racing import Field
@@ -156,8 +156,8 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
     """Returns the driver that a reference means.
 
     Args:
-        reference: Id, beginning of an id or name of a run; a driver folder; `PATH.py:NAME`;
-            `pursuit`; `untrained`.
+        reference: Id, beginning of an id or name of a run; `models:/NAME@ALIAS`; a driver folder;
+            `PATH.py:NAME`; `pursuit`; `untrained`.
         settings: Assignments `key=value` to the environment it was made for.
         limit_s: Time of a stranger's driver to answer a frame (s).
 
@@ -181,19 +181,23 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
             f"one. Received: '{reference}'."
         )
     folder = pathlib.Path(reference).expanduser()
-    if folder.is_dir():
+    registered = reference.startswith(model_registry.SCHEME)
+    if folder.is_dir() and not registered:
         return _learned(ensemble.load(folder), "folder", str(folder), settings)
-    if len(folder.parts) > 1:
+    if len(folder.parts) > 1 and not registered:
         raise InputError(
             f"There is no driver folder '{reference}'. Give a run, a folder with a "
-            f"{manifest.FILE_NAME}, PATH.py:NAME, {PURSUIT} or {UNTRAINED}."
+            f"{manifest.FILE_NAME}, {model_registry.SCHEME}NAME@ALIAS, PATH.py:NAME, {PURSUIT} or "
+            f"{UNTRAINED}."
         )
     try:
         stored = stored_runs.find(reference)
     except UnknownNameError as error:
+        if registered:
+            raise
         choices = [PURSUIT, UNTRAINED, *([error.nearest] if error.nearest else [])]
         raise UnknownNameError("driver", reference, choices) from None
-    loaded = ensemble.load(stored_runs.download_driver(stored.id))
+    loaded = ensemble.load(stored_runs.download_driver(stored))
     return _learned(loaded, "run", f"run {stored.id[:8]}", settings, stored.id)
 
 

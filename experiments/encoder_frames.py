@@ -14,6 +14,7 @@ import numpy.typing as npt
 from donkey_rl.envs import labels, simulators, vec_env
 from donkey_rl.envs.labels import LabelledFrames
 from donkey_rl.envs.recordings import frames as frame_files
+from donkey_rl.envs.recordings import race_records
 from donkey_rl.errors import InputError
 from donkey_rl.experiments.config import TrainingConfig
 
@@ -98,15 +99,17 @@ def labelled(
         yield from (part for part in parts if part is not None)
 
 
-def recorded(folder: str, count: int, shape: tuple[int, int, int]) -> Iterator[ImageArray]:
-    """Yields the frames of a recording: the JPEG and PNG files in a folder and below it.
+def recorded(
+    places: Sequence[pathlib.Path], count: int, shape: tuple[int, int, int]
+) -> Iterator[ImageArray]:
+    """Yields the frames of recordings: JPEG and PNG files, and the pictures of race records.
 
     So a folder of pictures will do, and a donkeycar tub of any version. They come in the order of
     the numbers in their names; of more than `count` an even choice is taken. Files that are
     damaged, too large or of another size are left out.
 
     Args:
-        folder: The folder.
+        places: Race records, and folders with all in them.
         count: Frames at most.
         shape: Height, width and channels of the camera's images.
 
@@ -116,7 +119,7 @@ def recorded(folder: str, count: int, shape: tuple[int, int, int]) -> Iterator[I
     Raises:
         InputError: There is no such folder, no readable image, or none of the camera's size.
     """
-    files = _files(pathlib.Path(folder))
+    files = [frame for place in places for frame in _frames(place)]
     chosen = np.unique(np.linspace(0, len(files) - 1, min(count, len(files))).astype(np.int64))
     sizes: set[tuple[int, ...]] = set()
     found = False
@@ -130,29 +133,39 @@ def recorded(folder: str, count: int, shape: tuple[int, int, int]) -> Iterator[I
     if not found:
         seen = ", ".join(f"{size[1]}x{size[0]}" for size in sorted(sizes)[:3]) or "none readable"
         raise InputError(
-            f"encoder.data: expected images of {shape[1]}x{shape[0]} in '{folder}'. Received: "
+            f"encoder.data: expected images of {shape[1]}x{shape[0]} in '{places[0]}'. Received: "
             f"{seen}. Set camera.img_w and camera.img_h to the size of the recorded ones."
         )
 
 
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+def _frames(place: pathlib.Path) -> list[frame_files.FrameSource]:
+    """Returns the frames of a folder or of a race record."""
+    if place.is_file() and place.suffix.lower() == race_records.SUFFIX:
+        return [frame for frame in race_records.read(place).frames if frame is not None]
+    return _in_folder(place)
+
+
+def _in_folder(folder: pathlib.Path) -> list[frame_files.FrameSource]:
     if not folder.is_dir():
         raise InputError(
             f"encoder.data: expected a folder with recorded images. Received: '{folder}'. "
             "Check the path."
         )
-    files = []
+    files, races = [], []
     for path in folder.rglob("*"):
+        if path.suffix.lower() == race_records.SUFFIX:
+            races.append(path)
         if path.suffix.lower() in _SUFFIXES:
             files.append(path)
         if len(files) == MOST_FILES:
             break
-    if not files:
+    inside = [frame for race in sorted(races, key=_by_numbers) for frame in _frames(race)]
+    if not files and not inside:
         raise InputError(
-            f"encoder.data: expected JPEG or PNG files in '{folder}'. Received: none. "
+            f"encoder.data: expected JPEG or PNG files, or races, in '{folder}'. Received: none. "
             "Name the folder of a recording."
         )
-    return sorted(files, key=_by_numbers)
+    return [*sorted(files, key=_by_numbers), *inside]
 
 
 def _by_numbers(path: pathlib.Path) -> list[tuple[int, int, str]]:

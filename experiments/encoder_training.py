@@ -16,6 +16,7 @@ from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import encoder_frames, lane_training, provenance
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.data import reference
 from donkey_rl.experiments.progress import ProgressDisplay
 
 
@@ -73,7 +74,8 @@ def _train_autoencoder(
         seed = config.seed + lane_training.SEED_OFFSET
         source = encoder_frames.collect(config, settings.frames, seed)
     else:
-        source = encoder_frames.recorded(settings.data, settings.frames, config.camera.shape)
+        places = reference.recordings(settings.data, progress)
+        source = encoder_frames.recorded(places, settings.frames, config.camera.shape)
     reduced: list[npt.NDArray[np.uint8]] = []
     with progress.phase("collecting frames", settings.frames, "frames") as phase:
         for images in source:

@@ -22,7 +22,8 @@ class EnsembleResult(Config):
     """What `donkey-rl ensemble` reports.
 
     Attributes:
-        run_id: The ensemble's run.
+        run_id: The ensemble's run, or that of the one driver that was chosen; empty where that
+            driver is of a folder.
         name: Its name.
         members: What its members are called: runs, or folders.
         weights: Share of each in the action.

@@ -200,16 +200,20 @@ def race_driver(
         driver: The driver.
         configs: Simulator, track, car and camera, of each track.
         run: The run.
-        plan: How many races of how many laps.
+        plan: How many races of how many laps on each track.
         progress: Shows how far it is.
+
+    Returns:
+        The results on the first track, with those of the others in it.
     """
-    found = []
+    found: list[EvaluationResult] = []
     for config in configs:
         entrant = drivers.of_run(driver, config, run.id)
+        if found:
+            folder = f"evaluation-{driving.place_name(config.track)}"
+            plan = dataclasses.replace(plan, films=False, folder=folder)
         driven = driving.drive(entrant, config, plan, progress, f"racing on {config.track}")
         found.append(driving.store(driving.report(driven, run.id), driven, run, progress))
-        following = f"evaluation-{driving.place_name(configs[len(found) % len(configs)].track)}"
-        plan = dataclasses.replace(plan, films=False, folder=following)
     return Evaluation(**dict(found[0]), others=tuple(found[1:]))
 
 

@@ -36,6 +36,7 @@ class Membership:
         parent: Id of the run that it is a part of.
         tags: Labels of its own.
         shown: Whether its pictures and the video of a race are made.
+        patience_s: How long it waits for a store of runs that is away when it begins (s).
         begun: Told the run's id before anything is trained.
         checked: Told the environment steps and the score of each check; may raise `EndedEarly`.
         encoder: Returns an encoder, and figures of its training, from where it was trained
@@ -48,6 +49,7 @@ class Membership:
     parent: str | None = None
     tags: Mapping[str, object] = dataclasses.field(default_factory=dict)
     shown: bool = True
+    patience_s: float = 0.0
     begun: Callable[[str], object] = lambda run_id: None
     checked: Callable[[int, float], object] = lambda steps, score: None
     encoder: Callable[[str, TrainEncoder, Callable[[], None]], tuple[Encoder, Figures]] = _train

@@ -10,13 +10,14 @@ import contextlib
 import logging
 import os
 import pathlib
+import re
 import sqlite3
 import threading
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from donkey_rl.errors import StorageError
+from donkey_rl.errors import StorageError, StoreAwayError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -33,9 +34,33 @@ _SQLITE = "sqlite:///"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    # Errors are raised, and said once; MLflow would log each attempt with its traceback.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # By default a request is repeated for four minutes, and each waits for two.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+_REFUSALS = frozenset(
+    {
+        "BAD_REQUEST",
+        "INVALID_PARAMETER_VALUE",
+        "INVALID_STATE",
+        "RESOURCE_ALREADY_EXISTS",
+        "RESOURCE_DOES_NOT_EXIST",
+    }
+)
+"""What MLflow answers to what it will never take; everything else may pass."""
+
+_PASSING_STATUS = frozenset({401, 403, 404, 408, 429})
+"""Answers of a server of files below 500 that may pass."""
+
+_UNKNOWN_USER = (
+    "the server does not know this user and password; set MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD"
+)
+_SECRET = re.compile(r"(?<=://)[^/@\s'\"]*@")
 _lock = threading.Lock()
 _clients: dict[str, MlflowClient] = {}
 
@@ -70,7 +95,7 @@ def client(uri: str | None = None) -> MlflowClient:
             path = database_path(address)
             if path is not None:
                 _check_database(path)
-            with guard(f"The run store {address} could not be opened"):
+            with guard(f"The run store {shown(address)} could not be opened"):
                 _clients[address] = _open(address)
         return _clients[address]
 
@@ -114,10 +139,14 @@ def prepare_in_background(uri: str | None = None) -> threading.Thread:
 
 @contextlib.contextmanager
 def guard(what: str) -> Iterator[None]:
-    """Turns the errors of the disk, the database and MLflow into one `StorageError`.
+    """Turns the errors of the disk, the database, the network and MLflow into one of ours.
 
     Args:
         what: What failed, as the beginning of a sentence.
+
+    Raises:
+        StoreAwayError: The store does not answer, or takes nothing for now.
+        StorageError: It refuses what was asked of it.
     """
     _silence()
     from mlflow.exceptions import MlflowException
@@ -126,7 +155,31 @@ def guard(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error, SQLAlchemyError, MlflowException) as error:
-        raise StorageError(f"{what}: {_first_line(error)}.") from error
+        kind = StorageError if is_refusal(error) else StoreAwayError
+        raise kind(f"{what}: {reason(error)}.") from error
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the store would answer the same at any later time."""
+    from mlflow.exceptions import MlflowException
+    from requests import HTTPError
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    if isinstance(error, MlflowException):
+        return error.error_code in _REFUSALS
+    if isinstance(error, HTTPError) and error.response is not None:
+        status = error.response.status_code
+        return 400 <= status < 500 and status not in _PASSING_STATUS
+    return isinstance(error, SQLAlchemyError) and not isinstance(error, OperationalError)
+
+
+def shown(uri: str) -> str:
+    """Returns an address without the name and password in it.
+
+    >>> shown("postgresql://team:secret@db:5432/mlflow")
+    'postgresql://***@db:5432/mlflow'
+    """
+    return _SECRET.sub("***@", uri)
 
 
 def set_environment() -> None:
@@ -143,7 +196,7 @@ def _silence() -> None:
     set_environment()
     for module in ("mlflow", "alembic", "sqlalchemy"):
         warnings.filterwarnings("ignore", module=rf"{module}(\..*)?$")
-        logging.getLogger(module).setLevel(logging.ERROR)
+        logging.getLogger(module).setLevel(logging.CRITICAL)
 
 
 def _open(address: str) -> MlflowClient:
@@ -163,12 +216,45 @@ def _check_database(path: pathlib.Path) -> None:
             connection.rollback()
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
-            f"The run store {path} cannot be written: {_first_line(error)}. "
+            f"The run store {path} cannot be written: {reason(error)}. "
             "Free the disk, or set MLFLOW_TRACKING_URI to another place."
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Returns what an error says in one line, without a password."""
+    text = _said(error)
+    return shown((text.strip().splitlines() or [type(error).__name__])[0].rstrip("."))
+
+
+def _said(error: BaseException) -> str:
+    from requests import ConnectionError as NoConnection
+    from requests import HTTPError, Timeout
+
+    if getattr(error, "error_code", "") in ("CUSTOMER_UNAUTHORIZED", "UNAUTHENTICATED"):
+        return _UNKNOWN_USER
+    for cause in _causes(error):
+        if isinstance(cause, Timeout):
+            return "the server did not answer in time"
+        if isinstance(cause, NoConnection):
+            refused = "refused" in str(cause)
+            return "nobody answers there" if refused else "the connection broke or was not made"
+        if isinstance(cause, HTTPError) and cause.response is not None:
+            status = cause.response.status_code
+            return _UNKNOWN_USER if status == 401 else f"the server answered with status {status}"
+        if getattr(cause, "orig", None) is not None:
+            # What the database said, without what SQLAlchemy says about it.
+            return str(cause.orig)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return str(error)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and those that led to it, each once."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        yield following
+        seen.append(following)
+        following = following.__cause__ or following.__context__

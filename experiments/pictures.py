@@ -285,7 +285,7 @@ class _Studio:
         from donkey_rl.agents import ensemble
         from donkey_rl.experiments import drivers, saliency_pictures
 
-        driver = ensemble.load(stored_runs.download_driver(run.id))
+        driver = ensemble.load(stored_runs.download_driver(run))
         config = drivers.environment_of(driver)
         if self._place is not None:
             config = config.model_copy(update={"track": self._place})

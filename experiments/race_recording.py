@@ -46,14 +46,16 @@ class RaceFiles(NamedTuple):
     Attributes:
         folder: Takes `race_00.parquet` and so on.
         frames: Whether the pictures are kept as well.
+        first: Number of the first race; those before it lie there already.
     """
 
     folder: pathlib.Path
     frames: bool = False
+    first: int = 0
 
     def path(self, number: int) -> pathlib.Path:
         """Returns the file of a race, counted from 0."""
-        return self.folder / file_name(number)
+        return self.folder / file_name(self.first + number)
 
     def remove(self) -> None:
         """Removes the races, which are stored elsewhere now, see `store`."""
@@ -157,7 +159,7 @@ class Recording:
         for car, writer in enumerate(self._writers):
             if added[car]:
                 values = {name: column[car] for name, column in row.items()}
-                frame = _picture(world, car, images[car]) if self._frames else None
+                frame = picture(world, car, images[car]) if self._frames else None
                 writer.append(values, frame)
         return added
 
@@ -181,7 +183,7 @@ class Recording:
             LOGGER.warning("What was driven until then is kept in %s.", self._files.folder)
 
 
-def _picture(world: Simulator, car: int, image: npt.NDArray[np.uint8]) -> bytes:
+def picture(world: Simulator, car: int, image: npt.NDArray[np.uint8]) -> bytes:
     """Returns what a car sees as a JPEG file, the very one that the simulator sent if it did.
 
     Args:

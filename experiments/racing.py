@@ -193,18 +193,18 @@ class Field:
     def _round(self, pilot: Pilot, seeds: list[int], plan: _Round) -> tuple[Race, ...]:
         """Drives one race with each car."""
         batch, laps, frames = self.batch, plan.laps, plan.frames
-        self._line_up(seeds)
+        self.line_up(seeds)
         pilot.begin(len(batch))
         patience = _Patience(len(batch))
         driving = np.ones(len(batch), dtype=np.bool_)
         observed = batch.observation()
         self._missed = batch.world.missed.copy()
-        headers = self._headers(laps, seeds, plan.about)
+        headers = self.headers(laps, seeds, plan.about)
         with Recording(headers, plan.files, plan.numbers) as recording:
 
             def record(cars: npt.NDArray[np.bool_]) -> None:
                 seen = np.asarray(observed["image"], np.uint8)
-                if recording.append(self._row(pilot), cars, batch.world, seen)[0]:
+                if recording.append(self.row(pilot), cars, batch.world, seen)[0]:
                     _keep(frames, seen[0])
 
             while driving.any():
@@ -224,8 +224,12 @@ class Field:
                 plan.show(float(np.where(driving, batch.timer.count, laps).min()) / laps)
             return recording.races()
 
-    def _line_up(self, seeds: list[int]) -> None:
-        """Puts each car on the start of its race."""
+    def line_up(self, seeds: list[int]) -> None:
+        """Puts each car on the start of its race.
+
+        Args:
+            seeds: Of the races, one for each car.
+        """
         batch, cars = self.batch, np.arange(len(self.batch))
         if not self._lent:
             batch.world.seed(seeds)
@@ -250,38 +254,49 @@ class Field:
         arc, lateral = sensed[:, stepping.ARC], sensed[:, stepping.LATERAL]
         return Start(arc, lateral, turn, np.zeros(len(seeds)))
 
-    def _headers(
+    def headers(
         self, laps: int, seeds: Sequence[int], about: Mapping[str, Any]
     ) -> list[RaceHeader]:
+        """Returns what the records say of races that begin where the cars are now.
+
+        Args:
+            laps: Laps of a race.
+            seeds: Of the races, one for each car.
+            about: Further fields, such as the driver's hash, or fields in place of these.
+        """
         road, arcs = self.batch.track, self.batch.sensed[:, stepping.ARC]
         first = start_line_progress(road.start_line, arcs, road.length, road.closed)
         own = not simulators.parse(self.config.simulator)
+        fields = {
+            "track": road.name,
+            "track_digest": road.digest,
+            "track_length": road.length,
+            "closed": road.closed,
+            "nodes": len(road.nodes),
+            "start_line": road.start_line,
+            "road_left": road.road_left,
+            "road_right": road.road_right,
+            "min_lap_s": road.min_lap_s,
+            "laps": laps,
+            "vehicle": self.config.vehicle,
+            "simulator": self.config.simulator,
+            "simulator_version": donkey_rl.__version__ if own else "",
+            "version": donkey_rl.__version__,
+            "versions": provenance.versions(),
+            "camera": self.config.camera.model_dump(),
+            **about,
+        }
         return [
-            RaceHeader(
-                track=road.name,
-                track_digest=road.digest,
-                track_length=road.length,
-                closed=road.closed,
-                nodes=len(road.nodes),
-                start_line=road.start_line,
-                start_line_progress=float(first[i]),
-                road_left=road.road_left,
-                road_right=road.road_right,
-                min_lap_s=road.min_lap_s,
-                laps=laps,
-                vehicle=self.config.vehicle,
-                seed=seeds[i],
-                simulator=self.config.simulator,
-                simulator_version=donkey_rl.__version__ if own else "",
-                version=donkey_rl.__version__,
-                versions=provenance.versions(),
-                camera=self.config.camera.model_dump(),
-                **about,
-            )
+            RaceHeader(start_line_progress=float(first[i]), seed=seeds[i], **fields)
             for i in range(len(self.batch))
         ]
 
-    def _row(self, pilot: Pilot) -> dict[str, Any]:
+    def row(self, pilot: Pilot) -> dict[str, Any]:
+        """Returns each column of the records as it is now, of shape (cars,).
+
+        Args:
+            pilot: Who has driven the last step.
+        """
         batch = self.batch
         taken = 1000.0 * batch.world.latency
         known = ~np.isnan(pilot.latency_ms)

@@ -80,7 +80,7 @@ def read(path: pathlib.Path, config: EnvironmentConfig) -> tuple[RecordedDrive, 
     from speed and steering by the car's geometry, ``v tan(wheel angle) / wheelbase``.
 
     Args:
-        path: A CSV file or a folder, as `recordings.formats` knows them.
+        path: A CSV file, a race record or a folder, as `recordings.formats` knows them.
         config: Camera, car, limits and history of the policy that is to learn.
 
     Raises:
@@ -92,6 +92,7 @@ def read(path: pathlib.Path, config: EnvironmentConfig) -> tuple[RecordedDrive, 
 
 def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
     """Returns one recording as a drive."""
+    _check_car(recording, config)
     _check_images(recording, config)
     known = np.isfinite(recording.speed) & np.isfinite(recording.steering)
     known &= np.isfinite(recording.throttle)
@@ -121,6 +122,19 @@ def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
         actions=actions,
         last_actions=_history(actions, begins, config.history),
     )
+
+
+def _check_car(recording: Recording, config: EnvironmentConfig) -> None:
+    """Checks that the car is the one that is to learn, where it is known.
+
+    Raises:
+        InputError: It is another one, whose speeds and commands mean something else.
+    """
+    if recording.vehicle not in ("", config.vehicle):
+        raise InputError(
+            f"{recording.name}: expected a drive of {config.vehicle}. "
+            f"Received: one of {recording.vehicle}. Learn with --set vehicle={recording.vehicle}."
+        )
 
 
 def _check_images(recording: Recording, config: EnvironmentConfig) -> None:

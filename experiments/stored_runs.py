@@ -1,4 +1,4 @@
-"""Runs read back from MLflow: found by id, by the beginning of it, or by name."""
+"""Runs read back from MLflow: found by id, by the beginning of it, by name, or by their model."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from donkey_rl.errors import InputError, StorageError, UnknownNameError
-from donkey_rl.experiments import mlflow_store
+from donkey_rl.experiments import mlflow_store, model_registry
+from donkey_rl.experiments.driver_model import FOLDER_TAG, MODEL_TAG
 from donkey_rl.experiments.mlflow_store import tracking_uri
+from donkey_rl.experiments.spooling import leftovers, sender
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
 
-MODEL_TAG = "donkey_rl.model_id"
-FOLDER_TAG = "donkey_rl.driver_folder"
 _PREFIX_LENGTH = 4
 _PAGE = 1000
 _LISTED = "`donkey-rl leaderboard` and `donkey-rl dashboard` list the runs."
@@ -49,15 +50,17 @@ class StoredRun:
 def find(reference: str, *, uri: str | None = None) -> StoredRun:
     """Returns the run with this id, this beginning of an id (4 characters or more), or this name.
 
-    Of several runs of one name the latest is meant.
+    Of several runs of one name the latest is meant. ``models:/NAME@ALIAS``, ``models:/NAME/3`` and
+    ``models:/MODEL_ID`` mean the run that stored the model; its driver is then that model.
 
     Args:
-        reference: Id, beginning of an id, or name.
+        reference: Id, beginning of an id, name, or address of a model.
         uri: As in `start`.
 
     Raises:
         UnknownNameError: If there is none; it carries the nearest.
-        InputError: If there is no store yet, or several runs' ids begin so.
+        InputError: If there is no store yet, several runs' ids begin so, or there is no such
+            model.
         StorageError: If the store cannot be read.
     """
     path = mlflow_store.database_path(tracking_uri(uri))
@@ -66,8 +69,12 @@ def find(reference: str, *, uri: str | None = None) -> StoredRun:
             f"There is no run '{reference}': {path} does not exist yet. Start a run with "
             "`donkey-rl train --agent sac`, or set MLFLOW_TRACKING_URI to where your runs are."
         )
-    client = mlflow_store.client(uri)
-    experiment = mlflow_store.experiment_id(client, uri)
+    client, experiment = _opened(uri)
+    if reference.startswith(model_registry.SCHEME):
+        model = model_registry.model(reference, client)
+        with mlflow_store.guard("The runs could not be read"):
+            found = _stored(client.get_run(model.source_run_id))
+        return dataclasses.replace(found, tags={**found.tags, MODEL_TAG: model.model_id})
     with mlflow_store.guard("The runs could not be read"):
         infos = [run.info for run in client.search_runs([experiment], max_results=5000)]
         exact = [info for info in infos if info.run_id == reference]
@@ -97,8 +104,7 @@ def every(*, uri: str | None = None) -> Iterator[StoredRun]:
     path = mlflow_store.database_path(tracking_uri(uri))
     if path is not None and not path.exists():
         return
-    client = mlflow_store.client(uri)
-    experiment = mlflow_store.experiment_id(client, uri)
+    client, experiment = _opened(uri)
     token: str | None = None
     while True:
         with mlflow_store.guard("The runs could not be read"):
@@ -124,11 +130,11 @@ def labels(runs: Iterable[StoredRun]) -> dict[str, str]:
     return {run.id: label(run) for run in different.values()}
 
 
-def download_driver(run_id: str, *, uri: str | None = None) -> pathlib.Path:
+def download_driver(run: StoredRun | str, *, uri: str | None = None) -> pathlib.Path:
     """Returns the folder of a run's driver, fetched first where the store is on a server.
 
     Args:
-        run_id: As in `find`.
+        run: The run, or a reference as in `find`.
         uri: As in `start`.
 
     Raises:
@@ -137,7 +143,7 @@ def download_driver(run_id: str, *, uri: str | None = None) -> pathlib.Path:
     """
     from mlflow import artifacts
 
-    stored = find(run_id, uri=uri)
+    stored = find(run, uri=uri) if isinstance(run, str) else run
     if MODEL_TAG not in stored.tags:
         if stored.tags.get("kind") == "evaluation":
             raise InputError(
@@ -170,12 +176,10 @@ def search(condition: str, most: int, *, by: str = "", uri: str | None = None) -
     path = mlflow_store.database_path(tracking_uri(uri))
     if path is not None and not path.exists():
         return []
-    client = mlflow_store.client(uri)
+    client, experiment = _opened(uri)
     order = [f"metrics.`{by}` DESC"] if by else None
     with mlflow_store.guard("The runs could not be searched"):
-        found = client.search_runs(
-            [mlflow_store.experiment_id(client, uri)], condition, max_results=most, order_by=order
-        )
+        found = client.search_runs([experiment], condition, max_results=most, order_by=order)
     return [_stored(run) for run in found]
 
 
@@ -203,6 +207,14 @@ def download(run: StoredRun, place: str, *, uri: str | None = None) -> pathlib.P
             artifact_uri=f"{run.artifact_uri}/{place}", tracking_uri=tracking_uri(uri)
         )
     return pathlib.Path(local)
+
+
+def _opened(uri: str | None) -> tuple[MlflowClient, str]:
+    """Returns store and experiment, once the store has what this and ended processes logged."""
+    leftovers.send_once(uri)
+    sender.settle_all()
+    client = mlflow_store.client(uri)
+    return client, mlflow_store.experiment_id(client, uri)
 
 
 def _stored(run: Run) -> StoredRun:

@@ -28,16 +28,18 @@ from donkey_rl.experiments import (
     encoder_training,
     evaluation,
     process_clock,
-    racing,
+    provenance,
     resuming,
+    run_inputs,
     sight,
     tracking,
     training_pictures,
 )
 from donkey_rl.experiments import config as configs
-from donkey_rl.experiments.checks import CHECK_SEED, Checks, Hooks, MlflowWriter
+from donkey_rl.experiments.checks import Checks, Hooks, MlflowWriter, check_fields
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
+from donkey_rl.experiments.data import lessons
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.interruption import Interruption
@@ -69,17 +71,21 @@ def train(
         LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
         InputError: A recording to imitate cannot be learned from; no run is begun.
     """
-    demonstrations.check(config)
+    config = lessons.pinned(config)
+    demonstrations.check(config, progress)
     tracking.prepare_in_background()
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",
         params=configs.flat(config.model_dump(mode="json")),
         tags={"agent": config.agent, "track": config.track, "vehicle": config.vehicle}
-        | dict(member.tags),
+        | {"seed": config.seed, **provenance.tags(), **member.tags},
         parent=member.parent,
+        patience_s=member.patience_s,
     )
     progress.message(f"run {run.id}")
     with run:
+        for each in run_inputs.of(config):
+            run.log_input(*each)
         folder = resuming.begin(run, config)
         member.begun(run.id)
         with folder.locked():
@@ -216,7 +222,7 @@ class _Session:
         with self.progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(
                 config.check,
-                _check_races(config, environment),
+                check_fields(config, environment),
                 self._env.extractor,
                 self.run,
                 phase,
@@ -381,19 +387,3 @@ def _simulator_name(config: TrainingConfig) -> str:
     if config.simulator == simulators.EMBEDDED:
         return f"{simulators.EMBEDDED} {donkey_rl.__version__}"
     return config.simulator
-
-
-def _check_races(config: TrainingConfig, trained: Cars) -> tuple[racing.Field, ...]:
-    """Returns the cars of the checks: cars of their own, or those of the other simulators."""
-    embedded = simulators.count(config.simulator) is None
-    environments = config.environments()
-    return tuple(
-        racing.Field(
-            environment,
-            -(-config.check.races // len(environments)) if embedded else config.driven,
-            seed=CHECK_SEED,
-            world=None if embedded else view.batch.world,
-            disturbance=config.check_scene,
-        )
-        for environment, view in zip(environments, trained.views, strict=True)
-    )

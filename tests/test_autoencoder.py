@@ -185,22 +185,22 @@ def test_recorded_frames_come_by_their_numbers_and_evenly(tmp_path: pathlib.Path
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / "images" / "12_broken_.png").write_bytes(b"\x89PNG no more")
     write(tmp_path, "images/13_other_size.png", 255, (32, 24))
-    found = np.concatenate(list(encoder_frames.recorded(str(tmp_path), 1000, SHAPE)))
+    found = np.concatenate(list(encoder_frames.recorded([tmp_path], 1000, SHAPE)))
     assert found.shape == (12, *SHAPE)
     assert found[:, 0, 0, 0].tolist() == list(range(0, 120, 10))
     # Of files 0 to 13 the first, the middle two and the last are taken: 0, 4, 8 and 13.
-    few = np.concatenate(list(encoder_frames.recorded(str(tmp_path), 4, SHAPE)))
+    few = np.concatenate(list(encoder_frames.recorded([tmp_path], 4, SHAPE)))
     assert few[:, 0, 0, 0].tolist() == [0, 40, 80]
 
 
 def test_a_folder_without_such_frames_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(InputError, match="expected a folder with recorded images"):
-        list(encoder_frames.recorded(str(tmp_path / "none"), 10, SHAPE))
+        list(encoder_frames.recorded([tmp_path / "none"], 10, SHAPE))
     with pytest.raises(InputError, match="expected JPEG or PNG files"):
-        list(encoder_frames.recorded(str(tmp_path), 10, SHAPE))
+        list(encoder_frames.recorded([tmp_path], 10, SHAPE))
     write(tmp_path, "1.png", 0, (32, 24))
     with pytest.raises(InputError, match=r"images of 64x48 in .* Received: 32x24\. Set camera"):
-        list(encoder_frames.recorded(str(tmp_path), 10, SHAPE))
+        list(encoder_frames.recorded([tmp_path], 10, SHAPE))
 
 
 def small(*settings: str) -> TrainingConfig:

@@ -134,8 +134,8 @@ def test_policy_that_sees_by_itself_learns_to_see(kind: type[SAC] | type[PPO]) -
 
 def test_recording_that_is_not_there_is_refused_before_anything_is_trained() -> None:
     with pytest.raises(InputError, match="nothing of that name"):
-        demonstrations.check(settings(expert="none", data="no/such/tub"))
-    demonstrations.check(settings())
+        demonstrations.check(settings(expert="none", data="no/such/tub"), ProgressDisplay())
+    demonstrations.check(settings(), ProgressDisplay())
 
 
 def test_cars_that_were_lent_out_begin_anew_at_a_reset() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlflow import pyfunc
 
 from donkey_rl import cli
 from donkey_rl.agents import ensemble
@@ -23,7 +24,7 @@ from donkey_rl.agents.saliency import Saliency
 from donkey_rl.agents.untrained import untrained
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.errors import DriverError, InputError
-from donkey_rl.experiments import drivers, ensembles, tracking
+from donkey_rl.experiments import drivers, ensembles, stored_runs, tracking
 from donkey_rl.experiments.drivers import LearnedEntrant
 from donkey_rl.experiments.sweeps import committee
 from donkey_rl.experiments.sweeps.committee import CommitteePlan, Outcome
@@ -263,6 +264,8 @@ def test_a_driver_that_nobody_helps_stays_alone(entrants: tuple[LearnedEntrant, 
     assert members == ["1"]
     alone = committee._alone(found)
     assert (alone.is_better, alone.difference) == (False, None)
+    kept = committee.keep(alone, "a name that no run gets")
+    assert (kept.run_id, kept.members, kept.weights) == ("1", ("1",), (1.0,))
     assert alone.sentence == "No committee scored higher than run 1 alone in 4 races."
 
 
@@ -331,6 +334,9 @@ def test_an_ensemble_of_runs_is_a_run_that_is_raced_as_any(
     assert cli.main(["ensemble", *folders, "--weights", "1,2,1", "--name", "all", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["weights"] == [0.25, 0.5, 0.25]
+    model = pyfunc.load_model(f"models:/{tracking.find('all').tags[stored_runs.MODEL_TAG]}")
+    expected = Ensemble(three, [1, 2, 1]).act(observations(2))
+    np.testing.assert_allclose(model.predict(observations(2)), expected, atol=1e-4)
     stored = tracking.find("all")
     assert (stored.id, stored.tags["agent"]) == (made["run_id"], "ensemble")
     assert (

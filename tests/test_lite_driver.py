@@ -125,7 +125,7 @@ def test_a_changed_model_is_refused_before_it_is_read(folder):
 @pytest.mark.parametrize("content", [b"", b"TFL3" * 50, b"\x1c\0\0\0TFL3" + b"\xff" * 500])
 def test_what_is_no_model_is_refused(folder, content):
     replace_model(folder, content)
-    with pytest.raises(DriverError, match="Expected a LiteRT model with one output"):
+    with pytest.raises(DriverError, match="Expected a LiteRT model that fits the manifest"):
         LiteDriver.load(folder)
 
 

@@ -10,9 +10,11 @@ import pathlib
 import pytest
 
 from donkey_rl import cli, configuration
+from donkey_rl.agents import manifest
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import beginning, reproduction, tracking, training
+from donkey_rl.experiments import beginning, reproduction, stored_runs, tracking, training
 from donkey_rl.experiments.config import AGENTS, TrainingConfig
+from donkey_rl.experiments.membership import Membership
 from donkey_rl.experiments.progress import ProgressDisplay
 
 TRACKS = pathlib.Path(__file__).parents[1] / "envs" / "simulator" / "tracks"
@@ -20,7 +22,9 @@ TRACKS = pathlib.Path(__file__).parents[1] / "envs" / "simulator" / "tracks"
 SMALL = (
     "cars=4", "steps=300", "encoder.frames=256", "encoder.epochs=1", "evaluation.races=1",
     "evaluation.laps=1", "check.every=400", "check.races=1", "sac.learning_starts=100",
-    "sac.batch_size=64", "sac.gradient_steps=1", "sac.hidden=16,16",
+    "sac.batch_size=64", "sac.gradient_steps=1", "sac.hidden=16,16", "imitation.steps=160",
+    "imitation.expert=pursuit", "imitation.epochs=1", "imitation.copies=0",
+    "track=generated_track,warren",
 )  # fmt: skip
 
 
@@ -109,22 +113,25 @@ def test_text_that_looks_like_something_else_stays_text(text: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_is_trained_again_bit_for_bit() -> None:
+def test_a_run_on_two_tracks_is_trained_again_bit_for_bit() -> None:
     config = configuration.with_settings(TrainingConfig(), [*SMALL, "seed=5"])
     text = io.StringIO()
     with ProgressDisplay(text) as progress:
-        first = training.train(config, progress)
+        first = training.train(config, progress, Membership(shown=False))
         again = reproduction.find(first.run_id[:8]).train(progress)
     assert again.run_id != first.run_id
     ours, theirs = (tracking.find(each.run_id) for each in (first, again))
     assert theirs.tags[reproduction.ORIGIN_TAG] == first.run_id
     assert "not bit for bit" not in text.getvalue()
     assert ours.params == theirs.params
-    hashes = [
-        json.loads((tracking.download_driver(each.run_id) / "manifest.json").read_text())["hash"]
-        for each in (first, again)
-    ]
-    assert hashes[0] == hashes[1]
+    drivers = [manifest.read(tracking.download_driver(each.id)) for each in (ours, theirs)]
+    assert drivers[0].hash == drivers[1].hash
+    assert drivers[0].description.tracks == ("generated_track", "warren")
+    raced = {name: tag for name, tag in ours.tags.items() if name.startswith("score/")}
+    assert {name.split("/")[1] for name in raced} == {"generated_track", "warren"}
+    for folder in raced.values():
+        files = stored_runs.download(ours, folder).glob("race_*.parquet")
+        assert [path.name for path in files] == ["race_00.parquet"]
 
 
 def test_options_and_settings_change_the_configuration_of_the_run(

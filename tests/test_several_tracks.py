@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from donkey_rl import configuration
-from donkey_rl.agents.driver import Driver
 from donkey_rl.envs import joined_view, vec_env
 from donkey_rl.envs.joined_view import JoinedView
 from donkey_rl.envs.vec_env import SB3View
 from donkey_rl.errors import ConfigurationError
-from donkey_rl.experiments import encoder_frames, stored_runs, tracking, training
+from donkey_rl.experiments import encoder_frames
 from donkey_rl.experiments.config import TrainingConfig
-from donkey_rl.experiments.progress import ProgressDisplay
 
 TWO = "generated_track,warren"
 SMALL_CAMERA = ("camera.img_w=80", "camera.img_h=60")
@@ -106,28 +101,3 @@ def test_frames_come_from_all_tracks_in_turn() -> None:
         alone = configuration.with_settings(wanted, [f"track={track}"])
         expected = [part.labels for part in encoder_frames.labelled(alone, count, seed=3)]
         np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
-
-
-@pytest.mark.slow
-def test_a_run_learns_on_both_tracks_and_is_raced_on_both(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    small = config(
-        "cars=4", "steps=300", "encoder.frames=256", "encoder.epochs=1", "evaluation.races=1",
-        "evaluation.laps=1", "check.every=400", "check.races=2", "sac.learning_starts=100",
-        "sac.batch_size=64", "sac.gradient_steps=1", "sac.hidden=16,16", "imitation.steps=160",
-        "imitation.expert=pursuit", "imitation.epochs=1", "imitation.copies=0",
-    )  # fmt: skip
-    with ProgressDisplay(io.StringIO()) as progress:
-        result = training.train(small, progress)
-    stored = tracking.find(result.run_id)
-    assert stored.tags["track"] == TWO
-    driver = Driver.load(tracking.download_driver(result.run_id))
-    assert driver.description.tracks == ("generated_track", "warren")
-    scores = {name for name in stored.metrics if name.startswith("score/")}
-    assert {name.split("/")[1] for name in scores} == {"generated_track", "warren"}
-    for name in scores:
-        folder = stored_runs.download(stored, stored.tags[name])
-        assert [path.name for path in folder.glob("race_*.parquet")] == ["race_00.parquet"]

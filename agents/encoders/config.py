@@ -230,7 +230,8 @@ class AutoencoderConfig(TrainedEncoderConfig):
     )
     data: str | None = pydantic.Field(
         default=None,
-        description="Folder of recorded frames to train on; none collects them in the run.",
+        description="Folder of recorded frames to train on, or data:NAME; none collects them in "
+        "the run.",
     )
 
 

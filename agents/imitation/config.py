@@ -23,7 +23,8 @@ class ImitationConfig(Config):
         description="Who drives the demonstrations: `none`, or `pursuit`, which knows the track.",
     )
     data: str | None = Field(
-        default=None, description="A recording to learn from: CSV files or a donkeycar tub."
+        default=None,
+        description="What to learn from: races, CSV files, a donkeycar tub, or data:NAME.",
     )
     steps: int = Field(
         default=4_096, ge=64, le=1_000_000, description="Environment steps that the expert drives."

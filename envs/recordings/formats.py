@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-from donkey_rl.envs.recordings import csv_format, tub
+from donkey_rl.envs.recordings import csv_format, race_records, tub
 from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.errors import InputError
 
@@ -12,16 +12,19 @@ FORMATS = (
     f"CSV files (*.csv with the header {','.join(csv_format.HEADER)})",
     "a donkeycar tub of version 1 (record_<n>.json)",
     "a donkeycar tub of version 2 (manifest.json and catalog_<n>.catalog)",
+    f"race records with pictures (*{race_records.SUFFIX})",
 )
 
+_CSV = ".csv"
 _MOST_NAMED = 3
 
 
 def read(path: pathlib.Path) -> tuple[Recording, ...]:
-    """Reads all recordings in a folder, or one CSV file.
+    """Reads all recordings in a folder, or one CSV file or race record.
 
     A folder with catalogs is a tub of version 2, one with ``record_<n>.json`` a tub of version
-    1, each one recording; in any other each ``*.csv`` is one, by name. Images are not opened.
+    1, each one recording; in any other each race record is one, or else each ``*.csv``, by name.
+    Images are not opened.
     What was assumed, repaired or left out stands in `Recording.notes`.
 
     Args:
@@ -61,12 +64,15 @@ def _file(file: pathlib.Path) -> Recording:
     """Reads one file.
 
     Raises:
-        InputError: It is no CSV file, or as `csv_format.read` says.
+        InputError: It is neither a CSV file nor a race record, or as their readers say.
+        StorageError: A race record cannot be read.
     """
-    if file.suffix.lower() != ".csv":
+    if file.suffix.lower() == race_records.SUFFIX:
+        return race_records.read(file)
+    if file.suffix.lower() != _CSV:
         raise InputError(
-            f"{file}: expected a CSV file or a folder. Received: a file '{file.suffix}'. "
-            f"For a tub, name its folder: {file.parent}."
+            f"{file}: expected a CSV file, a race record or a folder. Received: a file "
+            f"'{file.suffix}'. For a tub, name its folder: {file.parent}."
         )
     return csv_format.read(file)
 
@@ -81,13 +87,14 @@ def _folder(folder: pathlib.Path) -> tuple[Recording, ...]:
         return (tub.read_v2(folder),)
     if tub.is_v1(folder):
         return (tub.read_v1(folder),)
-    files = _csv_files(folder)
+    races = _files(folder, race_records.SUFFIX)
+    if races:
+        return tuple(race_records.read(file) for file in races)
+    files = _files(folder, _CSV)
     if files:
         return tuple(csv_format.read(file) for file in files)
     inside = [
-        child.name
-        for child in sorted(folder.iterdir())
-        if child.is_dir() and (tub.is_v2(child) or tub.is_v1(child) or _csv_files(child))
+        child.name for child in sorted(folder.iterdir()) if child.is_dir() and _holds_one(child)
     ]
     remedy = "Name the folder that holds the records."
     if inside:
@@ -98,8 +105,15 @@ def _folder(folder: pathlib.Path) -> tuple[Recording, ...]:
     )
 
 
-def _csv_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the CSV files of a folder by name."""
+def _holds_one(folder: pathlib.Path) -> bool:
+    """Whether a folder holds any of the formats."""
+    if tub.is_v2(folder) or tub.is_v1(folder):
+        return True
+    return bool(_files(folder, _CSV) or _files(folder, race_records.SUFFIX))
+
+
+def _files(folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
+    """Returns the files of a folder that end so, by name."""
     return sorted(
-        file for file in folder.iterdir() if file.suffix.lower() == ".csv" and file.is_file()
+        file for file in folder.iterdir() if file.suffix.lower() == suffix and file.is_file()
     )

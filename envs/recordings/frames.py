@@ -1,4 +1,4 @@
-"""Reading one camera frame from a file that nobody vouches for."""
+"""Reading one camera frame that nobody vouches for, from a file or from inside one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import pathlib
 import struct
 import warnings
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,25 +35,41 @@ _DAMAGED = (
 )
 
 
-def read(file: pathlib.Path) -> ImageArray | None:
-    """Reads a JPEG or PNG file.
+class StoredFrame(Protocol):
+    """A frame inside a larger file."""
+
+    def content(self) -> bytes | None:
+        """Returns the frame as a JPEG or PNG file, None where there is none."""
+
+
+FrameSource = pathlib.Path | StoredFrame
+"""Where a frame is."""
+
+
+def read(frame: FrameSource) -> ImageArray | None:
+    """Reads a JPEG or PNG file, or one inside another.
 
     Args:
-        file: Any path.
+        frame: Any path, or where it is.
 
     Returns:
         RGB, shape (h, w, 3); None if there is no such file, if it is damaged or of another
         format, larger than 8 MiB, or if a side is longer than 4,096 pixels.
     """
     try:
-        # A pipe or a device would be read for ever.
-        if not file.is_file():
-            return None
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        return None if len(content) > MAX_BYTES else _decode(content)
+        content = _file(frame) if isinstance(frame, pathlib.Path) else frame.content()
+        return None if content is None or len(content) > MAX_BYTES else _decode(content)
     except _DAMAGED:
         return None
+
+
+def _file(path: pathlib.Path) -> bytes | None:
+    """Returns what a file holds, one byte more than is taken at most."""
+    # A pipe or a device would be read for ever.
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        return stream.read(MAX_BYTES + 1)
 
 
 def _decode(content: bytes) -> ImageArray | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import pathlib
 
 import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs.recordings import frames as frame_files
+from donkey_rl.envs.recordings.frames import FrameSource
 from donkey_rl.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,6 +39,7 @@ class Recording:
         throttle: Command, shape (n,); within [-1, 1].
         frames: The camera's image of each record, or None; opened on demand only.
         notes: What was assumed, repaired or left out while reading, in sentences.
+        vehicle: Car generation that was driven, empty where the recorder did not write it.
     """
 
     name: str
@@ -48,8 +49,9 @@ class Recording:
     cte: FloatArray
     steering: FloatArray
     throttle: FloatArray
-    frames: tuple[pathlib.Path | None, ...]
+    frames: tuple[FrameSource | None, ...]
     notes: tuple[str, ...] = ()
+    vehicle: str = ""
 
     def __len__(self) -> int:
         """Number of records."""

@@ -282,7 +282,7 @@ def _why_unread(drive: _Drive, found: _Yardstick) -> str | None:
 def _stored_encoder(run_id: str, camera: CameraConfig) -> Reader | str:
     """Returns the encoder of a run, or why it cannot read the frames."""
     stored = tracking.find(run_id)
-    encoder = Driver.load(tracking.download_driver(stored.id)).encoder
+    encoder = Driver.load(tracking.download_driver(stored)).encoder
     if not isinstance(encoder, LaneEncoder):
         return f"the encoder of run {stored.id} reads no lane"
     if encoder.image_shape != camera.shape:

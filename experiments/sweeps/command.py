@@ -140,7 +140,6 @@ def _committee(
     study: optuna.Study, plan: SweepPlan, run_id: str, progress: ProgressDisplay
 ) -> dict[str, Any] | None:
     """Makes the best committee of the study's drivers, where there are any."""
-    from donkey_rl.experiments import ensembles
     from donkey_rl.experiments.sweeps import committee
 
     drivers = results.drivers(study.get_trials(deepcopy=False))[:_MOST_DRIVERS]
@@ -152,5 +151,5 @@ def _committee(
         tracks=tuple(dict.fromkeys(tracks)), highest_disqualified=plan.most_disqualified
     )
     found = committee.choose(drivers, wanted, progress)
-    made = ensembles.keep(found.members, found.weights, f"committee of {plan.study}", run_id)
+    made = committee.keep(found, f"committee of {plan.study}", run_id)
     return {**made.model_dump(mode="json"), "committee": found.as_json()}

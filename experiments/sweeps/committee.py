@@ -27,6 +27,7 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DriverError, InputError
 from donkey_rl.experiments import ensembles, racing, verdicts
 from donkey_rl.experiments.drivers import LearnedEntrant
+from donkey_rl.experiments.ensembles import EnsembleResult
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from donkey_rl.metrics import registry, statistics
 from donkey_rl.metrics.race import Race
@@ -179,6 +180,28 @@ def choose(references: Sequence[str], plan: CommitteePlan, progress: ProgressDis
         judged = races.drive(_blended(choice.members), choice.best.environment)
         phase.update(2)
     return _judged(choice, best, judged, plan)
+
+
+def keep(found: Committee, name: str | None = None, parent: str | None = None) -> EnsembleResult:
+    """Stores a committee as a run; where the best single driver is returned, its own run is it.
+
+    Args:
+        found: What `choose` returned.
+        name: Of the run.
+        parent: Id of the run that it belongs to.
+
+    Raises:
+        StorageError: The run cannot be stored.
+    """
+    if len(found.members) > 1:
+        return ensembles.keep(found.members, found.weights, name, parent)
+    return EnsembleResult(
+        run_id=found.best.run_id,
+        name=found.best.name,
+        members=(label(found.best),),
+        weights=found.weights,
+        driver_hash=found.best.hash,
+    )
 
 
 def label(entrant: LearnedEntrant) -> str:

@@ -31,6 +31,8 @@ from donkey_rl.experiments.training_result import TrainingResult
 SCORE_TAG = "score/"
 """What the tags of a run begin with that name the folders of its races."""
 
+_PATIENCE_S = 600.0
+
 SHELF = pathlib.Path("sweeps") / "encoders"
 """Where the encoders are that trainings share, below the folder where a sweep is started."""
 
@@ -127,6 +129,7 @@ class _Trial:
                 "donkey_rl.trial": self._attempt.trial.number,
             },
             shown=False,
+            patience_s=_PATIENCE_S,
             begun=begun,
             checked=checked,
             encoder=EncoderShelf(SHELF).get,

@@ -1,0 +1,137 @@
+"""How the results of `donkey-rl data` look on a terminal.
+
+Each function takes the same mapping that `--json` prints, and writes to standard output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from donkey_rl import terminal
+
+_SHORT = 12
+
+
+def show_sets(result: Mapping[str, Any]) -> None:
+    """Shows data sets.
+
+    Args:
+        result: With `store` and `sets`, each a card.
+    """
+    console = terminal.console()
+    if not result["sets"]:
+        terminal.lines(
+            console,
+            f"{result['store']} holds no data set.",
+            "Next:",
+            f"  {terminal.command()} data push FOLDER --name NAME",
+        )
+        return
+    rows = [
+        (
+            each["name"],
+            each["version"][:_SHORT],
+            f"{each['total']['races']:,}",
+            f"{each['total']['minutes']:,.1f}",
+            terminal.UNKNOWN if each["clean_share"] is None else f"{each['clean_share']:.0%}",
+            f"{each['total']['frames']:,}",
+            f"{each['bytes'] / 1e6:,.1f}",
+        )
+        for each in result["sets"]
+    ]
+    columns = ("name", "version", "races", "minutes", "clean", "frames", "MB")
+    console.print(terminal.table(f"Data sets in {result['store']}", columns, rows))
+    for each in result["sets"]:
+        terminal.lines(console, *(f"Problem: {problem}" for problem in each["problems"]))
+
+
+def show_push(result: Mapping[str, Any]) -> None:
+    """Shows what a push did, the fields of `pushing.PushReport`."""
+    console = terminal.console()
+    terminal.lines(console, *(f"left out: {each}" for each in result["left_out"]))
+    there = result["already_there"]
+    facts = {
+        "data set": f"{result['name']}@{result['version'][:_SHORT]}"
+        + (", new" if result["is_new"] else ""),
+        "added": f"{result['added']:,} files"
+        + (f"; {there:,} were there already" if there else ""),
+        "sent": f"{result['sent_bytes'] / 1e6:,.1f} MB to {result['store']}",
+        "races in it": f"{result['races']:,}",
+    }
+    console.print(terminal.facts(facts))
+    _next(f"data show {result['name']}", f"train --set imitation.data=data:{result['name']}")
+
+
+def show_pull(result: Mapping[str, Any]) -> None:
+    """Shows what a pull did, the fields of `pulling.PullReport`."""
+    console = terminal.console()
+    label = f"{result['name']}@{result['version'][:_SHORT]}"
+    facts = {
+        "data set": label + (f", part {result['part']}" if result["part"] else ""),
+        "folder": result["folder"],
+        "files": f"{result['files'] - len(result['problems']):,} of {result['files']:,}"
+        + (f"; {result['already_there']:,} were there" if result["already_there"] else ""),
+        "fetched": f"{result['fetched_bytes'] / 1e6:,.1f} MB",
+    }
+    console.print(terminal.facts(facts))
+    if result["problems"]:
+        terminal.lines(console, *(f"Problem: {each}." for each in result["problems"]))
+        _next(f"data verify {result['name']}")
+
+
+def show_card(text: str) -> None:
+    """Shows the card of a data set as it is written."""
+    terminal.lines(terminal.console(), text.rstrip())
+
+
+def show_split(result: Mapping[str, Any]) -> None:
+    """Shows the parts of a split: `name`, `version`, `assigned`, `parts`."""
+    console = terminal.console()
+    rows = [
+        (part, f"{each['races']:,}", f"{each['minutes']:,.1f}", f"{each['frames']:,}")
+        for part, each in result["parts"].items()
+    ]
+    title = f"Parts of {result['name']}@{result['version'][:_SHORT]}"
+    console.print(terminal.table(title, ("part", "races", "minutes", "frames"), rows))
+    terminal.lines(console, f"{result['assigned']:,} races got a part; the others kept theirs.")
+
+
+def show_merge(result: Mapping[str, Any]) -> None:
+    """Shows a merged set: `name`, `version`, `files`, `races`, `sources`."""
+    facts = {
+        "data set": f"{result['name']}@{result['version'][:_SHORT]}",
+        "holds": f"{result['files']:,} files, {result['races']:,} of them races",
+        "merged from": ", ".join(result["sources"]),
+    }
+    terminal.console().print(terminal.facts(facts))
+
+
+def show_verify(result: Mapping[str, Any]) -> None:
+    """Shows what was found in a store, the fields of `checking.VerifyReport`."""
+    console = terminal.console()
+    terminal.lines(
+        console,
+        *(f"repaired: {each}" for each in result["repaired"]),
+        *(f"Problem: {each}" for each in result["problems"]),
+        f"{result['files']:,} files, {result['bytes'] / 1e6:,.1f} MB, read in {result['store']}: "
+        + (f"{len(result['problems']):,} problems." if result["problems"] else "all whole."),
+    )
+    if result["unfinished"]:
+        terminal.lines(
+            console,
+            f"{result['unfinished']:,} files in incoming/ are of pushes that were cut off or are "
+            "going on; they may be deleted while nobody pushes.",
+        )
+    if result["problems"]:
+        terminal.lines(
+            console,
+            "Push the files again from where they came, or mend from another store:",
+            f"  {terminal.command()} data verify --repair WHERE",
+        )
+
+
+def _next(*commands: str) -> None:
+    terminal.lines(
+        terminal.console(), "Next:", *(f"  {terminal.command()} {each}" for each in commands)
+    )

@@ -1,0 +1,1 @@
+"""Recording races that a person or any driver drives."""

@@ -1,0 +1,334 @@
+"""Recording races: by a person at a page, or by any driver as fast as the machine goes."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import math
+import pathlib
+import webbrowser
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import pydantic
+from pydantic import Field as Setting
+
+from donkey_rl import configuration
+from donkey_rl.configuration import Config
+from donkey_rl.envs import simulators
+from donkey_rl.envs.batch import Observation
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import stepping
+from donkey_rl.envs.tasks import STEP_S
+from donkey_rl.errors import DriverError, InputError
+from donkey_rl.experiments import dashboard, drivers
+from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.foreign_driver import ForeignPilot
+from donkey_rl.experiments.interruption import Interruption
+from donkey_rl.experiments.pilots import Actions, Flags, Pilot
+from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.race_recording import RaceFiles
+from donkey_rl.experiments.racing import Field
+from donkey_rl.experiments.recording import tape as tapes
+from donkey_rl.experiments.recording.cockpit import Cockpit
+from donkey_rl.experiments.recording.person import HUMAN, OPEN_LAPS, Goal, Session
+from donkey_rl.experiments.recording.server import PageServer
+from donkey_rl.experiments.recording.tape import RecordedRace, Tape
+from donkey_rl.metrics import race_parts
+
+LOGGER = logging.getLogger("donkey_rl.experiments")
+
+PLACE = pathlib.Path("recordings")
+"""Folder of recordings, below the one where they are made."""
+
+PORT = 8887
+"""The one of donkeycar's own page."""
+
+_USUAL_LAPS = 3
+_MOST_LAPS = 1_000_000
+"""Of a race that ends by its time."""
+
+
+class RecordRequest(Config):
+    """What to record.
+
+    Attributes:
+        driver: `human`, or what drives as in `drivers.load`.
+        track: Scene name or track file, None for the driver's own.
+        simulator: As in `EnvironmentConfig`.
+        laps: Laps of each race; of a person all laps recorded.
+        minutes: Time of each race; of a person all that is recorded (min).
+        races: Races of a driver.
+        seed: Of the first race's start.
+        settings: Changes of car, camera or limits, `key=value`.
+        out: The folder, None for a new one below `PLACE`.
+        frames: Whether the pictures are kept.
+        host: Address that the page is served on.
+        port: Its port, 0 for a free one.
+        browser: Whether to open it.
+    """
+
+    driver: str = HUMAN
+    track: str | None = None
+    simulator: str = simulators.EMBEDDED
+    laps: int | None = Setting(default=None, ge=1, le=_MOST_LAPS)
+    minutes: float | None = Setting(default=None, gt=0, le=1440)
+    races: int = Setting(default=1, ge=1, le=256)
+    seed: int = Setting(default=0, ge=0, lt=2**31)
+    settings: tuple[str, ...] = ()
+    out: pathlib.Path | None = None
+    frames: bool = True
+    host: str = "127.0.0.1"
+    port: int = Setting(default=PORT, ge=0, le=simulators.HIGHEST_PORT)
+    browser: bool = True
+
+    @pydantic.model_validator(mode="after")
+    def _one_race_of_a_person(self) -> Self:
+        if self.driver == HUMAN and self.races != 1:
+            raise ValueError(
+                "a person drives as many races as they like: leave --races out, "
+                f"received {self.races}"
+            )
+        return self
+
+
+class RecordResult(Config):
+    """What was recorded.
+
+    Attributes:
+        driver: Who drove.
+        track: What was driven on.
+        vehicle: The car.
+        simulator: Where.
+        folder: Where the races lie.
+        frames: Whether with pictures.
+        ended: Why it ended.
+        seconds: Time recorded (s).
+        laps: Laps from line to line in it.
+        clean_laps: Those that nothing spoiled.
+        best_lap_s: Time of the best of these (s), None without one.
+        races: Each race.
+        failures: What went wrong with a driver of a file.
+        data_set: Where they were pushed to, None for nowhere.
+    """
+
+    driver: str
+    track: str
+    vehicle: str
+    simulator: str
+    folder: str
+    frames: bool
+    ended: str
+    seconds: float
+    laps: int
+    clean_laps: int
+    best_lap_s: float | None
+    races: tuple[RecordedRace, ...]
+    failures: tuple[str, ...] = ()
+    data_set: str | None = None
+
+
+def record(
+    request: RecordRequest, progress: ProgressDisplay, announce: Callable[[str], None]
+) -> RecordResult:
+    """Records until the goal, Ctrl-C, or until the person's page is closed.
+
+    Args:
+        request: What to record.
+        progress: Shows how far a driver is.
+        announce: Called with the address of a person's page.
+
+    Raises:
+        InputError: A mistake in the request.
+        LinkError: The simulator cannot be reached or is lost; what was driven is kept.
+        StorageError: Something could not be written.
+    """
+    folder = request.out or _new_folder(request)
+    for left in tapes.unfinished(folder) if folder.is_dir() else ():
+        progress.message(
+            f"{left} is of a recording that was killed, or that runs now. "
+            f"donkey-rl record --recover {folder} makes files of such races."
+        )
+    by_hand = request.driver == HUMAN
+    drive = _by_hand if by_hand else _by_driver
+    return drive(request, folder, progress, announce)
+
+
+def recover(folder: pathlib.Path) -> tuple[RecordedRace, ...]:
+    """Makes files of the races that a killed recording has left in a folder.
+
+    Raises:
+        InputError: There is none, or one holds nothing whole; the others are finished.
+        StorageError: One cannot be written.
+    """
+    left = tapes.unfinished(folder)
+    if not left:
+        raise InputError(
+            f"{folder} holds no race that was left unfinished (race_NN.parquet.parts). Check "
+            "the path."
+        )
+    return tapes.summary([race_parts.finish(each) for each in left])
+
+
+def _new_folder(request: RecordRequest) -> pathlib.Path:
+    began = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = pathlib.PurePath(request.driver.replace(":", "-")).name
+    return PLACE / f"{began}-{name}"
+
+
+def _environment(request: RecordRequest, own: EnvironmentConfig) -> EnvironmentConfig:
+    changes = {"simulator": request.simulator}
+    if request.track is not None:
+        changes["track"] = request.track
+    changed = configuration.validate(EnvironmentConfig, own.model_dump() | changes)
+    return configuration.with_settings(changed, request.settings)
+
+
+def _by_hand(
+    request: RecordRequest,
+    folder: pathlib.Path,
+    progress: ProgressDisplay,
+    announce: Callable[[str], None],
+) -> RecordResult:
+    """Lets a person drive."""
+    # Both pedals, and backwards: a person gets stuck.
+    config = _environment(request, EnvironmentConfig(throttle_min=-1.0))
+    if (simulators.count(config.simulator) or 1) != 1:
+        raise InputError(
+            f"A person drives one car. Received: simulator={config.simulator}. Name one of them."
+        )
+    goal = Goal(request.laps, math.inf if request.minutes is None else 60.0 * request.minutes)
+    cockpit = Cockpit()
+    ended = ""
+    with (
+        contextlib.closing(Field(config, 1, seed=request.seed)) as field,
+        Tape(folder, frames=request.frames) as tape,
+        PageServer(cockpit, request.host, request.port) as server,
+        Interruption() as interruption,
+    ):
+        session = Session(field, cockpit, tape, goal, progress.message)
+        announce(server.access.url)
+        if request.browser and dashboard.has_screen():
+            webbrowser.open(server.access.url)
+        ended = session.run(interruption)
+        server.say_goodbye()
+    return _result(request, config, folder, tape.files, HUMAN, ended)
+
+
+def _by_driver(
+    request: RecordRequest,
+    folder: pathlib.Path,
+    progress: ProgressDisplay,
+    announce: Callable[[str], None],
+) -> RecordResult:
+    """Lets a driver race, as fast as the machine goes, or a simulator's own clock."""
+    entrant = drivers.load(request.driver)
+    config = _environment(request, entrant.environment)
+    first = tapes.next_number(folder)
+    files = RaceFiles(folder, request.frames, first)
+    ended, failures = "the races are over", ()
+    try:
+        failures = _race(request, entrant, config, files, progress)
+    except KeyboardInterrupt:
+        ended = "Ctrl-C"
+    paths = [path for k in range(request.races) if (path := files.path(k)).is_file()]
+    result = _result(request, config, folder, paths, entrant.name, ended)
+    return result.model_copy(update={"failures": failures})
+
+
+def _race(
+    request: RecordRequest,
+    entrant: Entrant,
+    config: EnvironmentConfig,
+    files: RaceFiles,
+    progress: ProgressDisplay,
+) -> tuple[str, ...]:
+    """Drives the races; returns what went wrong with a driver of a file."""
+    limit = math.inf if request.minutes is None else 60.0 * request.minutes
+    laps = request.laps or (_USUAL_LAPS if request.minutes is None else _MOST_LAPS)
+    about: dict[str, Any] = {
+        "driver": entrant.name, "driver_hash": entrant.hash, "run_id": entrant.run_id,
+    }  # fmt: skip
+    if request.laps is None and request.minutes is not None:
+        about["laps"] = OPEN_LAPS
+    with (
+        Interruption() as interruption,
+        contextlib.closing(Field(config, request.races, seed=request.seed)) as field,
+        entrant.pilot(field) as pilot,
+        progress.phase(f"recording {entrant.name}", 100, "%") as phase,
+    ):
+        timed = Timed(pilot, limit, field)
+
+        def show(share: float) -> None:
+            phase.update(round(100 * max(share, timed.share)))
+            interruption.check()
+
+        races = field.race(timed, laps, about=about, progress=show, files=files)
+    failed = pilot.failures if isinstance(pilot, ForeignPilot) else []
+    lines = tuple(f"race {each.race}: {each.reason}" for each in failed if each.race < len(races))
+    if failed and len(lines) == len(races) and all(each.step == 0 for each in failed):
+        raise DriverError(f"Nothing was driven: {'; '.join(lines)}. Mend the driver.")
+    return lines
+
+
+class Timed(Pilot):
+    """A pilot that gives its races up after some time.
+
+    Attributes:
+        share: Share of the time that is over.
+    """
+
+    def __init__(self, pilot: Pilot, limit_s: float, field: Field) -> None:
+        """Puts the limit on a pilot.
+
+        Args:
+            pilot: Who drives.
+            limit_s: Simulation time of each race (s).
+            field: The cars.
+        """
+        self._pilot, self._limit_s, self._field = pilot, limit_s, field
+        self.share = 0.0
+        super().begin(len(field.batch))
+
+    def begin(self, cars: int) -> None:
+        """Gets ready for a race with each of some cars."""
+        super().begin(cars)
+        self._pilot.begin(cars)
+
+    def drive(self, observation: Observation, driving: Flags) -> Actions:
+        """Returns the actions of all cars, (N, 2); see `Pilot.drive`."""
+        actions = self._pilot.drive(observation, driving)
+        inner, time_s = self._pilot, self._field.batch.sensed[:, stepping.TIME]
+        self.missed, self.latency_ms = inner.missed, inner.latency_ms
+        # The step that is driven now reaches the limit.
+        self.lost = inner.lost | (time_s + STEP_S >= self._limit_s)
+        self.share = float(np.min(time_s)) / self._limit_s
+        return actions
+
+
+def _result(
+    request: RecordRequest,
+    config: EnvironmentConfig,
+    folder: pathlib.Path,
+    paths: list[pathlib.Path],
+    driver: str,
+    ended: str,
+) -> RecordResult:
+    races = tapes.summary(paths)
+    laps = [lap for race in races for lap in race.laps]
+    return RecordResult(
+        driver=driver,
+        track=config.track,
+        vehicle=config.vehicle,
+        simulator=config.simulator,
+        folder=str(folder),
+        frames=request.frames,
+        ended=ended,
+        seconds=sum(race.seconds for race in races),
+        laps=len(laps),
+        clean_laps=sum(lap.clean for lap in laps),
+        best_lap_s=min((lap.time_s for lap in laps if lap.clean), default=None),
+        races=races,
+    )
