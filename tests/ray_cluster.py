@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 TOKEN = "a-token-of-the-tests-" + "0123456789abcdef" * 2
+_TRIES = 3
 ROOT = Path(__file__).parents[1]
 
 
@@ -28,10 +29,17 @@ class TwoNodes:
         from ray.cluster_utils import Cluster
 
         self._cluster = Cluster()
-        self._cluster.add_node(**self._settings(), include_dashboard=False)
+        self._add(include_dashboard=False)
         self._second: Any = None
         self.address = str(self._cluster.address)
         self.add_second()
+
+    def _add(self, **more: Any) -> Any:
+        """Adds a node, again where Ray found it too slow: it gives each half a minute."""
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(Exception):
+                return self._cluster.add_node(**self._settings(), **more)
+        return self._cluster.add_node(**self._settings(), **more)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -43,7 +51,7 @@ class TwoNodes:
     def add_second(self) -> None:
         """Adds the second node, where there is none."""
         if self._second is None:
-            self._second = self._cluster.add_node(**self._settings())
+            self._second = self._add()
 
     def kill_second(self) -> None:
         """Kills the second node with everything on it, as a power cut does."""
