@@ -18,6 +18,7 @@ from donkey_rl.errors import StorageError, StoreAwayError
 from donkey_rl.experiments import logged_run, mlflow_store, stored_runs, tracking
 from donkey_rl.experiments.spooling import leftovers, spool
 from donkey_rl.experiments.spooling.entries import Tags
+from tests import tracking_server
 from tests.test_tracking import ACTION, OBSERVATION
 from tests.tracking_server import TrackingServer
 
@@ -29,10 +30,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
-    running = TrackingServer(tmp_path_factory.mktemp("server"))
-    running.start()
-    yield running
-    running.stop()
+    with tracking_server.serving(tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
