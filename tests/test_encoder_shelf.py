@@ -21,6 +21,7 @@ from donkey_rl.experiments.membership import Figures
 from donkey_rl.experiments.sweeps.encoder_shelf import EncoderShelf
 
 SHAPE = (48, 64, 3)
+TRACKS = Path(__file__).parents[1] / "envs" / "simulator" / "tracks"
 
 
 class Teacher:
@@ -82,6 +83,22 @@ def test_an_encoder_does_not_depend_on_how_the_policy_learns() -> None:
         key(each) for each in ("seed=1", "encoder.frames=999", "track=warren", "camera.fov=70")
     ]
     assert len({key(), *others}) == 5
+
+
+def test_another_track_file_or_recording_of_the_same_name_is_another_encoder(
+    tmp_path: Path,
+) -> None:
+    track_file, recording = tmp_path / "mine.json", tmp_path / "drive.npz"
+    track_file.write_text((TRACKS / "warren.json").read_text())
+    recording.write_bytes(b"frames")
+    config = configuration.with_settings(
+        TrainingConfig(), (f"track={track_file}", f"encoder.data={recording}")
+    )
+    first = encoder_training.key(config)
+    recording.write_bytes(b"more frames")
+    second = encoder_training.key(config)
+    track_file.write_text(track_file.read_text() + "\n")
+    assert len({first, second, encoder_training.key(config)}) == 3
 
 
 def test_a_shelf_that_cannot_be_written_is_said_and_not_waited_for(tmp_path: Path) -> None:
