@@ -14,7 +14,7 @@ from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.encoders.config import AutoencoderConfig, LaneEncoderConfig
 from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import encoder_frames, lane_training, provenance
+from donkey_rl.experiments import beginning, encoder_frames, lane_training, provenance
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.data import reference
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -22,10 +22,13 @@ from donkey_rl.experiments.progress import ProgressDisplay
 
 def key(config: TrainingConfig) -> str:
     """Returns a SHA-256 of everything that the encoder of a run depends on."""
+    data = beginning.hashes_of_data(config)
     facts = {
         "encoder": config.encoder.model_dump(mode="json"),
         "environment": [each.model_dump(mode="json") for each in config.environments()],
         "seed": config.seed,
+        "track_file": beginning.hash_of_track_file(config.track),
+        "data": {name: found for name, found in data.items() if name.startswith("encoder.")},
         "versions": provenance.versions(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -25,25 +25,30 @@ def lock(descriptor: int, *, wait: bool) -> None:
         wait: Whether to wait for another holder.
 
     Raises:
-        OSError: Another holds it and `wait` is false, or the file system knows no locks.
+        BlockingIOError: Another holds it and `wait` is false.
+        OSError: The file system knows no locks.
     """
     if sys.platform == "win32":
         while True:
             try:
                 return msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            except OSError:
+            except PermissionError as error:
                 if not wait:
-                    raise
+                    raise BlockingIOError(*error.args) from error
                 time.sleep(_RETRY_S)
     else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def take(descriptor: int) -> bool:
-    """Locks an open file as `lock` does without waiting; returns whether it could."""
+    """Locks an open file as `lock` does without waiting; returns whether it could.
+
+    Raises:
+        OSError: The file system knows no locks.
+    """
     try:
         lock(descriptor, wait=False)
-    except OSError:
+    except BlockingIOError:
         return False
     return True
 
@@ -59,7 +64,8 @@ def held(path: Path, *, wait: bool = True) -> Iterator[None]:
         wait: Whether to wait for another holder.
 
     Raises:
-        OSError: Another holds it and `wait` is false, or the place cannot be written.
+        BlockingIOError: Another holds it and `wait` is false.
+        OSError: The place cannot be written, or its file system knows no locks.
     """
     with path.open("a+b") as file:
         lock(file.fileno(), wait=wait)

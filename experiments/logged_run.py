@@ -312,11 +312,12 @@ class Run:
 
     def _log(self, entry: AnyEntry) -> None:
         with self._measured():
-            self._report()
             try:
                 self._opened().append(entry)
             except OSError as error:
                 self._send_directly(entry, pathlib.Path(), error)
+            # Behind it, so that an older refusal does not cost this entry.
+            self._report()
 
     def _log_machine(self, values: Mapping[str, float], step: int) -> None:
         """Logs what is left out where the disk is full; nothing is raised."""
@@ -325,13 +326,13 @@ class Run:
 
     def _log_files(self, source: pathlib.Path, entry: Any) -> None:
         with self._measured():
-            self._report()
             try:
                 held = self._opened()
                 held.append(entry(*held.stage(source)))
             except OSError as error:
                 whole = source.resolve()
                 self._send_directly(entry(whole.name, spool.checks(whole)), whole.parent, error)
+            self._report()
 
     def _opened(self) -> Spool:
         """Returns the spool, made with its sender when the first entry comes."""

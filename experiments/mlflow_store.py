@@ -62,7 +62,8 @@ _UNKNOWN_USER = (
     "the server does not know this user and password; set MLFLOW_TRACKING_USERNAME and "
     "MLFLOW_TRACKING_PASSWORD"
 )
-_SECRET = re.compile(r"(?<=://)[^/@\s'\"]*@")
+_SECRET = re.compile(r"(?<=://)[^/\s'\"]*@")
+_SECRET_PARAMETER = re.compile(r"(?i)(?<=[?&])((?:ssl)?password=)[^&\s'\"]*")
 _lock = threading.Lock()
 _clients: dict[str, MlflowClient] = {}
 
@@ -165,8 +166,14 @@ def is_refusal(error: BaseException) -> bool:
     """Whether the store would answer the same at any later time."""
     from mlflow.exceptions import MlflowException
     from requests import HTTPError
-    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+    from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
+    for cause in _causes(error):
+        # MLflow calls these a bad request.
+        broken = isinstance(cause, DBAPIError) and cause.connection_invalidated
+        if broken or isinstance(cause, NoConnectionLeft):
+            return False
     if isinstance(error, MlflowException):
         return error.error_code in _REFUSALS
     if isinstance(error, HTTPError) and error.response is not None:
@@ -180,8 +187,12 @@ def shown(uri: str) -> str:
 
     >>> shown("postgresql://team:secret@db:5432/mlflow")
     'postgresql://***@db:5432/mlflow'
+    >>> shown("http://team:sec@ret@host:5000")
+    'http://***@host:5000'
+    >>> shown("postgresql://db/mlflow?user=team&password=secret")
+    'postgresql://db/mlflow?user=team&password=***'
     """
-    return _SECRET.sub("***@", uri)
+    return _SECRET_PARAMETER.sub(r"\1***", _SECRET.sub("***@", uri))
 
 
 def set_environment() -> None:

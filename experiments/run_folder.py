@@ -101,7 +101,8 @@ class RunFolder:
             with folders.writing(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
                 file = opened.enter_context(path.open("a+"))
-            if not file_locks.take(file.fileno()):
+                taken = file_locks.take(file.fileno())
+            if not taken:
                 raise InputError(
                     f"Run {self.path.name} is being trained by another process, which holds "
                     f"'{path}'. Wait until it ends, or stop it."

@@ -127,7 +127,9 @@ def reopen(run_id: str, *, uri: str | None = None) -> Run:
     Raises:
         StorageError: If the store cannot be written.
     """
-    leftovers.send_once(uri)
+    # What a process that was killed has kept comes first: sent later, its older driver and tags
+    # would take the place of this one's.
+    leftovers.send_and_tell(uri)
     client: MlflowClient = mlflow_store.client(uri)
     with mlflow_store.guard(f"Run {run_id} could not be reopened"):
         client.update_run(run_id, status="RUNNING")

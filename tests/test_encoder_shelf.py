@@ -7,18 +7,21 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from donkey_rl import configuration
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.envs import labels
+from donkey_rl.errors import StorageError
 from donkey_rl.experiments import encoder_training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.membership import Figures
 from donkey_rl.experiments.sweeps.encoder_shelf import EncoderShelf
 
 SHAPE = (48, 64, 3)
+TRACKS = Path(__file__).parents[1] / "envs" / "simulator" / "tracks"
 
 
 class Teacher:
@@ -80,3 +83,25 @@ def test_an_encoder_does_not_depend_on_how_the_policy_learns() -> None:
         key(each) for each in ("seed=1", "encoder.frames=999", "track=warren", "camera.fov=70")
     ]
     assert len({key(), *others}) == 5
+
+
+def test_another_track_file_or_recording_of_the_same_name_is_another_encoder(
+    tmp_path: Path,
+) -> None:
+    track_file, recording = tmp_path / "mine.json", tmp_path / "drive.npz"
+    track_file.write_text((TRACKS / "warren.json").read_text())
+    recording.write_bytes(b"frames")
+    config = configuration.with_settings(
+        TrainingConfig(), (f"track={track_file}", f"encoder.data={recording}")
+    )
+    first = encoder_training.key(config)
+    recording.write_bytes(b"more frames")
+    second = encoder_training.key(config)
+    track_file.write_text(track_file.read_text() + "\n")
+    assert len({first, second, encoder_training.key(config)}) == 3
+
+
+def test_a_shelf_that_cannot_be_written_is_said_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / f"{'a' * 64}.lock").mkdir()
+    with pytest.raises(StorageError, match="Expected to write the folder"):
+        EncoderShelf(tmp_path).get("a" * 64, Teacher(), lambda: pytest.fail("it waits"))

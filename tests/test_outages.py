@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from donkey_rl.errors import StoreAwayError
+from donkey_rl.errors import StorageError, StoreAwayError
 from donkey_rl.experiments import logged_run, mlflow_store, stored_runs, tracking
 from donkey_rl.experiments.spooling import leftovers, spool
+from donkey_rl.experiments.spooling.entries import Tags
+from tests import tracking_server
 from tests.test_tracking import ACTION, OBSERVATION
 from tests.tracking_server import TrackingServer
 
@@ -28,10 +30,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
-    running = TrackingServer(tmp_path_factory.mktemp("server"))
-    running.start()
-    yield running
-    running.stop()
+    with tracking_server.serving(tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -195,3 +195,38 @@ def test_four_processes_log_to_one_database(tmp_path: Path) -> None:
         points = client.get_metric_history(run_id, "m3")
         assert [(each.step, each.value) for each in points] == [(k, 3.0 * k) for k in range(400)]
     assert not spool.found(spool.PLACE)
+
+
+def test_what_a_killed_process_kept_comes_before_what_its_successor_logs(
+    server: TrackingServer,
+) -> None:
+    run = tracking.start("killed and taken over", uri=server.uri)
+    run.set_tags({"driver": "first"})
+    (folder,) = spool.found(spool.PLACE)
+    about = spool.read_about(folder)
+    run.end("KILLED")
+    kept = spool.Spool.create(about, spool.PLACE)
+    kept.append(Tags(values={"driver": "of the killed one"}))
+    kept.close()
+    with tracking.reopen(run.id, uri=server.uri) as again:
+        again.set_tags({"driver": "of the successor"})
+    leftovers.send(server.uri)
+    assert tracking.find(run.id, uri=server.uri).tags["driver"] == "of the successor"
+
+
+def test_a_refusal_just_before_the_end_does_not_leave_the_run_running(
+    server: TrackingServer,
+) -> None:
+    def refused() -> None:
+        with tracking.start("refused", params={"a": 1}, uri=server.uri) as begun:
+            ids.append(begun.id)
+            begun.flush()
+            begun.log_params({"a": 2})
+            assert begun._sender is not None
+            while not begun._sender.refusals:
+                time.sleep(0.05)
+
+    ids: list[str] = []
+    with pytest.raises(StorageError, match="kept in"):
+        refused()
+    assert tracking.find(ids[0], uri=server.uri).status == "FINISHED"

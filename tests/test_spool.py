@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
 from pathlib import Path
 
 import pytest
 
 from donkey_rl.errors import StorageError, StoreAwayError
+from donkey_rl.experiments import mlflow_store
 from donkey_rl.experiments.sealed import DamagedError
 from donkey_rl.experiments.spooling import entries, sender, spool
 from donkey_rl.experiments.spooling.delivery import Delivery
@@ -141,3 +145,44 @@ def test_a_long_run_does_not_fill_the_disk(
         assert (held.folder / "entries").stat().st_size < 2_000
     assert steps(store) == list(range(200))
     held.close()
+
+
+def test_a_file_that_is_cut_off_meanwhile_ends_the_reading(tmp_path: Path) -> None:
+    held = Spool.create(ABOUT, tmp_path)
+    for step in range(1_000):
+        held.append(point(step))
+    reading = held.lines()
+    next(reading)
+    os.truncate(held.folder / "entries", 0)
+    # What was read ahead may still come, but no more.
+    assert len(list(itertools.islice(reading, 1_000))) < 500
+    held.close()
+
+
+def test_a_full_disk_leaves_no_half_made_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **named: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        Spool.create(ABOUT, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_connection_is_no_refusal_though_mlflow_calls_it_a_bad_request() -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import BAD_REQUEST
+    from sqlalchemy import exc
+
+    refused = MlflowException("another value", error_code=BAD_REQUEST)
+    assert mlflow_store.is_refusal(refused)
+    refused.__cause__ = exc.InterfaceError("", {}, Exception("a wrong type"))
+    assert mlflow_store.is_refusal(refused)
+    for cause in (
+        exc.TimeoutError("QueuePool limit"),
+        exc.InterfaceError("", {}, Exception("closed"), connection_invalidated=True),
+    ):
+        refused.__cause__ = cause
+        assert not mlflow_store.is_refusal(refused)

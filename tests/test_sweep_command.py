@@ -37,6 +37,7 @@ SMALL = (
         (["--workers", "2", "--storage", "sqlite:///x.db"], "SQLite takes one worker"),
         (["--storage", "oracle://anna:secret@host/x"], "Received: 'oracle://anna:***@host/x'"),
         (["--study", "a/b"], "Received: 'a/b'"),
+        (["--study", "a/b", "--storage", "postgresql://host/x"], "Received: 'a/b'"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

@@ -90,6 +90,14 @@ def test_a_trial_is_given_up_once_its_races_are_surely_worse(sweep: Make) -> Non
     assert made.lines[1].startswith("trial 1: given up, 15.45 so far")
 
 
+def test_a_trial_whose_trainings_are_all_done_is_not_given_up(sweep: Make) -> None:
+    # The first seed is as good as the best, the second surely worse; no third is spared.
+    worse = steady(15.0)
+    made = sweep(one_by_one([steady(20.0), steady(22.0), steady(20.0), worse]))
+    _, second = made.run(2)
+    assert second.value == pytest.approx((20.45 + 15.45) / 2)
+
+
 def test_races_that_are_worse_now_and_then_end_nothing(sweep: Make) -> None:
     mixed = Outcome([20.0, 25.0] * 5)
     made = sweep(one_by_one([Outcome([22.0] * 10)] * 2 + [mixed] * 2))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 _START_S = 300.0
+"""9 s of a processor's time, where there is one."""
 
 
 class TrackingServer:
@@ -32,27 +34,32 @@ class TrackingServer:
 
     def start(self) -> None:
         store = self._folder / "mlflow.db"
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-                *("--port", str(self._port), "--workers", "1"),
-                *("--backend-store-uri", f"sqlite:///{store}"),
-                *("--artifacts-destination", str(self._folder / "artifacts")),
-            ],
-            env=os.environ
-            | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        log = self._folder / "log"
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
+                    *("--port", str(self._port), "--workers", "1"),
+                    *("--backend-store-uri", f"sqlite:///{store}"),
+                    *("--artifacts-destination", str(self._folder / "artifacts")),
+                ],
+                env=os.environ
+                | {
+                    "MLFLOW_DISABLE_TELEMETRY": "true",
+                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                },
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
         end = time.monotonic() + _START_S
         while True:
             try:
                 with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
                     return
             except OSError:
-                assert self._process.poll() is None, "the server has ended"
-                assert time.monotonic() < end, "the server does not answer"
+                assert self._process.poll() is None, log.read_text()
+                assert time.monotonic() < end, log.read_text()
                 time.sleep(0.2)
 
     def stop(self) -> None:
@@ -61,3 +68,14 @@ class TrackingServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[TrackingServer]:
+    """Runs a server inside a ``with`` block."""
+    server = TrackingServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -20,7 +20,7 @@ from donkey_rl.experiments.sweeps import addresses, worker, worker_process
 from donkey_rl.experiments.sweeps.engine import Engine
 from donkey_rl.experiments.sweeps.worker import Order, WorkerReport
 
-_PASSED_ON = ("MLFLOW_TRACKING_",)
+_PASSED_ON = ("MLFLOW_TRACKING_", "PGPASSWORD")
 _SOON_S = 30.0
 _MOST_SOON_LOST = 5
 _HAND_BACK_S = 60.0

@@ -155,7 +155,11 @@ def _locked(place: pathlib.Path, progress: ProgressDisplay) -> Iterator[None]:
             place.mkdir(parents=True, exist_ok=True)
             file = opened.enter_context((place / _LOCK).open("a+"))
         waiting = False
-        while not file_locks.take(file.fileno()):
+        while True:
+            with folders.writing(place):
+                taken = file_locks.take(file.fileno())
+            if taken:
+                break
             if not waiting:
                 progress.message(f"waiting: another process fetches into {place}")
             waiting = True

@@ -65,12 +65,24 @@ def send_once(uri: str | None = None) -> None:
         if key in _asked:
             return
         _asked.add(key)
-        for each in send(uri):
-            if each.sent:
-                sender.LOGGER.warning(
-                    "%d entries of run %s that were kept in %s are in the run store now.",
-                    *(each.sent, each.run_id, each.folder),
-                )
+        send_and_tell(uri)
+
+
+def send_and_tell(uri: str | None = None) -> None:
+    """Sends what is kept below the current folder, and says so in one line for each run.
+
+    Args:
+        uri: As in `send`.
+
+    Raises:
+        StorageError: As in `send`.
+    """
+    for each in send(uri):
+        if each.sent:
+            sender.LOGGER.warning(
+                "%d entries of run %s that were kept in %s are in the run store now.",
+                *(each.sent, each.run_id, each.folder),
+            )
 
 
 def _send(folder: Path, uri: str | None) -> Leftover | None:

@@ -104,15 +104,19 @@ class Spool:
             place: Folder of all spools.
 
         Raises:
-            OSError: The place cannot be written.
+            OSError: The place cannot be written; nothing of it stays.
         """
         folder = place.resolve() / f"{about.run_id}-{os.getpid()}-{secrets.token_hex(2)}"
         folder.mkdir(parents=True)
-        lock = (folder / _LOCK).open("ab")
-        file_locks.lock(lock.fileno(), wait=False)
-        # Whoever looks for spools takes a folder for one when this file is there.
-        (folder / _ABOUT).write_text(about.model_dump_json() + "\n", encoding="utf-8")
-        return cls(folder, about, lock)
+        with contextlib.ExitStack() as failed:
+            failed.callback(shutil.rmtree, folder, ignore_errors=True)
+            lock = failed.enter_context((folder / _LOCK).open("ab"))
+            file_locks.lock(lock.fileno(), wait=False)
+            # Whoever looks for spools takes a folder for one when this file is there.
+            (folder / _ABOUT).write_text(about.model_dump_json() + "\n", encoding="utf-8")
+            made = cls(folder, about, lock)
+            failed.pop_all()
+        return made
 
     @classmethod
     def opened(cls, folder: Path) -> Self | None:
@@ -124,9 +128,7 @@ class Spool:
         """
         about = read_about(folder)
         lock = (folder / _LOCK).open("ab")
-        try:
-            file_locks.lock(lock.fileno(), wait=False)
-        except OSError:
+        if not file_locks.take(lock.fileno()):
             lock.close()
             return None
         return cls(folder, about, lock)
@@ -170,10 +172,14 @@ class Spool:
     def lines(self) -> Iterator[Line]:
         """Yields what the store does not have yet, up to what is written now."""
         with (self.folder / _ENTRIES).open("rb") as file:
-            end, position = self.end, self.sent
+            with self._guard:
+                end, position = self.end, self.sent
             file.seek(position)
             while position < end:
                 content = file.readline(min(entries.LONGEST, end - position))
+                if not content:
+                    # Cut off by someone else: there is no more to come.
+                    return
                 position += len(content)
                 yield Line(content, position)
 

@@ -64,7 +64,9 @@ def sweep(plan: SweepPlan, work: Work, progress: ProgressDisplay) -> SweepResult
         InputError: The storage is refused, or there is another study of this name in it.
         StorageError: The study or the runs cannot be read or written.
     """
-    url = work.storage or storages.default(plan.study)
+    # The study's name is that of a file wherever the study is: its best settings.
+    usual = storages.default(plan.study)
+    url = work.storage or usual
     storage = storages.open_storage(url, progress.message, workers=work.workers)
     study = studies.join(plan, storage)
     run_id = studies.run_of(study, storage, plan)

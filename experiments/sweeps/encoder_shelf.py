@@ -7,6 +7,7 @@ it does, and the result stays in a folder that is called by a hash of all that i
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,15 +47,16 @@ class EncoderShelf:
             StorageError: The folder cannot be written.
         """
         place, lock = self.path / key, self.path / f"{key}.lock"
-        with folders.writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
         while True:
-            try:
-                with file_locks.held(lock, wait=False):
+            with contextlib.ExitStack() as held:
+                with folders.writing(self.path):
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    file = held.enter_context(lock.open("a+b"))
+                    taken = file_locks.take(file.fileno())
+                if taken:
                     return _read(place) or _trained(place, train)
-            except (BlockingIOError, PermissionError):
-                between()
-                time.sleep(_PAUSE_S)
+            between()
+            time.sleep(_PAUSE_S)
 
 
 def _read(place: Path) -> tuple[Encoder, Figures] | None:

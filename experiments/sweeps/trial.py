@@ -81,9 +81,12 @@ class _Trial:
         attempt, plan = self._attempt, self._plan
         values = studies.suggest(attempt.trial, plan.space)
         try:
-            for number, cell in enumerate(plan.cells()):
+            cells = plan.cells()
+            for number, cell in enumerate(cells):
                 self._count(number, cell, self._carry_out(number, cell, values))
-                if plan.pruner == "wilcoxon" and attempt.trial.should_prune():
+                # After the last training nothing is spared.
+                is_last = number + 1 == len(cells)
+                if plan.pruner == "wilcoxon" and not is_last and attempt.trial.should_prune():
                     raise EndedEarly
         except EndedEarly:
             attempt.prune()
