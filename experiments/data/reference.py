@@ -85,6 +85,21 @@ def parse(text: str) -> Reference:
     return Reference(match["name"], match["version"], part)
 
 
+def parse_whole(text: str) -> Reference:
+    """Reads a reference to a set as a whole, where a part of it would be passed over.
+
+    Raises:
+        InputError: It is no reference, or one to a part.
+    """
+    named = parse(text)
+    if named.part is not None:
+        raise InputError(
+            f"A whole data set is expected here: NAME or NAME@VERSION. Received: '{named}'. "
+            f"Leave '/{named.part}' out; `data pull` and trainings take a part."
+        )
+    return named
+
+
 def pinned(text: str) -> str:
     """Returns a reference with the version that it means now, so that it stays what it is.
 

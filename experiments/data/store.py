@@ -61,9 +61,13 @@ class Store:
         return self.backend.shown
 
     def names(self) -> list[str]:
-        """Returns the names of the data sets."""
+        """Returns the names of the data sets; a first push that was cut off has made none."""
         found = (_name_or_none(name) for name in self.backend.folders(_SETS))
-        return [name for name in found if name is not None]
+        return [name for name in found if name is not None and self._holds_something(name)]
+
+    def _holds_something(self, name: str) -> bool:
+        folders = (f"{_SETS}/{name}/{kind}" for kind in ("changes", "versions"))
+        return any(self.backend.files(folder) for folder in folders)
 
     def dataset(self, name: str, version: str | None = None) -> DataSet:
         """Returns what a data set holds.
@@ -294,6 +298,11 @@ class Store:
     def _current(self, name: str) -> DataSet | None:
         identities = self.change_ids(name)
         if not identities:
+            if self.backend.files(f"{_SETS}/{name}/versions"):
+                raise StorageError(
+                    f"Nothing of the data set {name} can be read: its changes are gone. "
+                    f"`donkey-rl data verify {name}` says more."
+                )
             return None
         changes, problems = self.read_changes(name, identities)
         if not changes:

@@ -177,10 +177,11 @@ def _races(
                     f"Session {session} was exported from a race and does not make one any more: "
                     f"{error}"
                 )
-        for part in _split(records, step_s):
+        step = step_s if all(record.fields.get(TIME) is not None for record in records) else 0.0
+        for part in _split(records, step):
             # A command stands in the row after its image: one row alone says nothing.
             single = len(part) == 1
-            yield part, None if single else tub_races.foreign(part, _seconds(part, step_s), origin)
+            yield part, None if single else tub_races.foreign(part, _seconds(part, step), origin)
 
 
 def _step_s(records: Sequence[Record], flaws: Flaws) -> float:
