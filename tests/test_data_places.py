@@ -15,8 +15,9 @@ from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data import checking, splitting, transfers
 from donkey_rl.experiments.data.backends import MLFLOW, TransferError
 from donkey_rl.experiments.data.store import Store, open_store
-from tests import data_sets, mlflow_server, sftp_server
+from tests import data_sets, sftp_server
 from tests.data_sets import NOTE, pull, push, quiet, races
+from tests.tracking_server import TrackingServer
 
 
 def knows(home: pathlib.Path, port: int, key: paramiko.PKey) -> None:
@@ -49,8 +50,10 @@ def test_sftp(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server.serving(tmp_path_factory.mktemp("mlflow")) as address:
-        yield address
+    running = TrackingServer(tmp_path_factory.mktemp("mlflow"))
+    running.start()
+    yield running.uri
+    running.stop()
 
 
 @pytest.mark.slow

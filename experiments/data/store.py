@@ -85,7 +85,9 @@ class Store:
             raise UnknownNameError(
                 "data set", name, self.names(), remedy=f"{self.shown} has none: push one."
             )
-        if version is None or found.version.startswith(version):
+        if version is None:
+            return found
+        if len(version) >= _SHORTEST and found.version.startswith(version):
             return found
         return self._older(found, version)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from donkey_rl.configuration import Config
 from donkey_rl.envs.recordings import rows as record_rows
-from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.errors import InputError
 from donkey_rl.experiments.data import tub, tub_races, tub_source
 from donkey_rl.experiments.data.tub import TIME, Flaws, Record, Tub
 from donkey_rl.experiments.data.tub_manifest import IMAGE_KEY, Manifest
@@ -299,7 +299,7 @@ def write(
             for number, (drive, file) in enumerate(zip(found, files, strict=True), start=1):
                 drive.save(file)
                 writing.update(number)
-        except DonkeyRLError:
+        except BaseException:
             for file in files:
                 file.unlink(missing_ok=True)
             raise
