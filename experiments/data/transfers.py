@@ -93,7 +93,8 @@ def in_parallel(
                     running, _LOOK_S, concurrent.futures.FIRST_COMPLETED
                 )
                 show(counter.bytes)
-                for future in done:
+                # What has come is counted before an error of another ends this.
+                for future in sorted(done, key=lambda each: each.exception() is not None):
                     item = running.pop(future)
                     error = future.exception()
                     if isinstance(error, DamagedError):
