@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from donkey_rl.cli_output import JsonOption, at_work, print_json
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from donkey_rl.experiments.data.manifest import Note
@@ -49,8 +49,13 @@ def list_sets(store: StoreOption = None, as_json: JsonOption = False) -> None:
         from donkey_rl.experiments.data.store import open_store
 
         shared = open_store(store)
-        made = [cards.card(shared.dataset(name)) for name in shared.names()]
-        result = {"store": shared.shown, "sets": [card.model_dump(mode="json") for card in made]}
+        sets, unreadable = [], []
+        for name in shared.names():
+            try:
+                sets.append(cards.card(shared.dataset(name)).model_dump(mode="json"))
+            except StorageError as error:
+                unreadable.append(str(error))
+        result = {"store": shared.shown, "sets": sets, "unreadable": unreadable}
     if as_json:
         print_json(result)
         return
@@ -143,7 +148,7 @@ def show(
         from donkey_rl.experiments.data import reference as references
         from donkey_rl.experiments.data.store import open_store
 
-        named = references.parse(reference)
+        named = references.parse_whole(reference)
         shared = open_store(store)
         found = shared.dataset(named.name, named.version)
         shared.keep_card(found, progress)
@@ -221,7 +226,7 @@ def merge(
         from donkey_rl.experiments.data import reference as parsing
         from donkey_rl.experiments.data.store import open_store
 
-        named = [parsing.parse(each) for each in references]
+        named = [parsing.parse_whole(each) for each in references]
         shared = open_store(store)
         found = shared.merge(
             [(each.name, each.version) for each in named],

@@ -18,7 +18,7 @@ from donkey_rl.cli_data import (
     note,
 )
 from donkey_rl.cli_output import JsonOption, at_work, print_json
-from donkey_rl.errors import InputError, StorageError
+from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
     from donkey_rl.experiments.progress import ProgressDisplay
@@ -146,15 +146,5 @@ def _races(source: str, store: str | None, progress: ProgressDisplay) -> Sequenc
     if path.exists() or path.suffix == ".parquet":
         return [path]
     from donkey_rl.experiments.data import reference
-    from donkey_rl.experiments.data.store import open_store
 
-    named = reference.parse(source)
-    report = open_store(store).pull(
-        named.name, None, progress, version=named.version, part=named.part
-    )
-    if report.problems:
-        raise StorageError(
-            f"{named} is not whole: {report.problems[0]}. `donkey-rl data verify {named.name}` "
-            "says more."
-        )
-    return report.races
+    return reference.source(source, progress, store).races

@@ -17,9 +17,12 @@ def show_sets(result: Mapping[str, Any]) -> None:
     """Shows data sets.
 
     Args:
-        result: With `store` and `sets`, each a card.
+        result: With `store`, `sets`, each a card, and `unreadable`, a sentence for each other.
     """
     console = terminal.console()
+    terminal.lines(console, *(f"Problem: {each}" for each in result["unreadable"]))
+    if not result["sets"] and result["unreadable"]:
+        return
     if not result["sets"]:
         terminal.lines(
             console,

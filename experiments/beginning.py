@@ -68,10 +68,9 @@ def of(config: TrainingConfig) -> Beginning:
 
 def lasting(config: TrainingConfig) -> TrainingConfig:
     """Returns a configuration whose files are found from any folder."""
-    changed = [f"track={configs.lasting(config.track)}"]
-    for key, value in _data(config).items():
-        changed.append(f"{key}={pathlib.Path(value).resolve()}")
-    return configuration.with_settings(config, changed)
+    # As values: read as a setting, a path with a '#' would end there.
+    found = {key: str(pathlib.Path(value).resolve()) for key, value in _data(config).items()}
+    return configuration.with_values(config, {"track": configs.lasting(config.track)} | found)
 
 
 def _data(config: TrainingConfig) -> dict[str, str]:

@@ -125,7 +125,9 @@ def keep(
         MEMBERS_TAG: ",".join(each.run_id for each in members if each.run_id),
     }
     labels = [each.run_id or each.name for each in members]
-    params = {f"weight.{label}": w for label, w in zip(labels, made.weights, strict=True)}
+    # MLflow takes no path as a parameter's name that has brackets or dots in it.
+    keys = [each.run_id or each.hash[:12] for each in members]
+    params = {f"weight.{key}": w for key, w in zip(keys, made.weights, strict=True)}
     environment = drivers.environment_of(made)
     with (
         tempfile.TemporaryDirectory(prefix="donkey-rl-") as temporary,

@@ -91,14 +91,14 @@ def _check_files(
     flat = configs.flat(begun.config)
     before = begun.data | ({"track": begun.track_file} if begun.track_file else {})
     now = beginning.hashes_of_data(config)
-    if config.track == flat["track"]:
+    if config.track == flat.get("track"):
         now["track"] = beginning.hash_of_track_file(config.track) or ""
     for key, digest in before.items():
         if key not in replaced and now.get(key) != digest:
             state = "is not what it was" if key in now else "is gone that was there"
             raise InputError(
-                f"{key}: '{flat[key]}' {state} when run {run_id} began. Put the old one back, or "
-                f"take another with --set {key}=PATH."
+                f"{key}: '{flat.get(key)}' {state} when run {run_id} began. Put the old one "
+                f"back, or take another with --set {key}=PATH."
             )
 
 

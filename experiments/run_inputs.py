@@ -6,11 +6,9 @@ import hashlib
 from pathlib import Path
 
 from donkey_rl.experiments.config import TrainingConfig
-from donkey_rl.experiments.data import reference
+from donkey_rl.experiments.data import lessons, reference
 from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.spooling import spool
-
-_GROUPS = ("imitation", "encoder")
 
 
 def log(config: TrainingConfig, run: Run) -> None:
@@ -26,11 +24,7 @@ def log(config: TrainingConfig, run: Run) -> None:
     Raises:
         StorageError: They can be kept nowhere.
     """
-    for group in _GROUPS:
-        # Not every encoder learns from recordings.
-        text = getattr(getattr(config, group), "data", None)
-        if text is None:
-            continue
+    for group, text in lessons.recorded(config).items():
         if reference.is_reference(text):
             known = reference.parse(text)
             run.log_input(known.name, text, known.version or "newest", group)

@@ -86,11 +86,37 @@ def test_from_a_push_to_a_repaired_store(here: pathlib.Path) -> None:
         (("split", "club", "--shares", "many"), InputError, "A split has three shares"),
         (("list", "--store", "nosuch://place"), InputError, "an address that fsspec knows"),
         (("show", "club", "--card", "card.txt"), InputError, "a .md file"),
+        (("show", "club/train"), InputError, "Leave '/train' out"),
+        (("merge", "club/train", "--name", "all"), InputError, "Leave '/train' out"),
     ],
 )
 def test_mistakes_are_one_line(words: tuple[str, ...], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         run(*words)
+
+
+def test_a_set_that_is_half_made_or_lost_hides_no_other(here: pathlib.Path) -> None:
+    races(here / "a", [0])
+    for name in ("club", "lost"):
+        push(open_store(), here / "a", name)
+    # A first push that was cut off before it wrote its change.
+    (here / "data" / "sets" / "half" / "changes").mkdir(parents=True)
+    (change,) = (here / "data" / "sets" / "lost" / "changes").iterdir()
+    change.unlink()
+    found = answer("list")
+    assert [each["name"] for each in found["sets"]] == ["club"]
+    assert [text.count("data set lost") for text in found["unreadable"]] == [1]
+    assert "lost" in run("list")
+    assert answer("verify", code=1)["problems"] == [f"lost: change {change.stem[:12]} is missing"]
+
+
+def test_a_file_and_a_folder_of_one_name_are_not_pushed_both(here: pathlib.Path) -> None:
+    for path in ("b/y", "c/b"):
+        (here / path).parent.mkdir(exist_ok=True)
+        (here / path).write_text(path)
+    pushed = answer("push", "b", "c/b", "--name", "clash")
+    assert (pushed["added"], len(pushed["left_out"])) == (1, 1)
+    assert "a folder of this push is called b" in pushed["left_out"][0]
 
 
 def test_passwords_are_not_shown() -> None:

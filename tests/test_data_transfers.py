@@ -197,6 +197,11 @@ def test_what_the_disk_cannot_hold_is_not_begun(
     with pytest.raises(StorageError, match=r"12,884.9 MB do not fit into .* 10,737.4 MB are free"):
         store.pull("evil", tmp_path / "there", quiet())
     assert list((tmp_path / "there").iterdir()) == [tmp_path / "there" / ".lock"]
+    # What an earlier pull has left does not have to come again.
+    with (tmp_path / "there" / ".file0.part").open("wb") as begun:
+        begun.truncate(3 << 30)
+    found = store.dataset("evil").files
+    assert transfers.missing_bytes(tmp_path / "there", found) == 9 << 30
 
 
 def test_a_change_that_is_too_large_is_not_read(

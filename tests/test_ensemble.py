@@ -328,9 +328,9 @@ def test_an_ensemble_of_runs_is_a_run_that_is_raced_as_any(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for number, each in enumerate(three):
-        each.save(f"drivers/{number}", lite=False)
-    folders = [f"drivers/{number}" for number in range(3)]
+    folders = [f"drivers (1)/../drivers (1)/{number}" for number in range(3)]
+    for name, each in zip(folders, three, strict=True):
+        each.save(name, lite=False)
     assert cli.main(["ensemble", *folders, "--weights", "1,2,1", "--name", "all", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["weights"] == [0.25, 0.5, 0.25]

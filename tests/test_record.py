@@ -178,9 +178,16 @@ def test_what_was_recorded_is_pushed(
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such signals")
 def test_ctrl_c_ends_a_recording_and_keeps_it(tmp_path: pathlib.Path) -> None:
+    refused: list[str] = []
+
     def press() -> None:
         while not list(tmp_path.glob("*.parts/part-00000.parquet")):
             time.sleep(0.02)
+        for begin in (lambda: recording.recover(tmp_path), lambda: run(tmp_path)):
+            try:
+                begin()
+            except InputError as error:
+                refused.append(str(error))
         os.kill(os.getpid(), signal.SIGINT)
 
     finger = threading.Thread(target=press, daemon=True)
@@ -188,6 +195,7 @@ def test_ctrl_c_ends_a_recording_and_keeps_it(tmp_path: pathlib.Path) -> None:
     result = run(tmp_path, minutes=600)
     finger.join()
     assert result.ended == "Ctrl-C"
+    assert ["Another recording runs" in each for each in refused] == [True, True]
     (race,) = result.races
     assert Race.load(race.file).duration_s == race.seconds
     assert not tapes.unfinished(tmp_path)

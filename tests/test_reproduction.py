@@ -182,14 +182,15 @@ def test_a_track_file_that_has_changed_is_named(tmp_path: pathlib.Path) -> None:
 
 
 def test_data_that_are_gone_or_have_changed_are_named(tmp_path: pathlib.Path) -> None:
-    data = tmp_path / "drives"
+    # Neither sign means anything in the name of a folder.
+    data = tmp_path / "drives #2: new"
     data.mkdir()
     (data / "one.csv").write_text("a")
     relative = os.path.relpath(data)
-    run_id = begun(configuration.with_settings(TrainingConfig(), [f"imitation.data={relative}"]))
+    run_id = begun(configuration.with_values(TrainingConfig(), {"imitation.data": relative}))
     assert reproduction.find(run_id).config.imitation.data == str(data)
     (data / "two.csv").write_text("b")
-    with pytest.raises(InputError, match=r"imitation.data: '.*drives' is not what it was"):
+    with pytest.raises(InputError, match=r"imitation.data: '.*new' is not what it was"):
         reproduction.find(run_id)
     for file in data.iterdir():
         file.unlink()

@@ -305,6 +305,28 @@ def test_an_import_that_fails_leaves_no_race(
     assert not list((tmp_path / "races").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"donkey_rl/x": [1]}, "is no number and no text"), ({"donkey_rl/x": None}, "has no donkey")],
+)
+def test_what_makes_no_race_any_more_is_a_plain_tub(
+    changes: dict[str, Any], said: str, tmp_path: pathlib.Path
+) -> None:
+    small_tubs.race(5).save(tmp_path / "race.parquet")
+    made = tub_export.write([tmp_path / "race.parquet"], tmp_path / "made")
+    records = [dict(record.fields) for record in Tub(tmp_path / "made").records()]
+    metadata = Tub(tmp_path / "made").manifest.metadata
+    assert made.records == len(records) == 5
+    records[2] |= changes
+    for record in records:
+        del record["_timestamp_ms"]
+    drives = tub_import.drives(
+        source := Tub(small_tubs.write(tmp_path / "tub", records, metadata=metadata))
+    )
+    assert [len(drive.race) for drive in drives] == [5]
+    assert any(said in sentence for sentence in source.flaws.sentences())
+
+
 LINE = json.dumps(small_tubs.record(0))
 
 

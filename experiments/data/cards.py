@@ -156,7 +156,7 @@ def markdown(card: Card) -> str:
         f"since {card.created:%Y-%m-%d %H:%M} UTC",
     ]
     if card.sources:
-        lines.append(f"- Merged from {', '.join(card.sources)}")
+        lines.append(f"- Merged from {_cell(', '.join(card.sources))}")
     lines += [f"- {_cell(message)}" for message in card.messages[:_MOST_LISTED]]
     lines += _amounts("track", card.tracks, card.best_lap_s)
     lines += _amounts("part", card.parts, {}) if card.parts else []

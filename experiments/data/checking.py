@@ -85,10 +85,10 @@ def verify(
 def _manifests(store: Store, name: str, repair: Store | None) -> list[tuple[str, bool]]:
     """Returns what is wrong with the changes of a set, and whether it was mended."""
     present = store.change_ids(name)
-    if not present:
+    wanted = set(present) | _named_by_cards(store.backend, name)
+    if not wanted:
         store.dataset(name)
     changes, _ = store.read_changes(name, present)
-    wanted = set(present) | _named_by_cards(store.backend, name)
     outcome = []
     for identity in sorted(wanted - changes.keys()):
         what = "is damaged" if identity in present else "is missing"

@@ -18,6 +18,7 @@ from donkey_rl.experiments.data.manifest import (
     Entry,
     RaceFacts,
     check_path,
+    folders_of,
     shown,
 )
 from donkey_rl.metrics import laps as lap_rules
@@ -79,6 +80,8 @@ def find(places: Sequence[pathlib.Path]) -> tuple[list[Found], list[str]]:
                 left_out.append(f"{file}: another file of this push is called {path} as well.")
                 continue
             found[path] = Found(file, path)
+    for path in folders_of(found).intersection(found):
+        left_out.append(f"{found.pop(path).file}: a folder of this push is called {path} as well.")
     return list(found.values()), left_out
 
 

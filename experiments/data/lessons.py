@@ -8,15 +8,20 @@ from donkey_rl.experiments.data import reference
 _GROUPS = ("imitation", "encoder")
 
 
+def recorded(config: TrainingConfig) -> dict[str, str]:
+    """Returns what a configuration names to be learned from, paths and data sets, by group."""
+    # Not every encoder learns from recordings.
+    found = {group: getattr(getattr(config, group), "data", None) for group in _GROUPS}
+    return {group: text for group, text in found.items() if text is not None}
+
+
 def named(config: TrainingConfig) -> dict[str, str]:
     """Returns the data sets that a configuration names, by their setting."""
-    found = {}
-    for group in _GROUPS:
-        # Not every encoder learns from recordings.
-        value = getattr(getattr(config, group), "data", None)
-        if value is not None and reference.is_reference(value):
-            found[f"{group}.data"] = value
-    return found
+    return {
+        f"{group}.data": text
+        for group, text in recorded(config).items()
+        if reference.is_reference(text)
+    }
 
 
 def pinned(config: TrainingConfig) -> TrainingConfig:

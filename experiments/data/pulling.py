@@ -79,8 +79,7 @@ def fetch(
     if place.exists() and not place.is_dir():
         raise InputError(f"A data set is pulled into a folder. Received: {place}, a file.")
     with _locked(place, progress):
-        missing = [entry for entry in entries if not (place / entry.path).exists()]
-        transfers.check_space(place, transfers.bytes_of(missing))
+        transfers.check_space(place, transfers.missing_bytes(place, entries))
         here = {entry: transfers.target_of(place, entry) for entry in entries}
         fetched, failed = _fetch(backend, here, place, progress)
         _write_card(found, place)

@@ -130,6 +130,8 @@ def _send(
             backend.upload(new[entry].file, path, entry.sha256)
         except TransferError as error:
             raise DamagedError(str(error)) from error
+        except FileNotFoundError as error:
+            raise DamagedError("It was gone before it was sent.") from error
         counter.add(entry.bytes)
         return entry.bytes
 

@@ -85,6 +85,21 @@ def parse(text: str) -> Reference:
     return Reference(match["name"], match["version"], part)
 
 
+def parse_whole(text: str) -> Reference:
+    """Reads a reference to a set as a whole, where a part of it would be passed over.
+
+    Raises:
+        InputError: It is no reference, or one to a part.
+    """
+    named = parse(text)
+    if named.part is not None:
+        raise InputError(
+            f"A whole data set is expected here: NAME or NAME@VERSION. Received: '{named}'. "
+            f"Leave '/{named.part}' out; `data pull` and trainings take a part."
+        )
+    return named
+
+
 def pinned(text: str) -> str:
     """Returns a reference with the version that it means now, so that it stays what it is.
 
@@ -97,19 +112,22 @@ def pinned(text: str) -> str:
     return str(dataclasses.replace(named, version=found.version))
 
 
-def source(text: str, progress: ProgressDisplay) -> Source:
-    """Fetches a data set of the default store, as far as it is not here.
+def source(text: str, progress: ProgressDisplay, store: str | None = None) -> Source:
+    """Fetches a data set, as far as it is not here.
 
     Args:
         text: As in `parse`.
         progress: Shows how far it is.
+        store: Where it lies; the default store, if not said.
 
     Raises:
         InputError: No such data set.
         StorageError: It cannot be fetched whole.
     """
     named = parse(text)
-    report = open_store().pull(named.name, None, progress, version=named.version, part=named.part)
+    report = open_store(store).pull(
+        named.name, None, progress, version=named.version, part=named.part
+    )
     if report.problems:
         raise StorageError(
             f"{named} is not whole: {report.problems[0]}. `donkey-rl data verify {named.name}` "

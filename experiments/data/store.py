@@ -61,9 +61,13 @@ class Store:
         return self.backend.shown
 
     def names(self) -> list[str]:
-        """Returns the names of the data sets."""
+        """Returns the names of the data sets; a first push that was cut off has made none."""
         found = (_name_or_none(name) for name in self.backend.folders(_SETS))
-        return [name for name in found if name is not None]
+        return [name for name in found if name is not None and self._holds_something(name)]
+
+    def _holds_something(self, name: str) -> bool:
+        folders = (f"{_SETS}/{name}/{kind}" for kind in ("changes", "versions"))
+        return any(self.backend.files(folder) for folder in folders)
 
     def dataset(self, name: str, version: str | None = None) -> DataSet:
         """Returns what a data set holds.
@@ -81,7 +85,9 @@ class Store:
             raise UnknownNameError(
                 "data set", name, self.names(), remedy=f"{self.shown} has none: push one."
             )
-        if version is None or found.version.startswith(version):
+        if version is None:
+            return found
+        if len(version) >= _SHORTEST and found.version.startswith(version):
             return found
         return self._older(found, version)
 
@@ -294,6 +300,11 @@ class Store:
     def _current(self, name: str) -> DataSet | None:
         identities = self.change_ids(name)
         if not identities:
+            if self.backend.files(f"{_SETS}/{name}/versions"):
+                raise StorageError(
+                    f"Nothing of the data set {name} can be read: its changes are gone. "
+                    f"`donkey-rl data verify {name}` says more."
+                )
             return None
         changes, problems = self.read_changes(name, identities)
         if not changes:

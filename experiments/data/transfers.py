@@ -93,7 +93,8 @@ def in_parallel(
                     running, _LOOK_S, concurrent.futures.FIRST_COMPLETED
                 )
                 show(counter.bytes)
-                for future in done:
+                # What has come is counted before an error of another ends this.
+                for future in sorted(done, key=lambda each: each.exception() is not None):
                     item = running.pop(future)
                     error = future.exception()
                     if isinstance(error, DamagedError):
@@ -123,7 +124,7 @@ def fetch(backend: Backend, entry: Entry, target: pathlib.Path, counter: Counter
         TransferError: It ended early; what came is kept.
         StorageError: It cannot be written.
     """
-    part = target.with_name(f".{target.name}{PART}")
+    part = _part_of(target)
     with _writing(target):
         resumed = _continued(backend, entry, part, counter)
         if _digest(part) != entry.sha256 and resumed:
@@ -134,6 +135,23 @@ def fetch(backend: Backend, entry: Entry, target: pathlib.Path, counter: Counter
             part.unlink()
             raise DamagedError(f"{entry.path} is damaged in the store")
         os.replace(part, target)
+
+
+def _part_of(target: pathlib.Path) -> pathlib.Path:
+    return target.with_name(f".{target.name}{PART}")
+
+
+def missing_bytes(folder: pathlib.Path, entries: Sequence[Entry]) -> int:
+    """Returns how many bytes of some files are still to come into a folder."""
+    missing = 0
+    for entry in entries:
+        target = folder / entry.path
+        if target.exists():
+            continue
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            missing -= min(_part_of(target).lstat().st_size, entry.bytes)
+        missing += entry.bytes
+    return missing
 
 
 def _continued(backend: Backend, entry: Entry, part: pathlib.Path, counter: Counter) -> bool:

@@ -136,8 +136,8 @@ class _Writer:
                 groups.append(self._made(file, len(groups)))
                 continue
             manifest, lines = self._imported(file)
-            known = next((found for about, found in groups if about == manifest), None)
-            if known is None:
+            known = next((found for about, found in groups if _belong(about, manifest)), None)
+            if known is None or _overlap(known, lines):
                 groups.append((manifest, lines))
             else:
                 known.extend(lines)
@@ -284,6 +284,21 @@ class _Writer:
             text = json.dumps(about, sort_keys=True) + "\n"
             (self._folder / f"{stem}.catalog_manifest").write_text(text, encoding="utf-8")
         return tuple(names)
+
+
+def _belong(first: Manifest, second: Manifest) -> bool:
+    """Whether two races say the same of their tub."""
+    # As text: a number that is none, which donkeycar may write, is not equal to itself.
+    return json.dumps(first.kept()) == json.dumps(second.kept())
+
+
+def _overlap(first: Sequence[_Line], second: Sequence[_Line]) -> bool:
+    """Whether records have the same place: they are of two tubs that say the same of themselves.
+
+    So do copies of one, and all tubs whose manifest was broken.
+    """
+    places = {line.place for line in second}
+    return any(line.place in places for line in first)
 
 
 def _is_whole(lines: Sequence[_Line]) -> bool:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from donkey_rl.configuration import Config
 from donkey_rl.envs.recordings import rows as record_rows
-from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.errors import InputError
 from donkey_rl.experiments.data import tub, tub_races, tub_source
 from donkey_rl.experiments.data.tub import TIME, Flaws, Record, Tub
 from donkey_rl.experiments.data.tub_manifest import IMAGE_KEY, Manifest
@@ -177,10 +177,11 @@ def _races(
                     f"Session {session} was exported from a race and does not make one any more: "
                     f"{error}"
                 )
-        for part in _split(records, step_s):
+        step = step_s if all(record.fields.get(TIME) is not None for record in records) else 0.0
+        for part in _split(records, step):
             # A command stands in the row after its image: one row alone says nothing.
             single = len(part) == 1
-            yield part, None if single else tub_races.foreign(part, _seconds(part, step_s), origin)
+            yield part, None if single else tub_races.foreign(part, _seconds(part, step), origin)
 
 
 def _step_s(records: Sequence[Record], flaws: Flaws) -> float:
@@ -298,7 +299,7 @@ def write(
             for number, (drive, file) in enumerate(zip(found, files, strict=True), start=1):
                 drive.save(file)
                 writing.update(number)
-        except DonkeyRLError:
+        except BaseException:
             for file in files:
                 file.unlink(missing_ok=True)
             raise

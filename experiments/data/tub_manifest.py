@@ -75,7 +75,7 @@ class Manifest:
             "deleted_indexes": sorted(self.deleted),
         }
         parts = (list(self.inputs), list(self.types), self.metadata, self.about, index)
-        return "".join(json.dumps(part, allow_nan=False) + "\n" for part in parts)
+        return "".join(json.dumps(part) + "\n" for part in parts)
 
     def kept(self) -> dict[str, Any]:
         """Returns what a race that was imported from the tub carries of it, as JSON."""

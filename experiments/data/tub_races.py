@@ -98,6 +98,8 @@ def exported(records: Sequence[Record], header: object) -> Race:
         values = [record.fields.get(f"{PREFIX}{name}", OPTIONAL.get(name)) for record in records]
         if None in values:
             raise InputError(f"a record has no {PREFIX}{name}.")
+        if any(isinstance(value, list | dict) for value in values):
+            raise InputError(f"{PREFIX}{name} is no number and no text.")
         columns[name] = np.array(values)
     return Race(read_header(header), columns)
 

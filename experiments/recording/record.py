@@ -145,26 +145,27 @@ def record(
         announce: Called with the address of a person's page.
 
     Raises:
-        InputError: A mistake in the request.
+        InputError: A mistake in the request, or another recording runs in the folder.
         LinkError: The simulator cannot be reached or is lost; what was driven is kept.
         StorageError: Something could not be written.
     """
     folder = request.out or _new_folder(request)
-    for left in tapes.unfinished(folder) if folder.is_dir() else ():
-        progress.message(
-            f"{left} is of a recording that was killed, or that runs now. "
-            f"donkey-rl record --recover {folder} makes files of such races."
-        )
-    by_hand = request.driver == HUMAN
-    drive = _by_hand if by_hand else _by_driver
-    return drive(request, folder, progress, announce)
+    drive = _by_hand if request.driver == HUMAN else _by_driver
+    with tapes.occupied(folder):
+        for left in tapes.unfinished(folder):
+            progress.message(
+                f"{left} is of a recording that was killed. donkey-rl record --recover {folder} "
+                "makes a file of it."
+            )
+        return drive(request, folder, progress, announce)
 
 
 def recover(folder: pathlib.Path) -> tuple[RecordedRace, ...]:
     """Makes files of the races that a killed recording has left in a folder.
 
     Raises:
-        InputError: There is none, or one holds nothing whole; the others are finished.
+        InputError: There is none, or one holds nothing whole; the others are finished. Or the
+            recording still runs.
         StorageError: One cannot be written.
     """
     left = tapes.unfinished(folder)
@@ -174,11 +175,12 @@ def recover(folder: pathlib.Path) -> tuple[RecordedRace, ...]:
             "the path."
         )
     finished, damaged = [], []
-    for each in left:
-        try:
-            finished.append(race_parts.finish(each))
-        except InputError as error:
-            damaged.append(str(error))
+    with tapes.occupied(folder):
+        for each in left:
+            try:
+                finished.append(race_parts.finish(each))
+            except InputError as error:
+                damaged.append(str(error))
     if damaged:
         raise InputError(f"{len(finished)} of {len(left)} races were finished. {damaged[0]}")
     return tapes.summary(finished)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.experiments import race_recording
+from donkey_rl.experiments import file_locks, race_recording
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import race_parts
 from donkey_rl.metrics.race import Race, RaceHeader
@@ -21,6 +23,7 @@ from donkey_rl.metrics.race_writer import RaceWriter
 
 LOGGER = logging.getLogger("donkey_rl.experiments")
 
+_LOCK = ".lock"
 _NUMBERED = re.compile(r"race_(\d{2,})\.parquet(\.parts)?")
 
 
@@ -56,22 +59,53 @@ class RecordedRace(Config):
     laps: tuple[RecordedLap, ...]
 
 
+@contextlib.contextmanager
+def occupied(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps a folder for one recording: two would take the same numbers for their races.
+
+    A folder that this makes is removed again if nothing was put into it.
+
+    Raises:
+        InputError: Another recording runs in it, or its name is that of a file.
+        StorageError: It cannot be written.
+    """
+    is_new = not folder.exists()
+    with contextlib.ExitStack() as opened:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = opened.enter_context((folder / _LOCK).open("a+b"))
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(
+                f"Races are recorded into a folder. Received: the file {folder}. Name another "
+                "one with --out."
+            ) from error
+        except OSError as error:
+            raise StorageError(
+                f"{folder} cannot be written: {error.strerror or error}."
+            ) from error
+        if not file_locks.take(file.fileno()):
+            raise InputError(
+                f"Another recording runs in {folder}. Wait for its end, or name another folder."
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if is_new and os.listdir(folder) == [_LOCK]:
+                    (folder / _LOCK).unlink()
+                    folder.rmdir()
+
+
 def next_number(folder: pathlib.Path) -> int:
     """Returns the number of the next race in a folder, so that none is ever replaced.
 
     Raises:
-        InputError: The folder's name is that of a file.
         StorageError: It cannot be read.
     """
     try:
         names = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         return 0
-    except NotADirectoryError as error:
-        raise InputError(
-            f"Races are recorded into a folder. Received: the file {folder}. Name another one "
-            "with --out."
-        ) from error
     except OSError as error:
         raise StorageError(f"{folder} could not be read: {error.strerror or error}.") from error
     numbers = [int(match[1]) for name in names if (match := _NUMBERED.fullmatch(name))]
@@ -79,7 +113,7 @@ def next_number(folder: pathlib.Path) -> int:
 
 
 def unfinished(folder: pathlib.Path) -> tuple[pathlib.Path, ...]:
-    """Returns the races in a folder that nobody finished, or that are being written now."""
+    """Returns the races in a folder that nobody has finished yet."""
     return tuple(sorted(folder.glob(f"race_*.parquet{race_parts.SUFFIX}")))
 
 
