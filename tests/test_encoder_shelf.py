@@ -92,7 +92,8 @@ def test_another_track_file_or_recording_of_the_same_name_is_another_encoder(
     track_file.write_text((TRACKS / "warren.json").read_text())
     recording.write_bytes(b"frames")
     config = configuration.with_settings(
-        TrainingConfig(), (f"track={track_file}", f"encoder.data={recording}")
+        TrainingConfig(),
+        ("encoder.name=autoencoder", f"track={track_file}", f"encoder.data={recording}"),
     )
     first = encoder_training.key(config)
     recording.write_bytes(b"more frames")

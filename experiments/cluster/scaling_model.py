@@ -87,7 +87,7 @@ class Sweep(Config):
 
     trial_s: tuple[float, ...] = pydantic.Field(min_length=1)
     reports: int = pydantic.Field(default=5, ge=0)
-    beat_every_s: float = pydantic.Field(default=20.0, gt=0)
+    beat_every_s: float = pydantic.Field(default=10.0, gt=0)
     log_every_s: float = pydantic.Field(default=2.0, gt=0)
     round_trip_s: float = pydantic.Field(default=0.0, ge=0)
     storage_lanes: int = pydantic.Field(default=1, ge=1)
