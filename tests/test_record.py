@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -183,7 +184,11 @@ def test_ctrl_c_ends_a_recording_and_keeps_it(tmp_path: pathlib.Path) -> None:
     def press() -> None:
         while not list(tmp_path.glob("*.parts/part-00000.parquet")):
             time.sleep(0.02)
-        for begin in (lambda: recording.recover(tmp_path), lambda: run(tmp_path)):
+        others: list[Callable[[], object]] = [
+            lambda: recording.recover(tmp_path),
+            lambda: run(tmp_path),
+        ]
+        for begin in others:
             try:
                 begin()
             except InputError as error:
