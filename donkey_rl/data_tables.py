@@ -118,7 +118,7 @@ def show_verify(result: Mapping[str, Any]) -> None:
         *(f"repaired: {each}" for each in result["repaired"]),
         *(f"Problem: {each}" for each in result["problems"]),
         f"{result['files']:,} files, {result['bytes'] / 1e6:,.1f} MB, read in {result['store']}: "
-        + (f"{len(result['problems']):,} problems." if result["problems"] else "all whole."),
+        + (_problems(len(result["problems"])) if result["problems"] else "all whole."),
     )
     if result["unfinished"]:
         terminal.lines(
@@ -138,3 +138,7 @@ def _next(*commands: str) -> None:
     terminal.lines(
         terminal.console(), "Next:", *(f"  {terminal.command()} {each}" for each in commands)
     )
+
+
+def _problems(count: int) -> str:
+    return "1 problem." if count == 1 else f"{count:,} problems."

@@ -251,7 +251,13 @@ def _check_footer(path: pathlib.Path, file: IO[bytes], size: int) -> None:
         raise InputError(f"{path} is no readable Parquet file: it has {size} bytes.")
     file.seek(size - 8)
     footer = int.from_bytes(file.read(4), "little")
+    ending = file.read(4)
     file.seek(0)
+    if ending != b"PAR1":
+        raise InputError(
+            f"{path} is no readable Parquet file: its end is missing. Copy it again, or record the "
+            "race again."
+        )
     if footer > _MAX_FOOTER:
         raise InputError(
             f"{path} is no readable Parquet file: it describes itself in {footer} bytes, more "

@@ -67,7 +67,7 @@ def test_from_a_push_to_a_repaired_store(here: pathlib.Path) -> None:
     answer("push", "a", "b", "--name", "club", "--store", "backup")
     sorted((here / "data" / "objects").glob("*/*"))[0].write_bytes(b"damaged")
     assert len(answer("verify", code=1)["problems"]) == 1
-    assert "1 problems" in run("verify", "club", code=1)
+    assert "1 problem." in run("verify", "club", code=1)
     problem = run("pull", "club", "--out", "there", code=1)
     assert "is cut off in the store" in problem
     assert len(answer("verify", "--repair", "backup")["repaired"]) == 1

@@ -192,7 +192,7 @@ def test_the_card_says_what_the_files_say(store: Store, tmp_path: pathlib.Path) 
     # Steering is drawn around 0: the middle bin holds most.
     assert max(card.steering) == card.steering[10]
     text = cards.markdown(card)
-    assert "License: CC0; 1 pushes state none" in text
+    assert "License: CC0; 1 push states none" in text
     assert "| ring | 2 |" in text
     kept = store.backend.read(f"sets/evenings/versions/{card.version}.json", 1 << 20)
     assert json.loads(kept)["total"]["races"] == 3

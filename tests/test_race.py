@@ -295,6 +295,13 @@ def test_a_file_that_claims_a_huge_description_is_refused(tmp_path: pathlib.Path
         Race.load(path)
 
 
+def test_a_file_that_was_cut_off_is_refused(tmp_path: pathlib.Path) -> None:
+    path = Race(header(), columns(4)).save(tmp_path / "race.parquet")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match="its end is missing"):
+        Race.load(path)
+
+
 def test_a_name_too_long_is_refused(tmp_path: pathlib.Path) -> None:
     path = Race(header(), columns()).save(tmp_path / "race.parquet")
     table = parquet.read_table(path)

@@ -224,7 +224,8 @@ def _share(value: float | None) -> str:
 def _license(card: Card) -> str:
     if not card.licenses:
         return "not stated: ask before you use it elsewhere"
-    rest = f"; {card.unlicensed} pushes state none" if card.unlicensed else ""
+    states = "push states" if card.unlicensed == 1 else "pushes state"
+    rest = f"; {card.unlicensed} {states} none" if card.unlicensed else ""
     return _cell("; ".join(card.licenses)) + rest
 
 

@@ -74,7 +74,8 @@ def find(places: Sequence[pathlib.Path]) -> tuple[list[Found], list[str]]:
             try:
                 check_path(path)
             except InputError as error:
-                left_out.append(f"{file}: {error}")
+                why = str(error)
+                left_out.append(why if why.startswith(str(file)) else f"{file}: {why}")
                 continue
             if path in found and found[path].file != file:
                 left_out.append(f"{file}: another file of this push is called {path} as well.")
