@@ -207,7 +207,7 @@ def _silence() -> None:
     The filter is set for good: a ``catch_warnings`` block is not safe beside other threads.
     """
     set_environment()
-    for module in ("mlflow", "alembic", "sqlalchemy"):
+    for module in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
         warnings.filterwarnings("ignore", module=rf"{module}(\..*)?$")
         logging.getLogger(module).setLevel(logging.CRITICAL)
 
