@@ -255,8 +255,8 @@ def _check_footer(path: pathlib.Path, file: IO[bytes], size: int) -> None:
     file.seek(0)
     if ending != b"PAR1":
         raise InputError(
-            f"{path} is no readable Parquet file: its end is missing. Copy it again, or record the "
-            "race again."
+            f"{path} is no readable Parquet file: its end is missing. Copy it again, or "
+            "record the race again."
         )
     if footer > _MAX_FOOTER:
         raise InputError(

@@ -79,7 +79,10 @@ class Store:
         found = self._current(manifest.check_name(name))
         if found is None:
             raise UnknownNameError(
-                "data set", name, self.names(), remedy=f"The store {self.shown} has none: push one."
+                "data set",
+                name,
+                self.names(),
+                remedy=f"The store {self.shown} has none: push one.",
             )
         if version is None or found.version.startswith(version):
             return found
