@@ -58,6 +58,7 @@ _REFUSALS = frozenset(
 _PASSING_STATUS = frozenset({401, 403, 404, 408, 429})
 """Answers of a server of files below 500 that may pass."""
 
+_REMEDY = "Start it, or set MLFLOW_TRACKING_URI to another one."
 _UNKNOWN_USER = (
     "the server does not know this user and password; set MLFLOW_TRACKING_USERNAME and "
     "MLFLOW_TRACKING_PASSWORD"
@@ -98,8 +99,11 @@ def client(uri: str | None = None) -> MlflowClient:
             path = database_path(address)
             if path is not None:
                 _check_database(path)
-            with guard(f"The run store {shown(address)} could not be opened"):
-                _clients[address] = _open(address)
+            try:
+                with guard(f"The run store {shown(address)} could not be opened"):
+                    _clients[address] = _open(address)
+            except StoreAwayError as error:
+                raise StoreAwayError(f"{error} {_REMEDY}") from error
         return _clients[address]
 
 

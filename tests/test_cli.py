@@ -20,7 +20,7 @@ from donkey_rl.experiments import dashboard
 
 COMMANDS = (
     "train", "recipes", "ensemble", "evaluate", "compare", "leaderboard", "report", "plot",
-    "dashboard", "bench", "metrics", "check-metric", "tracks", "sim", "doctor",
+    "dashboard", "bench", "register", "runs", "metrics", "check-metric", "tracks", "sim", "doctor",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "numba", "torch", "matplotlib", "numpy")
 
