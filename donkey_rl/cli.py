@@ -127,13 +127,14 @@ def bench(
         list[str] | None,
         typer.Option(
             help="Only this: simulator, learning, driver or link; may be repeated. Default: all. "
-            "Or driving: trains every agent for --seconds at most and races it."
+            "Or what takes minutes: driving (trains every agent for --seconds at most and races "
+            "it), sweep (one worker and two, --seconds in all), logging."
         ),
     ] = None,
     seconds: Annotated[
         float,
         typer.Option(
-            min=2.0, max=3600.0, help="Of each measurement of the link, and of each training."
+            min=2.0, max=3600.0, help="Of each measurement of the link, each training, all sweeps."
         ),
     ] = 10.0,
     seeds: Annotated[

@@ -16,7 +16,14 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.vector import DonkeyVectorEnv
 from donkey_rl.errors import UnknownNameError
-from donkey_rl.experiments import driver_bench, driving_bench, learning_bench, link_bench
+from donkey_rl.experiments import (
+    driver_bench,
+    driving_bench,
+    learning_bench,
+    link_bench,
+    sweep_bench,
+    tracking_bench,
+)
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.rounds import rates
@@ -43,6 +50,8 @@ class BenchResult(Config):
         served_hz: Telemetry messages per second and client of the served simulator with 16
             clients, see `link_bench.served_rates`.
         driving: How far each agent comes in the same time, see `driving_bench`.
+        sweep: What two workers of a sweep do beside twice what one does, see `sweep_bench`.
+        logging: What logging costs a training, see `tracking_bench`.
     """
 
     sim_steps_per_s: float | None = None
@@ -55,14 +64,16 @@ class BenchResult(Config):
     link_delay_ms: dict[str, float] = Field(default_factory=dict)
     served_hz: dict[str, float] = Field(default_factory=dict)
     driving: tuple[driving_bench.DrivingResult, ...] = ()
+    sweep: sweep_bench.Efficiency | None = None
+    logging: tracking_bench.LoggingShare | None = None
     machine: str
 
 
 PARTS = ("simulator", "learning", "driver", "link")
 """What is measured in some minutes."""
 
-DRIVING = "driving"
-"""What takes as long as training each agent does, and is only measured when asked for."""
+LONG = ("driving", "sweep", "logging")
+"""What takes as long as trainings do, and is only measured when asked for."""
 
 
 def run(
@@ -72,21 +83,26 @@ def run(
 
     Args:
         progress: Shows how far it is.
-        parts: Of `PARTS`, or `DRIVING`.
-        seconds: How long each measurement of the connection takes, and each agent's training.
+        parts: Of `PARTS` and `LONG`.
+        seconds: How long each measurement of the connection takes, each agent's training, and
+            all sweeps together.
         seeds: How often each agent is trained, with seeds from 0 on.
 
     Raises:
         UnknownNameError: There is no such part.
     """
     for part in parts:
-        if part not in (*PARTS, DRIVING):
-            raise UnknownNameError("part", part, (*PARTS, DRIVING))
+        if part not in (*PARTS, *LONG):
+            raise UnknownNameError("part", part, (*PARTS, *LONG))
     work = {"simulator": _simulators, "learning": _learning, "driver": _driver}
     found: dict[str, Any] = {}
-    if DRIVING in parts:
+    if "driving" in parts:
         found["driving"] = _driving(seconds, seeds, progress)
-        parts = [part for part in parts if part != DRIVING]
+    if "sweep" in parts:
+        found["sweep"] = sweep_bench.efficiency(seconds / 60.0, progress)
+    if "logging" in parts:
+        found["logging"] = tracking_bench.measure(progress)
+    parts = [part for part in parts if part not in LONG]
     if parts:
         with progress.phase("measuring", len(parts), "parts") as phase:
             for done, part in enumerate(parts):
