@@ -70,7 +70,10 @@ def lasting(config: TrainingConfig) -> TrainingConfig:
     """Returns a configuration whose files are found from any folder."""
     # As values: read as a setting, a path with a '#' would end there.
     found = {key: str(pathlib.Path(value).resolve()) for key, value in _data(config).items()}
-    return configuration.with_values(config, {"track": configs.lasting(config.track)} | found)
+    changes = {"track": configs.lasting(config.track)} | found
+    if changes == {"track": config.track}:
+        return config
+    return configuration.with_values(config, changes)
 
 
 def _data(config: TrainingConfig) -> dict[str, str]:
