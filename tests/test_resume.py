@@ -352,6 +352,8 @@ def test_a_diverged_run_names_step_loss_and_the_last_good_checkpoint(
         real(self, number, *rest)
 
     monkeypatch.setattr(Checkpoints, "write", write)
+    # What is not allowed is not written as a configuration either.
+    monkeypatch.setattr(resuming.beginning, "store", lambda begun, run: None)
     text = io.StringIO()
     usual = config("check.every=5000", "sac.learning_starts=800")
     rates = {"learning_rate": 1e30, "final_learning_rate": None}  # far outside what is allowed
