@@ -145,7 +145,8 @@ def _check(url: str, costs: Costs, workers: int, progress: ProgressDisplay) -> C
     """Has workers wait for real and in the model."""
     real = measurements.rate(url, workers, WAIT_S, progress)
     # Their parameters are drawn at random, and nothing is reported on the way.
-    alike = costs.model_copy(update={"sample": scaling_model.Cost(fixed_s=0.0)})
+    free = scaling_model.Cost(fixed_s=0.0)
+    alike = costs.model_copy(update=dict.fromkeys(("sample", "log", "upload"), free))
     sweep = Sweep(trial_s=(WAIT_S,), reports=0, log_every_s=3600.0, night_s=60.0)
     [modelled] = scaling_model.simulate(alike, sweep, [workers])
     return Check(
