@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from stable_baselines3.common.vec_env import VecEnv
 
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import vec_env
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.vec_env import Flags, Info, SB3View
+from donkey_rl.envs.vec_env import Flags, Info, SB3View, View
 
 
-class JoinedView(VecEnv):
+class JoinedView(View):
     """The cars of several views, one view after the other; each may have a track of its own.
 
     Attributes:
@@ -78,25 +76,6 @@ class JoinedView(VecEnv):
         """Gives up the cars."""
         for view in self.views:
             view.close()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Returns an attribute of this view, once for each chosen car."""
-        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Sets an attribute of this view, shared by all cars."""
-        setattr(self, attr_name, value)
-
-    def env_method(
-        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
-    ) -> list[Any]:
-        """Calls a method of this view once for each chosen car."""
-        method = getattr(self, method_name)
-        return [method(*method_args, **method_kwargs) for _ in self._get_indices(indices)]
-
-    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        """Returns False for each car: there is no single environment to wrap."""
-        return [False for _ in self._get_indices(indices)]
 
 
 Cars = SB3View | JoinedView

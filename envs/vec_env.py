@@ -21,7 +21,30 @@ INTERRUPTED = "interrupted"
 """`info["ending"]` of episodes that were cut because the cars were wanted for something else."""
 
 
-class SB3View(VecEnv):
+class View(VecEnv):
+    """What Stable-Baselines3 asks of environments that are many cars and one object."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Returns an attribute of this view, once for each chosen car."""
+        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Sets an attribute of this view, shared by all cars."""
+        setattr(self, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Calls a method of this view once for each chosen car."""
+        method = getattr(self, method_name)
+        return [method(*method_args, **method_kwargs) for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """Returns False for each car: there is no single environment to wrap."""
+        return [False for _ in self._get_indices(indices)]
+
+
+class SB3View(View):
     """The batch as a Stable-Baselines3 `VecEnv`; frames are shared, not copied.
 
     An ended episode restarts within its last step; its last observation is in
@@ -139,25 +162,6 @@ class SB3View(VecEnv):
     def close(self) -> None:
         """Gives up the cars."""
         self.batch.close()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Returns an attribute of this view, once for each chosen car."""
-        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Sets an attribute of this view, shared by all cars."""
-        setattr(self, attr_name, value)
-
-    def env_method(
-        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
-    ) -> list[Any]:
-        """Calls a method of this view once for each chosen car."""
-        method = getattr(self, method_name)
-        return [method(*method_args, **method_kwargs) for _ in self._get_indices(indices)]
-
-    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        """Returns False for each car: there is no single environment to wrap."""
-        return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
         """Returns the camera images of all cars."""
