@@ -84,7 +84,7 @@ def serve(port: int = 5000, uri: str | None = None) -> Iterator[subprocess.Popen
         stdout=sys.stderr,
     )
     try:
-        _wait_until_up(server, port)
+        wait_until_up(server, port)
         yield server
     finally:
         server.terminate()
@@ -107,7 +107,12 @@ def _check_port(port: int) -> None:
             ) from error
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
+    """Returns as soon as a server of MLflow's on this machine can be reached.
+
+    Raises:
+        StorageError: It ended, or did not come up in time.
+    """
     end = time.monotonic() + _START_S
     while time.monotonic() < end and server.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):

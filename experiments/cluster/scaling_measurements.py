@@ -21,7 +21,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
 
 from donkey_rl.errors import StorageError
-from donkey_rl.experiments import mlflow_store
+from donkey_rl.experiments import dashboard, mlflow_store
 from donkey_rl.experiments.cluster.scaling_model import Cost, Costs
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps.attempt import LEASE, Attempt
@@ -43,8 +43,6 @@ METRICS = 20
 
 UPLOAD = (100_000,) * 12
 """Bytes of the files that a trial leaves: its driver, records of races, plots; no video."""
-
-_START_S = 120.0
 
 
 def storage_costs(
@@ -213,13 +211,7 @@ def _tracking_server(folder: pathlib.Path) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        end = time.monotonic() + _START_S
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if server.poll() is not None or time.monotonic() > end:
-                raise StorageError("The tracking server to be measured did not come up.")
-            time.sleep(0.1)
+        dashboard.wait_until_up(server, port)
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
