@@ -116,6 +116,11 @@ class DriverDescription(Config):
     throttle_limits: _Limits = pydantic.Field(
         default=(-1.0, 1.0), description="Throttle command at action -1 and +1."
     )
+    latency_ms: _Limits = pydantic.Field(
+        default=(0.0, 0.0),
+        description="Two-way latency from frame to command that it was trained for: lowest, "
+        "highest (ms).",
+    )
     notes: dict[str, Any] = pydantic.Field(
         default_factory=dict, description="Anything else: seed, run id, environment steps."
     )
