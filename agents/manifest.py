@@ -119,7 +119,8 @@ class DriverDescription(Config):
     )
     latency_ms: tuple[_Latency, _Latency] = pydantic.Field(
         default=(0.0, 0.0),
-        description="Two-way latency that it learned with, lowest and highest (ms).",
+        description="Two-way latency from frame to command that it was trained for: lowest, "
+        "highest (ms).",
     )
     notes: dict[str, Any] = pydantic.Field(
         default_factory=dict, description="Anything else: seed, run id, environment steps."

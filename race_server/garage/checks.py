@@ -117,8 +117,8 @@ def check(name: str, driver: LiteDriver, fit: Fit) -> Iterator[str]:
     if fit.generation is not None and own != fit.generation:
         raise DriverError(
             f"Expected drivers of the car of {fit.generation}. Received: '{name}', trained on "
-            f"{driver.description.vehicle}. Choose another driver, or set `generation` in race.yaml "
-            "to what the host speaks."
+            f"{driver.description.vehicle}. Choose another driver, or set `generation` in "
+            "race.yaml to what the host speaks."
         )
     tracks = sorted({_plain(track) for track in driver.description.tracks})
     if fit.scene and _plain(fit.scene) not in tracks:

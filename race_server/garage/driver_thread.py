@@ -72,7 +72,7 @@ class DriverThread:
             within_s: How long to wait at most.
         """
         began = time.perf_counter()
-        if self._take(within_s if self._under_way else 0.0) is None and self._under_way:
+        if self._under_way and self._take(within_s) is None:
             return Answer(None, "late: still busy with an earlier frame", _since(began))
         self._questions.put(observation)
         self._under_way = True
@@ -84,9 +84,7 @@ class DriverThread:
 
     def is_busy(self) -> bool:
         """Whether it still owes an answer."""
-        if self._under_way:
-            self._take(0.0)
-        return self._under_way
+        return self._under_way and self._take(0.0) is None
 
     def close(self) -> None:
         """Ends the thread; one whose driver does not come back is left behind."""
@@ -94,9 +92,7 @@ class DriverThread:
         self._thread.join(_GOODBYE_S)
 
     def _take(self, within_s: float) -> _Reply | None:
-        """Takes the answer that is owed, if it comes in time."""
-        if not self._under_way:
-            return None
+        """Takes the answer that it owes, if that comes in time."""
         try:
             reply = self._replies.get(within_s > 0.0, within_s or None)
         except queue.Empty:

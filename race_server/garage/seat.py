@@ -27,6 +27,9 @@ class DriverSeat:
     Attributes:
         name: Who drives.
         names: All that can, the first choice first.
+        description: Where the one who drives comes from and what it was made for.
+        observation: What it sees.
+        hash: Its hash, 64 hexadecimal digits.
         warnings: What people should know about the drivers before the race.
     """
 
@@ -46,9 +49,9 @@ class DriverSeat:
                 "driver folder as `driver` in race.yaml, or with --run or --driver."
             )
         self.names = tuple(drivers)
-        self.name = self.names[0]
         self.warnings = tuple(warnings)
         self._drivers = dict(drivers)
+        self._sit(self.names[0])
         self._threads = {name: DriverThread(name, driver) for name, driver in drivers.items()}
         self._failed: set[str] = set()
         try:
@@ -57,26 +60,6 @@ class DriverSeat:
         except DriverError:
             self.close()
             raise
-
-    @property
-    def description(self) -> DriverDescription:
-        """Where the driver in the seat comes from and what it was made for."""
-        return self._drivers[self.name].description
-
-    @property
-    def observation(self) -> ObservationSpec:
-        """What the driver in the seat sees."""
-        return self._drivers[self.name].observation
-
-    @property
-    def hash(self) -> str:
-        """That of the driver in the seat, 64 hexadecimal digits."""
-        return self._drivers[self.name].hash
-
-    @property
-    def trained_latency_ms(self) -> tuple[float, float]:
-        """Two-way latency that the driver in the seat learned with, lowest and highest (ms)."""
-        return self.description.latency_ms
 
     def act(self, observation: Mapping[str, npt.NDArray[Any]], within_s: float) -> Answer:
         """Asks the driver in the seat; see `interface.Seat`."""
@@ -91,7 +74,7 @@ class DriverSeat:
         if name not in self._threads:
             raise UnknownNameError("driver", name, self.names)
         self._failed.discard(name)
-        self.name = name
+        self._sit(name)
 
     def change_to_spare(self) -> bool:
         """Puts the next driver into the seat that has not failed; False if there is none.
@@ -105,7 +88,7 @@ class DriverSeat:
             usable = name != self.name and name not in self._failed
             if usable and not self._threads[name].is_busy():
                 LOGGER.warning("%s takes over from %s.", name, self.name)
-                self.name = name
+                self._sit(name)
                 return True
         return False
 
@@ -113,6 +96,14 @@ class DriverSeat:
         """Lets all drivers go."""
         for thread in self._threads.values():
             thread.close()
+
+    def _sit(self, name: str) -> None:
+        """Puts a driver into the seat."""
+        driver = self._drivers[name]
+        self.name = name
+        self.description: DriverDescription = driver.description
+        self.observation: ObservationSpec = driver.observation
+        self.hash = driver.hash
 
     def _warm_up(self, name: str) -> None:
         """Has a driver answer empty frames: the first answers take many times as long."""
