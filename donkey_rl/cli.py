@@ -24,6 +24,7 @@ from donkey_rl import (
     cli_metrics,
     cli_pictures,
     cli_race,
+    cli_race_init,
     cli_record,
     cli_report,
     cli_results,
@@ -156,6 +157,7 @@ def bench(
     tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
+cli_race_init.register(cli_race.app)
 cli_tub.register(cli_data.app)
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_race.app, name="race")
