@@ -1,7 +1,7 @@
 """The process that a stranger's driver runs in; `foreign_driver` is the other end.
 
-Both ends exchange frames (`donkey_rl.pipe_frames`). Images and numbers go as raw bytes, everything else as JSON; nothing is ever a pickle. What the
-driver prints goes to standard error.
+Both ends exchange frames (`donkey_rl.pipe_frames`). Images and numbers go as raw bytes,
+everything else as JSON; nothing is ever a pickle. What the driver prints goes to standard error.
 """
 
 from __future__ import annotations
