@@ -24,8 +24,6 @@ from donkey_rl.race_server.record.tape import FileTape, new_folder
 from donkey_rl.race_server.status import CarStatus
 
 _LOOKS_S = 0.2
-_KEPT = "drivers"
-"""Folder beside the records that keeps drivers of the run store for the next start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +198,7 @@ def _prepare(
     """Puts a driver into a car and a tape beside it; returns it and the folder of its record."""
     seat = garage.open_seat(
         (config.driver, *config.spares),
-        config.records / _KEPT,
+        config.records / garage.KEPT,
         garage.Fit(config.generation, config.scene),
     )
     opened.callback(seat.close)
