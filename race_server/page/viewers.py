@@ -9,7 +9,7 @@ import time
 from fastapi import WebSocket, WebSocketDisconnect
 
 from donkey_rl.race_server.page import messages
-from donkey_rl.race_server.page.guard import Refusals, address_of
+from donkey_rl.race_server.page.guard import Tally, address_of
 from donkey_rl.race_server.page.messages import Watch
 from donkey_rl.race_server.page.scene import HISTORY_S, Scene
 from donkey_rl.race_server.status import LATENCY_EDGES_MS
@@ -86,7 +86,7 @@ class _Viewer:
 class Viewers:
     """All open pages."""
 
-    def __init__(self, scene: Scene, key: str, refusals: Refusals) -> None:
+    def __init__(self, scene: Scene, key: str, refusals: Tally) -> None:
         """Begins with none.
 
         Args:

@@ -210,7 +210,9 @@ function tellOrders() {
   const isBraked = race.isBraked();
   byId("brake").setAttribute("aria-pressed", String(isBraked));
   put("brake-text", isBraked ? "LET GO" : "BRAKE");
-  put("why", orders.trouble || why(status, can, isBraked));
+  const { trouble } = orders;
+  byId("why").classList.toggle("trouble", Boolean(trouble) || !can);
+  put("why", trouble || why(status, can, isBraked));
 }
 
 function why(status, can, isBraked) {
