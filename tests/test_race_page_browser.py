@@ -101,7 +101,7 @@ def test_the_page_survives_reloads_restarts_and_silence() -> None:
         tab.mouse("#go")
         wait_for(tab, "phase", "driving")
         team.silent.set()
-        wait_for(tab, "banner-text", "beta has not reported")
+        wait_for(tab, "banner-text", "beta does not report")
         assert "Buttons are off" in text(tab, "why")
         assert tab.value("document.getElementById('go').disabled") is True
         team.silent.clear()

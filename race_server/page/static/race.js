@@ -180,8 +180,7 @@ function banner() {
   if (!message) return "";
   if (!message.cars.length) return "No car has reported yet.";
   if (ageS() > freshS) {
-    return `${race.car()} has not reported for ${ageS().toFixed(0)} s: what you see is old, and `
-      + "GO and changes are off.";
+    return `${race.car()} does not report any more: what you see is old, and orders to it are off.`;
   }
   return "";
 }
