@@ -23,6 +23,9 @@ from donkey_rl import (
     cli_evaluate,
     cli_metrics,
     cli_pictures,
+    cli_race,
+    cli_race_init,
+    cli_race_records,
     cli_record,
     cli_report,
     cli_results,
@@ -155,8 +158,11 @@ def bench(
     tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
+cli_race_init.register(cli_race.app)
 cli_tub.register(cli_data.app)
+cli_race_records.register(cli_race.app)
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_race.app, name="race")
 app.add_typer(cli_tracks.app, name="tracks")
 app.add_typer(cli_runs.runs_app, name="runs")
 for _commands in (

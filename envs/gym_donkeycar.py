@@ -13,7 +13,7 @@ import numpy.typing as npt
 from donkey_rl.configuration import validate
 from donkey_rl.envs.link.reports import Beam
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator.lidar import LidarConfig
+from donkey_rl.envs.simulator.sensors import LidarConfig
 from donkey_rl.errors import ConfigurationError, nearest
 
 REMOTE = ("exe_path", "host", "port")

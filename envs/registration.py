@@ -1,6 +1,7 @@
 """gym-donkeycar's environment ids, registered with Gymnasium.
 
-After ``import donkey_rl.envs``, ``gymnasium.make("donkey-generated-track-v0")`` works.
+After ``import donkey_rl.envs``, ``gymnasium.make("donkey-generated-track-v0")`` works; it is then
+that the simulator is imported.
 """
 
 from __future__ import annotations
@@ -11,11 +12,6 @@ from typing import Any
 import gymnasium
 
 from donkey_rl.configuration import validate
-from donkey_rl.envs import gym_donkeycar
-from donkey_rl.envs.environment import DonkeyEnv
-from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.stock_spaces import StockSpaces
-from donkey_rl.envs.vector import DonkeyVectorEnv
 
 IDS = {
     "donkey-generated-roads-v0": "generated_road",
@@ -62,6 +58,10 @@ def make(
         stock_spaces: Whether observation and action are gym-donkeycar's own, see `StockSpaces`.
         arguments: Those of `DonkeyEnv`.
     """
+    from donkey_rl.envs.environment import DonkeyEnv
+    from donkey_rl.envs.settings import EnvironmentConfig
+    from donkey_rl.envs.stock_spaces import StockSpaces
+
     env = DonkeyEnv(validate(EnvironmentConfig, dict(settings)), **arguments)
     return StockSpaces(env) if stock_spaces else env
 
@@ -70,6 +70,10 @@ def make_vector(
     settings: Mapping[str, Any], num_envs: int = 1, **arguments: Any
 ) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
     """Builds the vector environment of an id; `arguments` are those of `DonkeyVectorEnv`."""
+    from donkey_rl.envs import gym_donkeycar
+    from donkey_rl.envs.settings import EnvironmentConfig
+    from donkey_rl.envs.vector import DonkeyVectorEnv
+
     config = gym_donkeycar.applied(
         validate(EnvironmentConfig, dict(settings)), arguments.pop("conf", None) or {}
     )

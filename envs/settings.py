@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from donkey_rl.configuration import Config
 from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.simulator import vehicle as vehicles
-from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.tasks import TaskConfig
 
 

@@ -18,8 +18,8 @@ from donkey_rl.envs import simulators
 from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.settings import EnvironmentConfig, driving_link
 from donkey_rl.envs.simulator import track, vehicle
-from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.tasks import TaskConfig
 from donkey_rl.errors import UnknownNameError
 

@@ -13,7 +13,7 @@ from donkey_rl.agents.encoders.autoencoder import Autoencoder
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.envs import labels
-from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.experiments import figures
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.fidelity import projection

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from donkey_rl import pipe_frames
-from donkey_rl.envs.batch import Observation
+from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import DriverError
 from donkey_rl.experiments import driver_process as process

@@ -19,7 +19,7 @@ from PIL import Image
 from donkey_rl import configuration
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator import vehicle as vehicles
-from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import Vehicle
 from donkey_rl.envs.simulator.world import World

@@ -9,10 +9,27 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents.manifest import DriverDescription, ObservationSpec
 from donkey_rl.race_server.status import CarStatus, RecordStatus
 
 Kind = Literal["frame", "command", "event", "order", "phase", "link", "driver", "warning"]
-"""What a line of a record tells of."""
+"""What a line of a record tells of, and the fields that a car gives it:
+
+- `frame`: what the host sent, by the names of `reports.Telemetry`, without pictures and without
+  what it did not send; `number` of the message on this connection, `skipped` before it, `arrived`
+  (monotonic, s), and `refused`, why the driver did not see it (empty if it did).
+- `command`: `steering`, `throttle`, `brake` as sent; `frame`, the number of the one that it
+  answers (null: none); `why`: `driver`, `launch`, `recovery`, `waiting` (before GO), `order`,
+  `watchdog`, `seat`, `keep alive`; `took_ms` from that frame's arrival, padding included.
+- `event`: what the host said beside telemetry: `name`, its `msg_type`, with `lap_time` (s),
+  `missed_cp`, `index` and `time_stamp` as far as it has them.
+- `order`: `order` (`go`, `stop`, `brake`, `change driver`), `by`, and `on` or `name`.
+- `phase`: `phase`, `reason`, `go`.
+- `link`: `state` (`connecting`, `connected`, `lost`, `figures`), `reason`; of `figures` those of
+  `envs.link.statistics.Statistics`.
+- `driver`: `name`, `reason`.
+- `warning`: `text`.
+"""
 
 Level = Literal["info", "warning", "error"]
 
@@ -69,10 +86,16 @@ class Seat(Protocol):
     Attributes:
         name: Who drives.
         names: All that can, the first choice first.
+        description: What the one who drives was made for.
+        observation: What it sees.
+        warnings: What people should know about them before the race.
     """
 
     name: str
     names: tuple[str, ...]
+    description: DriverDescription
+    observation: ObservationSpec
+    warnings: tuple[str, ...]
 
     def act(self, observation: Mapping[str, npt.NDArray[Any]], within_s: float) -> Answer:
         """Asks for the action to what the car sees; returns in time whatever the driver does.

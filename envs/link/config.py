@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from donkey_rl.configuration import Config
-from donkey_rl.envs.simulator.camera import CameraConfig
-from donkey_rl.envs.simulator.lidar import LidarConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig, LidarConfig
 
 
 class CarLook(Config):

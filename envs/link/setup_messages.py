@@ -6,8 +6,7 @@ from typing import Any
 
 from donkey_rl.envs.link import commands
 from donkey_rl.envs.link.config import LinkConfig
-from donkey_rl.envs.simulator.camera import CameraConfig
-from donkey_rl.envs.simulator.lidar import LidarConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig, LidarConfig
 
 TINY = 1e-4
 """Stands for 0 where the simulator reads 0 as "leave as it is": u, or degrees."""

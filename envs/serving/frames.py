@@ -12,8 +12,8 @@ from donkey_rl.envs.serving import pictures
 from donkey_rl.envs.serving.rig import Eye
 from donkey_rl.envs.serving.scene import Scene
 from donkey_rl.envs.simulator import lidar, telemetry
-from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.mounting import Mount
+from donkey_rl.envs.simulator.sensors import CameraConfig
 
 Fields = dict[str, Any]
 

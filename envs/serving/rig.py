@@ -7,8 +7,7 @@ import dataclasses
 from donkey_rl import configuration
 from donkey_rl.envs.link import commands
 from donkey_rl.envs.serving.pictures import ENCODINGS
-from donkey_rl.envs.simulator.camera import CameraConfig
-from donkey_rl.envs.simulator.lidar import LidarConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig, LidarConfig
 from donkey_rl.errors import ConfigurationError
 
 DEFAULT_NAME = "Donkey(Clone)"

@@ -13,8 +13,9 @@ from donkey_rl.envs.serving import cone_challenge
 from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.envs.serving.rig import Rig
 from donkey_rl.envs.serving.starting_line import StartingLine
-from donkey_rl.envs.simulator import camera, physics, stepping, vehicle
+from donkey_rl.envs.simulator import physics, stepping, vehicle
 from donkey_rl.envs.simulator.physics import TIME_STEP
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.world import World
 
@@ -112,7 +113,7 @@ class Scene:
         self.world = World(
             track,
             vehicle.load(config.vehicle),
-            camera.CameraConfig(),
+            CameraConfig(),
             config.max_clients,
             randomise=config.randomisation,
             groups=[ABSENT] * config.max_clients,

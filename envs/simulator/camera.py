@@ -7,15 +7,14 @@ short table of rows; what lies above the horizon is looked up by direction.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from pydantic import Field
 
-from donkey_rl.configuration import Config
 from donkey_rl.envs.simulator import vehicle
+from donkey_rl.envs.simulator.sensors import CameraConfig
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,33 +26,6 @@ PANORAMA_TOP = math.radians(80.0)
 """The surroundings: all around by elevation 0 to `PANORAMA_TOP`, rows from the horizon up."""
 
 _MAX_FOV = 179.0
-
-
-class CameraConfig(Config):
-    """Camera settings, by the simulator's `cam_config` names.
-
-    Attributes:
-        offset_x: To the right of the car's origin (u); `offset_y` up, `offset_z` forward.
-        rot_y: Turn to the right, then `rot_x` downwards, then `rot_z` with the right side up.
-    """
-
-    img_w: int = Field(default=160, ge=16, le=512, description="width, pixels")
-    img_h: int = Field(default=120, ge=16, le=512, description="height, pixels")
-    img_d: Literal[1, 3] = Field(default=3, description="1: gray in all three channels")
-    fov: float = Field(default=90.0, ge=10.0, le=200.0, description="vertical, degrees")
-    offset_x: float = Field(default=0.0, ge=-10.0, le=10.0, description="right, u")
-    offset_y: float = Field(default=1.1203952, ge=0.0, le=20.0, description="up, u")
-    offset_z: float = Field(default=0.5528488, ge=-10.0, le=10.0, description="forward, u")
-    rot_x: float = Field(default=15.0, ge=-45.0, le=89.0, description="pitch down, degrees")
-    rot_y: float = Field(default=0.0, ge=-180.0, le=180.0, description="yaw, degrees")
-    rot_z: float = Field(default=0.0, ge=-20.0, le=20.0, description="roll, degrees")
-    fish_eye_x: float = Field(default=0.0, ge=0.0, le=1.0)
-    fish_eye_y: float = Field(default=0.0, ge=0.0, le=1.0)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
-        return (self.img_h, self.img_w, 3)
 
 
 class Views(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.stepping import Cars
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import Vehicle

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from pydantic import Field
 
-from donkey_rl.configuration import Config
 from donkey_rl.envs.simulator import vehicle as v
 from donkey_rl.envs.simulator.physics import YAW, X, Z
+from donkey_rl.envs.simulator.sensors import LidarConfig
 from donkey_rl.envs.simulator.solids import BOX, CIRCLE
 from donkey_rl.envs.simulator.world import World
 
@@ -26,31 +25,6 @@ FloatArray = npt.NDArray[np.float64]
 
 _LEVEL = 1e-9
 """Slopes and squares below this count as none."""
-
-
-class LidarConfig(Config):
-    """Lidar settings, by the simulator's `lidar_config` names.
-
-    Attributes:
-        noise: Kept for the protocol: the newest simulator adds it to nothing that it sends.
-        offset_x: To the right of the car's origin (u); `offset_y` up, `offset_z` forward.
-    """
-
-    degPerSweepInc: float = Field(default=2.0, ge=0.5, le=360.0, description="between rays")  # noqa: N815
-    degAngDown: float = Field(default=25.0, ge=-90.0, le=90.0, description="of the first level")  # noqa: N815
-    degAngDelta: float = Field(default=-1.0, ge=-90.0, le=90.0, description="between levels")  # noqa: N815
-    numSweepsLevels: int = Field(default=25, ge=1, le=64, description="levels")  # noqa: N815
-    maxRange: float = Field(default=50.0, gt=0.0, le=1000.0, description="u")  # noqa: N815
-    noise: float = Field(default=0.2, ge=0.0, le=10.0)
-    offset_x: float = Field(default=-0.016, ge=-10.0, le=10.0, description="right, u")
-    offset_y: float = Field(default=0.372, ge=-0.5, le=20.0, description="up, u")
-    offset_z: float = Field(default=0.737, ge=-10.0, le=10.0, description="forward, u")
-    rot_x: float = Field(default=0.0, ge=-90.0, le=90.0, description="pitch down, degrees")
-
-    @property
-    def rays(self) -> int:
-        """Rays of one level."""
-        return int(360.0 / self.degPerSweepInc)
 
 
 @njit(cache=True)

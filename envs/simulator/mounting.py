@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from donkey_rl.envs.simulator import camera, effects, leaning, randomisation
-from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.vehicle import Vehicle
 
 

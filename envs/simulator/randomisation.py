@@ -13,6 +13,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs.simulator import camera, effects, materials, patches
 from donkey_rl.envs.simulator import cues as signs
 from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.track import Track
 
 FloatArray = npt.NDArray[np.float64]
@@ -218,7 +219,7 @@ def _draw_bonnet(
 
 
 def draw_pose(
-    setting: Randomisation, config: camera.CameraConfig, rng: np.random.Generator
+    setting: Randomisation, config: CameraConfig, rng: np.random.Generator
 ) -> camera.Pose:
     """Draws a camera pose around the configured one."""
     nominal = camera.pose_of(config)

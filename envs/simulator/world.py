@@ -25,10 +25,10 @@ from donkey_rl.envs.simulator import (
     stepping,
 )
 from donkey_rl.envs.simulator import vehicle as vehicles
-from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.grouping import Grouping
 from donkey_rl.envs.simulator.mounting import Mount
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.starts import Start as Start
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import Vehicle

@@ -16,7 +16,7 @@ import numpy as np
 from donkey_rl.configuration import Config
 from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.recordings.trace import Trace
-from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import RIDE_HEIGHT, Vehicle
 from donkey_rl.experiments.fidelity import frames, line_fit, lines, projection

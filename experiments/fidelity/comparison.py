@@ -18,7 +18,7 @@ from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.recordings.trace import Trace
 from donkey_rl.envs.simulator import track as tracks
 from donkey_rl.envs.simulator import vehicle as vehicles
-from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import Vehicle
 from donkey_rl.errors import InputError

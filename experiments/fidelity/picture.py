@@ -16,7 +16,7 @@ import numpy.typing as npt
 from donkey_rl.configuration import Config
 from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.recordings.trace import Trace
-from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import Vehicle
 from donkey_rl.experiments.fidelity import lines, pairs, surfaces, vanishing

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import njit
 
 from donkey_rl.envs.simulator import vehicle
-from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.experiments.fidelity.poses import Poses
 
 FloatArray = npt.NDArray[np.float64]

@@ -1,0 +1,256 @@
+"""Several cars of one team in one process, with one page."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from donkey_rl.errors import ConfigurationError, UnknownNameError
+from donkey_rl.race_server import garage, race_figures
+from donkey_rl.race_server.car import Car
+from donkey_rl.race_server.config import PageConfig, RaceConfig
+from donkey_rl.race_server.drive_socket import DriveSocket
+from donkey_rl.race_server.interface import Board, Level
+from donkey_rl.race_server.orders import Order
+from donkey_rl.race_server.page.board import Page
+from donkey_rl.race_server.record import header
+from donkey_rl.race_server.record.header import RecordedDriver
+from donkey_rl.race_server.record.tape import FileTape, new_folder
+from donkey_rl.race_server.status import CarStatus
+
+_LOOKS_S = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class CarResult:
+    """What a car has done.
+
+    Attributes:
+        car: Its name in the team.
+        driver: Who drove it at the end.
+        laps: Laps from line to line, as the host told them.
+        best_lap_s: The best of them (s), None without one.
+        disconnects: How often the connection was lost.
+        frames: Frames that came.
+        latency_ms: From a frame's arrival to its command: `p50`, `p95`, `p99`; empty before any.
+        faults: What went wrong, and how often.
+        record: Folder of its record.
+    """
+
+    car: str
+    driver: str
+    laps: int
+    best_lap_s: float | None
+    disconnects: int
+    frames: int
+    latency_ms: Mapping[str, float]
+    faults: Mapping[str, int]
+    record: Path
+
+
+@contextlib.contextmanager
+def until_told() -> Iterator[threading.Event]:
+    """Yields what Ctrl-C and SIGTERM set, in the main thread; a second Ctrl-C is raised."""
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if ended.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        ended.set()
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ended
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+class NoBoard:
+    """Shows nothing: a team without a page."""
+
+    def show(self, status: CarStatus, picture: bytes | None) -> None:
+        """Does nothing."""
+
+    def log(self, car: str, level: Level, text: str) -> None:
+        """Does nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A team that is up.
+
+    Attributes:
+        url: Address of the page, empty without one.
+        drive_ports: Ports of `/wsDrive`.
+        records: Folders of the cars' records.
+    """
+
+    url: str
+    drive_ports: tuple[int, ...]
+    records: tuple[Path, ...]
+
+
+def race(
+    configs: Sequence[RaceConfig],
+    announce: Callable[[Started], None],
+    *,
+    ended: threading.Event,
+    minutes: float | None = None,
+    log: Callable[[str, Level, str], None] = lambda car, level, text: None,
+) -> tuple[CarResult, ...]:
+    """Races with one car for each configuration until it is ended.
+
+    The page is that of the first configuration that has one; each car has its own record and, as
+    far as it is configured, its own `/wsDrive`.
+
+    Args:
+        configs: One for each car.
+        announce: Told once all is up.
+        ended: Set by whoever wants the race to end.
+        minutes: After so much time it ends by itself (min).
+        log: Told what the cars say, by their name.
+
+    Raises:
+        InputError: A driver does not fit, before or at the first message of the host.
+        LinkProtocolError: What listens there is no simulator.
+        StorageError: The driver's run store is away, and it was never fetched before.
+    """
+    if not configs:
+        raise ConfigurationError("A team has one car at least. Received: none.")
+    with contextlib.ExitStack() as opened:
+        cars: dict[str, Car] = {}
+
+        def order(name: str, wanted: Order) -> None:
+            if name not in cars:
+                raise UnknownNameError("car", name, cars)
+            cars[name].order(wanted)
+
+        url, board = _board(configs, order, opened)
+        told = _Told(board, log)
+        records = []
+        for name, config in zip(_names(configs), configs, strict=True):
+            car, record = _prepare(name, config, told, opened)
+            cars[name] = car
+            records.append(record)
+        ports = tuple(
+            opened.enter_context(DriveSocket(config.drive, car.order)).port
+            for car, config in zip(cars.values(), configs, strict=True)
+            if config.drive is not None
+        )
+        announce(Started(url, ports, tuple(records)))
+        _run(list(cars.values()), ended, minutes)
+        for car in cars.values():
+            if car.failure is not None:
+                raise car.failure
+        return tuple(
+            _result(car, record) for car, record in zip(cars.values(), records, strict=True)
+        )
+
+
+class _Told:
+    """A board whose log is told to somebody else as well."""
+
+    def __init__(self, board: Board, log: Callable[[str, Level, str], None]) -> None:
+        self.show = board.show
+        self._board = board
+        self._log = log
+
+    def log(self, car: str, level: Level, text: str) -> None:
+        self._board.log(car, level, text)
+        self._log(car, level, text)
+
+
+def _names(configs: Sequence[RaceConfig]) -> list[str]:
+    """Returns a name for each car that no other one has."""
+    found: list[str] = []
+    for config in configs:
+        count = 1
+        name = config.car_name
+        while name in found:
+            count += 1
+            name = f"{config.car_name} {count}"
+        found.append(name)
+    return found
+
+
+def _board(
+    configs: Sequence[RaceConfig],
+    order: Callable[[str, Order], None],
+    opened: contextlib.ExitStack,
+) -> tuple[str, Board]:
+    """Opens the page; returns its address, and who shows."""
+    wanted: PageConfig | None = next((each.page for each in configs if each.page), None)
+    if wanted is None:
+        return "", NoBoard()
+    page = opened.enter_context(Page(wanted, order))
+    return page.url, page
+
+
+def _prepare(
+    name: str, config: RaceConfig, board: Board, opened: contextlib.ExitStack
+) -> tuple[Car, Path]:
+    """Puts a driver into a car and a tape beside it; returns it and the folder of its record."""
+    seat = garage.open_seat(
+        (config.driver, *config.spares),
+        config.records / garage.KEPT,
+        garage.Fit(config.generation, config.scene),
+    )
+    opened.callback(seat.close)
+    about = seat.description
+    first = RecordedDriver(
+        name=seat.name,
+        hash=seat.hash,
+        run_id=str(about.notes.get("run_id", "")),
+        agent=about.agent,
+    )
+    spares = (RecordedDriver(name=each) for each in seat.names[1:])
+    head = header.RecordHeader.of(
+        config,
+        car=name,
+        vehicle=about.vehicle,
+        camera=about.camera,
+        drivers=(first, *spares),
+    )
+    folder = new_folder(config.records, config.scene, name)
+    tape = FileTape(folder, head, secrets=header.secrets(config))
+    opened.callback(tape.close)
+    return Car(config, seat, tape, board, name=name), folder
+
+
+def _run(cars: Sequence[Car], ended: threading.Event, minutes: float | None) -> None:
+    """Runs all cars until the race is ended, its time is over, or one does not fit."""
+    threads = [threading.Thread(target=car.run, name=f"race car {car.name}") for car in cars]
+    for thread in threads:
+        thread.start()
+    left = float("inf") if minutes is None else 60.0 * minutes
+    try:
+        while left > 0.0 and not ended.wait(min(left, _LOOKS_S)):
+            left -= _LOOKS_S
+            if any(car.failure is not None for car in cars):
+                break
+    finally:
+        for car in cars:
+            car.end()
+        for thread in threads:
+            thread.join()
+
+
+def _result(car: Car, record: Path) -> CarResult:
+    status = car.status
+    return CarResult(
+        car=car.name,
+        driver=status.driver,
+        laps=car.laps,
+        best_lap_s=status.best_lap_s,
+        disconnects=status.disconnects,
+        frames=status.frames,
+        latency_ms=race_figures.named(status.latency.frame_to_command_ms),
+        faults=status.faults,
+        record=record,
+    )
