@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -154,10 +155,12 @@ def test_what_is_no_number_and_no_picture_does_no_harm() -> None:
     status = FakeCar("alpha").status
     with Page(PageConfig(port=0), lambda car, order: None) as page, viewing(page) as viewer:
         for speed in (float("nan"), float("inf")):
-            broken = type(status)(**{**vars(status), "speed": speed})
+            broken = dataclasses.replace(status, speed=speed, reason="half \ud83d of a pair")
             page.show(broken, b"TRUEVISION-XFILE")
+            page.log("alpha", "info", "half \ud83d of a pair")
         told = viewer.until(lambda told: told["cars"])
         assert told["cars"][0]["status"]["speed"] is None
+        assert told["cars"][0]["status"]["reason"] == "half ? of a pair"
         assert viewer.pictures == []
         assert ask(page, "/metrics").status == 200
         assert json.loads(ask(page, "/health").body)["ok"] is True

@@ -27,6 +27,7 @@ MOST_WRONG_IN_ALL = 100
 """Wrong tokens of all addresses; after them only addresses that once had the right one do."""
 
 _ADDRESSES_KEPT = 1024
+_KINDS_KEPT = 100
 _NOT_ALLOWED = 1008
 
 
@@ -56,6 +57,8 @@ class Tally:
             address: Who asked.
         """
         with self._lock:
+            if len(self.counts) >= _KINDS_KEPT and kind not in self.counts:
+                kind = "others"
             self.counts[kind] += 1
             count = self.counts[kind]
         if math.log10(count).is_integer():
@@ -79,7 +82,8 @@ class Complaints(logging.Handler):
         """Counts a complaint, and names the error that led to it."""
         error = record.exc_info[1] if record.exc_info else None
         told = f" ({type(error).__name__})" if error else ""
-        self._tally.add(str(record.msg).splitlines()[0][:200].strip() + told)
+        first = str(record.msg).partition("\n")[0][:200].strip()
+        self._tally.add(first + told)
 
 
 class Attempts:
@@ -213,5 +217,5 @@ def _tokens(request: HTTPConnection, port: int) -> Iterator[str]:
     kind, _, value = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         yield value.strip()
-    if request.url.path == "/":
+    if request.scope["path"] == "/":
         yield request.query_params.get("token", "")

@@ -92,9 +92,13 @@ function keepSample(told) {
   if (told.history) {
     const names = ["at", "speed", "steering", "throttle", "brake", "round_trip_ms",
       "frame_to_command_ms"];
-    samples = told.history.map((row) => Object.fromEntries(
+    const sent = told.history.map((row) => Object.fromEntries(
       names.map((name, index) => [name, row[index]]),
     ));
+    // A server that was started again knows less of the past than this page.
+    const first = sent.length ? sent[0].at : -Infinity;
+    const kept = charted === told.car ? samples.filter((each) => each.at < first) : [];
+    samples = [...kept, ...sent];
     charted = told.car;
     return;
   }
