@@ -16,6 +16,7 @@ DonkeyRLError                  the run failed                  exit code 1
     ├── ConfigurationError     a setting outside its range, an unknown key
     ├── TrackError             a track file that cannot be driven
     ├── ActionError            an action of the wrong shape, or not finite
+    ├── UnknownColumnError     a column of a race that nobody recorded
     └── DriverError            a driver folder that is incomplete or does not fit
 ```
 """
@@ -161,6 +162,10 @@ class TrackError(InputError):
 
 class ActionError(InputError):
     """An action that no car can carry out."""
+
+
+class UnknownColumnError(InputError):
+    """A column of a race that nobody recorded."""
 
 
 class DriverError(InputError):

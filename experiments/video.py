@@ -32,6 +32,7 @@ _STEERING = (86, 180, 233)
 _FORWARD = (0, 158, 115)
 _BACKWARD = (213, 94, 0)
 _MARGIN = 10
+_SAME_S = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,21 +240,24 @@ def write_race(
 def instruments_of(race: Race) -> Iterator[Instruments]:
     """Yields what to draw at each row of a race.
 
-    Speed, cross-track error (positive to the right), lap, its time so far, the last lap, and the
-    commands.
+    Speed, cross-track error (positive to the right) where it is known, lap, its time so far, the
+    last lap, and the commands.
     """
     crossings = lap_times.crossings(race)
     laps = lap_times.laps(race)
     done = np.searchsorted(crossings, race["time_s"], side="right")
+    ended = np.searchsorted([lap.end_s for lap in laps], race["time_s"] + _SAME_S, side="right")
     for row in range(len(race)):
-        time, count = float(race["time_s"][row]), int(done[row])
-        lines = [f"speed   {race['speed'][row]:.1f} u/s", f"cte     {race['cte'][row]:+.2f} u"]
+        time, count, driven = float(race["time_s"][row]), int(done[row]), int(ended[row])
+        lines = [f"speed   {race['speed'][row]:.1f} u/s"]
+        if "cte" not in race.header.unknown:
+            lines.append(f"cte     {race['cte'][row]:+.2f} u")
         if count:
-            lines.append(f"lap {count}   {time - crossings[count - 1]:6.2f} s")
+            lines.append(f"lap {driven + 1}   {time - crossings[count - 1]:6.2f} s")
         else:
             lines.append(f"start   {time:6.2f} s")
-        if count > 1:
-            last = laps[count - 2]
+        if driven:
+            last = laps[driven - 1]
             lines.append(f"last    {last.time_s:6.2f} s{'' if last.clean else ' (not clean)'}")
         yield Instruments(
             lines=tuple(lines),

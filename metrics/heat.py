@@ -19,6 +19,7 @@ import numpy as np
 from donkey_rl.metrics import laps
 from donkey_rl.metrics.laps import Lap
 from donkey_rl.metrics.race import Race
+from donkey_rl.metrics.race_header import HostTiming
 
 START_LINE_S = 10.0
 """From the start to the start line, at most (s)."""
@@ -59,7 +60,8 @@ def heat(race: Race) -> Heat:
     """Returns what a race is as a heat of as many laps as its header says.
 
     A car that was put back starts anew, as in the race server: its laps are forgotten and it has
-    10 s to the line. One that is disqualified, or has finished, stays so.
+    10 s to the line. One that is disqualified, or has finished, stays so. Of a race that a race
+    host timed the host's own decision counts.
 
     >>> from donkey_rl.metrics import examples
     >>> outcome = heat(examples.drive(examples.steady(16.0, 40.0)))  # laps of 200 u at 16 u/s
@@ -69,12 +71,21 @@ def heat(race: Race) -> Heat:
     Args:
         race: What was driven; a race without rows is unfinished.
     """
+    if race.header.timing is not None:
+        return _told(race, race.header.timing)
     outcome = Heat((), "unfinished", 0.0)
     for rows in laps.stretches(race):
         outcome = _stretch(race, rows)
         if outcome.fault != "unfinished":
             break
     return outcome
+
+
+def _told(race: Race, timing: HostTiming) -> Heat:
+    """Returns the outcome that a race host told."""
+    driven = laps.laps(race)[: race.header.laps]
+    fault: Fault = timing.disqualified or ("" if timing.finished and driven else "unfinished")
+    return Heat(driven, fault, float(race["time_s"][-1]) if len(race) else 0.0)
 
 
 def checkpoints(lap_length: float) -> int:

@@ -6,6 +6,8 @@ and falls in reverse. Line ``k`` lies at ``start_line_progress + k * lap_length`
 crossed when progress reaches it *for the first time*: who circles on the line, shuttles over it
 or comes back over it in reverse never reaches the next one. A car that was put back, or that is
 suddenly elsewhere on the path, begins anew: its lap is lost, and the next line starts the clock.
+
+A race that a host timed (`RaceHeader.timing`) has the host's laps, and no others.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.metrics.race import Race
+from donkey_rl.metrics.race_header import HostTiming
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -76,8 +79,11 @@ def laps(race: Race) -> tuple[Lap, ...]:
 
     The first crossing starts the clock. A crossing within ``min_lap_s`` of the last accepted one
     is ignored, as the race server does: the clock runs on. A clean lap has every node passed in
-    order, and no row off the track and no hit.
+    order, and no row off the track and no hit. What nobody recorded spoils no lap: of a race that
+    a host timed that may be the road and the nodes.
     """
+    if race.header.timing is not None:
+        return _told(race, race.header.timing)
     found = [lap for rows in stretches(race) for lap in laps_within(race, rows)]
     return tuple(dataclasses.replace(lap, number=k) for k, lap in enumerate(found, 1))
 
@@ -107,18 +113,52 @@ def laps_within(race: Race, rows: slice) -> tuple[Lap, ...]:
 
 def crossings(race: Race) -> FloatArray:
     """Returns the times at which the start line was crossed and accepted (s), shape (n,)."""
+    if race.header.timing is not None:
+        return np.array([crossing.time_s for crossing in race.header.timing.crossings])
     return np.array([met.time_s for rows in stretches(race) for met in _crossings(race, rows)])
+
+
+def _told(race: Race, timing: HostTiming) -> tuple[Lap, ...]:
+    """Returns the laps that a race host timed, in order."""
+    placed = race.header.unknown.isdisjoint({"x", "z"})
+    time_s = race["time_s"]
+    way = np.concatenate([[0.0], np.cumsum(steps(race))]) if placed and len(race) else None
+    found = []
+    for told in timing.crossings:
+        if not told.lap_s:
+            continue
+        start = told.time_s - told.lap_s
+        first, last = np.searchsorted(time_s, [start, told.time_s], side="right")
+        length = math.nan
+        # A lap that began before the record did has no length.
+        if way is not None and first:
+            length = float(np.diff(np.interp([start, told.time_s], time_s, way))[0])
+        reasons = _faults(race, slice(0, len(race)), int(first), int(last))
+        found.append(
+            Lap(
+                number=len(found) + 1,
+                start_s=start,
+                time_s=told.lap_s,
+                clean=not reasons,
+                reasons=reasons,
+                distance=length,
+                mean_speed=length / told.lap_s,
+            )
+        )
+    return tuple(found)
 
 
 def stretches(race: Race) -> tuple[slice, ...]:
     """Returns the rows of each stretch that was driven without being put elsewhere.
 
     A new one begins at each reset, and where progress changes by more than 10 u beyond twice what
-    the speed allows.
+    the speed allows, if both are known.
     """
     if not len(race):
         return ()
-    moved = jumped(race["progress"], race["speed"].astype(np.float64), race["time_s"])
+    moved = np.zeros(len(race) - 1, np.bool_)
+    if race.header.unknown.isdisjoint({"progress", "speed"}):
+        moved = jumped(race["progress"], race["speed"].astype(np.float64), race["time_s"])
     begins = np.flatnonzero(race["reset"][1:] | moved) + 1
     return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise([0, *begins, len(race)]))
 
@@ -263,11 +303,12 @@ def _begins(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 def _faults(race: Race, rows: slice, first: int, last: int) -> tuple[str, ...]:
     """Returns what makes the rows of a stretch from `first` to before `last` no clean lap."""
-    lap = slice(first, last)
+    lap, unknown = slice(first, last), race.header.unknown
     found = {
-        "off_track": bool(race["off_track"][lap].any()),
-        "hit": bool((race["hit"][lap] != "").any()),
-        "missed_nodes": not _nodes_in_order(race, max(first - 1, rows.start), last + 1),
+        "off_track": "off_track" not in unknown and bool(race["off_track"][lap].any()),
+        "hit": "hit" not in unknown and bool((race["hit"][lap] != "").any()),
+        "missed_nodes": unknown.isdisjoint({"node", "progress"})
+        and not _nodes_in_order(race, max(first - 1, rows.start), last + 1),
     }
     return tuple(reason for reason in REASONS if found[reason])
 

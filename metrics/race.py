@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, UnknownColumnError
 from donkey_rl.metrics.race_header import RaceHeader
 
 __all__ = ["COLUMNS", "OPTIONAL", "Race", "RaceHeader", "RaceRecorder"]
@@ -93,6 +93,20 @@ class Race:
         """Returns the number of rows."""
         return len(self.columns["time_s"])
 
+    def known(self) -> Race:
+        """Returns the race without the columns that nobody recorded, which hold 0.
+
+        To ask it for one of them is an `UnknownColumnError`.
+        """
+        unknown = self.header.unknown & self.columns.keys()
+        if not unknown:
+            return self
+        kept = {name: values for name, values in self.columns.items() if name not in unknown}
+        bare = object.__new__(Race)
+        object.__setattr__(bare, "header", self.header)
+        object.__setattr__(bare, "columns", _KnownColumns(kept))
+        return bare
+
     def cut(self, rows: int) -> Race:
         """Returns the race's first rows, the race itself if it has no more."""
         return self if rows >= len(self) else self.part(0, rows)
@@ -154,6 +168,15 @@ class Race:
 
         path = pathlib.Path(path)
         return race_parts.load(path) if path.is_dir() else race_file.load(path)
+
+
+class _KnownColumns(dict[str, npt.NDArray[Any]]):
+    """Columns of a race of which some were not recorded."""
+
+    def __missing__(self, name: str) -> npt.NDArray[Any]:
+        if name in COLUMNS:
+            raise UnknownColumnError(f"Nobody recorded the column '{name}' of this race.")
+        raise KeyError(name)
 
 
 class RaceRecorder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import pydantic
@@ -16,10 +17,36 @@ FORMAT: Literal[2] = 2
 OLDEST_FORMAT = 1
 
 UNKNOWN = "unknown"
-"""Name among the conditions of an imported race: the columns that nobody recorded."""
+"""Name among the conditions of a race: the columns, and fields of the header, that nobody knows."""
 
 _LONGEST = 1e9
 """No way is longer (u): what is reckoned with it must stay within the range of numbers."""
+
+
+class Crossing(Config):
+    """The start line was crossed, as a race host told.
+
+    Attributes:
+        time_s: When it was told (s), by the race's own time.
+        lap_s: Time of the lap that ended there (s); 0 where none did, and the clock starts.
+    """
+
+    time_s: float = pydantic.Field(ge=0)
+    lap_s: float = pydantic.Field(ge=0)
+
+
+class HostTiming(Config):
+    """What a race host decided about a race; it counts, whatever the rows say.
+
+    Attributes:
+        crossings: Of the start line, in order.
+        disqualified: Why the host disqualified the car, empty where it did not.
+        finished: Whether the host ended the race, and neither the driver nor the connection did.
+    """
+
+    crossings: tuple[Crossing, ...] = ()
+    disqualified: Literal["", "missed checkpoint", "out of bounds"] = ""
+    finished: bool = False
 
 
 class RaceHeader(Config):
@@ -73,6 +100,10 @@ class RaceHeader(Config):
         default_factory=dict, description="The camera's configuration."
     )
     units: Literal["u"] = pydantic.Field("u", description="Unit of length: Unity units.")
+    timing: HostTiming | None = pydantic.Field(
+        None,
+        description="Laps and disqualification as a race host told them, where one did.",
+    )
 
     @pydantic.model_validator(mode="after")
     def _has_a_lap(self) -> Self:
@@ -83,9 +114,17 @@ class RaceHeader(Config):
             )
         return self
 
+    @pydantic.model_serializer(mode="wrap")
+    def _without_timing(self, dump: Callable[[RaceHeader], dict[str, Any]]) -> dict[str, Any]:
+        """Leaves out what few races have, so that older versions read all others."""
+        fields = dump(self)
+        if self.timing is None:
+            fields.pop("timing", None)
+        return fields
+
     @property
     def unknown(self) -> frozenset[str]:
-        """Columns that nobody recorded, of a race that was imported; they hold 0."""
+        """Columns that nobody recorded, which hold 0, and fields of the header that are made up."""
         return frozenset(str(self.conditions.get(UNKNOWN, "")).split())
 
     @property

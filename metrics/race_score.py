@@ -52,6 +52,8 @@ def race_score(race: Race) -> float:
     if heat.fault:
         return laps.completion(race)
     best = min((lap.time_s for lap in heat.laps if lap.clean), default=math.inf)
+    if "track_length" in race.header.unknown:
+        return math.nan
     reference = race.header.lap_length / REFERENCE_SPEED
     return 1.0 + 99.0 * (reference / best) ** STEEPNESS
 

@@ -31,7 +31,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.errors import InputError, UnknownNameError
+from donkey_rl.errors import InputError, UnknownColumnError, UnknownNameError
 from donkey_rl.metrics.race import Race
 
 Direction = Literal["higher", "lower"]
@@ -64,8 +64,16 @@ class Metric:
     source: str
 
     def __call__(self, race: Race) -> float:
-        """Returns the race's score; NaN for one without rows, or imported with columns unknown."""
-        return self.score(race) if len(race) and not race.header.unknown else math.nan
+        """Returns the race's score.
+
+        It is NaN for a race without rows, and where it takes a column that nobody recorded.
+        """
+        if not len(race):
+            return math.nan
+        try:
+            return self.score(race.known())
+        except UnknownColumnError:
+            return math.nan
 
     @property
     def formula(self) -> str:

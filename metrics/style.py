@@ -33,7 +33,10 @@ def launch_s(race: Race) -> float:
     >>> round(launch_s(drive(steady(16.0, 1.0))), 3)  # 2 u at 16 u/s
     0.125
     """
-    crossed = laps.crossings(race)
+    crossed, timing = laps.crossings(race), race.header.timing
+    if timing is not None and timing.crossings and timing.crossings[0].lap_s:
+        # It began under way.
+        return math.nan
     return float(crossed[0] - race["time_s"][0]) if len(crossed) else math.nan
 
 

@@ -42,6 +42,21 @@ def decode(text: str) -> npt.NDArray[np.uint8]:
         encoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise _refused(f"must be base64 ({error})") from error
+    return unpack(encoded)
+
+
+def unpack(encoded: bytes) -> npt.NDArray[np.uint8]:
+    """Decodes the file of a picture.
+
+    Args:
+        encoded: JPEG, PNG or TGA.
+
+    Returns:
+        Shape (h, w, 3); an array of its own.
+
+    Raises:
+        MessageError: It is no such picture, cut off, or larger than any camera of the simulator.
+    """
     try:
         # The size is in the header: a bomb is refused before a single pixel is unpacked.
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
