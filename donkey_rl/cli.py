@@ -24,6 +24,7 @@ from donkey_rl import (
     cli_metrics,
     cli_pictures,
     cli_race,
+    cli_race_init,
     cli_race_rehearse,
     cli_record,
     cli_report,
@@ -157,9 +158,10 @@ def bench(
     tables.show_speeds(result.model_dump(mode="json", exclude_none=True))
 
 
+cli_race_init.register(cli_race.app)
+cli_race.app.add_typer(cli_race_rehearse.app)
 cli_tub.register(cli_data.app)
 app.add_typer(cli_data.app, name="data")
-cli_race.app.add_typer(cli_race_rehearse.app)
 app.add_typer(cli_race.app, name="race")
 app.add_typer(cli_tracks.app, name="tracks")
 app.add_typer(cli_runs.runs_app, name="runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from donkey_rl.configuration import Config
+
+GATEWAY = "gateway"
+"""In `DriveConfig.allow`: the address of this machine's default route."""
 
 BodyStyle = Literal["donkey", "bare", "car01", "f1", "cybertruck"]
 _Byte = Annotated[int, Field(ge=0, le=255)]
@@ -27,6 +31,22 @@ def _plain(text: str) -> str:
 
 
 Plain = Annotated[str, AfterValidator(_plain)]
+
+
+def _network(text: str) -> str:
+    """Refuses what is no address, so that it is said before the race."""
+    if text != GATEWAY:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"should be an address such as 172.18.0.1 or 10.0.0.0/8, or {GATEWAY}; received "
+                f"'{text}'"
+            ) from None
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 
 class LaunchConfig(Config):
@@ -122,7 +142,7 @@ class DriveConfig(Config):
 
     host: str = Field(default="127.0.0.1", min_length=1, max_length=255)
     port: int = Field(default=8887, ge=0, le=65535)
-    allow: tuple[str, ...] = Field(default=("gateway",), max_length=32)
+    allow: tuple[Network, ...] = Field(default=(GATEWAY,), max_length=32)
 
 
 class RaceConfig(Config):

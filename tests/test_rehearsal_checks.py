@@ -72,12 +72,12 @@ def injected(at: float, until: float, kind: faults.FaultKind = "silence") -> Inj
 
 
 def without_frames(seen: Sightings, begin: float, end: float, braked_s: float) -> None:
-    """Frames stop; the car is braked so long after the last one, by commands every 100 ms."""
+    """Frames stop; the car is braked so long after the last one, and again every 100 ms."""
     seen.frames = [each for each in seen.frames if not begin <= each.at < end]
     kept = [each for each in seen.commands if not begin <= each.at < end]
-    beats = [begin + 0.1 * k for k in range(round((end - begin) / 0.1))]
-    last = max(each.at for each in seen.frames if each.at < begin)
-    made = [CommandSeen(at, 0, *(BRAKE if at > last + braked_s else DRIVE)) for at in beats]
+    braked = max(each.at for each in seen.frames if each.at < begin) + braked_s
+    beats = [braked + 0.1 * k for k in range(round((end - braked) / 0.1))]
+    made = [CommandSeen(at, 0, *BRAKE) for at in beats]
     seen.commands = sorted([*kept, *made], key=lambda each: each.at)
 
 
@@ -186,7 +186,8 @@ def test_a_car_that_may_not_move_must_be_connected() -> None:
     seen.events.append(event(14.0, "race_stop"))
     seen.events.append(event(14.0, "stage", "pre_event"))
     seen.frames = [each for each in seen.frames if each.at < 14.0]
-    seen.commands = [each for each in seen.commands if each.at < 14.0]
+    kept = [each for each in seen.commands if each.at < 14.0]
+    seen.commands = [*kept, CommandSeen(14.05, 0, *BRAKE)]
     seen.events.append(event(20.0, "closed"))
     fault = injected(20.0, 20.0, "connection reset")
     (found,) = all_of(seen, fault)
