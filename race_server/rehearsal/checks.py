@@ -76,12 +76,15 @@ def go_times(sightings: Sightings) -> list[GoTime]:
     """
     found: list[GoTime] = []
     start: float | None = None
-    practice = True
+    practice, newest = True, -1
     for each in sorted(sightings.events, key=lambda event: event.at):
         if each.kind == "stage":
             practice = each.detail == "practice"
+        elif each.kind == "opened":
+            newest = each.link
         ends = each.kind in ("race_stop", "host down")
-        ends = ends or (each.kind in ("DQ", "closed", "car_loaded") and not practice)
+        if not practice and each.link == newest:
+            ends = ends or each.kind in ("DQ", "closed", "car_loaded")
         if each.kind in ("race_start", "go") and start is None:
             start = each.at
         elif ends and start is not None:
@@ -178,11 +181,10 @@ def _return(
 def _connected(sightings: Sightings, injected: Injected, limit: float) -> Return:
     """Of a car that may not move: whether it is connected, and since when."""
     end = injected.until
-    before = [each for each in _events(sightings, "opened", "closed") if each.at <= end]
-    if before and before[-1].kind == "opened":
-        closed = [each for each in _events(sightings, "closed") if end < each.at < limit]
-        if not closed or closed[0].at > end + BACK_S:
-            return Return(injected, 0.0, "connected")
+    opened = {each.link for each in _events(sightings, "opened") if each.at <= end}
+    closed = {each.link: each.at for each in _events(sightings, "closed")}
+    if any(closed.get(link, float("inf")) > end + BACK_S for link in opened):
+        return Return(injected, 0.0, "connected")
     known = [each.at for each in _events(sightings, "racer_info") if each.at >= injected.at]
     known = [max(end, each) for each in known if each < max(limit, end + BACK_S)]
     if known:

@@ -19,7 +19,7 @@ from collections import Counter
 _THREADS = 8
 _TIMEOUT_S = 5.0
 _LARGE = 2_000_000
-_ORDER = b'{"order": "go"}'
+_ORDER = b'{"do": "go"}'
 _FOREIGN = {"Origin": "http://elsewhere.example"}
 
 Request = tuple[str, str, dict[str, str], bytes]

@@ -58,6 +58,7 @@ class Passage:
         self._conditions = conditions
         self._disturbances = disturbances
         self._sightings = sightings
+        self._ended = False
         self._writers: list[asyncio.StreamWriter] = []
         self._queues: dict[Way, asyncio.Queue[Piece | None]] = {
             "down": asyncio.Queue(_MOST_WAITING),
@@ -82,6 +83,10 @@ class Passage:
         """
         self._writers.append(writer)
         await self._hush("up")
+        if reader.at_eof():
+            # Whoever wanted to connect has given up meanwhile.
+            self._close(reset=False)
+            return
         try:
             async with asyncio.timeout(_CONNECT_S):
                 far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
@@ -105,7 +110,7 @@ class Passage:
             )
             failed = any(each.exception() is not None for each in done)
             reset = failed or (self._cut in done and self._cut.result())
-            self._note("closed", "cut" if self._cut in done else "by an end")
+            self._note_end("cut" if self._cut in done else "by an end")
             if self._cut not in done:
                 # An end that is silent to the other cannot tell it of its going either.
                 await self._hush("up")
@@ -117,6 +122,12 @@ class Passage:
 
     def _note(self, kind: Kind, detail: str = "") -> None:
         self._sightings.note(kind, detail, self.number)
+
+    def _note_end(self, detail: str) -> None:
+        """Notes once that the racer has no connection any more."""
+        if not self._ended:
+            self._ended = True
+            self._note("closed", detail)
 
     def _close(self, *, reset: bool) -> None:
         for writer in self._writers:
@@ -159,6 +170,8 @@ class Passage:
                     await queue.put((due, piece, fields))
             del rest[:end]
             if not data:
+                if way == "up":
+                    self._note_end("by the racer")
                 break
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         await queue.put(None)

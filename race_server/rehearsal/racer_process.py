@@ -13,14 +13,14 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import IO, Any, TextIO
 
 import numpy.typing as npt
 
 from donkey_rl import configuration
 from donkey_rl.agents.lite_driver import FloatArray, LiteDriver
-from donkey_rl.errors import DonkeyRLError
+from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.race_server import team
 from donkey_rl.race_server.config import RaceConfig
 from donkey_rl.race_server.rehearsal.stalls import Stalls
@@ -49,14 +49,17 @@ def race(words: IO[str], answers: TextIO) -> None:
             stalls.begin(said["stall"], said["seconds"])
         ended.set()
 
-    def announce(page: str, ports: Sequence[int]) -> None:
-        tell({"up": {"page": page, "ports": list(ports)}})
+    def announce(started: team.Started) -> None:
+        tell({"up": {"page": started.url, "ports": started.drive_ports}})
+
+    def log(car: str, level: str, text: str) -> None:
+        logging.getLogger("donkey_rl.rehearsal").info("%s: %s: %s", car, level, text)
 
     threading.Thread(target=listen, name="rehearsal's words", daemon=True).start()
     try:
-        results = team.race(configs, announce, ended=ended)
+        results = team.race(configs, announce, ended=ended, log=log)
     except DonkeyRLError as error:
-        tell({"refused": str(error)})
+        tell({"refused" if isinstance(error, InputError) else "failed": str(error)})
         return
     found = [dataclasses.asdict(each) | {"record": str(each.record)} for each in results]
     tell({"results": found})

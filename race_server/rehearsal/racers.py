@@ -182,6 +182,8 @@ class Racers:
                 ) from None
             if "refused" in said:
                 raise InputError(str(said["refused"]))
+            if "failed" in said:
+                raise DonkeyRLError(str(said["failed"]))
             if "ended" in said:
                 raise DonkeyRLError(f"The racers' process has ended: see '{self._log}'.")
             if key in said:
