@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from donkey_rl.envs import simulators, tasks
+from donkey_rl.envs import observing, simulators, tasks
 from donkey_rl.envs.lap_timer import LapTimer
+from donkey_rl.envs.observing import IMU_LIMIT, SPEED_LIMIT, Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, vehicle
 from donkey_rl.envs.simulator.interface import Simulator
@@ -22,10 +23,6 @@ from donkey_rl.errors import ActionError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-Observation = dict[str, npt.NDArray[np.generic]]
-
-SPEED_LIMIT = 100.0
-IMU_LIMIT = 1000.0
 
 
 class Transition(NamedTuple):
@@ -174,17 +171,13 @@ class Batch:
         """Returns what all cars see now; arrays have the car as axis 0."""
         sensed, motion = self.sensed, self.motion
         scale = self.vehicle.report_scale
-        imu = np.zeros((len(self), 6), dtype=np.float32)
-        imu[:, 0] = sensed[:, stepping.ACCEL_RIGHT] / scale
-        imu[:, 2] = sensed[:, stepping.ACCEL_FORWARD] / scale
-        imu[:, 4] = motion[:, physics.YAW_RATE]
-        speed = np.minimum(self.speed / scale, SPEED_LIMIT).astype(np.float32)
-        return {
-            "image": self._frames[self._front],
-            "speed": speed[:, None],
-            "imu": np.clip(imu, -IMU_LIMIT, IMU_LIMIT),
-            "last_actions": self._history.copy(),
-        }
+        return observing.observed(
+            self._frames[self._front],
+            self.speed / scale,
+            (sensed[:, stepping.ACCEL_RIGHT] / scale, sensed[:, stepping.ACCEL_FORWARD] / scale),
+            motion[:, physics.YAW_RATE],
+            self._history.copy(),
+        )
 
     def step(self, actions: npt.ArrayLike) -> Transition:
         """Drives all cars for one step.

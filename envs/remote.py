@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.envs import observing
 from donkey_rl.envs.heading import Heading
 from donkey_rl.envs.link.reports import Beam, Telemetry
 from donkey_rl.envs.settings import EnvironmentConfig
@@ -256,7 +257,7 @@ class RemoteWorld:
         motion[physics.YAW] = heading.yaw
         motion[physics.FORWARD] = heading.forward
         motion[physics.RIGHTWARD] = heading.rightward
-        motion[physics.YAW_RATE] = _yaw_rate(told)
+        motion[physics.YAW_RATE] = observing.yaw_rate(told)
         sensed[stepping.TIME] = told.time - self._began[i]
         if told.accel is not None:
             sensed[stepping.ACCEL_RIGHT] = told.accel[0] * scale
@@ -299,17 +300,6 @@ class RemoteWorld:
         """Gives all cars back."""
         for source in self._sources:
             source.close()
-
-
-def _yaw_rate(told: Telemetry) -> float:
-    """Returns the angular velocity about the vertical (rad/s)."""
-    if told.gyro is None:
-        return 0.0
-    if told.gyro_w is None:
-        return told.gyro[1]
-    # Before 2022: the quaternion of the rotation of one physics step.
-    half = math.asin(min(1.0, max(-1.0, told.gyro[1])))
-    return 2.0 * half / physics.TIME_STEP
 
 
 def _signed(degrees: float) -> float:

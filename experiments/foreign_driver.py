@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from donkey_rl.envs.batch import Observation
+from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import DriverError
 from donkey_rl.experiments import driver_process as process

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.envs.batch import Observation
+from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.tasks import STEP_S
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from donkey_rl.envs.batch import SPEED_LIMIT
+from donkey_rl.envs.observing import SPEED_LIMIT
 from donkey_rl.envs.recordings import formats
 from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.settings import EnvironmentConfig

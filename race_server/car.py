@@ -1,15 +1,62 @@
-"""One car in a race: connects, waits, drives, brakes, and comes back."""
+"""One car in a race: connects, waits, drives, brakes, and comes back.
+
+One thread runs the loop of a car: it takes what the host says in its order, answers each frame,
+and makes the connection anew whenever it is lost. Commands leave through the `Helm`, whose own
+thread brakes if this one is stuck. People's orders come from other threads and brake at once.
+"""
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import logging
+import threading
+import time
+
+from donkey_rl.envs.link import reports
+from donkey_rl.envs.link.frame import Frame
+from donkey_rl.envs.link.race_link import RaceLink
+from donkey_rl.envs.link.transport import Pauses
+from donkey_rl.errors import DonkeyRLError, InputError, LinkError, LinkProtocolError, LinkRefused
+from donkey_rl.race_server import fitting, reporting
+from donkey_rl.race_server.commanding import BRAKE
 from donkey_rl.race_server.config import RaceConfig
+from donkey_rl.race_server.driving import Driving
+from donkey_rl.race_server.frame_gate import FrameGate
+from donkey_rl.race_server.gauges import Gauges
+from donkey_rl.race_server.helm import Helm, Sent
 from donkey_rl.race_server.interface import Board, Seat, Tape
-from donkey_rl.race_server.orders import Order
-from donkey_rl.race_server.status import CarStatus
+from donkey_rl.race_server.journal import Journal
+from donkey_rl.race_server.orders import ChangeDriver, Order
+from donkey_rl.race_server.race_state import RaceState
+from donkey_rl.race_server.status import CarStatus, Phase
+
+LOGGER = logging.getLogger("donkey_rl.race_server")
+
+_POLL_S = 0.05
+_GONE_S = 1.0
+"""Without frames for so long the host has taken the car away; the connection may be well."""
+
+_LOOKS_S = 1.0
+_SHOWN_S = 0.5
+"""A status without frames is shown so often."""
+
+_LONGEST_PAUSE_S = 1.0
+_REST = 0.1
+"""Below this speed, as reported, a car stands."""
+
+_FOREIGN = 3
+"""So many times in a row no simulator: there is none."""
 
 
 class Car:
-    """A competitor at a race host."""
+    """A competitor at a race host.
+
+    Attributes:
+        name: In its team.
+        failure: Why `run` has ended by itself: driver, host or scene do not fit, which only the
+            first connection can show. None otherwise.
+    """
 
     def __init__(
         self, config: RaceConfig, seat: Seat, tape: Tape, board: Board, *, name: str = ""
@@ -24,20 +71,325 @@ class Car:
             name: In its team; by default the car's.
         """
         self.name = name or config.car_name
+        self.failure: DonkeyRLError | None = None
+        self._config = config
+        self._seat = seat
+        self._journal = Journal(self.name, tape, board)
+        self._link = RaceLink(fitting.link_config(config, seat.description))
+        self._helm = Helm(config.watchdog, self._link.control, self._left)
+        self._driving = Driving(config, seat, self._journal)
+        self._state = RaceState(config.start)
+        self._gauges = Gauges()
+        self._gate = FrameGate()
+        self._pauses = Pauses(longest_s=_LONGEST_PAUSE_S)
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._next_driver = ""
+        self._connected = self._configured = self._heard = self._seen = False
+        self._unfit = self._refused = self._stalled = False
+        self._run = self._foreign = self._halts = 0
+        self._frame_at = self._looked = self._shown = 0.0
+        self._phase: tuple[Phase, str, bool] = ("connecting", "", False)
 
     def run(self) -> None:
         """Races until `end`; whatever happens is counted, shown, and answered by braking."""
-        raise NotImplementedError
+        self._helm.begin()
+        attempt = 0
+        try:
+            while not self._ended.is_set() and self.failure is None:
+                self._heard = False
+                self._visit()
+                attempt = 0 if self._heard else attempt + 1
+                self._show(None)
+                self._ended.wait(self._pauses.before(attempt))
+        finally:
+            self._helm.end()
+            self._look_after(at_once=True)
+            self._link.close()
+            self._journal.note("link", {"state": "lost", "reason": "the race has ended"})
+
+    def end(self) -> None:
+        """Has `run` brake the car and return; any thread may call it, also before `run`."""
+        self._ended.set()
+        with self._lock:
+            self._helm.permit(False)
 
     def order(self, order: Order) -> None:
         """Follows an order, at once as far as it brakes; any thread may give it."""
-        raise NotImplementedError
+        with self._lock:
+            changed = self._state.follow(order)
+            self._helm.permit(self._state.may_move and not self._ended.is_set())
+            if isinstance(order, ChangeDriver):
+                self._next_driver = order.name if order.name in self._seat.names else ""
+                if not self._next_driver:
+                    self._journal.fault("order", f"there is no driver '{order.name}'")
+        if changed:
+            self._journal.note("order", reporting.order_fields(order))
+            self._journal.say("info", reporting.order_text(order))
+
+    def _visit(self) -> None:
+        """Connects, and races until the connection is lost."""
+        self._gate = FrameGate()
+        self._configured = False
+        try:
+            self._link.open()
+            self._connected = True
+            self._journal.note("link", {"state": "connected", "reason": ""})
+            while not self._ended.is_set():
+                self._turn()
+        except DonkeyRLError as error:
+            self._lose(error)
+        except Exception as error:
+            LOGGER.exception("%s: an error of this program; it connects anew.", self.name)
+            self._lose(error)
+
+    def _lose(self, error: Exception) -> None:
+        """The connection is lost, or was never made."""
+        self._helm.detach()
+        self._link.close()
+        with self._lock:
+            self._state.lose(self._gate.clock)
+            self._helm.permit(False)
+        was_there, self._connected = self._connected, False
+        if self._ended.is_set():
+            return
+        refused = isinstance(error, LinkRefused)
+        if was_there:
+            self._gauges.disconnects += 1
+        if was_there or not refused or not self._refused:
+            self._journal.note("link", {"state": "lost", "reason": str(error)})
+            self._journal.fault("no host" if refused else "connection lost", str(error))
+        self._refused = refused
+        if self._seen:
+            return
+        self._foreign = self._foreign + 1 if isinstance(error, LinkProtocolError) else 0
+        if isinstance(error, InputError) or (
+            isinstance(error, LinkProtocolError) and self._foreign >= _FOREIGN
+        ):
+            self.failure = error
+
+    def _turn(self) -> None:
+        """Takes what has come, and answers it."""
+        for report in self._link.reports():
+            self._hear(report)
+        self._change_driver()
+        frame = self._link.poll(_POLL_S)
+        if frame is None:
+            self._go_without()
+        elif not self._configured:
+            # A scene that ran before us sends frames before it says that there is a car.
+            self._hear(reports.CarLoaded())
+        else:
+            try:
+                self._take(frame)
+            except (LinkError, InputError):
+                raise
+            except Exception as error:
+                LOGGER.exception("%s: an error of this program; the car brakes.", self.name)
+                self._journal.fault("program", f"{type(error).__name__}: {error}")
+                self._helm.steer(BRAKE, "seat", frame.number, frame.arrived)
+        self._look_after()
+
+    def _hear(self, report: reports.Report) -> None:
+        """Follows what the host says."""
+        self._heard = True
+        with self._lock:
+            self._state.hear(report)
+            self._helm.permit(self._state.may_move)
+        fields = reporting.event_fields(report)
+        self._journal.note("event", fields)
+        self._journal.say("info", reporting.event_text(fields))
+        match report:
+            case reports.SceneSelectionReady():
+                self._helm.detach()
+                self._link.load_scene()
+            case reports.NeedCarConfig():
+                self._helm.detach()
+                self._link.introduce()
+            case reports.CarLoaded():
+                self._helm.detach()
+                self._gauges.laps.begin_run()
+                self._link.configure()
+                self._configured = True
+            case reports.CrossStart(lap_s):
+                self._gauges.laps.cross(lap_s, self._gauges.time_s)
+            case reports.RaceStop():
+                self._gauges.laps.end_run()
+
+    def _take(self, frame: Frame) -> None:
+        """Answers a frame."""
+        told = frame.telemetry
+        refused = self._gate.refuse(told, frame.arrived)
+        picture = base64.b64decode(told.image)
+        self._journal.note("frame", reporting.frame_fields(frame, refused), picture)
+        self._heard = True
+        self._gauges.frames += 1 + frame.skipped
+        if refused:
+            self._journal.fault(
+                f"frame: {refused}", f"frame {frame.number} is left out: {refused}"
+            )
+            return
+        self._frame_at = frame.arrived
+        self._gauges.time_s, self._gauges.speed = told.time, abs(told.speed)
+        self._check_generation(frame)
+        may_move = self._find_car(frame)
+        if may_move and not self._unfit:
+            self._drive(frame)
+        else:
+            self._helm.steer(BRAKE, "waiting", frame.number, frame.arrived)
+        self._show(picture)
+
+    def _check_generation(self, frame: Frame) -> None:
+        """Says that a host does not fit: at its first frame ever that ends the race.
+
+        Raises:
+            DriverError: It does not, and nothing was driven yet.
+        """
+        self._unfit = not fitting.fits(self._seat.description, frame.telemetry)
+        if self._unfit:
+            error = fitting.misfit(self._config, self._seat.description, frame.telemetry)
+            if not self._seen:
+                raise error
+            self._journal.fault("generation", str(error))
+        self._seen = True
+
+    def _find_car(self, frame: Frame) -> bool:
+        """Takes the car over that a frame shows; returns whether it may move."""
+        with self._lock:
+            found = not self._state.has_car or not self._helm.is_attached
+            if found:
+                self._state.see(frame.telemetry.time, frame.arrived)
+                self._helm.attach()
+            elif self._helm.halts > self._halts:
+                self._journal.fault("frames stopped", "frames had stopped: the car was braked")
+            self._halts = self._helm.halts
+            self._helm.permit(self._state.may_move and not self._ended.is_set())
+            if self._state.runs != self._run:
+                self._run = self._state.runs
+                self._driving.begin(frame.telemetry.time, held=self._state.by != "host")
+            return self._state.may_move
+
+    def _drive(self, frame: Frame) -> None:
+        decision = self._driving.answer(frame, may_reset=self._may_reset())
+        hold_s = self._driving.pacing.hold_s if decision.command != BRAKE else 0.0
+        accepted = self._helm.steer(
+            decision.command, decision.why, frame.number, frame.arrived, hold_s
+        )
+        self._driving.remember(accepted)
+        self._stalled = decision.why == "seat"
+        if decision.reset:
+            self._journal.fault("reset", "the car was stuck, and is put back on its start")
+            self._link.reset_car()
+        if decision.changed:
+            self._sit_down("the one before has failed")
+
+    def _may_reset(self) -> bool:
+        allowed = self._config.recovery.reset
+        return allowed == "always" or (allowed == "practice" and self._state.practice)
+
+    def _left(self, sent: Sent) -> None:
+        """A command has left; called with the helm's lock held."""
+        if sent.why == "driver" and sent.decided_s is not None:
+            self._gauges.latencies.note(sent.decided_s)
+        self._journal.note("command", reporting.command_fields(sent))
+
+    def _go_without(self) -> None:
+        """No frame has come."""
+        now = time.monotonic()
+        if now - self._frame_at > _GONE_S and self._helm.is_attached:
+            self._helm.detach()
+            self._halts = self._helm.halts
+            with self._lock:
+                self._state.miss_frames()
+        if now - self._shown > _SHOWN_S:
+            self._show(None)
+
+    def _change_driver(self) -> None:
+        """Lets another driver take the seat, once the car stands and may not move."""
+        with self._lock:
+            name = self._next_driver
+            if not name or (
+                self._state.has_car and (self._state.go or self._gauges.speed > _REST)
+            ):
+                return
+            self._next_driver = ""
+        try:
+            self._seat.change(name)
+        except Exception as error:
+            self._journal.fault("driver change", f"{name} cannot drive: {error}")
+        else:
+            self._sit_down("as ordered")
+
+    def _sit_down(self, reason: str) -> None:
+        """Another driver is in the seat: its camera is mounted where it has another one."""
+        self._driving.sit_down()
+        self._journal.note("driver", {"name": self._seat.name, "reason": reason})
+        self._journal.say("info", f"{self._seat.name} drives: {reason}.")
+        wanted = fitting.link_config(self._config, self._seat.description)
+        if wanted.camera == self._link.config.camera:
+            return
+        if self._configured:
+            self._helm.detach()
+            self._link.configure(wanted)
+        else:
+            self._link.config = wanted
+
+    def _look_after(self, *, at_once: bool = False) -> None:
+        """Looks at link and record now and then."""
+        now = time.monotonic()
+        if now - self._looked < _LOOKS_S and not at_once:
+            return
+        self._looked = now
+        figures = self._link.statistics()
+        with self._lock:
+            self._gauges.look(figures, self._driving.pacing, self._seat, self._journal)
+        self._journal.note("link", {"state": "figures", **dataclasses.asdict(figures)})
+
+    def _show(self, picture: bytes | None) -> None:
+        self._shown = time.monotonic()
+        status = self.status
+        phase = (status.phase, status.reason, status.go)
+        if phase != self._phase:
+            self._phase = phase
+            fields = {"phase": status.phase, "reason": status.reason, "go": status.go}
+            self._journal.note("phase", fields)
+        self._journal.show(status, picture)
+
+    def _phase_now(self) -> tuple[Phase, str]:
+        state = self._state
+        if not self._connected:
+            return "connecting", f"to {self._config.host}:{self._config.port}"
+        if not state.has_car:
+            return "waiting", "the host has given no car yet" if not state.go else "no car"
+        moves = self._gauges.speed > _REST
+        if not state.go:
+            return ("stopping" if moves else "ready"), state.why
+        if state.braked:
+            return "stopping", f"braked by {state.braked}"
+        if self._unfit:
+            return "stopping", "the host is of another generation than the driver"
+        if self._helm.is_halted:
+            return "stopping", "no frames come"
+        if self._stalled:
+            return "stopping", "the driver gives no answer"
+        if self._driving.recovery.is_reversing:
+            return "recovering", "the car was stuck"
+        return "driving", f"GO by {state.by}"
+
+    @property
+    def laps(self) -> int:
+        """Laps since the start, those of all runs."""
+        return self._gauges.laps.count
 
     @property
     def status(self) -> CarStatus:
         """How the car is doing; any thread may ask."""
-        raise NotImplementedError
-
-    def end(self) -> None:
-        """Has `run` brake the car and return; any thread may call it, also before `run`."""
-        raise NotImplementedError
+        with self._lock:
+            return self._gauges.status(
+                (self.name, f"{self._config.host}:{self._config.port}"),
+                self._phase_now(),
+                self._state,
+                (self._seat, self._next_driver),
+                self._helm.last,
+                self._journal,
+            )

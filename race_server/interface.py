@@ -88,12 +88,14 @@ class Seat(Protocol):
         names: All that can, the first choice first.
         description: What the one who drives was made for.
         observation: What it sees.
+        warnings: What people should know about them before the race.
     """
 
     name: str
     names: tuple[str, ...]
     description: DriverDescription
     observation: ObservationSpec
+    warnings: tuple[str, ...]
 
     def act(self, observation: Mapping[str, npt.NDArray[Any]], within_s: float) -> Answer:
         """Asks for the action to what the car sees; returns in time whatever the driver does.

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import datetime
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from donkey_rl.race_server.config import RaceConfig
+from donkey_rl.errors import ConfigurationError, StorageError, UnknownNameError
+from donkey_rl.race_server import garage, race_figures
+from donkey_rl.race_server.car import Car
+from donkey_rl.race_server.config import PageConfig, RaceConfig
+from donkey_rl.race_server.drive_socket import DriveSocket
+from donkey_rl.race_server.interface import Board, Level
+from donkey_rl.race_server.orders import Order
+from donkey_rl.race_server.page.board import Page
+from donkey_rl.race_server.record.tape import FileTape
+from donkey_rl.race_server.status import CarStatus
+
+_LOOKS_S = 0.2
+_MOST_FOLDERS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +52,38 @@ class CarResult:
     record: Path
 
 
+class NoBoard:
+    """Shows nothing: a team without a page."""
+
+    def show(self, status: CarStatus, picture: bytes | None) -> None:
+        """Does nothing."""
+
+    def log(self, car: str, level: Level, text: str) -> None:
+        """Does nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A team that is up.
+
+    Attributes:
+        url: Address of the page, empty without one.
+        drive_ports: Ports of `/wsDrive`.
+        records: Folders of the cars' records.
+    """
+
+    url: str
+    drive_ports: tuple[int, ...]
+    records: tuple[Path, ...]
+
+
 def race(
     configs: Sequence[RaceConfig],
-    announce: Callable[[str, Sequence[int]], None],
+    announce: Callable[[Started], None],
     *,
     ended: threading.Event,
     minutes: float | None = None,
+    log: Callable[[str, Level, str], None] = lambda car, level, text: None,
 ) -> tuple[CarResult, ...]:
     """Races with one car for each configuration until it is ended.
 
@@ -51,13 +92,157 @@ def race(
 
     Args:
         configs: One for each car.
-        announce: Told once all is up: address of the page (empty without one), and the ports of
-            `/wsDrive`.
+        announce: Told once all is up.
         ended: Set by whoever wants the race to end.
         minutes: After so much time it ends by itself (min).
+        log: Told what the cars say, by their name.
 
     Raises:
         InputError: A driver does not fit, before or at the first message of the host.
         LinkProtocolError: What listens there is no simulator.
+        StorageError: No record can be written.
     """
-    raise NotImplementedError
+    if not configs:
+        raise ConfigurationError("A team has one car at least. Received: none.")
+    with contextlib.ExitStack() as opened:
+        cars: dict[str, Car] = {}
+
+        def order(name: str, wanted: Order) -> None:
+            if name not in cars:
+                raise UnknownNameError("car", name, cars)
+            cars[name].order(wanted)
+
+        url, board = _board(configs, order, opened)
+        told = _Told(board, log)
+        records = []
+        for name, config in zip(_names(configs), configs, strict=True):
+            car, record = _prepare(name, config, told, opened)
+            cars[name] = car
+            records.append(record)
+        ports = tuple(
+            opened.enter_context(DriveSocket(config.drive, car.order)).port
+            for car, config in zip(cars.values(), configs, strict=True)
+            if config.drive is not None
+        )
+        announce(Started(url, ports, tuple(records)))
+        _run(list(cars.values()), ended, minutes)
+        for car in cars.values():
+            if car.failure is not None:
+                raise car.failure
+        return tuple(
+            _result(car, record) for car, record in zip(cars.values(), records, strict=True)
+        )
+
+
+class _Told:
+    """A board whose log is told to somebody else as well."""
+
+    def __init__(self, board: Board, log: Callable[[str, Level, str], None]) -> None:
+        self.show = board.show
+        self._board = board
+        self._log = log
+
+    def log(self, car: str, level: Level, text: str) -> None:
+        self._board.log(car, level, text)
+        self._log(car, level, text)
+
+
+def _names(configs: Sequence[RaceConfig]) -> list[str]:
+    """Returns a name for each car that no other one has."""
+    found: list[str] = []
+    for config in configs:
+        count = 1
+        name = config.car_name
+        while name in found:
+            count += 1
+            name = f"{config.car_name} {count}"
+        found.append(name)
+    return found
+
+
+def _board(
+    configs: Sequence[RaceConfig],
+    order: Callable[[str, Order], None],
+    opened: contextlib.ExitStack,
+) -> tuple[str, Board]:
+    """Opens the page; returns its address, and who shows."""
+    wanted: PageConfig | None = next((each.page for each in configs if each.page), None)
+    if wanted is None:
+        return "", NoBoard()
+    page = opened.enter_context(Page(wanted, order))
+    return page.url, page
+
+
+def _prepare(
+    name: str, config: RaceConfig, board: Board, opened: contextlib.ExitStack
+) -> tuple[Car, Path]:
+    """Puts a driver into a car and a tape beside it; returns it and the folder of its record."""
+    stalls = config.watchdog.stalls
+    seat = garage.open_seat((config.driver, *config.spares), stalls=stalls)
+    opened.callback(seat.close)
+    folder = _new_folder(config.records, name)
+    tape = FileTape(folder, _header(name, config, seat.description))
+    opened.callback(tape.close)
+    return Car(config, seat, tape, board, name=name), folder
+
+
+def _header(name: str, config: RaceConfig, description: Any) -> dict[str, Any]:
+    """Returns what stands at the head of a car's record; the guid is a password and does not."""
+    told = config.model_dump(mode="json", exclude={"guid": True, "page": {"token"}})
+    return {"car": name, "config": told, "driver": description.model_dump(mode="json")}
+
+
+def _new_folder(place: Path, name: str) -> Path:
+    """Makes a folder that nobody has written to.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    now = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    plain = "".join(letter if letter.isalnum() else "-" for letter in name)[:40]
+    for number in range(1, _MOST_FOLDERS):
+        folder = place / (f"{now}-{plain}" + (f"-{number}" if number > 1 else ""))
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StorageError(
+                f"The record cannot be written to '{place}': {error.strerror}. "
+                "Choose another folder: --set records=FOLDER."
+            ) from error
+        return folder
+    raise StorageError(f"'{place}' holds {_MOST_FOLDERS} records of this second. Choose another.")
+
+
+def _run(cars: Sequence[Car], ended: threading.Event, minutes: float | None) -> None:
+    """Runs all cars until the race is ended, its time is over, or one does not fit."""
+    threads = [threading.Thread(target=car.run, name=f"race car {car.name}") for car in cars]
+    for thread in threads:
+        thread.start()
+    left = float("inf") if minutes is None else 60.0 * minutes
+    try:
+        while left > 0.0 and not ended.wait(min(left, _LOOKS_S)):
+            left -= _LOOKS_S
+            if any(car.failure is not None for car in cars):
+                break
+    finally:
+        for car in cars:
+            car.end()
+        for thread in threads:
+            thread.join()
+
+
+def _result(car: Car, record: Path) -> CarResult:
+    status = car.status
+    return CarResult(
+        car=car.name,
+        driver=status.driver,
+        laps=car.laps,
+        best_lap_s=status.best_lap_s,
+        disconnects=status.disconnects,
+        frames=status.frames,
+        latency_ms=race_figures.named(status.latency.frame_to_command_ms),
+        faults=status.faults,
+        record=record,
+    )

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from donkey_rl import configuration, cue_tables, errors, terminal
-from donkey_rl.envs.batch import Observation
+from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator.cues import NAMES, Cues
 from donkey_rl.experiments import drivers

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from donkey_rl.envs.batch import Observation
+from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping
 from donkey_rl.envs.simulator.randomisation import Randomisation

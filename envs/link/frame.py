@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.envs.link import images
+from donkey_rl.envs.link.inbox import Arrival
 from donkey_rl.envs.link.reports import Telemetry
 
 
@@ -35,6 +38,25 @@ class Frame:
     hits: tuple[str, ...] = ()
     command_age_s: float | None = None
     reconnected: bool = False
+
+    @classmethod
+    def of(cls, arrival: Arrival) -> Self:
+        """Decodes the pictures of a message.
+
+        Raises:
+            MessageError: They cannot be used.
+        """
+        told = arrival.telemetry
+        return cls(
+            told,
+            images.decode(told.image),
+            images.decode(told.image_b) if told.image_b is not None else None,
+            arrival.arrived,
+            arrival.number,
+            arrival.skipped,
+            arrival.hits,
+            arrival.command_age,
+        )
 
     @property
     def hit(self) -> str:

@@ -24,6 +24,7 @@ _BYTES_IN_A_ROW = 16 * 1024 * 1024
 """A peer that sends more than this without one message speaks another protocol."""
 
 _EVENTS = (
+    reports.SceneSelectionReady,
     reports.CarLoaded,
     reports.NeedCarConfig,
     reports.RaceStart,
@@ -212,8 +213,16 @@ class Inbox:
                 return report
         return None
 
-    def wait_telemetry(self, after: int, timeout_s: float, awaited: str) -> bool:
+    def wait_telemetry(
+        self, after: int, timeout_s: float, awaited: str, *, patient: bool = False
+    ) -> bool:
         """Waits until more than `after` messages of telemetry have come, and takes none.
+
+        Args:
+            after: More than so many messages must have come.
+            timeout_s: How long to wait.
+            awaited: What errors say was awaited.
+            patient: Whether silence is usual here.
 
         Returns:
             Whether they have come in time.
@@ -221,7 +230,11 @@ class Inbox:
         Raises:
             LinkError: None can come any more.
         """
-        return self._wait(lambda: self._number > after or None, timeout_s, awaited) is not None
+
+        def found() -> bool | None:
+            return self._number > after or None
+
+        return self._wait(found, timeout_s, awaited, patient=patient) is not None
 
     def take_telemetry(self, after: int, timeout_s: float, awaited: str) -> Arrival:
         """Waits for telemetry and returns the newest.
@@ -300,9 +313,8 @@ class Inbox:
                 now = time.monotonic()
                 silent = float("inf") if patient else self._last_byte + self._silence
                 if now >= silent:
-                    raise self._peer.late(
-                        f"The simulator has sent nothing for {now - self._last_byte:.1f} s",
-                        awaited,
+                    raise self._late(
+                        now - self._last_byte, awaited, "The simulator has sent nothing for"
                     )
                 if now >= deadline:
                     return None
@@ -327,9 +339,11 @@ class Inbox:
                 f"{self._bytes_in_row} bytes came without a message in them", awaited
             )
 
-    def _late(self, timeout_s: float, awaited: str) -> Exception:
+    def _late(
+        self, timeout_s: float, awaited: str, what: str = "Nothing came within"
+    ) -> Exception:
         if not self._messages and self._bytes_in_row:
             return self._peer.foreign(
                 f"{self._bytes_in_row} bytes came without a message in them", awaited
             )
-        return self._peer.late(f"Nothing came within {timeout_s:g} s", awaited)
+        return self._peer.late(f"{what} {timeout_s:.3g} s", awaited)

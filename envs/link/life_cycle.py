@@ -35,7 +35,7 @@ def enter(session: Session) -> None:
         patient=False,
     )
     if isinstance(report, reports.SceneSelectionReady):
-        _load_scene(session)
+        load_scene(session)
         report = session.inbox.take_answer(
             (reports.CarLoaded, reports.NeedCarConfig),
             config.load_timeout_s,
@@ -43,7 +43,7 @@ def enter(session: Session) -> None:
             patient=True,
         )
     if isinstance(report, reports.NeedCarConfig):
-        _introduce(session)
+        introduce(session)
         session.inbox.take_answer(
             (reports.CarLoaded,), config.race_timeout_s, "car_loaded", patient=True
         )
@@ -62,14 +62,20 @@ def attend(session: Session) -> bool:
     """
     calls = session.inbox.take_calls()
     if any(isinstance(call, reports.NeedCarConfig) for call in calls):
-        _introduce(session)
+        introduce(session)
     is_new = any(isinstance(call, reports.CarLoaded) for call in calls)
     if is_new:
         _configure(session)
     return is_new
 
 
-def _load_scene(session: Session) -> None:
+def load_scene(session: Session) -> None:
+    """Has the menu load the wanted scene; `car_loaded` follows once it is there.
+
+    Raises:
+        UnknownNameError: The simulator does not know the scene.
+        LinkError: It does not answer, or no scene is wanted.
+    """
     session.send(commands.GetSceneNames())
     names = session.inbox.take_answer(
         (reports.SceneNames,), session.config.answer_timeout_s, "scene_names", patient=False
@@ -87,19 +93,32 @@ def _load_scene(session: Session) -> None:
     session.send(commands.LoadScene(scene))
 
 
-def _introduce(session: Session) -> None:
-    """Tells a race host who drives what, before there is a car."""
+def introduce(session: Session) -> None:
+    """Tells a race host who drives what, before there is a car.
+
+    Raises:
+        LinkError: The connection failed.
+    """
     session.send(setup_messages.racer_info(session.config, session.guid))
     for command in setup_messages.sensors(session.config):
         session.send(command)
 
 
-def _configure(session: Session) -> None:
+def mount(session: Session) -> int:
+    """Brakes and mounts everything on the car; returns how many messages had come before.
+
+    Raises:
+        LinkError: The connection failed.
+    """
     session.brake()
     number = 0
     for command in setup_messages.sensors(session.config):
         number = session.numbered(command)
-    _await_size(session, number)
+    return number
+
+
+def _configure(session: Session) -> None:
+    _await_size(session, mount(session))
 
 
 def _await_size(session: Session, number: int) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import random
 import threading
 import time
 import uuid
@@ -11,7 +11,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from donkey_rl.envs.link import commands, images, life_cycle, reports
+from donkey_rl.envs.link import commands, life_cycle, reports, transport
 from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.link.frame import Frame
 from donkey_rl.envs.link.inbox import Arrival
@@ -33,9 +33,6 @@ _BAD_IN_A_ROW = 10
 _NODE_S = 1.0
 """A node outside the path is never answered."""
 
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 2.0
-
 
 class SimulatorLink:
     """One car of a simulator.
@@ -55,7 +52,7 @@ class SimulatorLink:
         self._peer = Peer(config.host, config.port, config.scene)
         self._figures = Figures()
         self._events: deque[reports.Report] = deque(maxlen=_MOST_EVENTS)
-        self._random = random.Random(config.seed)
+        self._pauses = transport.Pauses(config.seed)
         self._session: Session | None = None
         self._floor = 0
         self._bad = 0
@@ -85,7 +82,7 @@ class SimulatorLink:
         self.close()
         self._figures.restart()
         self._session = Session(
-            self.config, self.guid, self._figures, self._events, self._pause_before
+            self.config, self.guid, self._figures, self._events, self._pauses.before
         )
         self._floor = self._bad = 0
         try:
@@ -93,11 +90,6 @@ class SimulatorLink:
         except BaseException:
             self.close()
             raise
-
-    def _pause_before(self, attempt: int) -> float:
-        """Returns the pause before the n-th new attempt (s): doubled each time, with jitter."""
-        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(attempt, 10))
-        return longest * self._random.uniform(0.5, 1.0)
 
     def close(self) -> None:
         """Closes the connection at once; may be called again."""
@@ -114,7 +106,7 @@ class SimulatorLink:
         """
         for attempt in range(max(1, self.config.reconnect_attempts)):
             if attempt:
-                threading.Event().wait(self._pause_before(attempt))
+                threading.Event().wait(self._pauses.before(attempt))
             try:
                 self.open()
             except LinkError:
@@ -209,10 +201,8 @@ class SimulatorLink:
         Raises:
             LinkProtocolError: They are of another size, or many in a row could not be decoded.
         """
-        told = arrival.telemetry
         try:
-            image = images.decode(told.image)
-            image_b = images.decode(told.image_b) if told.image_b is not None else None
+            frame = Frame.of(arrival)
         except MessageError as error:
             session.inbox.note_dropped("telemetry: image")
             self._bad += 1
@@ -222,26 +212,16 @@ class SimulatorLink:
                 ) from error
             return None
         self._bad = 0
-        if image.shape != self.config.camera.shape:
+        if frame.image.shape != self.config.camera.shape:
             if session.inbox.has_calls:
                 return None
             raise self._peer.foreign(
-                life_cycle.wrong_size(image.shape, self.config.camera.shape),
+                life_cycle.wrong_size(frame.image.shape, self.config.camera.shape),
                 "telemetry",
                 "Another client may have loaded a scene: connect again.",
             )
         reconnected, self._reconnected = self._reconnected, False
-        return Frame(
-            told,
-            image,
-            image_b,
-            arrival.arrived,
-            arrival.number,
-            arrival.skipped,
-            arrival.hits,
-            arrival.command_age,
-            reconnected,
-        )
+        return dataclasses.replace(frame, reconnected=reconnected)
 
     def events(self) -> tuple[reports.Report, ...]:
         """Takes what was reported beside telemetry, oldest first; the newest 1000 are kept."""

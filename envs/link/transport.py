@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import threading
 import time
@@ -11,6 +12,28 @@ from collections.abc import Callable
 _CHUNK = 256 * 1024
 _JOIN_S = 5.0
 _SHORTEST_TRY_S = 0.05
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 2.0
+
+
+class Pauses:
+    """Pauses between attempts to connect: doubled each time, with jitter."""
+
+    def __init__(self, seed: int | None = None, longest_s: float = _LONGEST_PAUSE_S) -> None:
+        """Starts the random stream of the jitter.
+
+        Args:
+            seed: Of the stream; None: another one each time, so that the cars of many programs
+                do not all come back at once.
+            longest_s: No pause is longer.
+        """
+        self._random = random.Random(seed)
+        self._longest = longest_s
+
+    def before(self, attempt: int) -> float:
+        """Returns the pause before the n-th new attempt (s), n from 0."""
+        longest = min(self._longest, _FIRST_PAUSE_S * 2.0 ** min(attempt, 10))
+        return longest * self._random.uniform(0.5, 1.0)
 
 
 class Transport:

@@ -25,7 +25,7 @@ from donkey_rl.envs.simulator import vehicle as v
 
 FloatArray = npt.NDArray[np.float64]
 
-TIME_STEP = 0.02
+TIME_STEP = v.TIME_STEP
 SUBSTEPS = 4
 X, Z, YAW, FORWARD, RIGHTWARD, YAW_RATE = range(6)
 STEERING, THROTTLE, BRAKE = range(3)

@@ -19,6 +19,9 @@ from donkey_rl.errors import UnknownNameError
 GRAVITY = 9.81
 """Unity units per second squared (the simulator's dynamics settings)."""
 
+TIME_STEP = 0.02
+"""Of the simulator's physics (s)."""
+
 BODY_LENGTH = 1.75
 BODY_WIDTH = 1.0
 BODY_HEIGHT = 0.95

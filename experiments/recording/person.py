@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from donkey_rl.envs import simulators
-from donkey_rl.envs.batch import Observation
+from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.serving.clock import Pace
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping

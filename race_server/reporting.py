@@ -1,0 +1,96 @@
+"""How what happens to a car is written into its record and its log."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from donkey_rl.envs.link import reports
+from donkey_rl.envs.link.frame import Frame
+from donkey_rl.race_server.helm import Sent
+from donkey_rl.race_server.orders import Brake, ChangeDriver, Go, Order, Stop
+
+_PICTURES = ("image", "image_b")
+_TOLD = tuple(
+    field.name for field in dataclasses.fields(reports.Telemetry) if field.name not in _PICTURES
+)
+
+
+def frame_fields(frame: Frame, refused: str) -> dict[str, Any]:
+    """Returns a frame as a line of a record.
+
+    Args:
+        frame: The frame.
+        refused: Why the driver does not see it, empty if it does.
+    """
+    told = {name: getattr(frame.telemetry, name) for name in _TOLD}
+    found = {name: value for name, value in told.items() if value is not None}
+    return found | {
+        "hit": frame.hit,
+        "number": frame.number,
+        "skipped": frame.skipped,
+        "arrived": frame.arrived,
+        "refused": refused,
+    }
+
+
+def command_fields(sent: Sent) -> dict[str, Any]:
+    """Returns a command as a line of a record."""
+    return {
+        "steering": sent.command.steering,
+        "throttle": sent.command.throttle,
+        "brake": sent.command.brake,
+        "frame": sent.frame,
+        "why": sent.why,
+        "took_ms": None if sent.took_s is None else round(1000.0 * sent.took_s, 2),
+    }
+
+
+def event_fields(report: reports.Report) -> dict[str, Any]:
+    """Returns what a host said as a line of a record.
+
+    >>> event_fields(reports.CrossStart(12.5))
+    {'name': 'cross_start', 'lap_time': 12.5}
+    """
+    fields = reports.to_fields(report)
+    found = {"name": fields.pop("msg_type")}
+    match report:
+        case reports.CrossStart(lap_time):
+            return found | {"lap_time": lap_time}
+        case reports.Disqualified(missed_cp):
+            return found | {"missed_cp": missed_cp}
+        case reports.StartingLine(index, time_stamp):
+            return found | {"index": index, "time_stamp": time_stamp}
+    return found
+
+
+def event_text(fields: Mapping[str, Any]) -> str:
+    """Returns an event as a line of a log.
+
+    >>> event_text({"name": "cross_start", "lap_time": 12.5})
+    'host: cross_start, lap_time 12.5'
+    """
+    rest = "".join(f", {key} {value}" for key, value in fields.items() if key != "name")
+    return f"host: {fields['name']}{rest}"
+
+
+def order_fields(order: Order) -> dict[str, Any]:
+    """Returns an order as a line of a record.
+
+    >>> order_fields(Brake("page", True))
+    {'order': 'brake', 'by': 'page', 'on': True}
+    """
+    names = {Go: "go", Stop: "stop", Brake: "brake", ChangeDriver: "change driver"}
+    return {"order": names[type(order)], **dataclasses.asdict(order)}
+
+
+def order_text(order: Order) -> str:
+    """Returns an order as a line of a log.
+
+    >>> order_text(ChangeDriver("page", "spare"))
+    'change driver by page: spare'
+    """
+    fields = order_fields(order)
+    rest = fields.get("name", {True: "on", False: "off"}.get(fields.get("on"), ""))
+    return f"{fields['order']} by {fields['by']}" + (f": {rest}" if rest else "")

@@ -1,0 +1,151 @@
+"""When a car may move: on whose word, and for how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from donkey_rl.envs.link import reports
+from donkey_rl.race_server.orders import Brake, Go, Stop
+from donkey_rl.race_server.race_state import Clock, RaceState
+
+CAR, START, STOP = reports.CarLoaded(), reports.RaceStart(), reports.RaceStop()
+
+
+def state(start: Any = "race_start", *events: Any) -> RaceState:
+    found = RaceState(start)
+    for event in events:
+        if isinstance(event, reports.Report):
+            found.hear(event)
+        else:
+            found.follow(event)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("start", "events", "moves"),
+    [
+        ("race_start", [CAR], False),
+        ("race_start", [CAR, START], True),
+        ("race_start", [CAR, START, STOP], False),
+        ("race_start", [CAR, START, CAR], False),
+        ("race_start", [CAR, START, reports.Disqualified(True)], False),
+        ("race_start", [CAR, Go("page")], True),
+        ("race_start", [Go("page"), CAR], True),
+        ("race_start", [CAR, Go("page"), CAR], True),
+        ("race_start", [CAR, Go("page"), START, CAR], False),
+        ("race_start", [CAR, Go("page"), STOP, CAR], False),
+        ("race_start", [CAR, START, Stop("page")], False),
+        ("race_start", [CAR, START, Stop("page"), Go("page")], True),
+        ("race_start", [CAR, START, Brake("page", True)], False),
+        ("race_start", [CAR, START, Brake("page", True), Brake("page", False)], True),
+        ("race_start", [CAR, START, reports.NeedCarConfig()], False),
+        ("car", [], False),
+        ("car", [CAR], True),
+        ("car", [CAR, reports.Disqualified(True)], True),
+        ("car", [CAR, START, reports.Disqualified(True)], False),
+        ("car", [CAR, STOP], False),
+        ("car", [CAR, STOP, CAR], True),
+        ("car", [CAR, Stop("page"), CAR], False),
+        ("car", [CAR, Stop("page"), CAR, Go("page")], True),
+        ("drive", [CAR, START], False),
+        ("drive", [CAR, START, Go("drive")], True),
+        ("drive", [CAR, Go("drive"), START], True),
+        ("drive", [CAR, Go("drive"), STOP, CAR], False),
+    ],
+)
+def test_a_car_moves_on_somebodys_word(start: str, events: list[Any], moves: bool) -> None:
+    assert state(start, *events).may_move is moves
+
+
+@pytest.mark.parametrize(
+    ("before", "clock_s", "lost_s", "shows_s", "moves"),
+    [
+        # The same host's clock has gone on; one that was started anew shows the outage at most.
+        ([CAR, Go("page")], 100.0, 10.0, 110.0, True),
+        ([CAR, Go("page")], 100.0, 10.0, 9.0, False),
+        # It stood still for a while, as a stopped process does.
+        ([CAR, Go("page")], 100.0, 10.0, 100.5, True),
+        # Nothing can be told of a clock that had hardly begun, nor after a long time.
+        ([CAR, Go("page")], 2.0, 1.0, 3.0, False),
+        ([CAR, Go("page")], 20.0, 100.0, 99.0, False),
+        # The host says GO itself, or a race was on: it says it again.
+        ([CAR, START], 100.0, 10.0, 110.0, False),
+        ([CAR, Go("page"), START], 100.0, 10.0, 110.0, False),
+        ([CAR, Go("page"), Stop("page")], 100.0, 10.0, 110.0, False),
+    ],
+)
+def test_go_over_a_lost_connection(
+    before: list[Any], clock_s: float, lost_s: float, shows_s: float, moves: bool
+) -> None:
+    found = state("race_start", *before)
+    found.lose(Clock(clock_s, 1000.0, 1.0))
+    assert not found.may_move
+    # Attempts that come to nothing change nothing.
+    found.lose(None)
+    found.hear(reports.NeedCarConfig())
+    found.hear(CAR)
+    assert not found.may_move
+    found.see(shows_s, 1000.0 + lost_s)
+    assert found.may_move is moves
+
+
+def test_having_a_car_is_enough_in_practice_on_every_connection() -> None:
+    found = state("car", CAR)
+    found.lose(Clock(100.0, 1000.0, 1.0))
+    assert not found.may_move
+    found.hear(CAR)
+    found.see(1.0, 1010.0)
+    assert found.may_move
+    found.follow(Stop("page"))
+    found.lose(Clock(100.0, 1000.0, 1.0))
+    found.hear(CAR)
+    found.see(101.0, 1001.0)
+    assert not found.may_move
+
+
+def test_a_car_that_is_gone_does_not_move_and_goes_on_when_its_frames_do() -> None:
+    found = state("race_start", CAR, START)
+    found.miss_frames()
+    assert found.go
+    assert not found.may_move
+    found.see(12.0, 1000.0)
+    assert found.may_move
+
+
+_EVENTS: tuple[Any, ...] = (
+    CAR, START, STOP, Go("page"), Stop("page"), Brake("page", True), Brake("page", False),
+    reports.NeedCarConfig(), reports.Disqualified(False), reports.CrossStart(12.0), "lose",
+    "new host", "frame",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_EVENTS), max_size=30))
+def test_no_order_of_events_moves_a_car_of_a_race_before_its_go(events: list[Any]) -> None:
+    """A word said to this host, after the last STOP, race_stop and car of a race."""
+    found = RaceState("race_start")
+    word = False
+    now = 1000.0
+    for event in events:
+        now += 10.0
+        if event == "lose":
+            found.lose(Clock(1000.0, now, 1.0))
+        elif event == "new host":
+            found.lose(Clock(1000.0, now, 1.0))
+            found.hear(CAR)
+            found.see(1.0, now + 1.0)
+            word = False
+        elif event == "frame":
+            found.see(now, now)
+        elif isinstance(event, reports.Report):
+            found.hear(event)
+        else:
+            found.follow(event)
+        if event == START or isinstance(event, Go):
+            word = True
+        elif event in (STOP,) or isinstance(event, Stop):
+            word = False
+        assert word or not found.may_move, events
