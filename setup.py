@@ -25,5 +25,6 @@ setup(
         "donkey_rl.experiments": ["recipes/*.yaml"],
         "donkey_rl.experiments.recording": ["page/*"],
         "donkey_rl.metrics": ["limits.json"],
+        "donkey_rl.race_server.page": ["static/*.*", "static/vendor/*"],
     },
 )

@@ -121,9 +121,9 @@ def _announce(address: str) -> None:
 
 
 def _warn_of_others(host: str) -> None:
-    from donkey_rl.experiments.recording import access
+    from donkey_rl import web_access
 
-    if not access.is_loopback(host):
+    if not web_access.is_loopback(host):
         typer.echo(
             f"warning: the page is served on {host}, without encryption: whoever has its address "
             "with the token, or reads the network, can drive. Leave --host out to keep it to "

@@ -1,8 +1,7 @@
 """The process that a stranger's driver runs in; `foreign_driver` is the other end.
 
-Both ends exchange frames: four bytes of length, one byte that says what it is, the content.
-Images and numbers go as raw bytes, everything else as JSON; nothing is ever a pickle. What the
-driver prints goes to standard error.
+Both ends exchange frames (`donkey_rl.pipe_frames`). Images and numbers go as raw bytes,
+everything else as JSON; nothing is ever a pickle. What the driver prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -18,10 +17,12 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from donkey_rl.pipe_frames import BrokenFrameError, read_frame, write_frame
 
 HELLO, BEGIN, ACT, ACTION, DONE, FAILURE = b"H", b"B", b"A", b"a", b"d", b"f"
 """What a frame is: three requests, and three answers."""
@@ -32,46 +33,10 @@ MOST_MEMORY = 4 * 2**30
 MOST_ANSWER = 100_000
 """Bytes of an answer: two numbers, or a message."""
 
-_HEAD = struct.Struct("<Ic")
 _ANSWER = struct.Struct("<dd")
 _LONGEST_MESSAGE = 500
 _NAMED = 8
 """Names of a file that a message lists at most."""
-
-
-class BrokenFrameError(Exception):
-    """The other end is gone, or what it sent is no frame."""
-
-
-def write_frame(stream: IO[bytes], kind: bytes, content: bytes = b"") -> None:
-    """Writes one frame."""
-    stream.write(_HEAD.pack(len(content), kind) + content)
-    stream.flush()
-
-
-def read_frame(stream: IO[bytes], most: int) -> tuple[bytes, bytes]:
-    """Reads one frame.
-
-    Args:
-        stream: Where from.
-        most: Most bytes of its content.
-
-    Returns:
-        What it is, and its content.
-
-    Raises:
-        BrokenFrameError: The stream ended, or the frame is longer than that.
-    """
-    head = stream.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        raise BrokenFrameError("the stream ended")
-    length, kind = _HEAD.unpack(head)
-    if length > most:
-        raise BrokenFrameError(f"a frame of {length} bytes")
-    content = stream.read(length)
-    if len(content) < length:
-        raise BrokenFrameError("the stream ended within a frame")
-    return kind, content
 
 
 def pack_observation(car: int, observation: Mapping[str, npt.NDArray[Any]]) -> bytes:

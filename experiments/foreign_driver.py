@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from donkey_rl import pipe_frames
 from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import DriverError
@@ -233,10 +234,10 @@ class _DriverProcess:
         self._deadline = time.monotonic() + limit_s
         try:
             if self._process.stdin is None or self._process.stdout is None:
-                raise process.BrokenFrameError("no pipes")
-            process.write_frame(self._process.stdin, kind, content)
-            told, answer = process.read_frame(self._process.stdout, process.MOST_ANSWER)
-        except (OSError, process.BrokenFrameError) as error:
+                raise pipe_frames.BrokenFrameError("no pipes")
+            pipe_frames.write_frame(self._process.stdin, kind, content)
+            told, answer = pipe_frames.read_frame(self._process.stdout, process.MOST_ANSWER)
+        except (OSError, pipe_frames.BrokenFrameError) as error:
             raise _DriverFailed(self._death(limit_s)) from error
         finally:
             self._deadline = math.inf

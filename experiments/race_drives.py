@@ -1,8 +1,8 @@
 """The drives of a record, each from GO to its end, as race records that metrics read.
 
-A drive ends with the host's `race_stop`, with a disqualification, with a stop of our own, or where
-the host's clock runs back. A lost connection does not end it: the host keeps the laps of who
-comes back in time; the row after it is a `reset`.
+A drive ends with the host's `race_stop`, with a disqualification, with the end of GO (a stop of
+our own; in a race also a lost connection), or where the host's clock runs back. Where GO outlives
+a lost connection, as in practice, the first row after it is a `reset`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from donkey_rl.envs.remote import RemoteWorld
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track as tracks
 from donkey_rl.envs.simulator import vehicle as vehicles
-from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.sources import Place, Sight
-from donkey_rl.errors import ConfigurationError, MessageError, UnknownNameError
+from donkey_rl.errors import ConfigurationError, InputError, MessageError, UnknownNameError
 from donkey_rl.experiments.pilots import Pilot
 from donkey_rl.experiments.racing import Field
 from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
@@ -144,7 +144,7 @@ class _Reader:
 
     def _command(self, fields: Mapping[str, Any]) -> None:
         took = fields.get("took_ms")
-        if fields.get("why") in DRIVING and isinstance(took, int | float) and took >= 0:
+        if fields.get("why") in DRIVING and isinstance(took, int | float) and 0 <= took < 1e9:
             self._answered = float(took)
 
     def _frame(self, line: Line) -> Iterator[_Rows]:
@@ -207,7 +207,7 @@ def _drive(record: Record, rows: _Rows, number: int, began_s: float) -> Drive:
             driver=rows.driver,
             driver_hash=driver.hash if driver else "",
             run_id=driver.run_id if driver else "",
-            simulator=_host(record),
+            simulator=host_of(record),
             version=donkey_rl.__version__,
             versions=record.header.versions,
             camera=_plain(record.header.camera),
@@ -225,7 +225,8 @@ def _drive(record: Record, rows: _Rows, number: int, began_s: float) -> Drive:
     return Drive(race, tuple(rows.pictures), rows.began_s - began_s)
 
 
-def _host(record: Record) -> str:
+def host_of(record: Record) -> str:
+    """Returns the race host as HOST:PORT."""
     return f"{record.header.race.get('host', '')}:{record.header.race.get('port', '')}"
 
 
@@ -247,9 +248,14 @@ def _vehicle(record: Record, told: Telemetry) -> str:
 
 
 def _road(record: Record) -> Track | None:
+    """Returns the track that was raced, if it is a scene that is known here."""
+    scene = scene_of(record)
+    if scene.endswith(".json"):
+        # Somebody else's record names no files here.
+        return None
     try:
-        return tracks.load(scene_of(record))
-    except (UnknownNameError, ConfigurationError):
+        return tracks.load(scene)
+    except InputError:
         return None
 
 

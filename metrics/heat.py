@@ -83,7 +83,9 @@ def heat(race: Race) -> Heat:
 
 def _told(race: Race, timing: HostTiming) -> Heat:
     """Returns the outcome that a race host told."""
-    driven = laps.laps(race)[: race.header.laps]
+    # A car that was put back starts its clock anew.
+    begun = max((each.time_s for each in timing.crossings if not each.lap_s), default=-math.inf)
+    driven = tuple(lap for lap in laps.laps(race) if lap.end_s > begun)[: race.header.laps]
     fault: Fault = timing.disqualified or ("" if timing.finished and driven else "unfinished")
     return Heat(driven, fault, float(race["time_s"][-1]) if len(race) else 0.0)
 

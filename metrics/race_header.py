@@ -17,7 +17,7 @@ FORMAT: Literal[2] = 2
 OLDEST_FORMAT = 1
 
 UNKNOWN = "unknown"
-"""Name among the conditions of a race: the columns, and fields of the header, that nobody knows."""
+"""Name among the conditions: the columns, and fields of the header, that nobody knows."""
 
 _LONGEST = 1e9
 """No way is longer (u): what is reckoned with it must stay within the range of numbers."""
@@ -124,7 +124,7 @@ class RaceHeader(Config):
 
     @property
     def unknown(self) -> frozenset[str]:
-        """Columns that nobody recorded, which hold 0, and fields of the header that are made up."""
+        """Columns that nobody recorded, which hold 0, and fields of the header made up for one."""
         return frozenset(str(self.conditions.get(UNKNOWN, "")).split())
 
     @property

@@ -48,6 +48,7 @@ RULES = {
     "cli_pictures": Rule(frozenset(SUBPACKAGES)),
     "cli_race": Rule(frozenset(SUBPACKAGES)),
     "cli_race_init": Rule(frozenset(SUBPACKAGES)),
+    "cli_race_records": Rule(frozenset(SUBPACKAGES)),
     "cli_race_rehearse": Rule(frozenset(SUBPACKAGES)),
     "cli_record": Rule(frozenset(SUBPACKAGES)),
     "cli_report": Rule(frozenset(SUBPACKAGES)),

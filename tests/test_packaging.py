@@ -21,6 +21,8 @@ DATA = (
     "experiments/recipes/*.yaml",
     "experiments/recording/page/*",
     "metrics/limits.json",
+    "race_server/page/static/*.*",
+    "race_server/page/static/vendor/*",
 )
 LEFT_OUT = shutil.ignore_patterns(
     ".*", "__pycache__", "build", "dist", "*.egg-info", "mlruns", "mlartifacts"

@@ -25,13 +25,13 @@ from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.racing import Field
 from donkey_rl.experiments.recording import cockpit as cockpits
 from donkey_rl.experiments.recording import messages, server
-from donkey_rl.experiments.recording.access import Access
 from donkey_rl.experiments.recording.cockpit import Cockpit, Controls
 from donkey_rl.experiments.recording.person import Goal, Session
 from donkey_rl.experiments.recording.server import PageServer
 from donkey_rl.experiments.recording.tape import Tape
 from donkey_rl.metrics import race_file
 from donkey_rl.metrics.race import Race
+from donkey_rl.web_access import Access
 from tests.embedded_source import EmbeddedSource
 
 CONFIG = EnvironmentConfig(camera=CameraConfig(img_w=32, img_h=24), throttle_min=-1.0)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import importlib.resources
 import logging
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -17,10 +16,11 @@ import fastapi
 import uvicorn
 from fastapi import Request, Response, WebSocket, WebSocketDisconnect
 
-from donkey_rl.errors import InputError, StorageError
+from donkey_rl import web_access
+from donkey_rl.errors import StorageError
 from donkey_rl.experiments.recording import messages
-from donkey_rl.experiments.recording.access import Access
 from donkey_rl.experiments.recording.cockpit import Cockpit
+from donkey_rl.web_access import Access
 
 LOGGER = logging.getLogger("donkey_rl.experiments")
 
@@ -39,6 +39,7 @@ _BAD_MESSAGE, _NOT_ALLOWED, _TOO_MANY = 1007, 1008, 1013
 _START_S = 20.0
 _GOODBYE_S = 1
 _LOOK_S = 0.02
+_REMEDY = "Choose another port with --port (0 for a free one), or leave --host out."
 
 
 class _Page:
@@ -160,7 +161,7 @@ def _application(pages: _Pages, access: Access) -> fastapi.FastAPI:
             return Response("Open the address that donkey-rl record has printed.", 403)
         name, kind = _FILES[request.url.path]
         content = importlib.resources.files(__package__).joinpath("page", name).read_bytes()
-        return Response(content, media_type=kind, headers=_headers(host or ""))
+        return Response(content, media_type=kind, headers=web_access.headers(host or ""))
 
     @app.websocket("/drive")
     async def drive(connection: WebSocket) -> None:
@@ -185,17 +186,6 @@ def _tell(loop: asyncio.AbstractEventLoop, pages: _Pages) -> None:
         loop.call_soon_threadsafe(pages.wake)
 
 
-def _headers(host: str) -> dict[str, str]:
-    """Returns headers by which a browser loads and connects to nothing else."""
-    policy = f"default-src 'self'; connect-src 'self' ws://{host}; img-src 'self' blob: data:"
-    return {
-        "Content-Security-Policy": f"{policy}; frame-ancestors 'none'; base-uri 'none'",
-        "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-    }
-
-
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
@@ -218,7 +208,7 @@ class PageServer:
         Raises:
             InputError: The port is in use, or the address is not one of this machine.
         """
-        self._socket = _bound(host, port)
+        self._socket = web_access.listening(host, port, _REMEDY)
         self.access = Access.of(host, self._socket.getsockname()[1])
         self._pages = _Pages(cockpit)
         config = uvicorn.Config(
@@ -271,17 +261,3 @@ class PageServer:
         self._server.should_exit = True
         self._thread.join(10.0)
         self._socket.close()
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens at an address."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise InputError(
-            f"The page cannot be served on {host}:{port}: {error.strerror or error}. Choose "
-            "another port with --port (0 for a free one), or leave --host out."
-        ) from error

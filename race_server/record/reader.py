@@ -296,6 +296,6 @@ def _picture(place: object, pictures: Path, size: int) -> Picture | None:
     if not isinstance(place, list) or len(place) != 2 or any(type(k) is not int for k in place):
         raise ValueError("names no place of a picture")
     offset, length = place
-    if not (0 <= offset and 0 < length <= LARGEST_PICTURE):
+    if not (offset >= 0 and 0 < length <= LARGEST_PICTURE):
         raise ValueError("names no place of a picture")
     return Picture(pictures, offset, length) if offset + length <= size else None

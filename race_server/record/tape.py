@@ -73,9 +73,7 @@ class FileTape:
         folder: Where the record lies.
     """
 
-    def __init__(
-        self, folder: Path, header: RecordHeader, *, secrets: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path, header: RecordHeader, *, secrets: Sequence[str] = ()) -> None:
         """Begins a record; a disk that takes nothing is told by `status`.
 
         Args:

@@ -1,4 +1,4 @@
-"""Who may open the page: the rules for the headers and the token of a request."""
+"""Who may open a page that is served from here: the rules for a request's headers and token."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import ipaddress
 import secrets
 import socket
 import urllib.parse
+
+from donkey_rl.errors import InputError
 
 _TOKEN_BYTES = 16
 
@@ -28,13 +30,19 @@ class Access:
 
     host: str
     port: int
-    token: str = ""
+    token: str = dataclasses.field(default="", repr=False)
 
     @classmethod
-    def of(cls, host: str, port: int) -> Access:
-        """Returns the rules for an address: with a new random token unless it is loopback."""
+    def of(cls, host: str, port: int, token: str = "") -> Access:
+        """Returns the rules for an address.
+
+        Args:
+            host: Address that the server is bound to.
+            port: Its port.
+            token: The token; by default a new random one, and none on loopback.
+        """
         own = is_loopback(host)
-        return cls(host, port, "" if own else secrets.token_urlsafe(_TOKEN_BYTES))
+        return cls(host, port, token or ("" if own else secrets.token_urlsafe(_TOKEN_BYTES)))
 
     @property
     def url(self) -> str:
@@ -73,6 +81,43 @@ class Access:
     def allows_token(self, token: str | None) -> bool:
         """Whether the token is the right one; it takes the same time for every wrong one."""
         return hmac.compare_digest((token or "").encode(), self.token.encode())
+
+
+def headers(host: str) -> dict[str, str]:
+    """Returns headers by which a browser loads and connects to nothing else.
+
+    Args:
+        host: The header `Host` of the request, which is allowed.
+    """
+    policy = f"default-src 'self'; connect-src 'self' ws://{host}; img-src 'self' blob: data:"
+    return {
+        "Content-Security-Policy": f"{policy}; frame-ancestors 'none'; base-uri 'none'",
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def listening(host: str, port: int, remedy: str) -> socket.socket:
+    """Returns a socket that listens at an address.
+
+    Args:
+        host: The address.
+        port: The port, 0 for a free one.
+        remedy: What to do where that is not possible, a sentence.
+
+    Raises:
+        InputError: The port is in use, or the address is not one of this machine.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise InputError(
+            f"The page cannot be served on {host}:{port}: {error.strerror or error}. {remedy}"
+        ) from error
 
 
 def is_loopback(host: str) -> bool:

@@ -1,0 +1,219 @@
+"""Who gets an answer: the rules for each request, the limit on guesses, the count of refusals."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fastapi import Response
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from donkey_rl.race_server.page.messages import MOST_ORDER_BYTES
+from donkey_rl.web_access import Access
+
+WINDOW_S = 60.0
+"""Wrong tokens are counted over so long (s)."""
+
+MOST_WRONG = 10
+"""Wrong tokens of one address in that time; after them it gets no answer until it is over."""
+
+MOST_WRONG_IN_ALL = 100
+"""Wrong tokens of all addresses; after them only addresses that once had the right one do."""
+
+_ADDRESSES_KEPT = 1024
+_NOT_ALLOWED = 1008
+
+
+class Refusals:
+    """Counts refusals by their kind; the log hears of the 1st, the 10th, the 100th and so on."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        """Begins at none.
+
+        Args:
+            note: Takes a line for the log.
+        """
+        self.counts: collections.Counter[str] = collections.Counter()
+        self._note = note
+        self._lock = threading.Lock()
+
+    def add(self, kind: str, address: str = "") -> None:
+        """Counts one.
+
+        Args:
+            kind: What was refused; one of few, and nothing that a stranger has written.
+            address: Who asked.
+        """
+        with self._lock:
+            self.counts[kind] += 1
+            count = self.counts[kind]
+        if math.log10(count).is_integer():
+            often = "" if count == 1 else f", {count} times so far"
+            self._note(f"Refused{often}: {kind}{f' ({address})' if address else ''}")
+
+
+class Complaints(logging.Handler):
+    """Counts what the web server itself complains of, by the words of its own source."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        """Takes all loggers' warnings, once it has been added to the root.
+
+        Args:
+            refusals: Where they are counted.
+        """
+        super().__init__(logging.WARNING)
+        self._refusals = refusals
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Counts a complaint, and names the error that led to it."""
+        error = record.exc_info[1] if record.exc_info else None
+        told = f" ({type(error).__name__})" if error else ""
+        self._refusals.add(str(record.msg).splitlines()[0][:200].strip() + told)
+
+
+class Attempts:
+    """Counts wrong tokens, in bounded memory."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begins at none.
+
+        Args:
+            clock: Returns seconds.
+        """
+        self._clock = clock
+        self._wrong: collections.OrderedDict[str, tuple[float, int]] = collections.OrderedDict()
+        self._right: collections.OrderedDict[str, None] = collections.OrderedDict()
+        self._in_all = (-math.inf, 0)
+
+    def wait_s(self, address: str) -> float:
+        """Returns how long an address has to wait (s) before its token is looked at."""
+        waits = [self._left(self._wrong.get(address, (-math.inf, 0)), MOST_WRONG)]
+        if address not in self._right:
+            waits.append(self._left(self._in_all, MOST_WRONG_IN_ALL))
+        return max(waits)
+
+    def wrong(self, address: str) -> None:
+        """A wrong token came from an address."""
+        self._wrong[address] = self._next(self._wrong.get(address, (-math.inf, 0)))
+        _keep(self._wrong, address)
+        self._in_all = self._next(self._in_all)
+
+    def right(self, address: str) -> None:
+        """The right token came from an address."""
+        self._right[address] = None
+        _keep(self._right, address)
+
+    def _left(self, window: tuple[float, int], most: int) -> float:
+        since, count = window
+        return max(0.0, since + WINDOW_S - self._clock()) if count >= most else 0.0
+
+    def _next(self, window: tuple[float, int]) -> tuple[float, int]:
+        since, count = window
+        now = self._clock()
+        return (since, count + 1) if now - since < WINDOW_S else (now, 1)
+
+
+def _keep(known: collections.OrderedDict[str, Any], address: str) -> None:
+    """Makes an address the newest, and forgets the oldest where there are too many."""
+    known.move_to_end(address)
+    if len(known) > _ADDRESSES_KEPT:
+        known.popitem(last=False)
+
+
+class Guard:
+    """Answers in place of the application where a request may not have an answer."""
+
+    def __init__(
+        self, app: ASGIApp, access: Access, attempts: Attempts, refusals: Refusals
+    ) -> None:
+        """Stands before an application.
+
+        Args:
+            app: The application.
+            access: Whom to let through.
+            attempts: Counts wrong tokens.
+            refusals: Counts refusals.
+        """
+        self._app, self._access = app, access
+        self._attempts, self._refusals = attempts, refusals
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets a request through, or refuses it; see the ASGI specification."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        request = HTTPConnection(scope)
+        refusal = self._refusal(request)
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        kind, answer = refusal
+        self._refusals.add(kind, address_of(request))
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": _NOT_ALLOWED})
+        else:
+            await answer(scope, receive, send)
+
+    def _refusal(self, request: HTTPConnection) -> tuple[str, Response] | None:
+        """Returns what is wrong with a request, and the answer to it."""
+        host = request.headers.get("host")
+        if not self._access.allows_host(host):
+            text = "This server is known by another name: open the address that it has printed."
+            return "a request for another host", Response(text, 421)
+        if self._access.token and (refusal := self._token_refusal(request)):
+            return refusal
+        only_asks = request.scope.get("method") in ("GET", "HEAD")
+        if not only_asks and not self._access.allows_origin(request.headers.get("origin"), host):
+            return "a request of a foreign origin", Response("Not from this page.", 403)
+        if _length(request) > MOST_ORDER_BYTES:
+            return "a body that is too large", Response("Too large.", 413)
+        return None
+
+    def _token_refusal(self, request: HTTPConnection) -> tuple[str, Response] | None:
+        address = address_of(request)
+        if wait_s := self._attempts.wait_s(address):
+            after = {"Retry-After": str(math.ceil(wait_s))}
+            text = "Too many wrong tokens. Wait, then open the address that the racer printed."
+            return "more after too many wrong tokens", Response(text, 429, after)
+        given = [token for token in _tokens(request, self._access.port) if token]
+        # Each is compared: how long that takes tells nothing of which one was right.
+        if any([self._access.allows_token(token) for token in given]):
+            self._attempts.right(address)
+            return None
+        text = "Open the address that donkey-rl race has printed, with its token."
+        if not given:
+            return "a request without the token", Response(text, 403)
+        self._attempts.wrong(address)
+        return "a wrong token", Response(text, 403)
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Returns where a request comes from."""
+    return request.client.host if request.client else ""
+
+
+def cookie_name(port: int) -> str:
+    """Returns the cookie that keeps the token: cookies know hosts, not ports."""
+    return f"donkey_rl_race_{port}"
+
+
+def _tokens(request: HTTPConnection, port: int) -> Iterator[str]:
+    """Yields each token that a request carries."""
+    yield request.cookies.get(cookie_name(port), "")
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        yield value.strip()
+    if request.url.path == "/":
+        yield request.query_params.get("token", "")
+
+
+def _length(request: HTTPConnection) -> float:
+    """Returns the length that a request gives of its body, infinite if it is no number."""
+    text = request.headers.get("content-length", "0")
+    return int(text) if text.isdecimal() and len(text) < 20 else math.inf

@@ -1,0 +1,183 @@
+"""The process of the page: reads the racer's frames, serves browsers, writes their orders back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import IO, cast
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from donkey_rl import web_access
+from donkey_rl.errors import InputError
+from donkey_rl.pipe_frames import BrokenFrameError, read_frame, write_frame
+from donkey_rl.race_server.page import messages, web
+from donkey_rl.race_server.page.guard import Complaints, Refusals
+from donkey_rl.race_server.page.messages import Hello, Line, OrderRequest
+from donkey_rl.race_server.page.scene import Scene
+from donkey_rl.race_server.page.viewers import Viewers
+from donkey_rl.web_access import Access
+
+NICENESS = 5
+"""How far the page stands back behind the drivers, where the system knows such a thing."""
+
+SILENT_S = 10.0
+"""A connection that has not asked for anything in this time (s) is closed."""
+
+_MOST_CONNECTIONS = 96
+_GOODBYE_S = 1
+_LOOK_S = 0.02
+_PING_S = 10.0
+_END_S = 3.0
+_REMEDY = "Choose another one in race.yaml (page.host, page.port; port 0 for a free one)."
+
+
+class _PromptProtocol(H11Protocol):
+    """HTTP with clients that ask for something soon, and no more of them than there is room."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > _MOST_CONNECTIONS:
+            transport.abort()
+            return
+        self.loop.call_later(SILENT_S, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.scope is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+class _Answers:
+    """Writes frames to the racer, from any thread."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def write(self, kind: bytes, content: bytes) -> None:
+        # Without the racer there is nobody to tell; the end of its frames ends this process.
+        with self._lock, contextlib.suppress(OSError):
+            write_frame(self._stream, kind, content)
+
+    def note(self, text: str) -> None:
+        self.write(messages.NOTE, text[: messages.MOST_LINE].encode())
+
+    def order(self, order: OrderRequest) -> None:
+        self.write(messages.ORDER, order.model_dump_json().encode())
+
+
+def main() -> int:
+    """Serves until the racer's frames end; returns the exit code."""
+    # Ctrl-C is for the racer, which then lets this process go.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(AttributeError, OSError):
+        os.nice(NICENESS)
+    frames = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    answers = _Answers(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        _, content = read_frame(frames, messages.MOST_BYTES)
+        hello = Hello.model_validate_json(content)
+        listener = web_access.listening(hello.host, hello.port, _REMEDY)
+    except BrokenFrameError:
+        return 0
+    except InputError as error:
+        answers.write(messages.FAILED, str(error)[: messages.MOST_LINE].encode())
+        return 2
+    with listener:
+        return _serve(hello, listener, frames, answers)
+
+
+def _serve(hello: Hello, listener: socket.socket, frames: IO[bytes], answers: _Answers) -> int:
+    """Serves on a socket until the frames end."""
+    scene = Scene()
+
+    def note(text: str) -> None:
+        scene.log(Line(at=time.time(), car="", level="warning", text=text))
+        answers.note(text)
+
+    refusals = Refusals(note)
+    logging.getLogger().addHandler(Complaints(refusals))
+    port = listener.getsockname()[1]
+    access = Access(hello.host, port, hello.token)
+    app, viewers = web.application(scene, access, hello.key, answers.order, refusals)
+    server = uvicorn.Server(_settings(app))
+    thread = threading.Thread(
+        target=asyncio.run, args=[_run(server, listener, scene, viewers)], daemon=True
+    )
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            return 1
+        time.sleep(_LOOK_S)
+    answers.write(messages.READY, json.dumps({"port": port}).encode())
+    _read(frames, scene, thread.is_alive)
+    server.should_exit = True
+    thread.join(_END_S)
+    return 0
+
+
+def _settings(app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        cast("uvicorn._types.ASGIApplication", app),
+        http=_PromptProtocol,
+        ws="websockets-sansio",
+        lifespan="off",
+        ws_max_size=messages.MOST_VIEWER_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=_PING_S,
+        ws_ping_timeout=_PING_S,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=_GOODBYE_S,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+    )
+
+
+async def _run(
+    server: uvicorn.Server, listener: socket.socket, scene: Scene, viewers: Viewers
+) -> None:
+    """Serves, and wakes the viewers when there is news."""
+    loop = asyncio.get_running_loop()
+    waiting: set[str] = set()
+
+    def wake(car: str) -> None:
+        waiting.discard(car)
+        viewers.wake(car)
+
+    def tell(car: str) -> None:
+        # One call at most waits for each car, however busy the loop is.
+        if car not in waiting:
+            waiting.add(car)
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(wake, car)
+
+    scene.listener = tell
+    await server.serve([listener])
+
+
+def _read(frames: IO[bytes], scene: Scene, is_serving: Callable[[], bool]) -> None:
+    """Takes the racer's frames until they end."""
+    while is_serving():
+        try:
+            kind, content = read_frame(frames, messages.MOST_BYTES)
+        except BrokenFrameError:
+            return
+        if kind == messages.STATUS:
+            scene.take(content)
+        elif kind == messages.LINE:
+            scene.log(Line.model_validate_json(content))
