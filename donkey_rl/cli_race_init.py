@@ -35,9 +35,9 @@ def register(group: typer.Typer) -> None:
 
 
 def init(
-    file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="What to write.", show_default=True)
-    ] = Path("race.yaml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write.")] = Path(
+        "race.yaml"
+    ),
     racer_name: Annotated[str | None, typer.Option("--name", help="Who races.")] = None,
     car_name: Annotated[str | None, typer.Option(help="Label on the car.")] = None,
     country: Annotated[str | None, typer.Option(help="Where you are from.")] = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,17 +176,23 @@ def _checked(folder: Path, *, member: bool = False) -> Manifest:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """Returns what lies in a folder, in order."""
+    """Returns what lies in a driver folder, in order."""
     try:
-        inside = sorted(folder.iterdir())
+        found = list(itertools.islice(folder.iterdir(), _MOST_ENTRIES + 1))
+        named = (folder / manifest.FILE_NAME).is_file()
     except OSError as error:
         raise DriverError(
             f"Expected a driver folder. Received: '{folder}' ({error.strerror or error}). Check "
             "its path."
         ) from error
-    if len(inside) > _MOST_ENTRIES:
-        raise _stray(folder, f"{len(inside)} files")
-    return inside
+    if not named:
+        raise DriverError(
+            f"Expected a driver folder with a {manifest.FILE_NAME}. Received: '{folder}', which "
+            "has none. Give the folder that Driver.save wrote."
+        )
+    if len(found) > _MOST_ENTRIES:
+        raise _stray(folder, f"over {_MOST_ENTRIES} files")
+    return sorted(found)
 
 
 def _check_kind(path: Path) -> None:
