@@ -73,8 +73,6 @@ def opponents(
                 driver=references[k % len(references)] if references else ours.driver,
                 scene=ours.scene,
                 generation=ours.generation,
-                # The host holds them before GO; ours has to know by itself.
-                start="car",
                 latency_ms=ours.latency_ms,
                 limits=LimitsConfig(throttle_max=max(0.01, throttle * slower)),
                 page=None,
@@ -95,11 +93,10 @@ def placed(config: RaceConfig, port: int, records: Path, *, ours: bool = False) 
         config: Of a car.
         port: Where it reaches the host.
         records: Folder of its records.
-        ours: Whether it has a page, and takes GO over `/wsDrive`.
+        ours: Whether it has a page.
     """
     local = {"host": "127.0.0.1", "port": 0}
     page = local | {"token": ""} if ours else None
-    drive = local | {"allow": ()} if ours else None
     return configuration.with_values(
         config,
         {
@@ -107,6 +104,7 @@ def placed(config: RaceConfig, port: int, records: Path, *, ours: bool = False) 
             "port": port,
             "records": records,
             "page": page,
-            "drive": drive,
+            # By which practice is begun.
+            "drive": local | {"allow": ()},
         },
     )

@@ -12,7 +12,7 @@ from donkey_rl.race_server.config import RaceConfig
 from donkey_rl.race_server.rehearsal.field import MOST_OPPONENTS
 from donkey_rl.race_server.rehearsal.link_conditions import LinkConditions
 
-_PRACTICE_S = 40.0
+_QUALIFYING_S = 60.0
 _SHORT_ABSENT_S = 15.0
 _WAITING = 0.1
 _RESTARTS = 3
@@ -30,6 +30,7 @@ class RehearsalPlan(Config):
         link: Between the cars and the host.
         faults: How many are injected.
         seed: Of link and faults.
+        practice_s: Practice, in simulation time (s), unless all takes its real time.
         full: Whether all takes its real time; otherwise practice is short, and waiting too.
         time_scale: Simulation seconds per second: latencies and deadlines are those of a race
             with 1 only.
@@ -44,6 +45,7 @@ class RehearsalPlan(Config):
     link: LinkConditions = Field(default_factory=LinkConditions)
     faults: int = Field(default=0, ge=0, le=10_000)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    practice_s: float = Field(default=40.0, ge=0.0, le=3600.0)
     full: bool = False
     time_scale: float = Field(default=1.0, ge=0.1, le=20.0)
     folder: Path
@@ -55,9 +57,9 @@ class RehearsalPlan(Config):
         if self.full:
             return RaceRules(race_laps=self.laps, min_competitors=cars, ladder_restarts=_RESTARTS)
         return RaceRules(
-            practice_s=_PRACTICE_S,
+            practice_s=self.practice_s,
             min_competitors=cars,
-            qualifying_s=_PRACTICE_S * cars,
+            qualifying_s=_QUALIFYING_S * cars,
             qualifying_ends_early=True,
             waiting=_WAITING,
             absent_s=_SHORT_ABSENT_S,

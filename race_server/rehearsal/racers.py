@@ -23,7 +23,7 @@ from donkey_rl.race_server.rehearsal.faults import Stall
 
 _START_S = 180.0
 _END_S = 40.0
-_GO_S = 2.0
+_GO_S = 10.0
 _GO = {"angle": 0.0, "throttle": 0.0, "drive_mode": "local", "recording": False}
 
 

@@ -29,6 +29,7 @@ from donkey_rl.race_server.rehearsal.sightings import Sightings
 _TICK_S = 0.1
 _LOOK_S = 0.3
 _GO_AGAIN_S = 1.0
+_OPPONENTS_GO_S = 3.0
 _FLOWING_S = 0.5
 _SETTLED_S = 8.0
 _PAUSE_S = (0.5, 3.0)
@@ -96,7 +97,7 @@ class StagedEvening:
         self._endless_practice = bool(faults)
         self._in_practice = len(faults) - round(len(faults) * _LEFT_FOR_LATER)
         self._stage: Stage | None = None
-        self._looked = self._gone = 0.0
+        self._looked = self._gone = self._opponents_gone = 0.0
         self._next_fault = 0.0
 
     def hold(self, progress: ProgressDisplay) -> Held:
@@ -124,7 +125,8 @@ class StagedEvening:
             progress.message(f"Our car is there: {self._ours.page}")
             rest = self._folder / "opponents"
             opponents = [field.placed(each, others.port, rest) for each in theirs]
-            stack.enter_context(Racers(opponents, self._folder / "opponents.log"))
+            log = self._folder / "opponents.log"
+            self._theirs = stack.enter_context(Racers(opponents, log))
             self._injector = Injector(self._host, link, self._ours, self._records, self._wait)
             self._link = link
             with progress.phase("evening", faults or None, "faults") as self._phase:
@@ -181,9 +183,14 @@ class StagedEvening:
             self._progress.message(_told(evening))
         done = len(self._injected)
         self._phase.update(done, stage=evening.stage, best=outcome.best_so_far(evening))
-        if self._stage is Stage.PRACTICE and self._wants_go():
+        if self._stage is not Stage.PRACTICE:
+            return
+        if self._wants_go():
             self._gone = self._sightings.note("go")
             self._ours.go()
+        elif time.monotonic() - self._opponents_gone > _OPPONENTS_GO_S:
+            self._opponents_gone = time.monotonic()
+            self._theirs.go()
 
     def _wants_go(self) -> bool:
         """Whether the car stands with frames coming, as it does before GO."""
