@@ -160,9 +160,9 @@ def bench(
 
 
 cli_race_init.register(cli_race.app)
-cli_race.app.add_typer(cli_race_rehearse.app)
 cli_tub.register(cli_data.app)
 cli_race_records.register(cli_race.app)
+cli_race.app.add_typer(cli_race_rehearse.app)
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_race.app, name="race")
 app.add_typer(cli_tracks.app, name="tracks")

@@ -22,6 +22,8 @@ def rehearse(
     run: Annotated[
         str,
         typer.Option(
+            "--run",
+            "--driver",
             metavar="DRIVER",
             help="A run (its id, the start of it, or its name), models:/NAME@ALIAS or a driver "
             "folder. Default: the driver of --config.",
@@ -109,13 +111,12 @@ def rehearse(
 def _race(run: str, file: Path | None) -> RaceConfig:
     """Returns our car's configuration."""
     from donkey_rl import configuration
+    from donkey_rl.race_server import race_file
     from donkey_rl.race_server.config import RaceConfig
 
-    values = {}
-    if file is not None:
-        text = configuration.read_file(file, "race configuration")
-        values = configuration.parse_recipe(text, str(file), "race configuration")
-    config = configuration.validate(RaceConfig, values | ({"driver": run} if run else {}))
+    config = race_file.read(file) if file is not None else RaceConfig()
+    if run:
+        config = configuration.with_values(config, {"driver": run})
     if not config.driver:
         raise InputError(
             "A rehearsal needs a driver. Received: none. Give --run RUN_ID, a driver folder, or a "
