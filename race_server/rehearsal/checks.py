@@ -62,10 +62,12 @@ class GoTime:
     Attributes:
         start: When it was told so (s, monotonic).
         end: When that ended.
+        by_hand: Whether it was an order, and not the host.
     """
 
     start: float
     end: float
+    by_hand: bool
 
 
 def go_times(sightings: Sightings) -> list[GoTime]:
@@ -75,7 +77,7 @@ def go_times(sightings: Sightings) -> list[GoTime]:
     practice with a disqualification, a new car or the connection: the host gives GO anew then.
     """
     found: list[GoTime] = []
-    start: float | None = None
+    begun: EventSeen | None = None
     practice, newest = True, -1
     for each in sorted(sightings.events, key=lambda event: event.at):
         if each.kind == "stage":
@@ -85,13 +87,13 @@ def go_times(sightings: Sightings) -> list[GoTime]:
         ends = each.kind in ("race_stop", "host down")
         if not practice and each.link == newest:
             ends = ends or each.kind in ("DQ", "closed", "car_loaded")
-        if each.kind in ("race_start", "go") and start is None:
-            start = each.at
-        elif ends and start is not None:
-            found.append(GoTime(start, each.at))
-            start = None
-    if start is not None:
-        found.append(GoTime(start, float("inf")))
+        if each.kind in ("race_start", "go"):
+            begun = begun or each
+        elif ends and begun is not None:
+            found.append(GoTime(begun.at, each.at, begun.kind == "go"))
+            begun = None
+    if begun is not None:
+        found.append(GoTime(begun.at, float("inf"), begun.kind == "go"))
     return found
 
 
@@ -167,9 +169,8 @@ def _return(
     end = injected.until
     go = next((each for each in times if each.end > end), None)
     if go is not None and go.start < limit:
-        practice = _stage_at(sightings, end) == "practice"
-        # In practice GO is given by hand, as soon as the car is there: all of it is our time.
-        begin = end if practice or go.start <= end else go.start
+        # By hand GO is given as soon as the car is there: all of it is our time.
+        begin = end if go.by_hand or go.start <= end else go.start
         moving = _first_moving(sightings, max(end, go.start))
         if moving is not None and moving < max(limit, begin + BACK_S):
             return Return(injected, moving - begin, "moving")
@@ -239,12 +240,6 @@ def with_causes(
 
 def _events(sightings: Sightings, *kinds: str) -> list[EventSeen]:
     return [each for each in sightings.events if each.kind in kinds]
-
-
-def _stage_at(sightings: Sightings, moment: float) -> str:
-    """Returns the evening's stage at a moment, practice before any was told."""
-    stages = [each.detail for each in _events(sightings, "stage") if each.at <= moment]
-    return stages[-1] if stages else "practice"
 
 
 def _late(sightings: Sightings, moment: float) -> float:
