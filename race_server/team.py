@@ -103,6 +103,7 @@ def race(
     ended: threading.Event,
     minutes: float | None = None,
     log: Callable[[str, Level, str], None] = lambda car, level, text: None,
+    watch: Callable[[CarStatus], None] = lambda status: None,
 ) -> tuple[CarResult, ...]:
     """Races with one car for each configuration until it is ended.
 
@@ -115,6 +116,7 @@ def race(
         ended: Set by whoever wants the race to end.
         minutes: After so much time it ends by itself (min).
         log: Told what the cars say, by their name.
+        watch: Shown every status, by the cars' threads: it must not wait.
 
     Raises:
         InputError: A driver does not fit, before or at the first message of the host.
@@ -132,7 +134,7 @@ def race(
             cars[name].order(wanted)
 
         url, board = _board(configs, order, opened)
-        told = _Told(board, log)
+        told = _Told(board, log, watch)
         records = []
         for name, config in zip(_names(configs), configs, strict=True):
             car, record = _prepare(name, config, told, opened)
@@ -154,12 +156,21 @@ def race(
 
 
 class _Told:
-    """A board whose log is told to somebody else as well."""
+    """A board that tells somebody else as well."""
 
-    def __init__(self, board: Board, log: Callable[[str, Level, str], None]) -> None:
-        self.show = board.show
+    def __init__(
+        self,
+        board: Board,
+        log: Callable[[str, Level, str], None],
+        watch: Callable[[CarStatus], None],
+    ) -> None:
         self._board = board
         self._log = log
+        self._watch = watch
+
+    def show(self, status: CarStatus, picture: bytes | None) -> None:
+        self._board.show(status, picture)
+        self._watch(status)
 
     def log(self, car: str, level: Level, text: str) -> None:
         self._board.log(car, level, text)
