@@ -45,7 +45,7 @@ def predict_ms() -> dict[str, float]:
     found: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in parties}
     for act in parties.values():
         _times(act, observation)
-    with _on_one_core():
+    with on_one_core():
         for _ in range(ROUNDS):
             for name, act in parties.items():
                 found[name].append(np.percentile(_times(act, observation), [50, 99]))
@@ -66,7 +66,7 @@ def _times(act: Act, observation: Mapping[str, npt.NDArray[Any]]) -> list[float]
 
 
 @contextlib.contextmanager
-def _on_one_core() -> Iterator[None]:
+def on_one_core() -> Iterator[None]:
     """Keeps all threads of this process on one core, where the system can do that."""
     tasks = pathlib.Path("/proc/self/task")
     if not hasattr(os, "sched_setaffinity") or not tasks.is_dir():

@@ -43,6 +43,7 @@ RULES = {
     "cli_data": Rule(frozenset(SUBPACKAGES)),
     "cli_ensemble": Rule(frozenset(SUBPACKAGES)),
     "cli_evaluate": Rule(frozenset(SUBPACKAGES)),
+    "cli_export": Rule(frozenset(SUBPACKAGES)),
     "cli_metrics": Rule(frozenset(SUBPACKAGES)),
     "cli_output": Rule(frozenset(SUBPACKAGES)),
     "cli_pictures": Rule(frozenset(SUBPACKAGES)),

@@ -1,0 +1,1 @@
+"""Drivers for other programs: donkeycar, LiteRT, ONNX, Keras."""

@@ -1,0 +1,265 @@
+"""Weights in 8 bits, rounded so that the actions stay what they were.
+
+Rounding each weight to the nearest of 255 levels moves the actions of a usual driver by up to
+0.05, and LiteRT's own conversion, which rounds what flows between the layers as well, by more
+than 0.1. So weights are rounded one input after another, and those that follow make up for the
+error on frames that the driver saw (Frantar et al. 2023, "GPTQ: Accurate Post-Training
+Quantization for Generative Pre-trained Transformers", arXiv:2210.17323, equations 2 and 3).
+Layers whose rounding would still move the actions too far stay in single precision, the smallest
+first. The model computes in single precision and is a quarter of the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import flatbuffers
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
+
+from donkey_rl.agents import features
+from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.ensemble import Ensemble
+from donkey_rl.agents.tensorflow_setup import keras, tf
+from donkey_rl.errors import DriverError
+
+FloatArray = npt.NDArray[np.float32]
+Parts = Mapping[str, npt.NDArray[Any]]
+
+LEVELS: Final = 127
+"""The largest level; the smallest is its negative."""
+
+_DAMPING = 0.1
+"""Share of the inputs' mean square that is added to each, for weights of inputs rarely seen."""
+
+_BATCH = 64
+_WEIGHT = 1
+"""Which input of a convolution or a dense layer its weights are, in LiteRT."""
+
+
+class Rounded(NamedTuple):
+    """A layer's weights in 8 bits.
+
+    Attributes:
+        values: What they are worth, as LiteRT keeps them: by output first, float32.
+        levels: Of the same shape, -127 to 127.
+        scale: Worth of a level, for each output.
+    """
+
+    values: FloatArray
+    levels: npt.NDArray[np.int8]
+    scale: FloatArray
+
+
+def rounded(
+    driver: Driver | Ensemble,
+    seen: Parts,
+    tolerance: float,
+    progress: Callable[[int, int], None],
+) -> tuple[list[Rounded], float]:
+    """Rounds the weights of a driver, which is another one from then on.
+
+    Args:
+        driver: A copy of the original.
+        seen: What it saw on its drives, of n cars; the more, the better.
+        tolerance: By how much its actions on them may change.
+        progress: Called with the layers done and all of them.
+
+    Returns:
+        The layers that are rounded, and their share of all weights.
+
+    Raises:
+        DriverError: No layer can be rounded.
+    """
+    before = driver.act(seen)
+    layers = [found for _, member in driver.shares for found in _layers(member, seen)]
+    layers.sort(key=lambda each: -each.layer.count_params())
+    kept, weights = [], 0
+    for number, (layer, model, given) in enumerate(layers):
+        kernel, *rest = layer.get_weights()
+        flat = kernel.reshape(-1, kernel.shape[-1])
+        levels, scale = _nearest_in_sum(flat, _second_moments(model, layer, given))
+        values = (levels * scale).astype(np.float32).reshape(kernel.shape)
+        layer.set_weights([values, *rest])
+        if np.abs(driver.act(seen) - before).max() > tolerance:
+            layer.set_weights([kernel, *rest])
+        else:
+            by_output = (len(kernel.shape) - 1, *range(len(kernel.shape) - 1))
+            kept.append(
+                Rounded(
+                    values.transpose(by_output),
+                    levels.astype(np.int8).reshape(kernel.shape).transpose(by_output),
+                    scale.astype(np.float32),
+                )
+            )
+            weights += kernel.size
+        progress(number + 1, len(layers))
+    if not kept:
+        raise DriverError(
+            f"Expected a driver of which a layer can be rounded to 8 bits without changing its "
+            f"actions by more than {tolerance:g}. Received: one without. Export it in single "
+            "precision: leave --quantise out."
+        )
+    return kept, weights / sum(each.layer.get_weights()[0].size for each in layers)
+
+
+class _Layer(NamedTuple):
+    """A layer with weights, the model that it is in, and what that is given."""
+
+    layer: Any
+    model: Any
+    given: FloatArray
+
+
+def _layers(member: Driver, seen: Parts) -> list[_Layer]:
+    found = []
+    inputs = np.asarray(seen["image"])
+    for model in (member.encoder.model, *_inner(member.encoder.model)):
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+                found.append(_Layer(layer, model, inputs))
+        inputs = inputs if model is member.encoder.model else _applied(model, inputs)
+    measured = features.measurements(seen, member.observation.scaling)
+    policy = np.concatenate([member.encoder.encode(np.asarray(seen["image"])), measured], axis=1)
+    dense = (each for each in member.actor.layers if isinstance(each, keras.layers.Dense))
+    return found + [_Layer(layer, member.actor, policy) for layer in dense]
+
+
+def _inner(model: Any) -> list[Any]:
+    """Returns the models that a model is made of, in the order in which they are called."""
+    return [layer for layer in model.layers if isinstance(layer, keras.Model)]
+
+
+def _applied(model: Any, inputs: npt.NDArray[Any]) -> FloatArray:
+    batches = range(0, len(inputs), _BATCH)
+    return np.concatenate([np.asarray(model(inputs[k : k + _BATCH])) for k in batches])
+
+
+def _second_moments(model: Any, layer: Any, given: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Returns the mean products of what a layer's weights are multiplied by, (F, F)."""
+    before = keras.Model(model.inputs, layer.input)
+    total: Any = 0.0
+    for first in range(0, len(given), _BATCH):
+        inputs = before(given[first : first + _BATCH])
+        if isinstance(layer, keras.layers.Conv2D):
+            size, step = (1, *layer.kernel_size, 1), (1, *layer.strides, 1)
+            padding = layer.padding.upper()
+            inputs = tf.image.extract_patches(inputs, size, step, (1, 1, 1, 1), padding)
+        flat = np.asarray(inputs, np.float64).reshape(-1, inputs.shape[-1])
+        total = total + flat.T @ flat / len(flat)
+    return np.asarray(total)
+
+
+def _nearest_in_sum(
+    kernel: FloatArray, moments: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Rounds weights so that their sums over the inputs change least; see this module.
+
+    Args:
+        kernel: (F, O).
+        moments: Mean products of the inputs, (F, F).
+
+    Returns:
+        Levels (F, O), and their scale (O,).
+    """
+    scale = np.maximum(np.abs(kernel).max(axis=0), 1e-12) / LEVELS
+    power = np.diag(moments).copy()
+    # An input that is always 0, or nearly, takes the nearest level.
+    damped = moments + np.diag(np.full(len(power), _DAMPING * power.mean() + 1e-12))
+    order = np.argsort(-power)
+    left = kernel[order].astype(np.float64)
+    upper = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
+    levels = np.empty_like(left)
+    for index in range(len(left)):
+        levels[index] = np.clip(np.round(left[index] / scale), -LEVELS, LEVELS)
+        error = (left[index] - levels[index] * scale) / upper[index, index]
+        left[index + 1 :] -= np.outer(upper[index, index + 1 :], error)
+    return levels[np.argsort(order)], scale
+
+
+def packed(content: bytes, layers: Sequence[Rounded]) -> bytes:
+    """Returns a LiteRT model with the weights of some layers kept in 8 bits.
+
+    Each is made single precision again by one ``DEQUANTIZE``, once when the model is loaded.
+
+    Args:
+        content: A model in single precision, with the rounded weights.
+        layers: What was rounded.
+
+    Raises:
+        DriverError: A layer's weights are not in the model.
+    """
+    model = schema.ModelT.InitFromPackedBuf(content)
+    (graph,) = model.subgraphs
+    model.operatorCodes.append(_dequantize())
+    code = len(model.operatorCodes) - 1
+    waiting = list(layers)
+    made = []
+    for operator in list(graph.operators):
+        for position, layer in enumerate(waiting):
+            if len(operator.inputs) > _WEIGHT and _holds(model, operator.inputs[_WEIGHT], layer):
+                index = operator.inputs[_WEIGHT]
+                made.append(_unpacking(model, index, layer, code))
+                operator.inputs = np.array(operator.inputs)
+                operator.inputs[_WEIGHT] = made[-1].outputs[0]
+                del waiting[position]
+                break
+    if waiting:
+        raise DriverError(
+            f"Expected the weights of {len(layers)} layers in the LiteRT model. Received: one that "
+            f"lacks {len(waiting)} of them. Export it in single precision: leave --quantise out."
+        )
+    graph.operators = [*made, *graph.operators]
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _dequantize() -> Any:
+    code = schema.OperatorCodeT()
+    # The fifth version knows a scale for each output.
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
+    code.version = 5
+    return code
+
+
+def _holds(model: Any, index: int, layer: Rounded) -> bool:
+    """Whether a tensor of a model is the weights of a layer."""
+    tensor = model.subgraphs[0].tensors[index]
+    data = model.buffers[tensor.buffer].data
+    if tensor.type != schema.TensorType.FLOAT32 or data is None:
+        return False
+    values = np.frombuffer(np.asarray(data, np.uint8).tobytes(), np.float32)
+    return values.size == layer.values.size and np.array_equal(values, layer.values.ravel())
+
+
+def _unpacking(model: Any, index: int, layer: Rounded, code: int) -> Any:
+    """Makes a tensor of weights one of 8 bits, and returns the operator that unpacks it."""
+    graph = model.subgraphs[0]
+    tensor = graph.tensors[index]
+    result = schema.TensorT()
+    result.shape, result.type, result.name = tensor.shape, tensor.type, tensor.name + b"_float"
+    # The first buffer is that of everything which is no constant.
+    result.buffer = 0
+    graph.tensors.append(result)
+    data = np.frombuffer(layer.levels.tobytes(), np.uint8)
+    if sum(each.buffer == tensor.buffer for each in graph.tensors) > 1:
+        # Equal constants may share one.
+        model.buffers.append(schema.BufferT())
+        tensor.buffer = len(model.buffers) - 1
+    model.buffers[tensor.buffer].data = data
+    tensor.type = schema.TensorType.INT8
+    quantisation = schema.QuantizationParametersT()
+    quantisation.scale = layer.scale
+    quantisation.zeroPoint = np.zeros(len(layer.scale), np.int64)
+    quantisation.quantizedDimension = 0
+    tensor.quantization = quantisation
+    operator = schema.OperatorT()
+    operator.opcodeIndex = code
+    operator.inputs = np.array([index], np.int32)
+    operator.outputs = np.array([len(graph.tensors) - 1], np.int32)
+    operator.builtinOptionsType = schema.BuiltinOptions.DequantizeOptions
+    operator.builtinOptions = schema.DequantizeOptionsT()
+    return operator

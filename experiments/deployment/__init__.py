@@ -1,0 +1,1 @@
+"""Export of drivers to other programs, checked and timed."""
