@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,6 +80,22 @@ def evaluate(
     frames: Annotated[
         bool, typer.Option("--frames", help="Keep what the camera saw in the races' records.")
     ] = False,
+    tub: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Race nothing: hold its steering against what somebody recorded in this tub, or "
+            "in these races with pictures.",
+        ),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="With --tub: the speed to take in place of its own."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --tub: draw how they agree (.png)."),
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(help="Where races are driven: local or ray, track by track."),
@@ -98,6 +115,16 @@ def evaluate(
         raise InputError(f"The video is an .mp4 file. Received: '{video}'.")
     from donkey_rl import configuration
 
+    if tub is not None:
+        raced = {
+            "--track": track, "--held-out": held_out, "--robustness": robustness,
+            "--metric": metric, "--probe": probe, "--simulator": simulator, "--video": video,
+            "--frames": frames, "--latency-ms": latency_ms,
+        }  # fmt: skip
+        _check_alone("--tub", "races nothing", raced)
+        _hold_against(driver, tub, setting or (), speed, plot, as_json)
+        return
+    _check_alone("Racing", "needs --tub for these", {"--speed": speed is not None, "--plot": plot})
     with at_work(as_json) as progress:
         from donkey_rl.experiments import evaluation
 
@@ -129,3 +156,44 @@ def evaluate(
     from donkey_rl import evaluation_tables
 
     evaluation_tables.show(result)
+
+
+def _hold_against(
+    driver: str,
+    tub: Path,
+    settings: Sequence[str],
+    speed: float | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Holds a driver's steering against a recording, and shows how they agree."""
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise InputError(f"The plot is a .png file. Received: '{plot}'.")
+    with at_work(as_json) as progress:
+        from donkey_rl import configuration
+        from donkey_rl.experiments import tub_agreement
+
+        values = {
+            "driver": driver,
+            "tub": tub,
+            "settings": settings,
+            "speed": speed,
+            "plot": plot,
+        }
+        request = configuration.validate(tub_agreement.TubRequest, values)
+        result = tub_agreement.evaluate(request, progress).model_dump(mode="json")
+    if as_json:
+        print_json(result)
+        return
+    from donkey_rl import agreement_tables
+
+    agreement_tables.show(result)
+
+
+def _check_alone(option: str, why: str, others: Mapping[str, Any]) -> None:
+    """Refuses options that do nothing beside another one."""
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise InputError(
+            f"{option} {why}. Received: {', '.join(given)} as well. Leave one of the two out."
+        )

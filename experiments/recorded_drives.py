@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.envs.observing import SPEED_LIMIT
 from donkey_rl.envs.recordings import formats
 from donkey_rl.envs.recordings.recording import Recording
@@ -39,6 +40,7 @@ class RecordedDrive:
         yaw_rate: In rad/s, shape (n,).
         actions: Steering and throttle in [-1, 1], shape (n, 2).
         last_actions: The last K actions before each record, oldest first, shape (n, 2 K).
+        drive: Number of the drive that each record is of, shape (n,).
     """
 
     recording: Recording
@@ -48,6 +50,7 @@ class RecordedDrive:
     yaw_rate: FloatArray
     actions: FloatArray
     last_actions: FloatArray
+    drive: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         """Number of records."""
@@ -64,6 +67,20 @@ class RecordedDrive:
         Returns:
             An observation of m <= k cars, and their actions, (m, 2).
         """
+        kept, observation = self.observed(rows)
+        return observation, self.actions[kept]
+
+    def observed(
+        self, rows: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[Any]]]:
+        """Returns what was seen; records whose image cannot be read are left out.
+
+        Args:
+            rows: Of ``records``, shape (k,).
+
+        Returns:
+            Those of the rows that were kept, (m,), and an observation of m cars.
+        """
         found, images = self.recording.images(self.records[rows])
         kept = rows[np.isin(self.records[rows], found)]
         imu = np.zeros((len(kept), 6), np.float32)
@@ -74,11 +91,26 @@ class RecordedDrive:
             "imu": imu,
             "last_actions": self.last_actions[kept],
         }
-        return observation, self.actions[kept]
+        return kept, observation
+
+
+def usual_speed(scaling: FeatureScaling) -> float:
+    """Returns a speed at which a driver may be asked where nobody recorded any.
+
+    Half of what it takes for 1: about the middle of what it drives at.
+
+    Args:
+        scaling: What the driver divides its measurements by.
+    """
+    return 0.5 * scaling.speed
 
 
 def read(
-    path: pathlib.Path, config: EnvironmentConfig, speed: float | None = None
+    path: pathlib.Path,
+    config: EnvironmentConfig,
+    speed: float | None = None,
+    *,
+    throughout: bool = False,
 ) -> tuple[RecordedDrive, ...]:
     """Reads all recordings at a path.
 
@@ -90,22 +122,28 @@ def read(
         path: A CSV file, a race record or a folder, as `recordings.formats` knows them.
         config: Camera, car, limits and history of the policy that is to learn.
         speed: What to take, as the car reports it, where a recording has no speed at all.
+        throughout: Whether to take it in place of recorded speeds, too: those of another car are
+            of another unit.
 
     Raises:
         InputError: There is no recording, or one cannot be learned from: no speed, no commands,
             no images, or images of another shape than the camera's.
     """
-    return tuple(_drive(recording, config, speed) for recording in formats.read(path))
+    recordings = formats.read(path)
+    if speed is not None:
+        recordings = tuple(
+            dataclasses.replace(each, speed=np.full(len(each), speed))
+            if throughout or np.isnan(each.speed).all()
+            else each
+            for each in recordings
+        )
+    return tuple(_drive(recording, config) for recording in recordings)
 
 
-def _drive(
-    recording: Recording, config: EnvironmentConfig, assumed: float | None
-) -> RecordedDrive:
+def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
     """Returns one recording as a drive."""
     _check_car(recording, config)
     _check_images(recording, config)
-    if assumed is not None and np.isnan(recording.speed).all():
-        recording = dataclasses.replace(recording, speed=np.full(len(recording), assumed))
     known = np.isfinite(recording.speed) & np.isfinite(recording.steering)
     known &= np.isfinite(recording.throttle)
     known &= np.array([file is not None for file in recording.frames])
@@ -133,6 +171,7 @@ def _drive(
         yaw_rate=_yaw_rate(recording, records, begins, car).astype(np.float32),
         actions=actions,
         last_actions=_history(actions, begins, config.history),
+        drive=np.cumsum(begins),
     )
 
 

@@ -27,7 +27,7 @@ from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DonkeyRLError, InputError, StorageError, UnknownNameError
-from donkey_rl.experiments import drivers
+from donkey_rl.experiments import drivers, recorded_drives
 from donkey_rl.experiments.deployment import frames
 from donkey_rl.experiments.deployment.checking import (
     EIGHT_BIT_TOLERANCE,
@@ -297,7 +297,8 @@ def _observations(
         if not request.quantise:
             return None, seen
         return frames.rendered(driver, progress, _TO_ROUND_ON, seed=1), seen
-    speed = driver.observation.scaling.speed if request.speed is None else request.speed
+    usual = recorded_drives.usual_speed(driver.observation.scaling)
+    speed = usual if request.speed is None else request.speed
     with progress.phase("reading frames", None, ""):
         if not request.quantise:
             return None, frames.recorded(request.frames, driver, speed)
