@@ -59,6 +59,7 @@ def export(
 
     with at_work(as_json) as progress:
         from donkey_rl.experiments.deployment import export as exports
+        from donkey_rl.experiments.deployment.result import ExportRequest
 
         values = {
             "driver": driver,
@@ -68,7 +69,7 @@ def export(
             "frames": frames,
             "speed": speed,
         }
-        request = configuration.validate(exports.ExportRequest, values)
+        request = configuration.validate(ExportRequest, values)
         result = exports.export(request, progress).model_dump(mode="json")
     if as_json:
         print_json(result)

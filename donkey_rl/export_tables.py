@@ -16,7 +16,7 @@ def show(result: Mapping[str, Any]) -> None:
     """Shows what was exported, how far it is from the original, and how to use it.
 
     Args:
-        result: With the fields of `export.ExportResult`.
+        result: With the fields of `result.ExportResult`.
     """
     console = terminal.console()
     frames = result["frames"]

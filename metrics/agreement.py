@@ -99,14 +99,14 @@ def measure(
     def interval(value: float, values: FloatArray) -> Interval:
         known = values[np.isfinite(values)]
         low, high = np.quantile(known, tails) if len(known) else (np.nan, np.nan)
-        return Interval(float(value), float(low), float(high))
+        return Interval(value, float(low), float(high))
 
     at_zero, drawn_at_zero = total[MOST_LAG], drawn[:, MOST_LAG]
     return Agreement(
         frames=int(at_zero[0]),
-        correlation=interval(by_lag[MOST_LAG], _correlation(drawn_at_zero)),
-        rmse=interval(_rmse(at_zero), _rmse(drawn_at_zero)),
-        bias=interval(_bias(at_zero), _bias(drawn_at_zero)),
+        correlation=interval(float(by_lag[MOST_LAG]), _correlation(drawn_at_zero)),
+        rmse=interval(float(_rmse(at_zero)), _rmse(drawn_at_zero)),
+        bias=interval(float(_bias(at_zero)), _bias(drawn_at_zero)),
         lag_frames=interval(float(lag), _best(_correlation(drawn))),
         lagged_correlation=float(by_lag[int(lag) + MOST_LAG]) if np.isfinite(lag) else np.nan,
         by_lag=by_lag,
@@ -133,8 +133,8 @@ def _sums(
     count = int(blocks[-1]) + 1 if len(blocks) else 0
     sums = np.zeros((2 * MOST_LAG + 1, count, 6))
     for lag in range(-MOST_LAG, MOST_LAG + 1):
-        later = slice(max(lag, 0), len(drive) + min(lag, 0))
-        earlier = slice(max(-lag, 0), len(drive) + min(-lag, 0))
+        later = slice(max(lag, 0), max(0, len(drive) + min(lag, 0)))
+        earlier = slice(max(-lag, 0), max(0, len(drive) + min(-lag, 0)))
         a, b = reference[earlier], driver[later]
         known = np.isfinite(a) & np.isfinite(b) & (drive[earlier] == drive[later])
         a, b, where = a[known], b[known], blocks[later][known]

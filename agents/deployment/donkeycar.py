@@ -63,11 +63,12 @@ class Held(Config):
         imu = np.zeros((count, 6), np.float32)
         imu[:, YAW_RATE] = self.yaw_rate
         last = np.asarray(observation["last_actions"], np.float32)
+        held = np.tile(np.array(self.action, np.float32), (count, last.shape[1] // ACTIONS))
         return {
             "image": observation["image"],
             "speed": np.full((count, 1), self.speed, np.float32),
             "imu": imu,
-            "last_actions": last if memory else np.tile(np.float32(self.action), (count, last.shape[1] // ACTIONS)),
+            "last_actions": last if memory else held,
         }
 
 

@@ -104,7 +104,7 @@ class DriverPart:
         self._driven = time.monotonic()
 
     def _act(self, image: Any, speed: float, imu: Any) -> Any:
-        parts = {"image": image, "speed": np.float32([speed]), "imu": imu}
+        parts = {"image": image, "speed": np.array([speed], np.float32), "imu": imu}
         parts["last_actions"] = self.last_actions
         for name, part in parts.items():
             self._interpreter.set_tensor(self._inputs[name], part[None])

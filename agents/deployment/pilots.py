@@ -28,7 +28,12 @@ def litert(path: pathlib.Path, seen: ObservationSpec) -> Pilot:
     """Returns what a LiteRT model does: actions."""
     with start_up_lines.held_back():
         model = LiteModel(path.read_bytes(), seen.shapes)
-    return lambda observation: model.act(seen.parts(observation)[0])[0]
+
+    def act(observation: Observation) -> FloatArray:
+        action: FloatArray = model.act(seen.parts(observation)[0])[0]
+        return action
+
+    return act
 
 
 def onnx(path: pathlib.Path, seen: ObservationSpec) -> Pilot:
@@ -37,15 +42,13 @@ def onnx(path: pathlib.Path, seen: ObservationSpec) -> Pilot:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = list(seen.shapes)
 
     def act(observation: Observation) -> FloatArray:
         given = dict(zip(names, seen.parts(observation)[0], strict=True))
-        actions: FloatArray = session.run([conversion.OUTPUT], given)[0]
-        return actions[0]
+        action: FloatArray = session.run([conversion.OUTPUT], given)[0][0]
+        return action
 
     return act
 
@@ -57,7 +60,8 @@ def keras_file(path: pathlib.Path, seen: ObservationSpec) -> Pilot:
 
     def act(observation: Observation) -> FloatArray:
         given = dict(zip(names, seen.parts(observation)[0], strict=True))
-        return np.asarray(model(given, training=False)[conversion.OUTPUT], np.float32)[0]
+        action: FloatArray = model(given, training=False)[conversion.OUTPUT].numpy()[0]
+        return action
 
     return act
 
@@ -69,7 +73,8 @@ def donkeycar_keras(path: pathlib.Path, about: DriverDescription) -> Pilot:
 
     def act(observation: Observation) -> FloatArray:
         given = {
-            name: part[None] for name, part in _donkeycar_inputs(observation, about, memory).items()
+            name: part[None]
+            for name, part in _donkeycar_inputs(observation, about, memory).items()
         }
         return np.concatenate([np.asarray(each)[0] for each in model(given, training=False)])
 
@@ -99,7 +104,9 @@ def donkeycar_part(folder: pathlib.Path) -> Pilot:
     def act(observation: Observation) -> FloatArray:
         part.resume(observation["last_actions"])
         yaw_rate = float(observation["imu"][YAW_RATE])
-        return np.float32(part.run(observation["image"], float(observation["speed"][0]), yaw_rate))
+        return np.array(
+            part.run(observation["image"], float(observation["speed"][0]), yaw_rate), np.float32
+        )
 
     return act
 

@@ -213,9 +213,6 @@ def _of_keras_2(architecture: dict[str, Any]) -> dict[str, Any]:
     """Returns an architecture of Keras 3 as Keras 2 writes it."""
     config = architecture["config"]
     config["layers"] = [_layer(each) for each in config["layers"]]
-    for key in ("input_layers", "output_layers"):
-        ends = config[key]
-        config[key] = [ends] if isinstance(ends[0], str) else ends
     return {
         "module": "keras", "class_name": "Model", "config": config,
         "registered_name": None,
