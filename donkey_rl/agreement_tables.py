@@ -12,10 +12,10 @@ from donkey_rl import terminal
 
 _ROWS = {
     "steering": "driver",
-    "steering_by_own_actions": "driver by its own last actions",
-    "steering_unchanged": "recorded command before",
+    "steering_by_own_actions": "by own actions",
+    "steering_unchanged": "copied command",
 }
-_COLUMNS = ("correlation", "rmse", "bias", "lag_frames")
+_COLUMNS = {"correlation": "correlation", "rmse": "rmse", "lag_frames": "lag, frames"}
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -30,11 +30,13 @@ def show(result: Mapping[str, Any]) -> None:
         for key, name in _ROWS.items()
     ]
     title = f"Steering of {result['driver']} against {result['tub']}"
-    console.print(terminal.table(title, ("", *_COLUMNS), rows))
+    console.print(terminal.table(title, ("", *_COLUMNS.values()), rows))
     terminal.lines(
         console,
         f"{result['frames']:,} frames of {result['drives']:,} drives, {result['minutes']:.1f} "
-        "minutes; in brackets 95 % intervals, from blocks of 100 frames.",
+        "minutes; in brackets 95 % intervals, from blocks of 100 frames. By own actions: it sees "
+        "its own last actions in place of the recorded ones. Copied command: what the recorded "
+        "command of the frame before comes to.",
         *(f"Assumed: {name} {value}." for name, value in result["assumed"].items()),
         *result["notes"],
     )
@@ -45,5 +47,4 @@ def show(result: Mapping[str, Any]) -> None:
 def _figure(steering: Mapping[str, Any], column: str) -> str:
     low, high = steering["intervals"][column]
     digits = 0 if column == "lag_frames" else 2
-    value = steering[column]
-    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    return f"{steering[column]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -62,15 +62,15 @@ def rounded(
     driver: Driver | Ensemble,
     seen: Parts,
     tolerance: float,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int], None],
 ) -> tuple[list[Rounded], float]:
     """Rounds the weights of a driver, which is another one from then on.
 
     Args:
         driver: A copy of the original.
-        seen: What it saw on its drives, of n cars; the more, the better.
+        seen: What it saw on its drives, of n cars, one drive after another; the more, the better.
         tolerance: By how much its actions on them may change.
-        progress: Called with the layers done and all of them.
+        progress: Called with the layers done.
 
     Returns:
         The layers that are rounded, and their share of all weights.
@@ -91,7 +91,7 @@ def rounded(
             each.layer.set_weights([found.values.transpose(_by_input(kernel)), *rest])
             kept.append(found)
             weights += kernel.size
-        progress(number + 1, len(layers))
+        progress(number + 1)
     if not kept:
         raise DriverError(
             f"Expected a driver of which a layer can be rounded to 8 bits without changing its "
@@ -107,8 +107,8 @@ def _best(
     """Rounds a layer's weights several times, and returns the least largest change of actions."""
     kernel, *rest = each.layer.get_weights()
     flat = kernel.reshape(-1, kernel.shape[-1])
-    # Every fifth frame takes no part but in the judgement.
-    counts = (np.arange(len(before)) % 5 != 0).astype(np.float64)
+    # The last fifth takes no part but in the judgement.
+    counts = (np.arange(len(before)) < 0.8 * len(before)).astype(np.float64)
     tried = []
     for _ in range(_ROUNDS):
         levels, scale = _nearest_in_sum(flat, _second_moments(each, counts))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +38,9 @@ _SAME: Final = 0.1
 """Of actions in [-1, 1], root mean square: more makes another driver of it."""
 
 _TO_ROUND_ON = 4 * frames.FRAMES
-_ROUNDED_WITHIN = 0.75 * EIGHT_BIT_TOLERANCE
-"""Of the frames that weights are rounded on, so that others keep within the whole."""
+_ROUNDED_WITHIN = tuple(EIGHT_BIT_TOLERANCE * share for share in (0.75, 0.4, 0.2))
+"""How far actions may move on the frames that weights are rounded on: the next where the frames of
+the check show that it was too far."""
 
 
 def export(request: ExportRequest, progress: ProgressDisplay) -> ExportResult:
@@ -68,13 +67,20 @@ def export(request: ExportRequest, progress: ProgressDisplay) -> ExportResult:
     target, single = _place(request, entrant)
     rounding, seen = _observations(request, driver, progress)
     with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
-        folder = pathlib.Path(name)
-        with _rounded(request, driver, rounding, folder, progress) as (rounded, layers, share):
-            held = _held(request, seen, driver)
-            work = Work(driver, rounded, seen, held, layers, folder)
-            with progress.phase(f"writing for {request.to}", None, ""):
-                drafts = writers.WRITERS[request.to](work)
-            models = [_checked(work, draft, request, progress) for draft in drafts]
+        folder = pathlib.Path(name) / "drafts"
+        folder.mkdir()
+        held = _held(request, seen, driver)
+        written: tuple[Driver | Ensemble, list[Rounded], float] = (driver, [], 0.0)
+        if rounding is not None:
+            shown = held if request.to == "donkeycar" else None
+            written = _rounded(
+                driver, rounding, seen, shown, pathlib.Path(name) / "copy", progress
+            )
+        rounded, layers, share = written
+        work = Work(driver, rounded, seen, held, layers, folder)
+        with progress.phase(f"writing for {request.to}", None, ""):
+            drafts = writers.WRITERS[request.to](work)
+        models = [_checked(work, draft, request, progress) for draft in drafts]
         files = _moved(folder, target, single)
     slowest = max(models, key=lambda each: each.ms.p99)
     return ExportResult(
@@ -150,32 +156,48 @@ def _observations(
         if not request.quantise:
             return None, frames.recorded(request.frames, driver, speed)
         found = frames.recorded(request.frames, driver, speed, _TO_ROUND_ON + frames.FRAMES)
-    # Every fifth is kept for the check.
-    kept = np.arange(len(found)) % 5 == 0
-    return found.taken(~kept), found.taken(kept)
+    # Neighbours are alike: what is kept for the check is a piece of its own.
+    cut = len(found) * 4 // 5
+    return found.taken(slice(cut)), found.taken(slice(cut, None))
 
 
-@contextlib.contextmanager
 def _rounded(
-    request: ExportRequest,
     driver: Driver | Ensemble,
-    seen: Observations | None,
+    to_round_on: Observations,
+    seen: Observations,
+    held: Held | None,
     folder: pathlib.Path,
     progress: ProgressDisplay,
-) -> Iterator[tuple[Driver | Ensemble, list[Rounded], float]]:
-    """Yields the driver to write: itself, or a copy with rounded weights."""
-    if seen is None:
-        yield driver, [], 0.0
-        return
-    copied = folder / "copy"
-    driver.save(copied, lite=False)
-    copy = ensemble.load(copied)
-    shutil.rmtree(copied)
-    with progress.phase("rounding weights", None, "layers") as phase:
-        layers, share = eight_bit.rounded(
-            copy, seen.parts, _ROUNDED_WITHIN, lambda done, _: phase.update(done)
-        )
-    yield copy, layers, share
+) -> tuple[Driver | Ensemble, list[Rounded], float]:
+    """Returns a copy of a driver with rounded weights, as `eight_bit.rounded` does.
+
+    Where measurements are held, the weights are rounded on what is seen then, too.
+    """
+    driver.save(folder, lite=False)
+    fitted, judged = to_round_on.parts, [seen.parts]
+    if held is not None:
+        fitted = _interleaved(fitted, held.applied(fitted, memory=False))
+        judged += [held.applied(seen.parts, memory=memory) for memory in (False, True)]
+    expected = [driver.act(each) for each in judged]
+    for within in _ROUNDED_WITHIN:
+        copy = ensemble.load(folder)
+        with progress.phase("rounding weights", None, "layers") as phase:
+            layers, share = eight_bit.rounded(copy, fitted, within, phase.update)
+        moved = [
+            float(np.abs(copy.act(each) - action).max())
+            for each, action in zip(judged, expected, strict=True)
+        ]
+        if max(moved) <= EIGHT_BIT_TOLERANCE:
+            break
+    return copy, layers, share
+
+
+def _interleaved(first: eight_bit.Parts, second: eight_bit.Parts) -> dict[str, npt.NDArray[Any]]:
+    """Returns the observations of both, each beside its counterpart."""
+    return {
+        name: np.stack([part, second[name]], axis=1).reshape(-1, *part.shape[1:])
+        for name, part in first.items()
+    }
 
 
 def _held(request: ExportRequest, seen: Observations, driver: Driver | Ensemble) -> Held:

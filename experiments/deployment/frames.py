@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +21,7 @@ from donkey_rl.experiments.progress import ProgressDisplay
 FRAMES: Final = 400
 """Observations that an export is compared on, about."""
 
-_CARS, _STEPS = 8, 50
+_CARS, _STEPS = 8, 25
 """Cars at least, and about how many steps of each."""
 
 _MOST_TRACKS = 11
@@ -71,9 +71,10 @@ def rendered(
     tracks = driver.description.tracks[:_MOST_TRACKS]
     cars = max(_CARS, count // (_STEPS * len(tracks)))
     steps = max(1, count // (cars * len(tracks)))
-    found = []
+    parts = []
     with progress.phase("driving for frames", len(tracks) * steps) as phase:
         for number, name in enumerate(tracks):
+            found = []
             batch = _cars(config.model_copy(update={"track": name}), cars, seed)
             for step in range(steps):
                 seen = batch.observation()
@@ -83,8 +84,15 @@ def rendered(
                 if len(over):
                     batch.reset(over)
                 phase.update(number * steps + step + 1)
-    parts = {part: np.concatenate([each[part] for each in found]) for part in found[0]}
-    return Observations(parts, f"rendered on {', '.join(tracks)}")
+            parts.append(_by_car(found))
+    joined = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
+    return Observations(joined, f"rendered on {', '.join(tracks)}")
+
+
+def _by_car(steps: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    """Returns what cars saw in some steps, one car after another."""
+    stacked = {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
+    return {name: part.reshape(-1, *part.shape[2:]) for name, part in stacked.items()}
 
 
 def _cars(config: EnvironmentConfig, count: int, seed: int) -> Batch:
