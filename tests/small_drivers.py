@@ -40,7 +40,7 @@ def description(shape: tuple[int, int, int] = SHAPE) -> DriverDescription:
 
 def lane(seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Driver:
     """A driver of a lane encoder and SAC's policy."""
-    config = LaneEncoderConfig(filters=(8, 16), dense=32, seed=seed)
+    config = LaneEncoderConfig(filters=(4, 8), dense=16, seed=seed)
     encoder = LaneEncoder(shape, ("left", "right", "heading"), config)
     actor = networks.actor(3 + 2 + 2 * HISTORY, 2, SACConfig(hidden=(16,)), seed=seed)
     random = np.random.default_rng(seed)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image
 
 from donkey_rl import cli
 from donkey_rl.agents import ensemble, keras_files
@@ -88,10 +87,10 @@ def car(place: pathlib.Path) -> pathlib.Path:
 def held_actions(
     driver: Driver, images: np.ndarray, facts: dict[str, Any], last: np.ndarray
 ) -> np.ndarray:
-    """What the driver does on donkeycar's images, made smaller by Pillow, at speed 3."""
-    small = [Image.fromarray(each).resize((80, 60), Image.Resampling.BOX) for each in images]
+    """What the driver does on donkeycar's images, each pixel the mean of four, at speed 3."""
+    small = images.reshape(len(images), 60, 2, 80, 2, 3).mean(axis=(2, 4))
     observation = {
-        "image": np.stack([np.asarray(each) for each in small]),
+        "image": np.floor(small + 0.5).astype(np.uint8),
         "speed": np.full((len(images), 1), 3.0, np.float32),
         "imu": np.zeros((len(images), 6), np.float32),
         "last_actions": last,

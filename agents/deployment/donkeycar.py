@@ -75,8 +75,7 @@ class Held(Config):
 def shrink(image_shape: tuple[int, int, int]) -> int:
     """Returns by how much donkeycar's image is made smaller for a driver.
 
-    Each pixel is the mean of those that it covers, rounded, which is how recordings are made
-    smaller for a driver to learn from.
+    Each pixel is the mean of those that it covers, rounded.
 
     Args:
         image_shape: Height, width and channels of what the driver sees.

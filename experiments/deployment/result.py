@@ -87,7 +87,7 @@ class ExportResult(Config):
         run_id: The run that the driver is of, empty for none.
         largest_action_difference: Of all its models.
         tolerance: The most that was allowed.
-        ms, highest_rate_hz: Of the model that takes longest.
+        ms, highest_rate_hz: Of the first model.
         frames: What it was checked on.
         rounded: Share of the weights that are in 8 bits.
     """
