@@ -26,6 +26,7 @@ from donkey_rl import (
     cli_race,
     cli_race_init,
     cli_race_records,
+    cli_race_rehearse,
     cli_record,
     cli_report,
     cli_results,
@@ -167,6 +168,7 @@ def bench(
 cli_race_init.register(cli_race.app)
 cli_tub.register(cli_data.app)
 cli_race_records.register(cli_race.app)
+cli_race.app.add_typer(cli_race_rehearse.app)
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_race.app, name="race")
 app.add_typer(cli_tracks.app, name="tracks")
