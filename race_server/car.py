@@ -150,7 +150,8 @@ class Car:
         with self._lock:
             self._state.lose(self._gate.clock)
             self._helm.permit(False)
-        was_there, self._connected = self._connected, False
+        # Something in between may take connections for a host that is gone.
+        was_there, self._connected = self._connected and self._heard, False
         if self._ended.is_set():
             return
         refused = isinstance(error, LinkRefused)
