@@ -59,7 +59,9 @@ def over_time(drives: Sequence[Drive], path: str | pathlib.Path, title: str) -> 
             top.annotate(
                 f"{lap.time_s:.2f} s",
                 (drive.moment_s(lap.end_s), 1.0),
+                xytext=(-3, -5),
                 xycoords=("data", "axes fraction"),
+                textcoords="offset points",
                 rotation=90,
                 ha="right",
                 va="top",
