@@ -256,9 +256,12 @@ def _described(members: Sequence[Driver], weights: Sequence[float]) -> DriverDes
         {"hash": member.hash, "weight": weight, "run_id": member.description.notes.get("run_id")}
         for weight, member in zip(weights, members, strict=True)
     ]
+    lowest = max(each.latency_ms[0] for each in about)
+    highest = min(each.latency_ms[1] for each in about)
     return about[0].model_copy(
         update={
             "agent": AGENT,
+            "latency_ms": (lowest, max(lowest, highest)),
             "tracks": tuple(tracks),
             "simulator": ", ".join(simulators),
             "notes": {"members": notes},

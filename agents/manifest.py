@@ -27,6 +27,7 @@ LITE_MODEL = "driver.tflite"
 _LARGEST_MANIFEST = 1_000_000
 _PACKAGES = ("keras", "tensorflow", "stable-baselines3", "gymnasium", "numpy")
 _Limits = tuple[float, float]
+_Latency = Annotated[float, pydantic.Field(ge=0.0, le=1000.0)]
 _Pixels = Annotated[int, pydantic.Field(ge=1, le=4096)]
 
 ACTIONS = 2
@@ -116,7 +117,7 @@ class DriverDescription(Config):
     throttle_limits: _Limits = pydantic.Field(
         default=(-1.0, 1.0), description="Throttle command at action -1 and +1."
     )
-    latency_ms: _Limits = pydantic.Field(
+    latency_ms: tuple[_Latency, _Latency] = pydantic.Field(
         default=(0.0, 0.0),
         description="Two-way latency from frame to command that it was trained for: lowest, "
         "highest (ms).",
@@ -124,6 +125,13 @@ class DriverDescription(Config):
     notes: dict[str, Any] = pydantic.Field(
         default_factory=dict, description="Anything else: seed, run id, environment steps."
     )
+
+    @pydantic.field_validator("latency_ms")
+    @classmethod
+    def _lowest_first(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"should be the lowest and the highest, received {value}")
+        return value
 
 
 class FileEntry(Config):
@@ -167,8 +175,13 @@ def entries(folder: Path) -> dict[str, FileEntry]:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Writes the manifest into a folder."""
-    (folder / FILE_NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
+    """Writes the manifest into a folder.
+
+    A latency of 0 is left out: versions of this package that know no latency read such a folder.
+    """
+    without_latency = manifest.description.latency_ms == (0.0, 0.0)
+    left_out = {"description": {"latency_ms"}} if without_latency else None
+    (folder / FILE_NAME).write_text(manifest.model_dump_json(indent=2, exclude=left_out) + "\n")
 
 
 def read(folder: Path) -> Manifest:

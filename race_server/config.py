@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from donkey_rl.configuration import Config
+
+GATEWAY = "gateway"
+"""In `DriveConfig.allow`: the address of this machine's default route."""
 
 BodyStyle = Literal["donkey", "bare", "car01", "f1", "cybertruck"]
 _Byte = Annotated[int, Field(ge=0, le=255)]
@@ -27,6 +31,22 @@ def _plain(text: str) -> str:
 
 
 Plain = Annotated[str, AfterValidator(_plain)]
+
+
+def _network(text: str) -> str:
+    """Refuses what is no address, so that it is said before the race."""
+    if text != GATEWAY:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"should be an address such as 172.18.0.1 or 10.0.0.0/8, or {GATEWAY}; received "
+                f"'{text}'"
+            ) from None
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 
 class LaunchConfig(Config):
@@ -74,10 +94,10 @@ class WatchdogConfig(Config):
 
 
 class RecoveryConfig(Config):
-    """What a car does that wants to move and does not.
+    """What a car does that should move and does not.
 
     Attributes:
-        stuck_s: It stands for so long although it was given throttle.
+        stuck_s: It stands for so long after GO, whatever its driver commands.
         speed: It stands below this speed (as reported).
         reverse_s: It drives back for so long, its wheels turned the other way.
         throttle: Throttle of that, backwards.
@@ -122,7 +142,7 @@ class DriveConfig(Config):
 
     host: str = Field(default="127.0.0.1", min_length=1, max_length=255)
     port: int = Field(default=8887, ge=0, le=65535)
-    allow: tuple[str, ...] = Field(default=("gateway",), max_length=32)
+    allow: tuple[Network, ...] = Field(default=(GATEWAY,), max_length=32)
 
 
 class RaceConfig(Config):
@@ -142,8 +162,8 @@ class RaceConfig(Config):
         font_size: Of the label.
         driver: A run's id, a model with alias (`models:/donkey-driver@race`), or a driver folder.
         spares: Drivers that take over, in this order.
-        scene: Track that is raced; the car waits for nothing if it is empty. Loaded where the
-            host stands in its menu, and compared with what the driver was trained on.
+        scene: Track that is raced; empty for whichever the host has. Loaded where the host
+            stands in its menu, and compared with what the driver was trained on.
         generation: What the host's messages must be like; None: like the driver's car.
         start: What sets the car in motion beside GO on the page: the host's `race_start`
             (races), having a car (practice), or `/wsDrive` alone (hosted races).

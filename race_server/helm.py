@@ -170,10 +170,11 @@ class Helm:
                 held = held._replace(due=max(held.due, self._held[-1].due))
             if not self._held and held.due <= now + _PRECISION_S:
                 self._leave(held)
-                return command
-            self._held.append(held)
-            if len(self._held) > _MOST_HELD:
-                self._leave(self._held.popleft())
+            else:
+                self._held.append(held)
+                if len(self._held) > _MOST_HELD:
+                    self._leave(self._held.popleft())
+            # The watch has to look at this one now.
             self._changed.notify()
             return command
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
+import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
-from donkey_rl.errors import ConfigurationError, StorageError, UnknownNameError
+from donkey_rl.errors import ConfigurationError, UnknownNameError
 from donkey_rl.race_server import garage, race_figures
 from donkey_rl.race_server.car import Car
 from donkey_rl.race_server.config import PageConfig, RaceConfig
@@ -18,11 +18,12 @@ from donkey_rl.race_server.drive_socket import DriveSocket
 from donkey_rl.race_server.interface import Board, Level
 from donkey_rl.race_server.orders import Order
 from donkey_rl.race_server.page.board import Page
-from donkey_rl.race_server.record.tape import FileTape
+from donkey_rl.race_server.record import header
+from donkey_rl.race_server.record.header import RecordedDriver
+from donkey_rl.race_server.record.tape import FileTape, new_folder
 from donkey_rl.race_server.status import CarStatus
 
 _LOOKS_S = 0.2
-_MOST_FOLDERS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,24 @@ class CarResult:
     latency_ms: Mapping[str, float]
     faults: Mapping[str, int]
     record: Path
+
+
+@contextlib.contextmanager
+def until_told() -> Iterator[threading.Event]:
+    """Yields what Ctrl-C and SIGTERM set, in the main thread; a second Ctrl-C is raised."""
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if ended.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        ended.set()
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ended
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 class NoBoard:
@@ -84,6 +103,7 @@ def race(
     ended: threading.Event,
     minutes: float | None = None,
     log: Callable[[str, Level, str], None] = lambda car, level, text: None,
+    watch: Callable[[CarStatus], None] = lambda status: None,
 ) -> tuple[CarResult, ...]:
     """Races with one car for each configuration until it is ended.
 
@@ -96,11 +116,12 @@ def race(
         ended: Set by whoever wants the race to end.
         minutes: After so much time it ends by itself (min).
         log: Told what the cars say, by their name.
+        watch: Shown every status, by the cars' threads: it must not wait.
 
     Raises:
         InputError: A driver does not fit, before or at the first message of the host.
         LinkProtocolError: What listens there is no simulator.
-        StorageError: No record can be written.
+        StorageError: The driver's run store is away, and it was never fetched before.
     """
     if not configs:
         raise ConfigurationError("A team has one car at least. Received: none.")
@@ -113,7 +134,7 @@ def race(
             cars[name].order(wanted)
 
         url, board = _board(configs, order, opened)
-        told = _Told(board, log)
+        told = _Told(board, log, watch)
         records = []
         for name, config in zip(_names(configs), configs, strict=True):
             car, record = _prepare(name, config, told, opened)
@@ -135,12 +156,21 @@ def race(
 
 
 class _Told:
-    """A board whose log is told to somebody else as well."""
+    """A board that tells somebody else as well."""
 
-    def __init__(self, board: Board, log: Callable[[str, Level, str], None]) -> None:
-        self.show = board.show
+    def __init__(
+        self,
+        board: Board,
+        log: Callable[[str, Level, str], None],
+        watch: Callable[[CarStatus], None],
+    ) -> None:
         self._board = board
         self._log = log
+        self._watch = watch
+
+    def show(self, status: CarStatus, picture: bytes | None) -> None:
+        self._board.show(status, picture)
+        self._watch(status)
 
     def log(self, car: str, level: Level, text: str) -> None:
         self._board.log(car, level, text)
@@ -177,42 +207,31 @@ def _prepare(
     name: str, config: RaceConfig, board: Board, opened: contextlib.ExitStack
 ) -> tuple[Car, Path]:
     """Puts a driver into a car and a tape beside it; returns it and the folder of its record."""
-    stalls = config.watchdog.stalls
-    seat = garage.open_seat((config.driver, *config.spares), stalls=stalls)
+    seat = garage.open_seat(
+        (config.driver, *config.spares),
+        config.records / garage.KEPT,
+        garage.Fit(config.generation, config.scene),
+    )
     opened.callback(seat.close)
-    folder = _new_folder(config.records, name)
-    tape = FileTape(folder, _header(name, config, seat.description))
+    about = seat.description
+    first = RecordedDriver(
+        name=seat.name,
+        hash=seat.hash,
+        run_id=str(about.notes.get("run_id", "")),
+        agent=about.agent,
+    )
+    spares = (RecordedDriver(name=each) for each in seat.names[1:])
+    head = header.RecordHeader.of(
+        config,
+        car=name,
+        vehicle=about.vehicle,
+        camera=about.camera,
+        drivers=(first, *spares),
+    )
+    folder = new_folder(config.records, config.scene, name)
+    tape = FileTape(folder, head, secrets=header.secrets(config))
     opened.callback(tape.close)
     return Car(config, seat, tape, board, name=name), folder
-
-
-def _header(name: str, config: RaceConfig, description: Any) -> dict[str, Any]:
-    """Returns what stands at the head of a car's record; the guid is a password and does not."""
-    told = config.model_dump(mode="json", exclude={"guid": True, "page": {"token"}})
-    return {"car": name, "config": told, "driver": description.model_dump(mode="json")}
-
-
-def _new_folder(place: Path, name: str) -> Path:
-    """Makes a folder that nobody has written to.
-
-    Raises:
-        StorageError: It cannot be made.
-    """
-    now = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    plain = "".join(letter if letter.isalnum() else "-" for letter in name)[:40]
-    for number in range(1, _MOST_FOLDERS):
-        folder = place / (f"{now}-{plain}" + (f"-{number}" if number > 1 else ""))
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise StorageError(
-                f"The record cannot be written to '{place}': {error.strerror}. "
-                "Choose another folder: --set records=FOLDER."
-            ) from error
-        return folder
-    raise StorageError(f"'{place}' holds {_MOST_FOLDERS} records of this second. Choose another.")
 
 
 def _run(cars: Sequence[Car], ended: threading.Event, minutes: float | None) -> None:

@@ -313,9 +313,7 @@ class Inbox:
                 now = time.monotonic()
                 silent = float("inf") if patient else self._last_byte + self._silence
                 if now >= silent:
-                    raise self._late(
-                        now - self._last_byte, awaited, "The simulator has sent nothing for"
-                    )
+                    raise self._late(now - self._last_byte, awaited, silent=True)
                 if now >= deadline:
                     return None
                 self._changed.wait(min(deadline, silent) - now)
@@ -339,11 +337,10 @@ class Inbox:
                 f"{self._bytes_in_row} bytes came without a message in them", awaited
             )
 
-    def _late(
-        self, timeout_s: float, awaited: str, what: str = "Nothing came within"
-    ) -> Exception:
+    def _late(self, waited_s: float, awaited: str, *, silent: bool = False) -> Exception:
         if not self._messages and self._bytes_in_row:
             return self._peer.foreign(
                 f"{self._bytes_in_row} bytes came without a message in them", awaited
             )
-        return self._peer.late(f"{what} {timeout_s:.3g} s", awaited)
+        what = "The simulator has sent nothing for" if silent else "Nothing came within"
+        return self._peer.late(f"{what} {waited_s:.3g} s", awaited)
