@@ -126,8 +126,10 @@ def test_each_way_in_which_a_drive_ends(tmp_path: Path) -> None:
     assert (len(third.race), third.race["time_s"][0]) == (20, 0.0)
     assert [len(each.race) for each in (first, second, third, last)] == [60, 40, 20, 10]
     assert [each.race.header.seed for each in (first, second, third, last)] == [0, 1, 2, 3]
-    # 3 s and 2 s of frames, written faster than they would be driven: it began after them.
-    assert 0.0 < first.began_s < second.began_s < third.began_s
+    noted_s = np.concatenate([each.noted_s for each in (first, second, third, last)])
+    assert noted_s[0] > 0.0
+    assert (np.diff(noted_s) > 0.0).all()
+    assert second.moment_s(0.0) == second.noted_s[0]
     assert heat(last.race).fault == "unfinished"
 
 

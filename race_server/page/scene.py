@@ -73,10 +73,19 @@ class CarView:
             self.pictures += 1
         while self.history and self.at - self.history[0].at > HISTORY_S:
             self.history.popleft()
-        latency = self.status["latency"]
+        status, latency = self.status, self.status["latency"]
         percentiles = latency["frame_to_command_ms"] or (None,)
-        commands = (self.status[name] for name in ("speed", "steering", "throttle", "brake"))
-        self.history.append(Sample(self.at, *commands, latency["round_trip_ms"], percentiles[0]))
+        self.history.append(
+            Sample(
+                self.at,
+                status["speed"],
+                status["steering"],
+                status["throttle"],
+                status["brake"],
+                latency["round_trip_ms"],
+                percentiles[0],
+            )
+        )
 
 
 class Scene:

@@ -132,6 +132,7 @@ class StagedEvening:
             with progress.phase("evening", faults or None, "faults") as self._phase:
                 evening = self._attend(progress)
             self._ours.end()
+        self._sightings.save(self._folder / "link.jsonl")
         return Held(
             evening=evening,
             ours=self._ours.results[0],
