@@ -13,7 +13,9 @@ from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.errors import LinkError, LinkTimeout, UnknownNameError
 from donkey_rl.race_server.orders import ChangeDriver, Go
+from tests.frame_host import FrameHost
 from tests.race_cars import FakeSeat, ahead, observation, running, settings
+from tests.scripted_simulator import picture
 from tests.test_served_race import Starter, race
 
 SMALL = {"img_w": 64, "img_h": 48}
@@ -87,3 +89,20 @@ def test_a_host_that_takes_no_byte_is_given_up() -> None:
             with pytest.raises(LinkError):
                 link.poll(1.0)
         link.close()
+
+
+def test_pictures_of_another_size_are_asked_for_again_and_then_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("donkey_rl.envs.link.race_link._AGAIN_S", 0.3)
+    monkeypatch.setattr("donkey_rl.envs.link.race_link._USELESS_S", 1.0)
+    with FrameHost() as host:
+        # The car is there, and its camera stays as it is.
+        host.changed["image"] = picture(64, 48)
+        with running(settings(host.port, start="drive")) as rig:
+            status = rig.wait(lambda status: status.disconnects >= 1)
+            lost = next(text for kind, text in rig.board.said if "64 x 48" in text)
+            assert "160 x 120 were asked for" in lost
+            assert host.types().count("cam_config") >= 2
+            assert status.frames == 0
+            assert host.moves() == []
