@@ -143,13 +143,14 @@ function recordText(record) {
 export function tellDriver(status) {
   put("driver-now", status.driver || "nobody");
   put("driver-next", status.next_driver ? `\u2192 ${status.next_driver} at the next stop` : "");
-  const chosen = byId("drivers").value;
-  fill("drivers", status.drivers, () => status.drivers.map((name) => {
+  // Offered first is somebody else; then it stays what was chosen.
+  const other = status.drivers.find((name) => name !== status.driver);
+  fill("drivers", [status.car, status.drivers], () => status.drivers.map((name) => {
     const option = made("option", name);
     option.value = name;
+    option.selected = name === other;
     return option;
   }));
-  if (status.drivers.includes(chosen)) byId("drivers").value = chosen;
 }
 
 const LEVELS = { info: "", warning: "\u26a0 ", error: "\u2716 " };
