@@ -26,6 +26,7 @@ from donkey_rl import (
     cli_race,
     cli_race_init,
     cli_race_records,
+    cli_race_rehearse,
     cli_record,
     cli_report,
     cli_results,
@@ -131,25 +132,31 @@ def bench(
         typer.Option(
             help="Only this: simulator, learning, driver or link; may be repeated. Default: all. "
             "Or what takes minutes: driving (trains every agent for --seconds at most and races "
-            "it), sweep (one worker and two, --seconds in all), logging."
+            "it), sweep (one worker and two, --seconds in all), logging, race (a race server with "
+            "ten viewers), soak (--hours of simulation time in lock-step)."
         ),
     ] = None,
     seconds: Annotated[
         float,
         typer.Option(
-            min=2.0, max=3600.0, help="Of each measurement of the link, each training, all sweeps."
+            min=2.0,
+            max=3600.0,
+            help="Of each measurement of the link, each training, the race, all sweeps.",
         ),
     ] = 10.0,
     seeds: Annotated[
         int, typer.Option(min=1, max=100, help="Of driving: trainings of each agent.")
     ] = 1,
+    hours: Annotated[
+        float, typer.Option(min=0.01, max=100.0, help="Of the soak, simulation time.")
+    ] = 6.0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the speed of the simulator, of learning and of the link on this machine."""
     with at_work(as_json) as progress:
         from donkey_rl.experiments import bench as benchmark
 
-        result = benchmark.run(progress, part or benchmark.PARTS, seconds, seeds)
+        result = benchmark.run(progress, part or benchmark.PARTS, seconds, seeds, hours)
     if as_json:
         print_json(result.model_dump(mode="json"))
         return
@@ -161,6 +168,7 @@ def bench(
 cli_race_init.register(cli_race.app)
 cli_tub.register(cli_data.app)
 cli_race_records.register(cli_race.app)
+cli_race.app.add_typer(cli_race_rehearse.app)
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_race.app, name="race")
 app.add_typer(cli_tracks.app, name="tracks")

@@ -21,6 +21,7 @@ from donkey_rl.experiments import (
     driving_bench,
     learning_bench,
     link_bench,
+    race_bench,
     sweep_bench,
     tracking_bench,
 )
@@ -52,6 +53,8 @@ class BenchResult(Config):
         driving: How far each agent comes in the same time, see `driving_bench`.
         sweep: What two workers of a sweep do beside twice what one does, see `sweep_bench`.
         logging: What logging costs a training, see `tracking_bench`.
+        race: How fast a race server answers with its page open and its record on the disk.
+        soak: What hours of racing do to its memory, threads and files.
     """
 
     sim_steps_per_s: float | None = None
@@ -66,27 +69,34 @@ class BenchResult(Config):
     driving: tuple[driving_bench.DrivingResult, ...] = ()
     sweep: sweep_bench.Efficiency | None = None
     logging: tracking_bench.LoggingShare | None = None
+    race: race_bench.RaceFigures | None = None
+    soak: race_bench.SoakFigures | None = None
     machine: str
 
 
 PARTS = ("simulator", "learning", "driver", "link")
 """What is measured in some minutes."""
 
-LONG = ("driving", "sweep", "logging")
-"""What takes as long as trainings do, and is only measured when asked for."""
+LONG = ("driving", "sweep", "logging", "race", "soak")
+"""What takes as long as trainings or races do, and is only measured when asked for."""
 
 
 def run(
-    progress: ProgressDisplay, parts: Sequence[str] = PARTS, seconds: float = 10.0, seeds: int = 1
+    progress: ProgressDisplay,
+    parts: Sequence[str] = PARTS,
+    seconds: float = 10.0,
+    seeds: int = 1,
+    hours: float = 6.0,
 ) -> BenchResult:
     """Measures; all parts together take some minutes on two cores.
 
     Args:
         progress: Shows how far it is.
         parts: Of `PARTS` and `LONG`.
-        seconds: How long each measurement of the connection takes, each agent's training, and
-            all sweeps together.
+        seconds: How long each measurement of the connection takes, each agent's training, the
+            race, and all sweeps together.
         seeds: How often each agent is trained, with seeds from 0 on.
+        hours: Simulation time of the soak (h).
 
     Raises:
         UnknownNameError: There is no such part.
@@ -102,6 +112,10 @@ def run(
         found["sweep"] = sweep_bench.efficiency(seconds / 60.0, progress)
     if "logging" in parts:
         found["logging"] = tracking_bench.measure(progress)
+    if "race" in parts:
+        found["race"] = race_bench.latencies(seconds, progress)
+    if "soak" in parts:
+        found["soak"] = race_bench.soak(hours, progress)
     parts = [part for part in parts if part not in LONG]
     if parts:
         with progress.phase("measuring", len(parts), "parts") as phase:

@@ -52,12 +52,16 @@ class Drive:
     Attributes:
         race: Its record.
         pictures: Where the picture of each row is, None where it was not kept.
-        began_s: When it began, seconds since the record did.
+        noted_s: When each row was noted, seconds since the record began, shape (rows,).
     """
 
     race: Race
     pictures: tuple[Picture | None, ...]
-    began_s: float
+    noted_s: npt.NDArray[np.float64]
+
+    def moment_s(self, time_s: float) -> float:
+        """Returns when it was by the record (s) at a time of the race (s)."""
+        return float(np.interp(time_s, self.race["time_s"], self.noted_s))
 
 
 @dataclasses.dataclass
@@ -65,13 +69,12 @@ class _Rows:
     """What is gathered of a drive.
 
     Attributes:
-        began_s: Monotonic time of its first row (s).
         driver: Who was in the seat then.
         finished: Whether the host has ended it.
     """
 
-    began_s: float
     driver: str
+    noted_s: array.array[float] = dataclasses.field(default_factory=lambda: array.array("d"))
     told: list[Telemetry] = dataclasses.field(default_factory=list)
     resets: list[bool] = dataclasses.field(default_factory=list)
     latency_ms: array.array[float] = dataclasses.field(default_factory=lambda: array.array("d"))
@@ -159,11 +162,12 @@ class _Reader:
         elif rows is not None and told.time == rows.told[-1].time:
             return
         if rows is None:
-            rows = self._rows = _Rows(began_s=line.time_s, driver=self._driver)
+            rows = self._rows = _Rows(driver=self._driver)
         first = not rows.told
         rows.resets.append(self._lost and not first)
         rows.latency_ms.append(math.nan if self._answered is None or first else self._answered)
         rows.missed.append(self._answered is None and not first)
+        rows.noted_s.append(line.time_s)
         rows.told.append(told)
         rows.pictures.append(line.picture)
         self._lost, self._answered = False, None
@@ -222,7 +226,7 @@ def _drive(record: Record, rows: _Rows, number: int, began_s: float) -> Drive:
         ),
         columns,
     )
-    return Drive(race, tuple(rows.pictures), rows.began_s - began_s)
+    return Drive(race, tuple(rows.pictures), np.array(rows.noted_s) - began_s)
 
 
 def host_of(record: Record) -> str:

@@ -86,7 +86,7 @@ class Car:
         self._ended = threading.Event()
         self._next_driver = ""
         self._connected = self._configured = self._heard = self._seen = False
-        self._unfit = self._refused = self._stalled = False
+        self._early = self._unfit = self._refused = self._stalled = False
         self._run = self._foreign = self._halts = 0
         self._frame_at = self._looked = self._shown = 0.0
         self._phase: tuple[Phase, str, bool] = ("connecting", "", False)
@@ -130,7 +130,7 @@ class Car:
     def _visit(self) -> None:
         """Connects, and races until the connection is lost."""
         self._gate = FrameGate()
-        self._configured = False
+        self._configured = self._early = False
         try:
             self._link.open()
             self._connected = True
@@ -177,8 +177,10 @@ class Car:
         if frame is None:
             self._go_without()
         elif not self._configured:
-            # A scene that ran before us sends frames before it says that there is a car.
-            self._hear(reports.CarLoaded())
+            # `car_loaded` may have come with it; a scene that ran before us need not say it.
+            if self._early:
+                self._hear(reports.CarLoaded())
+            self._early = True
         else:
             try:
                 self._take(frame)
@@ -213,6 +215,8 @@ class Car:
                 self._configured = True
             case reports.CrossStart(lap_s):
                 self._gauges.laps.cross(lap_s, self._gauges.time_s)
+            case reports.StartingLine(_, stamp_s):
+                self._gauges.laps.touch(stamp_s, self._gauges.time_s)
             case reports.RaceStop():
                 self._gauges.laps.end_run()
 

@@ -94,10 +94,10 @@ class WatchdogConfig(Config):
 
 
 class RecoveryConfig(Config):
-    """What a car does that wants to move and does not.
+    """What a car does that should move and does not.
 
     Attributes:
-        stuck_s: It stands for so long although it was given throttle.
+        stuck_s: It stands for so long after GO, whatever its driver commands.
         speed: It stands below this speed (as reported).
         reverse_s: It drives back for so long, its wheels turned the other way.
         throttle: Throttle of that, backwards.
@@ -162,8 +162,8 @@ class RaceConfig(Config):
         font_size: Of the label.
         driver: A run's id, a model with alias (`models:/donkey-driver@race`), or a driver folder.
         spares: Drivers that take over, in this order.
-        scene: Track that is raced; the car waits for nothing if it is empty. Loaded where the
-            host stands in its menu, and compared with what the driver was trained on.
+        scene: Track that is raced; empty for whichever the host has. Loaded where the host
+            stands in its menu, and compared with what the driver was trained on.
         generation: What the host's messages must be like; None: like the driver's car.
         start: What sets the car in motion beside GO on the page: the host's `race_start`
             (races), having a car (practice), or `/wsDrive` alone (hosted races).

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from donkey_rl.race_server.record.tape import FileTape, new_folder
 from donkey_rl.race_server.status import CarStatus
 
 _LOOKS_S = 0.2
+_SWITCH_S = 0.001
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +106,7 @@ def race(
     ended: threading.Event,
     minutes: float | None = None,
     log: Callable[[str, Level, str], None] = lambda car, level, text: None,
+    watch: Callable[[CarStatus], None] = lambda status: None,
 ) -> tuple[CarResult, ...]:
     """Races with one car for each configuration until it is ended.
 
@@ -115,6 +119,7 @@ def race(
         ended: Set by whoever wants the race to end.
         minutes: After so much time it ends by itself (min).
         log: Told what the cars say, by their name.
+        watch: Shown every status, by the cars' threads: it must not wait.
 
     Raises:
         InputError: A driver does not fit, before or at the first message of the host.
@@ -132,7 +137,7 @@ def race(
             cars[name].order(wanted)
 
         url, board = _board(configs, order, opened)
-        told = _Told(board, log)
+        told = _Told(board, log, watch)
         records = []
         for name, config in zip(_names(configs), configs, strict=True):
             car, record = _prepare(name, config, told, opened)
@@ -144,7 +149,8 @@ def race(
             if config.drive is not None
         )
         announce(Started(url, ports, tuple(records)))
-        _run(list(cars.values()), ended, minutes)
+        with _prompt():
+            _run(list(cars.values()), ended, minutes)
         for car in cars.values():
             if car.failure is not None:
                 raise car.failure
@@ -153,13 +159,40 @@ def race(
         )
 
 
-class _Told:
-    """A board whose log is told to somebody else as well."""
+@contextlib.contextmanager
+def _prompt() -> Iterator[None]:
+    """Keeps the interpreter from holding up commands while cars race.
 
-    def __init__(self, board: Board, log: Callable[[str, Level, str], None]) -> None:
-        self.show = board.show
+    What is loaded by now stays, and need not be gone through for garbage each time; and no
+    thread computes for as long as 5 ms, the usual time, while a car's waits for its turn.
+    """
+    interval = sys.getswitchinterval()
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.unfreeze()
+
+
+class _Told:
+    """A board that tells somebody else as well."""
+
+    def __init__(
+        self,
+        board: Board,
+        log: Callable[[str, Level, str], None],
+        watch: Callable[[CarStatus], None],
+    ) -> None:
         self._board = board
         self._log = log
+        self._watch = watch
+
+    def show(self, status: CarStatus, picture: bytes | None) -> None:
+        self._board.show(status, picture)
+        self._watch(status)
 
     def log(self, car: str, level: Level, text: str) -> None:
         self._board.log(car, level, text)

@@ -17,7 +17,7 @@ from donkey_rl.race_server.config import RaceConfig
 from donkey_rl.race_server.interface import Answer, Kind, Level
 from donkey_rl.race_server.status import CarStatus, RecordStatus
 
-DEADLINE_S = 30.0
+DEADLINE_S = 12.0
 CAMERA = {"img_w": 160, "img_h": 120}
 FULL_AHEAD = np.array([0.0, 1.0], np.float32)
 
@@ -163,7 +163,13 @@ class Rig:
 
 
 def settings(port: int, **changed: Any) -> RaceConfig:
-    values: dict[str, Any] = {"port": port, "guid": "a-guid", "page": None, "start": "car"}
+    values: dict[str, Any] = {
+        "port": port,
+        "guid": "a-guid",
+        "page": None,
+        "start": "car",
+        "watchdog": {"frame_s": 0.5},
+    }
     return RaceConfig(**values | changed)
 
 

@@ -49,6 +49,7 @@ RULES = {
     "cli_race": Rule(frozenset(SUBPACKAGES)),
     "cli_race_init": Rule(frozenset(SUBPACKAGES)),
     "cli_race_records": Rule(frozenset(SUBPACKAGES)),
+    "cli_race_rehearse": Rule(frozenset(SUBPACKAGES)),
     "cli_record": Rule(frozenset(SUBPACKAGES)),
     "cli_report": Rule(frozenset(SUBPACKAGES)),
     "cli_results": Rule(frozenset(SUBPACKAGES)),

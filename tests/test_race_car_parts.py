@@ -183,6 +183,18 @@ def test_latencies_are_counted_in_bounded_memory() -> None:
     assert figures.histogram()[-1] == 1
 
 
+def test_laps_of_a_host_without_races_are_those_between_its_crossings() -> None:
+    laps = LapFigures()
+    laps.begin_run()
+    # The front and the back of a car that stands on the line, and a lap that is none.
+    for stamp in (3.0, 3.4, 9.0, 23.0):
+        laps.touch(stamp, stamp)
+    assert laps.run == (20.0,)
+    laps.cross(19.5, 42.5)
+    laps.touch(42.5, 42.5)
+    assert laps.run == (20.0, 19.5)
+
+
 def test_laps_count_on_over_a_lost_connection_and_anew_in_the_next_run() -> None:
     laps = LapFigures()
     laps.begin_run()

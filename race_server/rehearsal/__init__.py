@@ -1,0 +1,1 @@
+"""A whole race evening on this machine, over a link with all its faults."""
