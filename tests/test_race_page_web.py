@@ -169,7 +169,7 @@ def test_nobody_keeps_the_others_out(served: tuple[Page, Team]) -> None:
         assert ask(page, "/health").status == 200
 
 
-def test_monitors_read_health_and_metrics(served: tuple[Page, Team]) -> None:
+def test_monitors_read_health_and_metrics(served: tuple[Page, Team], key: str) -> None:
     page, team = served
     told = json.loads(ask(page, "/health").body)
     assert told["ok"] is True
@@ -191,20 +191,12 @@ def test_monitors_read_health_and_metrics(served: tuple[Page, Team]) -> None:
     try:
         wait(lambda: ask(page, "/health").status == 503, "a silent racer")
         assert "has not reported" in json.loads(ask(page, "/health").body)["problems"][0]
-    finally:
-        team.silent.clear()
-    wait(lambda: ask(page, "/health").status == 200, "a racer that reports again")
-
-
-def test_a_silent_racer_is_told_to_stop_but_not_to_go(key: str, served: tuple[Page, Team]) -> None:
-    page, team = served
-    team.silent.set()
-    try:
-        wait(lambda: ask(page, "/health").status == 503, "a silent racer")
+        # A silent car is told to stop, but not to go.
         assert order(page, key, {"do": "go", "car": "alpha"}).status == 503
         assert order(page, key, {"do": "stop", "car": "alpha"}).status == 202
     finally:
         team.silent.clear()
+    wait(lambda: ask(page, "/health").status == 200, "a racer that reports again")
 
 
 def test_ten_viewers_see_every_frame_and_a_slow_one_the_newest(
