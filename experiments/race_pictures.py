@@ -14,7 +14,6 @@ from donkey_rl.experiments import figures, video
 from donkey_rl.experiments.race_drives import Drive
 from donkey_rl.experiments.video import Frame, Instruments
 from donkey_rl.metrics import laps as lap_times
-from donkey_rl.metrics.race import Race
 
 FPS = 20.0
 SIZE = (480, 360)
@@ -28,13 +27,11 @@ _COLUMNS = ("speed", "steering", "throttle", "latency_ms")
 _LABELS = ("speed (u/s)", "steering (right +)", "throttle", "latency (ms)")
 
 
-def over_time(
-    drives: Sequence[tuple[float, Race]], path: str | pathlib.Path, title: str
-) -> pathlib.Path:
+def over_time(drives: Sequence[Drive], path: str | pathlib.Path, title: str) -> pathlib.Path:
     """Draws speed, steering, throttle and latency over time, with laps and disqualifications.
 
     Args:
-        drives: When each began (s) and its race, in order.
+        drives: In order.
         path: The PNG file to write.
         title: Above the picture.
 
@@ -44,22 +41,23 @@ def over_time(
     figure = figures.new_figure(12.0, 8.0)
     panels = figure.subplots(len(_COLUMNS), 1, sharex=True)
     for axes, column, label in zip(panels, _COLUMNS, _LABELS, strict=True):
-        for began_s, race in drives:
-            time_s = began_s + race["time_s"]
-            axes.plot(time_s, race[column], color=figures.BLUE, linewidth=0.9)
-            for lap in lap_times.laps(race):
-                axes.axvline(began_s + lap.end_s, color=figures.GREEN, linewidth=1.0)
-            if race.header.timing is not None and race.header.timing.disqualified:
+        for drive in drives:
+            time_s = drive.began_s + drive.race["time_s"]
+            axes.plot(time_s, drive.race[column], color=figures.BLUE, linewidth=0.9)
+            for lap in lap_times.laps(drive.race):
+                axes.axvline(drive.began_s + lap.end_s, color=figures.GREEN, linewidth=1.0)
+            timing = drive.race.header.timing
+            if timing is not None and timing.disqualified:
                 axes.axvline(time_s[-1], color=figures.VERMILION, linestyle="--", linewidth=1.2)
         axes.set(ylabel=label)
         axes.grid(alpha=0.3)
     top = panels[0]
-    for began_s, race in drives:
-        for lap in lap_times.laps(race):
-            # Written in the picture, where the line ends the lap.
+    for drive in drives:
+        for lap in lap_times.laps(drive.race):
+            # Beside the line that ends the lap.
             top.annotate(
                 f"{lap.time_s:.2f} s",
-                (began_s + lap.end_s, 1.0),
+                (drive.began_s + lap.end_s, 1.0),
                 xycoords=("data", "axes fraction"),
                 rotation=90,
                 ha="right",

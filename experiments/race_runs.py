@@ -20,10 +20,10 @@ from donkey_rl.errors import StorageError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import race_drives, race_pictures, race_recording, stored_runs, tracking
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.race_drives import Drive
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import registry
-from donkey_rl.metrics.race import Race
 from donkey_rl.race_server.record import reader
 from donkey_rl.race_server.record.reader import Line, Record
 
@@ -127,17 +127,17 @@ def log_result(folder: str | pathlib.Path, progress: ProgressDisplay) -> RaceRes
         StorageError: Something cannot be read or written.
     """
     folder = pathlib.Path(folder)
+    record = reader.read(folder)
     with (
         tempfile.TemporaryDirectory(prefix="donkey-rl-") as temporary,
         progress.phase("scoring the race", None, "drives") as phase,
     ):
         place = pathlib.Path(temporary) / FOLDER
         place.mkdir()
-        record = reader.read(folder)
-        raced: list[tuple[float, Race]] = []
+        raced: list[Drive] = []
         for drive in race_drives.drives(record):
             drive.race.save(place / race_recording.file_name(len(raced)))
-            raced.append((drive.began_s, drive.race))
+            raced.append(drive)
             phase.update(len(raced))
         result = _result(record, raced)
         try:
@@ -150,14 +150,14 @@ def log_result(folder: str | pathlib.Path, progress: ProgressDisplay) -> RaceRes
         result = result.model_copy(update={"run_id": run.id})
         if not is_whole:
             with run:
-                _draw(record, result, raced, place, progress)
+                _draw(result, raced, place, progress)
                 _store(record, result, place, run)
     return result
 
 
-def _result(record: Record, raced: list[tuple[float, Race]]) -> RaceResult:
+def _result(record: Record, raced: list[Drive]) -> RaceResult:
     """Returns what is reported of a record, before anything is stored."""
-    drives = tuple(_drive_result(k, began_s, race) for k, (began_s, race) in enumerate(raced))
+    drives = tuple(_drive_result(number, drive) for number, drive in enumerate(raced))
     laps = [lap for drive in drives for lap in drive.laps_s]
     evening = _Evening()
     for line in record.lines():
@@ -183,12 +183,12 @@ def _result(record: Record, raced: list[tuple[float, Race]]) -> RaceResult:
     )
 
 
-def _drive_result(number: int, began_s: float, race: Race) -> DriveResult:
-    timing = race.header.timing
+def _drive_result(number: int, drive: Drive) -> DriveResult:
+    race, timing = drive.race, drive.race.header.timing
     scores = registry.score(race)
     return DriveResult(
         file=race_recording.file_name(number),
-        began_s=round(began_s, 3),
+        began_s=round(drive.began_s, 3),
         seconds=round(race.duration_s, 3),
         driver=race.header.driver,
         laps_s=tuple(lap.time_s for lap in lap_times.laps(race)),
@@ -268,11 +268,14 @@ def _open(record: Record, result: RaceResult) -> tuple[Run, bool]:
         StorageError: The store cannot be used.
     """
     identity = record.header.id
+    params = configs.flat(record.header.race)
     found = next(iter(stored_runs.search(f"tags.`{RECORD_TAG}` = '{identity}'", 1)), None)
     if found is not None:
         if found.status == "FINISHED" and found.metrics.get(_LINES) == record.count:
             return tracking.attach(found.id), True
-        return tracking.reopen(found.id), False
+        run = tracking.reopen(found.id)
+        run.log_params(params)
+        return run, False
     driver = result.drives[0].driver if result.drives else ""
     known = {each.name: each for each in record.header.drivers}
     who = known.get(driver) or next(iter(record.header.drivers), None)
@@ -289,28 +292,21 @@ def _open(record: Record, result: RaceResult) -> tuple[Run, bool]:
         "trained_by": who.run_id if who is not None else "",
         "began": record.header.began.isoformat(timespec="seconds"),
     }
-    params = configs.flat(record.header.race)
     name = " ".join(("race", result.scene or result.host, result.racer)).rstrip()
     return tracking.start(name, params=params, tags={k: v for k, v in tags.items() if v}), False
 
 
 def _draw(
-    record: Record,
-    result: RaceResult,
-    raced: list[tuple[float, Race]],
-    place: pathlib.Path,
-    progress: ProgressDisplay,
+    result: RaceResult, raced: list[Drive], place: pathlib.Path, progress: ProgressDisplay
 ) -> None:
     """Writes plot and video into a folder."""
     if not raced:
         return
     title = " · ".join(word for word in (result.scene, result.racer, result.host) if word)
     race_pictures.over_time(raced, place / _PLOT, title)
-    seconds = min(sum(race.duration_s for _, race in raced), race_pictures.MOST_S)
+    seconds = min(sum(drive.race.duration_s for drive in raced), race_pictures.MOST_S)
     with progress.phase("writing the video", round(seconds), "s") as phase:
-        race_pictures.film(
-            race_drives.drives(record), place / _VIDEO, lambda done: phase.update(round(done))
-        )
+        race_pictures.film(raced, place / _VIDEO, lambda done: phase.update(round(done)))
 
 
 def _store(record: Record, result: RaceResult, place: pathlib.Path, run: Run) -> None:

@@ -145,6 +145,7 @@ def download_driver(run: StoredRun | str, *, uri: str | None = None) -> pathlib.
 
     stored = find(run, uri=uri) if isinstance(run, str) else run
     if MODEL_TAG not in stored.tags:
+        check_holds_driver(stored)
         if stored.tags.get("kind") == "evaluation":
             raise InputError(
                 f"Run {stored.id} holds no driver, only the races of {stored.name}. Evaluate "
@@ -159,6 +160,21 @@ def download_driver(run: StoredRun | str, *, uri: str | None = None) -> pathlib.
         location = f"{model.artifact_location}/{stored.tags[FOLDER_TAG]}"
         local = artifacts.download_artifacts(location, tracking_uri=tracking_uri(uri))
     return pathlib.Path(local)
+
+
+def check_holds_driver(run: StoredRun) -> None:
+    """Refuses a run that is of a race at a host: it holds what was driven, and no driver.
+
+    Raises:
+        InputError: It is one; the message names the run that trained the driver, if it is known.
+    """
+    if run.tags.get("kind") == "race":
+        trained = run.tags.get("trained_by", "")
+        whose = f"run {trained}, which trained it" if trained else "the run that trained it"
+        raise InputError(
+            f"Run {run.id} is a race at {run.tags.get('host', 'a race host')}: it holds the "
+            f"record of what was driven, no driver. Take {whose}."
+        )
 
 
 def search(condition: str, most: int, *, by: str = "", uri: str | None = None) -> list[StoredRun]:

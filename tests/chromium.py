@@ -88,6 +88,24 @@ class Tab:
         self.key(code, True)
         self.key(code, False)
 
+    def mouse(self, selector: str, *kinds: str) -> None:
+        """Presses and releases the left button over an element, which is scrolled to."""
+        place = self.value(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
+            "return [b.left + b.width / 2, b.top + b.height / 2]; })()"
+        )
+        for kind in kinds or ("mousePressed", "mouseReleased"):
+            self.call(
+                "Input.dispatchMouseEvent",
+                type=kind, x=place[0], y=place[1], button="left", clickCount=1,
+            )  # fmt: skip
+
+    def theme(self, name: str) -> None:
+        """Has the page be `light` or `dark`."""
+        wanted = [{"name": "prefers-color-scheme", "value": name}]
+        self.call("Emulation.setEmulatedMedia", features=wanted)
+
     def size(self, width: int, height: int, *, phone: bool = False) -> None:
         self.call(
             "Emulation.setDeviceMetricsOverride",

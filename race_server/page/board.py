@@ -167,7 +167,7 @@ class Page:
                     self._send_all(life)
                     told = life
                 self._send_new(life)
-            except (OSError, ValueError):
+            except OSError:
                 # It has ended; the newest goes to the next one.
                 lost = life
             self._closing.wait(_ROUND_S)
@@ -175,7 +175,7 @@ class Page:
     def _send_all(self, life: Life) -> None:
         """Tells a new process what the one before was told."""
         for line in self._told:
-            life.write(messages.LINE, line.model_dump_json().encode())
+            self._send_line(life, line)
         for status, at in self._shown.values():
             self._send_status(life, status, at, None)
 
@@ -183,10 +183,13 @@ class Page:
         while self._lines:
             line = self._lines.popleft()
             self._told.append(line)
-            life.write(messages.LINE, line.model_dump_json().encode())
+            self._send_line(life, line)
         for car in tuple(self._moments):
             moment = self._shown[car] = self._moments.pop(car)
             self._send_status(life, *moment, self._pictures.pop(car, None))
+
+    def _send_line(self, life: Life, line: Line) -> None:
+        life.write(messages.LINE, messages.as_json(line.model_dump()))
 
     def _send_status(
         self, life: Life, status: CarStatus, at: float, picture: bytes | None

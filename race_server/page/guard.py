@@ -27,54 +27,63 @@ MOST_WRONG_IN_ALL = 100
 """Wrong tokens of all addresses; after them only addresses that once had the right one do."""
 
 _ADDRESSES_KEPT = 1024
+_KINDS_KEPT = 100
 _NOT_ALLOWED = 1008
 
 
-class Refusals:
-    """Counts refusals by their kind; the log hears of the 1st, the 10th, the 100th and so on."""
+class Tally:
+    """Counts what happens too often for a log: that hears of the 1st, the 10th, the 100th.
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    Attributes:
+        counts: How often each kind has happened.
+    """
+
+    def __init__(self, what: str, note: Callable[[str], None]) -> None:
         """Begins at none.
 
         Args:
+            what: What all kinds are, the first word of a line.
             note: Takes a line for the log.
         """
         self.counts: collections.Counter[str] = collections.Counter()
-        self._note = note
+        self._what, self._note = what, note
         self._lock = threading.Lock()
 
     def add(self, kind: str, address: str = "") -> None:
         """Counts one.
 
         Args:
-            kind: What was refused; one of few, and nothing that a stranger has written.
+            kind: What happened; one of few, and nothing that a stranger has written.
             address: Who asked.
         """
         with self._lock:
+            if len(self.counts) >= _KINDS_KEPT and kind not in self.counts:
+                kind = "others"
             self.counts[kind] += 1
             count = self.counts[kind]
         if math.log10(count).is_integer():
             often = "" if count == 1 else f", {count} times so far"
-            self._note(f"Refused{often}: {kind}{f' ({address})' if address else ''}")
+            self._note(f"{self._what}{often}: {kind}{f' ({address})' if address else ''}")
 
 
 class Complaints(logging.Handler):
     """Counts what the web server itself complains of, by the words of its own source."""
 
-    def __init__(self, refusals: Refusals) -> None:
+    def __init__(self, tally: Tally) -> None:
         """Takes all loggers' warnings, once it has been added to the root.
 
         Args:
-            refusals: Where they are counted.
+            tally: Where they are counted.
         """
         super().__init__(logging.WARNING)
-        self._refusals = refusals
+        self._tally = tally
 
     def emit(self, record: logging.LogRecord) -> None:
         """Counts a complaint, and names the error that led to it."""
         error = record.exc_info[1] if record.exc_info else None
         told = f" ({type(error).__name__})" if error else ""
-        self._refusals.add(str(record.msg).splitlines()[0][:200].strip() + told)
+        first = str(record.msg).partition("\n")[0][:200].strip()
+        self._tally.add(first + told)
 
 
 class Attempts:
@@ -129,9 +138,7 @@ def _keep(known: collections.OrderedDict[str, Any], address: str) -> None:
 class Guard:
     """Answers in place of the application where a request may not have an answer."""
 
-    def __init__(
-        self, app: ASGIApp, access: Access, attempts: Attempts, refusals: Refusals
-    ) -> None:
+    def __init__(self, app: ASGIApp, access: Access, attempts: Attempts, refusals: Tally) -> None:
         """Stands before an application.
 
         Args:
@@ -171,7 +178,8 @@ class Guard:
         only_asks = request.scope.get("method") in ("GET", "HEAD")
         if not only_asks and not self._access.allows_origin(request.headers.get("origin"), host):
             return "a request of a foreign origin", Response("Not from this page.", 403)
-        if _length(request) > MOST_ORDER_BYTES:
+        # The protocol has seen to it that this is a number.
+        if int(request.headers.get("content-length", "0")) > MOST_ORDER_BYTES:
             return "a body that is too large", Response("Too large.", 413)
         return None
 
@@ -209,11 +217,5 @@ def _tokens(request: HTTPConnection, port: int) -> Iterator[str]:
     kind, _, value = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         yield value.strip()
-    if request.url.path == "/":
+    if request.scope["path"] == "/":
         yield request.query_params.get("token", "")
-
-
-def _length(request: HTTPConnection) -> float:
-    """Returns the length that a request gives of its body, infinite if it is no number."""
-    text = request.headers.get("content-length", "0")
-    return int(text) if text.isdecimal() and len(text) < 20 else math.inf

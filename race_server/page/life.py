@@ -77,6 +77,8 @@ class Life:
         self._writing_since = time.monotonic()
         try:
             write_frame(self._process.stdin, kind, content)
+        except ValueError as error:
+            raise BrokenPipeError("It has been ended.") from error
         finally:
             self._writing_since = None
 

@@ -7,6 +7,8 @@ WebSocket. A picture travels behind a JSON text, before which stand four bytes w
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -43,6 +45,7 @@ FRESH_S = 2.0
 """A racer that has said nothing for so long (s) is taken for stopped; so old a GO is void."""
 
 _LENGTH_BYTES = 4
+_SURROGATE = re.compile(r"\\ud[89a-f][0-9a-f]{2}")
 _MOST_NAME = 200
 
 
@@ -161,5 +164,10 @@ def parted(content: bytes) -> tuple[bytes, bytes]:
 
 
 def as_json(values: Mapping[str, Any]) -> bytes:
-    """Returns values as JSON; what is no number is null."""
-    return pydantic_core.to_json(values, inf_nan_mode="null")
+    """Returns values as JSON; what is no number is null, and what is no character a `?`."""
+    try:
+        return pydantic_core.to_json(values, inf_nan_mode="null")
+    except ValueError:
+        # Half a pair of surrogates: JSON of others can hold one, UTF-8 cannot.
+        text = json.dumps(values, default=vars)
+        return as_json(json.loads(_SURROGATE.sub("?", text)))

@@ -15,6 +15,9 @@ from donkey_rl.race_server.page.scene import CarView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_Labels = dict[str, str]
+_Samples = list[tuple[_Labels, Any]]
+
 _PHASES = typing.get_args(status.Phase)
 _PREFIX = "donkey_rl_race_"
 _QUANTILES = ("0.5", "0.95", "0.99")
@@ -83,10 +86,6 @@ def metrics(
         lines += _family(name, kind, text, samples)
     lines += _histogram(rows)
     return "\n".join(lines) + "\n"
-
-
-_Labels = dict[str, str]
-_Samples = list[tuple[_Labels, Any]]
 
 
 def _families(
@@ -201,11 +200,7 @@ def _family(name: str, kind: str, text: str, samples: _Samples) -> Iterator[str]
 def _sample(name: str, labels: _Labels, value: float) -> str:
     """Returns one line."""
     text = ",".join(f'{key}="{_escaped(each)}"' for key, each in labels.items())
-    return (
-        f"{_PREFIX}{name}{{{text}}} {float(value):.10g}"
-        if text
-        else (f"{_PREFIX}{name} {float(value):.10g}")
-    )
+    return f"{_PREFIX}{name}{f'{{{text}}}' if text else ''} {float(value):.10g}"
 
 
 def _escaped(text: str) -> str:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import IO, cast
+from typing import IO
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -22,7 +22,7 @@ from donkey_rl import web_access
 from donkey_rl.errors import InputError
 from donkey_rl.pipe_frames import BrokenFrameError, read_frame, write_frame
 from donkey_rl.race_server.page import messages, web
-from donkey_rl.race_server.page.guard import Complaints, Refusals
+from donkey_rl.race_server.page.guard import Complaints, Guard, Tally
 from donkey_rl.race_server.page.messages import Hello, Line, OrderRequest
 from donkey_rl.race_server.page.scene import Scene
 from donkey_rl.race_server.page.viewers import Viewers
@@ -45,7 +45,7 @@ _REMEDY = "Choose another one in race.yaml (page.host, page.port; port 0 for a f
 class _PromptProtocol(H11Protocol):
     """HTTP with clients that ask for something soon, and no more of them than there is room."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         if len(self.connections) > _MOST_CONNECTIONS:
             transport.abort()
@@ -108,8 +108,8 @@ def _serve(hello: Hello, listener: socket.socket, frames: IO[bytes], answers: _A
         scene.log(Line(at=time.time(), car="", level="warning", text=text))
         answers.note(text)
 
-    refusals = Refusals(note)
-    logging.getLogger().addHandler(Complaints(refusals))
+    refusals = Tally("Refused", note)
+    logging.getLogger().addHandler(Complaints(Tally("The web server says", note)))
     port = listener.getsockname()[1]
     access = Access(hello.host, port, hello.token)
     app, viewers = web.application(scene, access, hello.key, answers.order, refusals)
@@ -124,14 +124,16 @@ def _serve(hello: Hello, listener: socket.socket, frames: IO[bytes], answers: _A
         time.sleep(_LOOK_S)
     answers.write(messages.READY, json.dumps({"port": port}).encode())
     _read(frames, scene, thread.is_alive)
+    # Nobody is left to hear that viewers were still there.
+    logging.disable()
     server.should_exit = True
     thread.join(_END_S)
     return 0
 
 
-def _settings(app: object) -> uvicorn.Config:
+def _settings(app: Guard) -> uvicorn.Config:
     return uvicorn.Config(
-        cast("uvicorn._types.ASGIApplication", app),
+        app,
         http=_PromptProtocol,
         ws="websockets-sansio",
         lifespan="off",

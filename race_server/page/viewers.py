@@ -9,7 +9,7 @@ import time
 from fastapi import WebSocket, WebSocketDisconnect
 
 from donkey_rl.race_server.page import messages
-from donkey_rl.race_server.page.guard import Refusals, address_of
+from donkey_rl.race_server.page.guard import Tally, address_of
 from donkey_rl.race_server.page.messages import Watch
 from donkey_rl.race_server.page.scene import HISTORY_S, Scene
 from donkey_rl.race_server.status import LATENCY_EDGES_MS
@@ -22,6 +22,9 @@ IN_FLIGHT = 3
 BEAT_S = 0.5
 """A viewer is told at least so often (s) how things stand, also where there is no news."""
 
+_LEAST_S = 0.02
+"""Between two messages to one viewer (s)."""
+
 _BAD_MESSAGE, _TOO_MANY = 1007, 1013
 
 
@@ -31,13 +34,15 @@ class _Viewer:
     Attributes:
         connection: Its WebSocket.
         car: Whose camera it wants to see, empty for the first.
-        news: Set when there is something for it.
+        is_due: Whether there is something that it has not been sent.
+        news: Set when that may have changed, or it has shown something.
         sent: Numbers of messages that it has not shown yet.
     """
 
     def __init__(self, connection: WebSocket) -> None:
         self.connection = connection
         self.car = ""
+        self.is_due = True
         self.news = asyncio.Event()
         self.sent: list[int] = []
         self._number = self._line = self._picture = 0
@@ -48,6 +53,7 @@ class _Viewer:
         self.sent = [each for each in self.sent if each > message.seen]
         if message.car != self.car:
             self.car = message.car
+            self.is_due = True
         self.news.set()
 
     def next(self, scene: Scene, key: str) -> bytes:
@@ -86,7 +92,7 @@ class _Viewer:
 class Viewers:
     """All open pages."""
 
-    def __init__(self, scene: Scene, key: str, refusals: Refusals) -> None:
+    def __init__(self, scene: Scene, key: str, refusals: Tally) -> None:
         """Begins with none.
 
         Args:
@@ -106,6 +112,7 @@ class Viewers:
         first = next(iter(self._scene.cars), "")
         for viewer in self._open:
             if car in ("", viewer.car or first):
+                viewer.is_due = True
                 viewer.news.set()
 
     async def serve(self, connection: WebSocket) -> None:
@@ -130,10 +137,14 @@ class Viewers:
     async def _send(self, viewer: _Viewer) -> None:
         """Sends what is newest, as long as there is somebody who shows it."""
         while True:
-            if len(viewer.sent) < IN_FLIGHT:
+            if viewer.is_due and len(viewer.sent) < IN_FLIGHT:
+                viewer.is_due = False
                 await viewer.connection.send_bytes(viewer.next(self._scene, self._key))
-            with contextlib.suppress(TimeoutError):
+                await asyncio.sleep(_LEAST_S)
+            try:
                 await asyncio.wait_for(viewer.news.wait(), BEAT_S)
+            except TimeoutError:
+                viewer.is_due = True
             viewer.news.clear()
 
     async def _listen(self, viewer: _Viewer) -> None:

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from donkey_rl import web_access
 from donkey_rl.errors import nearest
 from donkey_rl.race_server.page import messages, monitoring
-from donkey_rl.race_server.page.guard import Attempts, Guard, Refusals, address_of, cookie_name
+from donkey_rl.race_server.page.guard import Attempts, Guard, Tally, address_of, cookie_name
 from donkey_rl.race_server.page.messages import OrderRequest
 from donkey_rl.race_server.page.scene import Scene
 from donkey_rl.race_server.page.viewers import Viewers
@@ -49,7 +49,7 @@ def application(
     access: Access,
     key: str,
     order: Callable[[OrderRequest], None],
-    refusals: Refusals,
+    refusals: Tally,
 ) -> tuple[Guard, Viewers]:
     """Returns the application, behind its guard, and who looks on.
 
@@ -72,7 +72,8 @@ def application(
     @app.post("/order")
     async def take(request: Request) -> Response:
         try:
-            each = _orders(await _body(request), request.headers.get(KEY_HEADER, ""), key, scene)
+            _check_key(request.headers.get(KEY_HEADER, ""), key)
+            each = _orders(await _body(request), scene)
         except _Refused as refused:
             refusals.add(refused.kind, address_of(request))
             return PlainTextResponse(refused.text, refused.status)
@@ -123,9 +124,7 @@ def _keep_token(answer: Response, access: Access) -> None:
         )
 
 
-def _add_monitoring(
-    app: fastapi.FastAPI, scene: Scene, refusals: Refusals, viewers: Viewers
-) -> None:
+def _add_monitoring(app: fastapi.FastAPI, scene: Scene, refusals: Tally, viewers: Viewers) -> None:
     """Adds what monitors ask for."""
     plain = {"Cache-Control": "no-store"}
 
@@ -149,7 +148,7 @@ async def _body(request: Request) -> bytes:
         _Refused: It is too large, whatever length it claims to have.
     """
     body = b""
-    with contextlib.aclosing(request.stream()) as parts:
+    async with contextlib.aclosing(request.stream()) as parts:
         async for part in parts:
             body += part
             if len(body) > messages.MOST_ORDER_BYTES:
@@ -157,14 +156,22 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-def _orders(body: bytes, given: str, key: str, scene: Scene) -> Sequence[OrderRequest]:
-    """Returns the order to each car that is meant.
+def _check_key(given: str, key: str) -> None:
+    """Sees to it that an order comes from the page, before any of it is read.
 
     Raises:
-        _Refused: It does not come from the page, is no order, or cannot be followed now.
+        _Refused: It does not.
     """
     if not hmac.compare_digest(given.encode(), key.encode()):
         raise _Refused(403, "an order without the page's key", "Load the page again.")
+
+
+def _orders(body: bytes, scene: Scene) -> Sequence[OrderRequest]:
+    """Returns the order to each car that is meant.
+
+    Raises:
+        _Refused: It is none, or cannot be followed now.
+    """
     try:
         wanted = OrderRequest.model_validate_json(body)
     except pydantic.ValidationError:

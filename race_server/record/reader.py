@@ -115,10 +115,9 @@ class Record:
         Raises:
             StorageError: A file cannot be read.
         """
-        for path in self.files:
-            for found in _lines(path):
-                if isinstance(found, Line):
-                    yield found
+        for found in _in_order(self.files):
+            if isinstance(found, Line):
+                yield found
 
 
 def read(folder: str | Path) -> Record:
@@ -141,19 +140,17 @@ def read(folder: str | Path) -> Record:
     problems: list[str] = []
     first: Line | None = None
     last: Line | None = None
-    for path in files:
-        for found in _lines(path):
-            if isinstance(found, str):
+    for found in _in_order(files):
+        if isinstance(found, str):
+            if len(problems) < _MOST_PROBLEMS:
                 problems.append(found)
-            elif last is not None and found.number <= last.number:
-                problems.append(f"{path.name}: line {found.number} follows line {last.number}")
-            else:
-                first = first or found
-                expected = last.number + 1 if last is not None else 0
-                if found.number > expected:
-                    missing.append(range(expected, found.number))
-                kinds[found.kind] += 1
-                last = found
+            continue
+        first = first or found
+        expected = last.number + 1 if last is not None else 0
+        if found.number > expected:
+            missing.append(range(expected, found.number))
+        kinds[found.kind] += 1
+        last = found
     if first is None or last is None:
         raise _none(folder)
     return Record(
@@ -165,7 +162,7 @@ def read(folder: str | Path) -> Record:
         missing=tuple(missing),
         seconds=last.time_s - first.time_s,
         ended=last.kind == "end",
-        problems=tuple(problems[:_MOST_PROBLEMS]),
+        problems=tuple(problems),
     )
 
 
@@ -229,6 +226,18 @@ def _header(folder: Path, first: Line) -> RecordHeader:
         ) from error
 
 
+def _in_order(files: tuple[Path, ...]) -> Iterator[Line | str]:
+    """Yields the lines of all parts as their numbers grow, or what is wrong with them."""
+    last = -1
+    for path in files:
+        for found in _lines(path):
+            if isinstance(found, Line) and found.number <= last:
+                yield f"{path.name}: line {found.number} follows line {last}"
+                continue
+            last = found.number if isinstance(found, Line) else last
+            yield found
+
+
 def _lines(path: Path) -> Iterator[Line | str]:
     """Yields each line of a part, or what is wrong with it.
 
@@ -252,8 +261,10 @@ def _lines(path: Path) -> Iterator[Line | str]:
                     continue
                 try:
                     yield _line(content, pictures, min(size, MOST_PICTURES_BYTES))
-                except (ValueError, RecursionError) as error:
-                    yield f"{path.name}: line {row} {error or 'is nested too deeply'}"
+                except ValueError as error:
+                    yield f"{path.name}: line {row} {error}"
+                except RecursionError:
+                    yield f"{path.name}: line {row} is nested too deeply"
     except OSError as error:
         raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
 
@@ -274,7 +285,7 @@ def _line(content: bytes, pictures: Path, size: int) -> Line:
     time_s, wall_s = told.get("time_s"), told.get("wall_s")
     if type(number) is not int or not 0 <= number < 1 << 53:
         raise ValueError("has no number")
-    if kind not in _KINDS or not isinstance(fields, dict):
+    if not isinstance(kind, str) or kind not in _KINDS or not isinstance(fields, dict):
         raise ValueError("has no kind that is known, or no fields")
     if not _is_time(time_s) or not _is_time(wall_s):
         raise ValueError("has no time")

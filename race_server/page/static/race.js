@@ -92,9 +92,13 @@ function keepSample(told) {
   if (told.history) {
     const names = ["at", "speed", "steering", "throttle", "brake", "round_trip_ms",
       "frame_to_command_ms"];
-    samples = told.history.map((row) => Object.fromEntries(
+    const sent = told.history.map((row) => Object.fromEntries(
       names.map((name, index) => [name, row[index]]),
     ));
+    // A server that was started again knows less of the past than this page.
+    const first = sent.length ? sent[0].at : -Infinity;
+    const kept = charted === told.car ? samples.filter((each) => each.at < first) : [];
+    samples = [...kept, ...sent];
     charted = told.car;
     return;
   }
@@ -180,8 +184,7 @@ function banner() {
   if (!message) return "";
   if (!message.cars.length) return "No car has reported yet.";
   if (ageS() > freshS) {
-    return `${race.car()} has not reported for ${ageS().toFixed(0)} s: what you see is old, and `
-      + "GO and changes are off.";
+    return `${race.car()} does not report any more: what you see is old, and orders to it are off.`;
   }
   return "";
 }
@@ -210,7 +213,9 @@ function tellOrders() {
   const isBraked = race.isBraked();
   byId("brake").setAttribute("aria-pressed", String(isBraked));
   put("brake-text", isBraked ? "LET GO" : "BRAKE");
-  put("why", orders.trouble || why(status, can, isBraked));
+  const { trouble } = orders;
+  byId("why").classList.toggle("trouble", Boolean(trouble) || !can);
+  put("why", trouble || why(status, can, isBraked));
 }
 
 function why(status, can, isBraked) {
