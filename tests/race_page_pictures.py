@@ -23,7 +23,7 @@ PICTURES = pathlib.Path(__file__).parents[1] / "docs" / "pictures"
 NAMES = ("alder", "birch", "cedar", "dogwood")
 LAPS = 3
 DEADLINE_S = 300.0
-RULES = "practice_s: null\nmin_competitors: 1\n"
+RULES = "practice_s: null\nmin_competitors: 2\n"
 
 
 def free_port() -> int:
@@ -31,9 +31,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_for_host(port: int) -> None:
+def wait_for_host(port: int, host: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
+    while time.monotonic() < end and host.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
         except OSError:
@@ -44,11 +44,10 @@ def wait_for_host(port: int) -> None:
 
 
 def shoot(tab: chromium.Tab, name: str) -> None:
-    """Takes a picture in few colours, which is half as large."""
     path = PICTURES / name
     tab.shoot(path)
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256).save(path, optimize=True)
+        picture.convert("RGB").save(path, optimize=True)
 
 
 def take(url: str) -> None:
@@ -95,7 +94,7 @@ def main(drivers: list[str]) -> None:
                 spares=tuple(each for each in drivers if each != driver),
                 start="car",
                 page=PageConfig(port=0),
-                records=pathlib.Path("races"),
+                records=pathlib.Path(folder, "races"),
             )
             for name, driver in zip(NAMES, drivers, strict=False)
         ]
@@ -111,7 +110,7 @@ def main(drivers: list[str]) -> None:
                 target=team.race, args=[configs, announce], kwargs={"ended": ended}
             )
             try:
-                wait_for_host(port)
+                wait_for_host(port, host)
                 thread.start()
                 if not started.wait(DEADLINE_S):
                     raise TimeoutError("The team did not start.")

@@ -45,7 +45,7 @@ _REMEDY = "Choose another one in race.yaml (page.host, page.port; port 0 for a f
 class _PromptProtocol(H11Protocol):
     """HTTP with clients that ask for something soon, and no more of them than there is room."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > _MOST_CONNECTIONS:
             transport.abort()

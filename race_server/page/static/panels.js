@@ -28,7 +28,9 @@ const known = (value) => value !== null && value !== undefined;
 export const seconds = (value) => (known(value) ? `${value.toFixed(2)} s` : "-");
 export const milliseconds = (value) => (known(value) ? `${value.toFixed(0)} ms` : "-");
 const fine = (value) => `${value.toFixed(value < 10 ? 1 : 0)}`;
-const signed = (value) => (known(value) ? `${value < 0 ? "\u2212" : ""}${Math.abs(value).toFixed(2)}` : "-");
+const signed = (value) => (
+  known(value) ? `${value <= -0.005 ? "\u2212" : ""}${Math.abs(value).toFixed(2)}` : "-"
+);
 const gap = (time, best) => {
   if (!known(time) || !known(best)) return "-";
   return time - best < 0.0005 ? "\u2605 best" : `+${(time - best).toFixed(2)} s`;
