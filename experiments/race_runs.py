@@ -188,7 +188,7 @@ def _drive_result(number: int, drive: Drive) -> DriveResult:
     scores = registry.score(race)
     return DriveResult(
         file=race_recording.file_name(number),
-        began_s=round(drive.began_s, 3),
+        began_s=round(float(drive.noted_s[0]), 3),
         seconds=round(race.duration_s, 3),
         driver=race.header.driver,
         laps_s=tuple(lap.time_s for lap in lap_times.laps(race)),
