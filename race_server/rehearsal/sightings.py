@@ -132,6 +132,7 @@ class Sightings:
         Raises:
             OSError: It cannot be written.
         """
+        every: list[FrameSeen | CommandSeen | EventSeen | HeldUp]
         every = [*self.frames, *self.commands, *self.events, *self.held_up]
         with path.open("w", encoding="utf-8") as file:
             for each in sorted(every, key=lambda one: one.at):
