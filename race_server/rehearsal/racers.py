@@ -110,6 +110,10 @@ class Racers:
             process.wait(_END_S)
         for thread in self._threads:
             thread.join(_END_S)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
 
     def _say(self, words: Mapping[str, Any]) -> None:
         """Tells the process something; see `racer_process`.
