@@ -217,6 +217,8 @@ def test_broken_and_glued_messages_are_survived() -> None:
             time.sleep(0.05)
         driving(rig)
         assert rig.car.status.disconnects == 0
+        status = rig.wait(lambda status: "message: telemetry: image" in status.faults)
+        assert {"message: cut off", "message: telemetry: time"} <= set(status.faults)
 
 
 def test_a_driver_that_gives_nothing_is_braked_for_and_its_spare_drives_on() -> None:
