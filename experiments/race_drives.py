@@ -70,7 +70,7 @@ class _Rows:
 
     Attributes:
         driver: Who was in the seat then.
-        finished: Whether the host has ended it.
+        finished: Whether it went on until its end, see `HostTiming`.
     """
 
     driver: str
@@ -114,7 +114,7 @@ class _Reader:
         """Begins before GO."""
         names = [driver.name for driver in record.header.drivers]
         self._driver = names[0] if names else ""
-        self._go = False
+        self._go = self._racing = False
         self._rows: _Rows | None = None
         self._lost = False
         self._answered: float | None = None
@@ -124,8 +124,8 @@ class _Reader:
         fields = line.fields
         match line.kind:
             case "phase":
-                self._go = fields.get("go") is True
-                if not self._go:
+                before, self._go = self._go, fields.get("go") is True
+                if before and not self._go:
                     yield from self.close()
             case "driver":
                 self._driver = str(fields.get("name", ""))[:200]
@@ -141,7 +141,11 @@ class _Reader:
     def close(self) -> Iterator[_Rows]:
         """Yields the drive under way, if there is one."""
         rows, self._rows = self._rows, None
+        racing, self._racing = self._racing, False
         self._lost, self._answered = False, None
+        if rows is not None and not racing and not rows.disqualified:
+            # In practice nobody counts laps: it ends when we want no more.
+            rows.finished = True
         if rows is not None and len(rows.told) >= _FEWEST_ROWS:
             yield rows
 
@@ -173,10 +177,13 @@ class _Reader:
         self._lost, self._answered = False, None
 
     def _event(self, fields: Mapping[str, Any]) -> Iterator[_Rows]:
-        rows = self._rows
+        rows, name = self._rows, fields.get("name")
+        if name == "race_start":
+            yield from self.close()
+            self._racing = True
         if rows is None:
             return
-        match fields.get("name"):
+        match name:
             case "cross_start":
                 lap = fields.get("lap_time")
                 if isinstance(lap, int | float) and 0.0 <= lap < 1e6:

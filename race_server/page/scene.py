@@ -121,9 +121,9 @@ class Scene:
 
     @property
     def cars(self) -> dict[str, CarView]:
-        """The cars by their names, in the order in which they came."""
+        """The cars by their names, in alphabetical order."""
         with self._lock:
-            return dict(self._cars)
+            return dict(sorted(self._cars.items()))
 
     def history(self, name: str) -> list[Sample]:
         """Returns the last half minute of a car."""

@@ -91,8 +91,10 @@ class Injector:
     def _kill_host(self, seconds: float, **rules: float | int | None) -> None:
         self._host.kill()
         self._link.sightings.note("host down")
+        self._link.listen(on=False)
         time.sleep(seconds)
         self._host.start(**rules)
+        self._link.listen(on=True)
         self._link.sightings.note("host up")
 
     def _await_messages(self) -> None:

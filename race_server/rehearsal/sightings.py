@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Literal
 
+from donkey_rl.errors import StorageError
+
 Kind = Literal[
     "opened", "closed", "need_car_config", "car_loaded", "race_start", "race_stop", "DQ",
     "cross_start", "racer_info", "car_config", "reset_car", "go", "stage", "host up", "host down",
@@ -130,12 +132,16 @@ class Sightings:
         """Writes all of it for people: JSON lines, in the order of time.
 
         Raises:
-            OSError: It cannot be written.
+            StorageError: It cannot be written.
         """
+        every: list[FrameSeen | CommandSeen | EventSeen | HeldUp]
         every = [*self.frames, *self.commands, *self.events, *self.held_up]
-        with path.open("w", encoding="utf-8") as file:
-            for each in sorted(every, key=lambda one: one.at):
-                told = {"what": type(each).__name__, **dataclasses.asdict(each)}
-                # What was broken on purpose has no numbers, which JSON cannot say.
-                plain = {key: value if value == value else None for key, value in told.items()}
-                file.write(json.dumps(plain, allow_nan=False) + "\n")
+        try:
+            with path.open("w", encoding="utf-8") as file:
+                for each in sorted(every, key=lambda one: one.at):
+                    told = {"what": type(each).__name__, **dataclasses.asdict(each)}
+                    # What was broken on purpose has no numbers, which JSON cannot say.
+                    plain = {key: value if value == value else None for key, value in told.items()}
+                    file.write(json.dumps(plain, allow_nan=False) + "\n")
+        except OSError as error:
+            raise StorageError(f"'{path}' could not be written: {error.strerror}.") from error
