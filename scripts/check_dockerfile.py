@@ -39,14 +39,14 @@ ROOT = pathlib.Path(__file__).parents[1]
 DOCKERFILE = ROOT / "race_server" / "Dockerfile"
 HEAVY = (
     "tensorflow", "keras", "torch", "stable_baselines3", "mlflow", "optuna", "numba", "scipy",
-    "pandas", "matplotlib", "pip",
+    "pandas", "matplotlib", "pip", "setuptools",
 )  # fmt: skip
 GO = '{"angle":0,"throttle":0,"drive_mode":"local","recording":false}'
 STOP = GO.replace("local", "user")
 
 _BASE = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt")
 _BUILD_TIME = re.compile("PIP_|SSL_|(?:https?|no)_proxy$", re.IGNORECASE)
-_START_S, _STOP_S = 120.0, 20.0
+_START_S, _STOP_S = 600.0, 20.0
 _LOOK_S = 0.05
 
 LOGGER = logging.getLogger("check_dockerfile")
@@ -370,6 +370,10 @@ def check(driver: pathlib.Path, config: pathlib.Path, track: str) -> None:
         if heavy := [name for name in HEAVY if name in packages]:
             raise CheckError(f"the image holds {', '.join(heavy)}")
         files = [path for path in image.place("/app").rglob("*") if path.is_file()]
+        probe = ["sh", "-c", "! touch /race/probe /app/probe 2>/dev/null && touch records/probe"]
+        written = in_image(image, probe, build=False, volumes=volumes)
+        if subprocess.run(written, check=False).returncode:
+            raise CheckError("its user can write elsewhere than to its volume, or not there")
         size = sum(path.stat().st_size for path in files)
         LOGGER.info("%d MB beside the base image", size // 1_000_000)
         race(image, track, volumes)

@@ -23,7 +23,8 @@ def open_seat(
     """Returns a seat with a driver and its spares, all of them loaded and warm.
 
     Args:
-        wanted: What names each, see `references.find`; the first choice first.
+        wanted: What names each, see `references.find`; the first choice first, empty ones are
+            passed over.
         kept: Folder that keeps drivers of the run store, so that the next start needs no store.
         fit: What they must fit; by default each other's car.
 
@@ -36,7 +37,7 @@ def open_seat(
     fit = fit or Fit()
     drivers: dict[str, LiteDriver] = {}
     warnings = [checks.scene_warning(fit.scene)]
-    for reference in wanted:
+    for reference in filter(None, wanted):
         try:
             found = references.find(reference, kept)
         except StorageError as error:
