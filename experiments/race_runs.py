@@ -25,6 +25,7 @@ from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import registry
 from donkey_rl.race_server.record import reader
+from donkey_rl.race_server.record.losses import Losses
 from donkey_rl.race_server.record.reader import Line, Record
 
 KIND = "race"
@@ -172,7 +173,7 @@ def _result(record: Record, raced: list[Drive]) -> RaceResult:
         laps=len(laps),
         best_lap_s=min(laps, default=None),
         disqualified=evening.disqualified,
-        disconnects=evening.disconnects,
+        disconnects=evening.losses.count,
         faults=evening.faults,
         frames=record.kinds.get("frame", 0),
         latency_ms=evening.latency_ms(),
@@ -188,7 +189,7 @@ def _drive_result(number: int, drive: Drive) -> DriveResult:
     scores = registry.score(race)
     return DriveResult(
         file=race_recording.file_name(number),
-        began_s=round(drive.began_s, 3),
+        began_s=round(float(drive.noted_s[0]), 3),
         seconds=round(race.duration_s, 3),
         driver=race.header.driver,
         laps_s=tuple(lap.time_s for lap in lap_times.laps(race)),
@@ -203,18 +204,18 @@ class _Evening:
 
     Attributes:
         disqualified: How often the host disqualified the car.
-        disconnects: How often the connection was lost.
+        losses: Of the connection.
         faults: What else went wrong, and how often it began.
         round_trip_ms: As last measured.
     """
 
     def __init__(self) -> None:
         """Begins with nothing."""
-        self.disqualified = self.disconnects = 0
+        self.disqualified = 0
         self.faults: dict[str, int] = {}
         self.round_trip_ms: float | None = None
         self._latencies: array.array[float] = array.array("f")
-        self._connected = self._lost = False
+        self.losses = Losses()
         self._why = ""
 
     def take(self, line: Line) -> None:
@@ -246,16 +247,11 @@ class _Evening:
             self._latencies.append(float(took))
 
     def _link(self, fields: Any) -> None:
-        state = fields.get("state")
-        if state == "figures":
+        if fields.get("state") == "figures":
             trip = fields.get("round_trip_s")
             if isinstance(trip, int | float):
                 self.round_trip_ms = round(1000.0 * trip, 2)
-            return
-        # The last loss of all is the end of the race.
-        self.disconnects += self._lost
-        self._lost = state == "lost" and self._connected
-        self._connected = state == "connected" or (self._connected and state != "lost")
+        self.losses.take(fields)
 
     def _count(self, fault: str) -> None:
         self.faults[fault] = self.faults.get(fault, 0) + 1

@@ -87,9 +87,9 @@ class RaceState:
         self._kept = None
         self._stopped = False
         self.by = by
-        if not self.go:
-            self.go = True
-            self.runs += 1
+        # The host lets go of a car that may have wanted to move for a while.
+        self.runs += not self.go or by == "host"
+        self.go = True
         self.why = ""
 
     def _end_go(self, why: str) -> None:

@@ -136,6 +136,16 @@ def test_a_car_that_gets_somewhere_has_all_its_attempts_again() -> None:
     assert "reset" not in manoeuvres([(1.0, 1.0), *stuck, *stuck, *stuck, *stuck], may_reset=True)
 
 
+def test_a_car_that_was_braked_or_seen_no_more_is_not_stuck_by_that() -> None:
+    recovery = Recovery(RecoveryConfig(stuck_s=2.0))
+    recovery.begin(0.0, held=False)
+    for time in (0.0, 0.1, 3.0, 3.1, 9.0, 9.1):
+        assert recovery.advance(time, 0.0, may_reset=False) == "drive"
+    for k in range(100):
+        recovery.rest()
+        assert recovery.advance(9.2 + STEP_S * k, 0.0, may_reset=False) == "drive"
+
+
 def test_a_car_that_may_be_held_on_the_grid_is_not_stuck_before_it_has_moved() -> None:
     assert manoeuvres([(20.0, 0.0)], held=True) == ["drive"]
     assert manoeuvres([(20.0, 0.0), (1.0, 1.0), (2.5, 0.0)], held=True) == ["drive", "reverse"]

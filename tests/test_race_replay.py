@@ -45,6 +45,8 @@ def test_a_replay_shows_what_was_seen_and_told(
     script.frames(0.25, speed="nan")
     script.event("DQ", missed_cp=True)
     script.go(False)
+    # The end of the race is no loss.
+    script.tape.note("link", {"state": "lost", "reason": "the race has ended"})
     board = Board()
     replay.play(reader.read(script.close()), board, speed=100.0)
     first, last = board.shown[1][0], board.shown[-1][0]
@@ -53,7 +55,8 @@ def test_a_replay_shows_what_was_seen_and_told(
     assert [picture for _, picture in board.shown if picture] == [
         records.picture(k) for k in range(1, 36)
     ]
-    assert (last.phase, last.go, last.frames) == ("ready", False, 35)
+    assert (last.phase, last.go, last.frames) == ("stopping", False, 35)
+    assert "ready" in {status.phase for status, _ in board.shown}
     assert (last.laps_s, last.best_lap_s, last.disqualified) == ((18.5,), 18.5, True)
     assert (last.speed, last.steering, last.driver) == (1.5, 0.25, "spare")
     assert (last.disconnects, last.latency.round_trip_ms) == (1, pytest.approx(12.0))

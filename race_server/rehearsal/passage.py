@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from donkey_rl.envs.link.decoder import read_object
 from donkey_rl.race_server.rehearsal.link_conditions import (
@@ -230,7 +230,7 @@ class Passage:
                 CommandSeen(now, self.number, steering, throttle, brake)
             )
         elif kind in _KINDS:
-            self._note(kind, str(fields.get("lap_time", "")))  # type: ignore[arg-type]
+            self._note(cast(Kind, kind), str(fields.get("lap_time", "")))
 
 
 def _pieces(data: bytes, end: bytes) -> list[bytes]:

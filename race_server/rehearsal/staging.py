@@ -128,10 +128,10 @@ class StagedEvening:
             log = self._folder / "opponents.log"
             self._theirs = stack.enter_context(Racers(opponents, log))
             self._injector = Injector(self._host, link, self._ours, self._records, self._wait)
-            self._link = link
             with progress.phase("evening", faults or None, "faults") as self._phase:
                 evening = self._attend(progress)
             self._ours.end()
+        self._sightings.save(self._folder / "link.jsonl")
         return Held(
             evening=evening,
             ours=self._ours.results[0],
