@@ -37,6 +37,7 @@ class Gauges:
         self.laps = LapFigures()
         self.latency = LatencyStatus()
         self.warnings: tuple[str, ...] = ()
+        self._dropped: dict[str, int] = {}
 
     def look(self, figures: Statistics, pacing: Pacing, seat: Seat, journal: Journal) -> None:
         """Looks at all times.
@@ -48,6 +49,7 @@ class Gauges:
             journal: What is recorded.
         """
         pacing.measure(figures.round_trip_s, figures.interval_s)
+        self._dropped = {f"message: {why}": count for why, count in figures.dropped.items()}
         percentiles = self.latencies.percentiles()
         usual = percentiles[0] if percentiles else 0.0
         self.latency = LatencyStatus(
@@ -122,7 +124,7 @@ class Gauges:
             lap_time_s=None if crossed is None else max(0.0, self.time_s - crossed),
             disqualified=state.disqualified,
             disconnects=self.disconnects,
-            faults=dict(journal.faults),
+            faults={**journal.faults, **self._dropped},
             warnings=self.warnings,
             latency=self.latency,
             record=journal.record,

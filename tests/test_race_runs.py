@@ -17,7 +17,13 @@ from donkey_rl import cli, configuration
 from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.errors import InputError, StoreAwayError
-from donkey_rl.experiments import leaderboard, race_runs, stored_runs, tracking
+from donkey_rl.experiments import (
+    leaderboard,
+    race_pictures,
+    race_runs,
+    stored_runs,
+    tracking,
+)
 from donkey_rl.experiments.leaderboard import LeaderboardRequest
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.metrics import laps as lap_times
@@ -189,7 +195,11 @@ class LookingTape(FileTape):
             self.told = dict(fields)
 
 
-def test_a_car_at_a_host_leaves_a_record_of_its_laps(place: Path) -> None:
+@pytest.mark.slow
+def test_a_car_at_a_host_leaves_a_record_of_its_laps(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(race_pictures, "MOST_S", 2.0)
     served = configuration.validate(
         ServerConfig,
         {
@@ -231,6 +241,9 @@ def test_a_car_at_a_host_leaves_a_record_of_its_laps(place: Path) -> None:
         result = race_runs.log_result(tape.folder, progress)
     assert result.missing == 0
     assert result.laps >= 2
+    # A video is no longer than it may be.
+    film = in_run(result.run_id) / "race.mp4"
+    assert imageio_ffmpeg.count_frames_and_secs(str(film))[0] == 40
     # On a busy machine the car may not have reached the line in time at first.
     number, drive = next(
         (k, each) for k, each in enumerate(result.drives) if len(each.laps_s) >= 2

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from donkey_rl import cli, cli_race
-from donkey_rl.errors import ConfigurationError, LinkProtocolError
+from donkey_rl.errors import ConfigurationError, LinkProtocolError, StoreAwayError
 from donkey_rl.experiments import race_bench
+from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.race_server import garage, team
 from donkey_rl.race_server.config import DriveConfig, RaceConfig
 from donkey_rl.race_server.record import reader
@@ -152,6 +155,24 @@ def test_several_files_are_several_cars(raced: list[RaceConfig], tmp_path: Path)
     assert (told["laps"], told["best_lap_s"], told["disconnects"]) == (3, 18.5, 2)
     assert told["latency_ms"]["p99"] == 8.0
     assert [each["car"] for each in told["cars"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_race_that_cannot_be_stored_now_says_how_it_is_later(
+    away: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def log(folder: Path, progress: object) -> str:
+        raise StoreAwayError("The run store does not answer.")
+
+    kept: Any = types.SimpleNamespace(log=log) if away else None
+    monkeypatch.setitem(sys.modules, "donkey_rl.experiments.race_runs", kept)
+    monkeypatch.setattr("donkey_rl.experiments.race_runs", kept, raising=False)
+    if not away:
+        monkeypatch.delattr("donkey_rl.experiments.race_runs")
+    assert cli_race._log([Path("races/one")], ProgressDisplay()) == {}
+    told = capsys.readouterr().err
+    assert "donkey-rl race log races/one" in told
+    assert ("does not answer" in told) is away
 
 
 @pytest.mark.parametrize(

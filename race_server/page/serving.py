@@ -48,6 +48,8 @@ _REMEDY = "Choose another one in race.yaml (page.host, page.port; port 0 for a f
 class _PromptProtocol(H11Protocol):
     """HTTP with clients that ask for something soon, and no more of them than there is room."""
 
+    _silence: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         addresses = [(getattr(each, "client", None) or ("",))[0] for each in self.connections]
@@ -55,7 +57,12 @@ class _PromptProtocol(H11Protocol):
         if len(addresses) > _MOST_CONNECTIONS or addresses.count(own) > MOST_OF_ONE:
             transport.abort()
             return
-        self.loop.call_later(SILENT_S, self._close_if_silent)
+        self._silence = self.loop.call_later(SILENT_S, self._close_if_silent)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._silence is not None:
+            self._silence.cancel()
 
     def _close_if_silent(self) -> None:
         if self.scope is None and not self.transport.is_closing():

@@ -96,6 +96,7 @@ class StagedEvening:
         self._host = RaceHost(plan.track, rules, folder, generation, plan.time_scale)
         self._endless_practice = bool(faults)
         self._in_practice = len(faults) - round(len(faults) * _LEFT_FOR_LATER)
+        self._evening: Evening | None = None
         self._stage: Stage | None = None
         self._looked = self._gone = self._opponents_gone = 0.0
         self._next_fault = 0.0
@@ -177,6 +178,7 @@ class StagedEvening:
         evening = self._host.evening()
         if evening is None:
             return
+        self._evening = evening
         if evening.stage is not self._stage:
             self._stage = evening.stage
             self._sightings.note("stage", evening.stage)
@@ -218,8 +220,16 @@ class StagedEvening:
                 self._endless_practice = False
                 self._inject(Fault("host killed"), practice_s=_LAST_PRACTICE_S)
                 self._stage = None
-        elif self._faults:
+        elif self._faults and self._has_time:
             self._inject(self._faults.popleft())
+
+    @property
+    def _has_time(self) -> bool:
+        """Whether our car has its time of qualifying: without one it would race no more."""
+        if self._evening is None:
+            return False
+        ours = self._evening.find(identity(self._cars[0]))
+        return ours is not None and ours.qualifying_s < records.NO_LAP_S
 
     def _inject(self, fault: Fault, **rules: float | int | None) -> None:
         self._injected.append(self._injector.inject(fault, **rules))
