@@ -302,7 +302,9 @@ class Car:
     def _go_without(self) -> None:
         """No frame has come."""
         now = time.monotonic()
-        if now - self._frame_at > _GONE_S and self._helm.is_attached:
+        # Not before the watchdog has braked: who has no car is sent nothing.
+        gone = now - self._frame_at > _GONE_S + self._config.watchdog.frame_s
+        if gone and self._helm.is_attached:
             self._helm.detach()
             self._halts = self._helm.halts
             with self._lock:

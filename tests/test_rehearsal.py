@@ -34,7 +34,7 @@ def plan(tmp_path: Path, **changed: object) -> RehearsalPlan:
 def test_an_evening_with_faults_comes_to_its_final_order(tmp_path: Path) -> None:
     said = io.StringIO()
     with ProgressDisplay(said) as progress:
-        result = evening.hold(plan(tmp_path, faults=2, seed=5), progress)
+        result = evening.hold(plan(tmp_path, faults=2, seed=1), progress)
     # How long things take is the machine's affair, where other tests run beside.
     timeless = ("nothing moves before GO", record_checks.RULE)
     assert [each for each in result.violations if each.rule in timeless] == []

@@ -12,7 +12,7 @@ from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.race_server.garage import checks as garage_checks
 from donkey_rl.race_server.garage import references
 from donkey_rl.race_server.rehearsal import checks, faults, field, outcome, record_checks, staging
-from donkey_rl.race_server.rehearsal.checks import Return
+from donkey_rl.race_server.rehearsal.checks import Return, Violation
 from donkey_rl.race_server.rehearsal.outcome import Broken, EveningResult
 from donkey_rl.race_server.rehearsal.plan import RehearsalPlan
 from donkey_rl.race_server.rehearsal.staging import Held, StagedEvening
@@ -81,7 +81,7 @@ def _result(plan: RehearsalPlan, held: list[Held], wall_s: float) -> EveningResu
     """Checks what was seen, and says what all has come to."""
     broken: list[Broken] = []
     returns: list[Return] = []
-    violations = []
+    violations: list[Violation] = []
     for k, each in enumerate(held):
         back = checks.returns(each.sightings, each.injected)
         found = checks.with_causes(

@@ -146,7 +146,7 @@ class LinkProxy:
         """Breaks and poisons no further messages, though some were still to be."""
 
         def act() -> None:
-            self._disturbances.to_break.update(down=0, up=0)
+            self._disturbances.to_break.update({"down": 0, "up": 0})
             self._disturbances.to_poison = 0
 
         return self._do(act)

@@ -104,10 +104,9 @@ class Passage:
                 self._write("up", far_writer),
             )
         ]
+        ends: list[asyncio.Future[Any]] = [*works[2:], self._cut]
         try:
-            done, _ = await asyncio.wait(
-                [*works[2:], self._cut], return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             failed = any(each.exception() is not None for each in done)
             reset = failed or (self._cut in done and self._cut.result())
             self._note_end("cut" if self._cut in done else "by an end")

@@ -95,6 +95,7 @@ class StagedEvening:
             rules = rules.model_copy(update={"practice_s": None})
         self._host = RaceHost(plan.track, rules, folder, generation, plan.time_scale)
         self._endless_practice = bool(faults)
+        self._is_closing = False
         self._in_practice = len(faults) - round(len(faults) * _LEFT_FOR_LATER)
         self._evening: Evening | None = None
         self._stage: Stage | None = None
@@ -185,11 +186,13 @@ class StagedEvening:
             self._progress.message(_told(evening))
         done = len(self._injected)
         self._phase.update(done, stage=evening.stage, best=outcome.best_so_far(evening))
-        if self._stage is not Stage.PRACTICE:
+        if self._stage is not Stage.PRACTICE or self._is_closing:
             return
         if self._wants_go():
             self._gone = self._sightings.note("go")
             self._ours.go()
+            # Given, at the latest.
+            self._sightings.note("go")
         elif time.monotonic() - self._opponents_gone > _OPPONENTS_GO_S:
             self._opponents_gone = time.monotonic()
             self._theirs.go()
@@ -217,7 +220,7 @@ class StagedEvening:
                 self._in_practice -= 1
                 self._inject(self._faults.popleft())
             elif self._endless_practice:
-                self._endless_practice = False
+                self._endless_practice, self._is_closing = False, True
                 self._inject(Fault("host killed"), practice_s=_LAST_PRACTICE_S)
                 self._stage = None
         elif self._faults and self._has_time:
