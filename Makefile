@@ -15,6 +15,10 @@ ARGS ?=
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 RUN := .venv/bin/python
+define ONE_STEP
+import gymnasium, donkey_rl.envs; car = gymnasium.make('donkey-generated-roads-v0'); \
+car.reset(); car.step(car.action_space.sample())
+endef
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -38,7 +42,9 @@ train: .venv/.installed
 # With --jobs 2 side by side.
 test: check pytest
 
+# The simulator is compiled beforehand: all workers would begin with that, each for itself.
 pytest: .venv/.installed-dev
+	@$(RUN) -c "$(ONE_STEP)"
 	$(RUN) -m pytest $(PYTEST_ARGS)
 
 check: .venv/.installed-dev

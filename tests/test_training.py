@@ -92,7 +92,7 @@ def test_ctrl_c_keeps_the_driver_and_marks_the_run(
     lines: list[str] = []
     with train(tmp_path, "--steps", "5000000", *SMALL, "--set", "check.every=100") as process:
         # A run that never ends is ended, and the assertions below say what it printed.
-        ended = threading.Timer(150.0, process.kill)
+        ended = threading.Timer(600.0, process.kill)
         ended.start()
         assert process.stderr is not None
         for line in process.stderr:
@@ -125,7 +125,7 @@ def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert process.returncode == 1
     assert process.stdout == ""
@@ -139,7 +139,7 @@ def test_learns_to_lap_from_camera_images(tmp_path: Path) -> None:
     """An agent that does not learn never laps: random driving leaves the road within seconds."""
     words = ("--recipe", "first_lap", "--seed", "0", "--set", "evaluation.races=2")
     with train(tmp_path, *words) as process:
-        ended = threading.Timer(400.0, process.kill)
+        ended = threading.Timer(900.0, process.kill)
         ended.start()
         out, err = process.communicate()
         ended.cancel()
