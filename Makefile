@@ -29,6 +29,7 @@ help:
 	@echo "make train      train a driver: donkey-rl train --agent sac \$$(ARGS)"
 	@echo "make test       check and run all tests"
 	@echo "make check      ruff and mypy only"
+	@echo "make pytest     the tests only"
 	@echo "make format     format the code and mend what ruff can"
 	@echo "make bench      speed figures of this machine"
 	@echo "make dashboard  open the MLflow pages"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from donkey_rl import configuration
+from donkey_rl import cli, configuration
 from donkey_rl.agents.driver import Driver
 from donkey_rl.errors import ConfigurationError
 from donkey_rl.experiments import tracking
@@ -115,23 +115,19 @@ def test_ctrl_c_keeps_the_driver_and_marks_the_run(
 
 
 @pytest.mark.slow
-def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    process = subprocess.run(
-        [sys.executable, "-m", "donkey_rl", "train", "--json", *SMALL],
-        cwd=tmp_path,
-        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{blocked}/mlflow.db"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert process.returncode == 1
-    assert process.stdout == ""
-    (line,) = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{blocked}/mlflow.db")
+    assert cli.main(["train", "--json", *SMALL]) == cli.FAILURE
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert str(blocked) in line
-    assert "Traceback" not in process.stderr
+    assert "Traceback" not in err
 
 
 @pytest.mark.slow
