@@ -247,7 +247,8 @@ def scene_of(record: Record) -> str:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, float | int | str]:
-    return {k: v for k, v in values.items() if isinstance(v, float | int | str)}
+    plain = {k: v for k, v in values.items() if isinstance(v, float | int | str)}
+    return {k: v for k, v in plain.items() if isinstance(v, str) or math.isfinite(v)}
 
 
 def _vehicle(record: Record, told: Telemetry) -> str:

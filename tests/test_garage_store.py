@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,23 @@ def test_what_was_never_fetched_is_said(
     seat.close()
     assert seat.names == (f"run {run_id[:8]}",)
     assert any("Without the spare 0123456789abcdef" in each for each in seat.warnings)
+
+
+def test_a_store_that_hangs_costs_one_wait_for_all_drivers(
+    store: tuple[str, str], kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run_id = store
+    monkeypatch.setattr(references, "_FETCH_S", 0.3)
+    asked: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # It takes connections, and never answers.
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        kept_as_before = references._keep
+        monkeypatch.setattr(
+            references, "_keep", lambda *words: (asked.append(words[0]), kept_as_before(*words))
+        )
+        seat = garage.open_seat([run_id, "models:/donkey-driver@race"], kept)
+        seat.close()
+    assert asked == [run_id]
+    assert "did not answer in time" in seat.warnings[0]
+    assert "does not answer" in seat.warnings[1]

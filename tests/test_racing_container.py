@@ -80,8 +80,7 @@ def test_a_hosted_car_waits_for_go_with_the_listed_packages_alone(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(r"/wsDrive on port \d+", done.stderr)
-    # What needs more says how it is done elsewhere.
-    assert "donkey-rl race log records/" in done.stderr
+    assert "127.0.0.1:1" in done.stderr
     assert list(tmp_path.rglob("*.jsonl"))
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -83,22 +80,20 @@ def test_another_study_of_the_name_is_bad_input(
 
 
 @pytest.mark.slow
-def test_a_whole_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
+    # For the worker, which is a process of its own.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     settings = [word for setting in SMALL for word in ("--set", setting)]
     words = ["--agent", "sac", "--study", "small", "--trials", "2", "--seeds", "1"]
     words += ["--steps", "800", "--pruner", "none", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "donkey_rl", "sweep", *words, *settings],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "trial 0: score" in done.stderr
-    result = json.loads(done.stdout)
+    assert cli.main(["sweep", *words, *settings]) == 0
+    shown = capfd.readouterr()
+    assert "trial 0: score" in shown.err
+    result = json.loads(shown.out)
     assert result["trials"] == {"complete": 2, "pruned": 0, "failed": 0, "running": 0}
     best = result["best"]
     assert best["value"] >= result["recipe"]

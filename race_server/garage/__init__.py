@@ -37,9 +37,10 @@ def open_seat(
     fit = fit or Fit()
     drivers: dict[str, LiteDriver] = {}
     warnings = [checks.scene_warning(fit.scene)]
+    is_store_away = False
     for reference in filter(None, wanted):
         try:
-            found = references.find(reference, kept)
+            found = references.find(reference, kept, is_store_away=is_store_away)
         except StorageError as error:
             if not drivers:
                 raise
@@ -47,6 +48,7 @@ def open_seat(
             warnings.append(f"Without the spare {reference}: {error}")
             continue
         warnings.append(found.warning)
+        is_store_away = is_store_away or found.is_store_away
         driver = checks.load(found.folder)
         fit = Fit(fit.generation or checks.generation(driver), fit.scene)
         name = _free(found.name, drivers)
