@@ -91,7 +91,7 @@ def test_a_whole_sweep(
     settings = [word for setting in SMALL for word in ("--set", setting)]
     words = ["--agent", "sac", "--study", "small", "--trials", "2", "--seeds", "1"]
     words += ["--steps", "800", "--pruner", "none", "--space", "space.yaml", "--json"]
-    # What costs time in the space of its own is left as it is above.
+    # The agent's own space asks for large networks and many updates.
     Path("space.yaml").write_text(
         "sac.gamma: {low: 0.96, high: 0.995}\nsac.learning_rate: {low: 3.0e-4, high: 3.0e-3}\n"
     )
