@@ -319,7 +319,11 @@ def result_of(capfd: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_train_then_evaluate_with_json(capfd: pytest.CaptureFixture[str]) -> None:
     """The smallest run there is: what is wanted here is the way of the data, not a good driver."""
-    small = ("--set", "cars=4", "--set", "encoder.frames=512", "--set", "encoder.epochs=1")
+    settings = (
+        "cars=4", "encoder.frames=512", "encoder.epochs=1", "sac.gradient_steps=1",
+        "sac.batch_size=64", "sac.hidden=32,32",
+    )  # fmt: skip
+    small = (word for setting in settings for word in ("--set", setting))
     words = ("train", "--agent", "sac", "--steps", "400", "--seed", "3", "--json", *small)
     # Learning starts after 1,000 steps: such a driver would only pretend to be one.
     assert cli.main(words) == cli.FAILURE

@@ -180,7 +180,8 @@ def test_a_trained_driver_has_the_eyes_of_its_policy(
     settings = (
         "encoder.name=cnn", "encoder.pool=4", "cars=4", "check.every=300", "check.races=2",
         "evaluation.races=1", "evaluation.laps=1", "ppo.n_steps=16", "ppo.cnn.units=7",
-        "sac.cnn.units=7", "sac.learning_starts=100", "sac.gradient_steps=1",
+        "sac.cnn.units=7", "sac.learning_starts=100", "sac.gradient_steps=1", "sac.batch_size=64",
+        "ppo.batch_size=64", "ppo.n_epochs=2",
     )  # fmt: skip
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

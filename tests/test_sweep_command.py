@@ -15,7 +15,8 @@ from donkey_rl.experiments.sweeps import trial
 SMALL = (
     "cars=4", "encoder.frames=256", "encoder.epochs=1", "encoder.filters=8,8", "encoder.pool=4",
     "check.every=400", "check.every_later=400", "check.races=1", "evaluation.races=2",
-    "evaluation.laps=1", "sac.learning_starts=100",
+    "evaluation.laps=1", "sac.learning_starts=100", "sac.gradient_steps=1", "sac.batch_size=64",
+    "sac.hidden=32,32",
 )  # fmt: skip
 
 
@@ -89,7 +90,11 @@ def test_a_whole_sweep(
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     settings = [word for setting in SMALL for word in ("--set", setting)]
     words = ["--agent", "sac", "--study", "small", "--trials", "2", "--seeds", "1"]
-    words += ["--steps", "800", "--pruner", "none", "--json"]
+    words += ["--steps", "800", "--pruner", "none", "--space", "space.yaml", "--json"]
+    # The agent's own space asks for large networks and many updates.
+    Path("space.yaml").write_text(
+        "sac.gamma: {low: 0.96, high: 0.995}\nsac.learning_rate: {low: 3.0e-4, high: 3.0e-3}\n"
+    )
     assert cli.main(["sweep", *words, *settings]) == 0
     shown = capfd.readouterr()
     assert "trial 0: score" in shown.err
