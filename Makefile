@@ -9,21 +9,27 @@ PYTHON ?= python3.11 python3.12 python3.13 python3
 TORCH ?= torch==2.13.0
 # donkeycar's own reader, which tests hold tubs against: alone, since it asks for an old TensorFlow.
 DONKEYCAR := donkeycar==5.3.0 pyfiglet==1.0.4
-# Further words for donkey-rl, and for pytest: whole files on as many cores as there are, at most four.
+# Further words for donkey-rl, and for pytest: whole files on as many cores as there are, at most
+# four, in the order of tests/conftest.py (by itself xdist would take those of few tests last).
 ARGS ?=
-PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile
+PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 RUN := .venv/bin/python
+define ONE_STEP
+import gymnasium, donkey_rl.envs; car = gymnasium.make('donkey-generated-roads-v0'); \
+car.reset(); car.step(car.action_space.sample())
+endef
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test check format bench dashboard clean
+.PHONY: help install train test check pytest format bench dashboard clean
 
 help:
 	@echo "make install    create .venv and install donkey-rl with its development tools"
 	@echo "make train      train a driver: donkey-rl train --agent sac \$$(ARGS)"
 	@echo "make test       check and run all tests"
 	@echo "make check      ruff and mypy only"
+	@echo "make pytest     the tests only"
 	@echo "make format     format the code and mend what ruff can"
 	@echo "make bench      speed figures of this machine"
 	@echo "make dashboard  open the MLflow pages"
@@ -34,7 +40,12 @@ install: .venv/.installed-dev
 train: .venv/.installed
 	@.venv/bin/donkey-rl train --agent sac $(ARGS)
 
-test: check
+# With --jobs 2 side by side.
+test: check pytest
+
+# The simulator is compiled beforehand: all workers would begin with that, each for itself.
+pytest: .venv/.installed-dev
+	@$(RUN) -c "$(ONE_STEP)"
 	$(RUN) -m pytest $(PYTEST_ARGS)
 
 check: .venv/.installed-dev
@@ -76,9 +87,10 @@ clean:
 	@$(RUN) -m pip install --quiet --editable .
 	@touch $@
 
-.venv/.installed-dev: .venv/.installed
-	@echo "Installing the development tools into .venv"
+.venv/.installed-dev: pyproject.toml setup.py | .venv/.created
+	@echo "Installing donkey-rl and the development tools into .venv: the first time some minutes"
+	@$(RUN) -m pip install --quiet $(TORCH)
 	@$(RUN) -m pip install --quiet --editable ".[dev]"
 	@$(RUN) -m pip install --quiet --no-deps --ignore-requires-python --upgrade \
 	    --target .venv/donkeycar $(DONKEYCAR)
-	@touch $@
+	@touch .venv/.installed $@

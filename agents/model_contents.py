@@ -29,8 +29,8 @@ KERAS_PARTS: Final = frozenset(
         "Activation", "AveragePooling2D", "Conv2D", "Cropping2D", "Dense", "Flatten", "Functional",
         "InputLayer", "LayerNormalization", "Rescaling",
         # Operations.
-        "Absolute", "Add", "Cast", "Clip", "Maximum", "Mean", "Minimum", "Multiply", "Round",
-        "Rsqrt", "Square", "Subtract", "Tanh", "TrueDivide",
+        "Add", "Cast", "Clip", "Maximum", "Mean", "Multiply", "Round", "Rsqrt", "Square",
+        "Subtract", "Tanh",
         # How weights began, how numbers are kept, and what joins the parts.
         "DTypePolicy", "GlorotUniform", "HeUniform", "Ones", "Orthogonal", "OrthogonalInitializer",
         "Zeros", "__keras_tensor__", "__tuple__",
@@ -40,9 +40,9 @@ KERAS_PARTS: Final = frozenset(
 
 LITE_OPERATORS: Final = frozenset(
     {
-        "ABS", "ADD", "ADD_N", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "CONV_2D", "DIV",
-        "FULLY_CONNECTED", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "PAD", "RELU", "RESHAPE", "ROUND",
-        "RSQRT", "SQUARE", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB", "SUM", "TANH",
+        "ADD", "ADD_N", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "CONV_2D", "DIV",
+        "FULLY_CONNECTED", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG", "PAD", "RELU", "RESHAPE",
+        "ROUND", "RSQRT", "SQUARE", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB", "TANH",
     }
 )  # fmt: skip
 """Operators that LiteRT's conversion makes of them."""

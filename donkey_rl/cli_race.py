@@ -75,7 +75,7 @@ def race(
     configs = [_arranged(each, hosted=hosted, page=page, settings=setting) for each in configs]
     with at_work(as_json) as progress:
         results = _race(configs, minutes)
-        runs = _log([each.record for each in results], progress)
+        runs = _log([each.record for each in results if each.frames], progress)
     told = [_told(result, runs.get(result.record)) for result in results]
     if as_json:
         print_json(_summary(told))

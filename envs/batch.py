@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from donkey_rl.envs import observing, simulators, tasks
 from donkey_rl.envs.lap_timer import LapTimer
-from donkey_rl.envs.observing import IMU_LIMIT, SPEED_LIMIT, Observation
+from donkey_rl.envs.observing import IMU_LIMIT, SPEED_LIMIT
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, vehicle
 from donkey_rl.envs.simulator.interface import Simulator
@@ -23,6 +23,7 @@ from donkey_rl.errors import ActionError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Observation = observing.Observation
 
 
 class Transition(NamedTuple):

@@ -226,8 +226,8 @@ def _runs(references: Sequence[str]) -> list[StoredRun]:
             "Name another; `donkey-rl leaderboard` lists them."
         )
     runs = [stored_runs.find(each) for each in references]
-    for run in runs:
-        stored_runs.check_holds_driver(run)
+    for each in runs:
+        stored_runs.check_holds_driver(each)
     for run, count in Counter(run.id for run in runs).items():
         if count > 1:
             raise InputError(

@@ -332,10 +332,11 @@ def _watch(pipe: Pipe, url: str, count: int) -> None:
         import json
 
         from websockets.sync.client import connect
+        from websockets.typing import Origin
 
         address = url.split("?")[0].rstrip("/")
         watched = "ws" + address.removeprefix("http") + "/watch"
-        with connect(watched, origin=address) as socket:  # type: ignore[arg-type]
+        with connect(watched, origin=Origin(address)) as socket:
             while not over.is_set():
                 message = socket.recv(timeout=_START_S)
                 if not isinstance(message, bytes):

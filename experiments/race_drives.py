@@ -52,12 +52,16 @@ class Drive:
     Attributes:
         race: Its record.
         pictures: Where the picture of each row is, None where it was not kept.
-        began_s: When it began, seconds since the record did.
+        noted_s: When each row was noted, seconds since the record began, shape (rows,).
     """
 
     race: Race
     pictures: tuple[Picture | None, ...]
-    began_s: float
+    noted_s: npt.NDArray[np.float64]
+
+    def moment_s(self, time_s: float) -> float:
+        """Returns when it was by the record (s) at a time of the race (s)."""
+        return float(np.interp(time_s, self.race["time_s"], self.noted_s))
 
 
 @dataclasses.dataclass
@@ -65,13 +69,12 @@ class _Rows:
     """What is gathered of a drive.
 
     Attributes:
-        began_s: Monotonic time of its first row (s).
         driver: Who was in the seat then.
-        finished: Whether the host has ended it.
+        finished: Whether it went on until its end, see `HostTiming`.
     """
 
-    began_s: float
     driver: str
+    noted_s: array.array[float] = dataclasses.field(default_factory=lambda: array.array("d"))
     told: list[Telemetry] = dataclasses.field(default_factory=list)
     resets: list[bool] = dataclasses.field(default_factory=list)
     latency_ms: array.array[float] = dataclasses.field(default_factory=lambda: array.array("d"))
@@ -111,7 +114,7 @@ class _Reader:
         """Begins before GO."""
         names = [driver.name for driver in record.header.drivers]
         self._driver = names[0] if names else ""
-        self._go = False
+        self._go = self._racing = False
         self._rows: _Rows | None = None
         self._lost = False
         self._answered: float | None = None
@@ -121,8 +124,8 @@ class _Reader:
         fields = line.fields
         match line.kind:
             case "phase":
-                self._go = fields.get("go") is True
-                if not self._go:
+                before, self._go = self._go, fields.get("go") is True
+                if before and not self._go:
                     yield from self.close()
             case "driver":
                 self._driver = str(fields.get("name", ""))[:200]
@@ -138,7 +141,11 @@ class _Reader:
     def close(self) -> Iterator[_Rows]:
         """Yields the drive under way, if there is one."""
         rows, self._rows = self._rows, None
+        racing, self._racing = self._racing, False
         self._lost, self._answered = False, None
+        if rows is not None and not racing and not rows.disqualified:
+            # In practice nobody counts laps: it ends when we want no more.
+            rows.finished = True
         if rows is not None and len(rows.told) >= _FEWEST_ROWS:
             yield rows
 
@@ -159,20 +166,24 @@ class _Reader:
         elif rows is not None and told.time == rows.told[-1].time:
             return
         if rows is None:
-            rows = self._rows = _Rows(began_s=line.time_s, driver=self._driver)
+            rows = self._rows = _Rows(driver=self._driver)
         first = not rows.told
         rows.resets.append(self._lost and not first)
         rows.latency_ms.append(math.nan if self._answered is None or first else self._answered)
         rows.missed.append(self._answered is None and not first)
+        rows.noted_s.append(line.time_s)
         rows.told.append(told)
         rows.pictures.append(line.picture)
         self._lost, self._answered = False, None
 
     def _event(self, fields: Mapping[str, Any]) -> Iterator[_Rows]:
-        rows = self._rows
+        rows, name = self._rows, fields.get("name")
+        if name == "race_start":
+            yield from self.close()
+            self._racing = True
         if rows is None:
             return
-        match fields.get("name"):
+        match name:
             case "cross_start":
                 lap = fields.get("lap_time")
                 if isinstance(lap, int | float) and 0.0 <= lap < 1e6:
@@ -222,7 +233,7 @@ def _drive(record: Record, rows: _Rows, number: int, began_s: float) -> Drive:
         ),
         columns,
     )
-    return Drive(race, tuple(rows.pictures), rows.began_s - began_s)
+    return Drive(race, tuple(rows.pictures), np.array(rows.noted_s) - began_s)
 
 
 def host_of(record: Record) -> str:
@@ -236,7 +247,8 @@ def scene_of(record: Record) -> str:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, float | int | str]:
-    return {k: v for k, v in values.items() if isinstance(v, float | int | str)}
+    plain = {k: v for k, v in values.items() if isinstance(v, float | int | str)}
+    return {k: v for k, v in plain.items() if isinstance(v, str) or math.isfinite(v)}
 
 
 def _vehicle(record: Record, told: Telemetry) -> str:

@@ -42,13 +42,14 @@ def over_time(drives: Sequence[Drive], path: str | pathlib.Path, title: str) -> 
     panels = figure.subplots(len(_COLUMNS), 1, sharex=True)
     for axes, column, label in zip(panels, _COLUMNS, _LABELS, strict=True):
         for drive in drives:
-            time_s = drive.began_s + drive.race["time_s"]
-            axes.plot(time_s, drive.race[column], color=figures.BLUE, linewidth=0.9)
+            axes.plot(drive.noted_s, drive.race[column], color=figures.BLUE, linewidth=0.9)
             for lap in lap_times.laps(drive.race):
-                axes.axvline(drive.began_s + lap.end_s, color=figures.GREEN, linewidth=1.0)
+                axes.axvline(drive.moment_s(lap.end_s), color=figures.GREEN, linewidth=1.0)
             timing = drive.race.header.timing
             if timing is not None and timing.disqualified:
-                axes.axvline(time_s[-1], color=figures.VERMILION, linestyle="--", linewidth=1.2)
+                axes.axvline(
+                    drive.noted_s[-1], color=figures.VERMILION, linestyle="--", linewidth=1.2
+                )
         axes.set(ylabel=label)
         axes.grid(alpha=0.3)
     top = panels[0]
@@ -57,8 +58,10 @@ def over_time(drives: Sequence[Drive], path: str | pathlib.Path, title: str) -> 
             # Beside the line that ends the lap.
             top.annotate(
                 f"{lap.time_s:.2f} s",
-                (drive.began_s + lap.end_s, 1.0),
+                (drive.moment_s(lap.end_s), 1.0),
+                xytext=(-3, -5),
                 xycoords=("data", "axes fraction"),
+                textcoords="offset points",
                 rotation=90,
                 ha="right",
                 va="top",

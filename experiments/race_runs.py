@@ -21,10 +21,12 @@ from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import race_drives, race_pictures, race_recording, stored_runs, tracking
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.race_drives import Drive
+from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import registry
 from donkey_rl.race_server.record import reader
+from donkey_rl.race_server.record.losses import Losses
 from donkey_rl.race_server.record.reader import Line, Record
 
 KIND = "race"
@@ -128,30 +130,30 @@ def log_result(folder: str | pathlib.Path, progress: ProgressDisplay) -> RaceRes
     """
     folder = pathlib.Path(folder)
     record = reader.read(folder)
-    with (
-        tempfile.TemporaryDirectory(prefix="donkey-rl-") as temporary,
-        progress.phase("scoring the race", None, "drives") as phase,
-    ):
+    with tempfile.TemporaryDirectory(prefix="donkey-rl-") as temporary:
         place = pathlib.Path(temporary) / FOLDER
         place.mkdir()
         raced: list[Drive] = []
-        for drive in race_drives.drives(record):
-            drive.race.save(place / race_recording.file_name(len(raced)))
-            raced.append(drive)
-            phase.update(len(raced))
-        result = _result(record, raced)
+        with progress.phase("scoring the race", None, "drives") as phase:
+            for drive in race_drives.drives(record):
+                drive.race.save(place / race_recording.file_name(len(raced)))
+                raced.append(drive)
+                phase.update(len(raced))
+            result = _result(record, raced)
         try:
-            run, is_whole = _open(record, result)
+            stored = _stored(record)
+            if stored is not None and _is_whole(stored, record):
+                return result.model_copy(update={"run_id": stored.id})
+            run = _open(record, result, stored)
         except StorageError as error:
             raise type(error)(
                 f"{error} The record of the race stays in {folder}: log it later with "
                 f"`donkey-rl race log {folder}`."
             ) from error
         result = result.model_copy(update={"run_id": run.id})
-        if not is_whole:
-            with run:
-                _draw(result, raced, place, progress)
-                _store(record, result, place, run)
+        with run:
+            _draw(result, raced, place, progress)
+            _store(record, result, place, run)
     return result
 
 
@@ -172,7 +174,7 @@ def _result(record: Record, raced: list[Drive]) -> RaceResult:
         laps=len(laps),
         best_lap_s=min(laps, default=None),
         disqualified=evening.disqualified,
-        disconnects=evening.disconnects,
+        disconnects=evening.losses.count,
         faults=evening.faults,
         frames=record.kinds.get("frame", 0),
         latency_ms=evening.latency_ms(),
@@ -188,7 +190,7 @@ def _drive_result(number: int, drive: Drive) -> DriveResult:
     scores = registry.score(race)
     return DriveResult(
         file=race_recording.file_name(number),
-        began_s=round(drive.began_s, 3),
+        began_s=round(float(drive.noted_s[0]), 3),
         seconds=round(race.duration_s, 3),
         driver=race.header.driver,
         laps_s=tuple(lap.time_s for lap in lap_times.laps(race)),
@@ -203,18 +205,18 @@ class _Evening:
 
     Attributes:
         disqualified: How often the host disqualified the car.
-        disconnects: How often the connection was lost.
+        losses: Of the connection.
         faults: What else went wrong, and how often it began.
         round_trip_ms: As last measured.
     """
 
     def __init__(self) -> None:
         """Begins with nothing."""
-        self.disqualified = self.disconnects = 0
+        self.disqualified = 0
         self.faults: dict[str, int] = {}
         self.round_trip_ms: float | None = None
         self._latencies: array.array[float] = array.array("f")
-        self._connected = self._lost = False
+        self.losses = Losses()
         self._why = ""
 
     def take(self, line: Line) -> None:
@@ -246,42 +248,48 @@ class _Evening:
             self._latencies.append(float(took))
 
     def _link(self, fields: Any) -> None:
-        state = fields.get("state")
-        if state == "figures":
+        if fields.get("state") == "figures":
             trip = fields.get("round_trip_s")
             if isinstance(trip, int | float):
                 self.round_trip_ms = round(1000.0 * trip, 2)
-            return
-        # The last loss of all is the end of the race.
-        self.disconnects += self._lost
-        self._lost = state == "lost" and self._connected
-        self._connected = state == "connected" or (self._connected and state != "lost")
+        self.losses.take(fields)
 
     def _count(self, fault: str) -> None:
         self.faults[fault] = self.faults.get(fault, 0) + 1
 
 
-def _open(record: Record, result: RaceResult) -> tuple[Run, bool]:
-    """Returns the run of a record, and whether it holds all of it already.
+def _stored(record: Record) -> StoredRun | None:
+    """Returns the run of a record, None where there is none yet.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    condition = f"tags.`{RECORD_TAG}` = '{record.header.id}'"
+    return next(iter(stored_runs.search(condition, 1)), None)
+
+
+def _is_whole(stored: StoredRun, record: Record) -> bool:
+    """Whether a run holds all of a record."""
+    return stored.status == "FINISHED" and stored.metrics.get(_LINES) == record.count
+
+
+def _open(record: Record, result: RaceResult, stored: StoredRun | None) -> Run:
+    """Returns the run to log a record into: a new one, or that which was begun.
 
     Raises:
         StorageError: The store cannot be used.
     """
-    identity = record.header.id
     params = configs.flat(record.header.race)
-    found = next(iter(stored_runs.search(f"tags.`{RECORD_TAG}` = '{identity}'", 1)), None)
-    if found is not None:
-        if found.status == "FINISHED" and found.metrics.get(_LINES) == record.count:
-            return tracking.attach(found.id), True
-        run = tracking.reopen(found.id)
+    if stored is not None:
+        run = tracking.reopen(stored.id)
         run.log_params(params)
-        return run, False
+        return run
     driver = result.drives[0].driver if result.drives else ""
     known = {each.name: each for each in record.header.drivers}
     who = known.get(driver) or next(iter(record.header.drivers), None)
     tags = {
         "kind": KIND,
-        RECORD_TAG: identity,
+        RECORD_TAG: record.header.id,
         "host": result.host,
         "racer": result.racer,
         "car": record.header.car,
@@ -293,7 +301,7 @@ def _open(record: Record, result: RaceResult) -> tuple[Run, bool]:
         "began": record.header.began.isoformat(timespec="seconds"),
     }
     name = " ".join(("race", result.scene or result.host, result.racer)).rstrip()
-    return tracking.start(name, params=params, tags={k: v for k, v in tags.items() if v}), False
+    return tracking.start(name, params=params, tags={k: v for k, v in tags.items() if v})
 
 
 def _draw(

@@ -123,7 +123,7 @@ def _told(race: Race, timing: HostTiming) -> tuple[Lap, ...]:
     placed = race.header.unknown.isdisjoint({"x", "z"})
     time_s = race["time_s"]
     way = np.concatenate([[0.0], np.cumsum(steps(race))]) if placed and len(race) else None
-    found = []
+    found: list[Lap] = []
     for told in timing.crossings:
         if not told.lap_s:
             continue

@@ -41,7 +41,8 @@ class HostTiming(Config):
     Attributes:
         crossings: Of the start line, in order.
         disqualified: Why the host disqualified the car, empty where it did not.
-        finished: Whether the host ended the race, and neither the driver nor the connection did.
+        finished: Whether the race went on until its end: the host's in a race, in practice that
+            of whoever wanted no more.
     """
 
     crossings: tuple[Crossing, ...] = ()

@@ -23,7 +23,7 @@ from donkey_rl.race_server.commanding import BRAKE
 from donkey_rl.race_server.config import RaceConfig
 from donkey_rl.race_server.driving import Driving
 from donkey_rl.race_server.frame_gate import FrameGate
-from donkey_rl.race_server.gauges import Gauges
+from donkey_rl.race_server.gauges import REST, Gauges
 from donkey_rl.race_server.helm import Helm, Sent
 from donkey_rl.race_server.interface import Board, Seat, Tape
 from donkey_rl.race_server.journal import Journal
@@ -42,9 +42,6 @@ _SHOWN_S = 0.5
 """A status without frames is shown so often."""
 
 _LONGEST_PAUSE_S = 1.0
-_REST = 0.1
-"""Below this speed, as reported, a car stands."""
-
 _FOREIGN = 3
 """So many times in a row no simulator: there is none."""
 
@@ -112,13 +109,17 @@ class Car:
         """Has `run` brake the car and return; any thread may call it, also before `run`."""
         self._ended.set()
         with self._lock:
-            self._helm.permit(False)
+            self._permit()
+
+    def _permit(self) -> None:
+        """Lets the car move or brakes it, as things stand; with the lock held."""
+        self._helm.permit(self._state.may_move and not self._ended.is_set())
 
     def order(self, order: Order) -> None:
         """Follows an order, at once as far as it brakes; any thread may give it."""
         with self._lock:
             changed = self._state.follow(order)
-            self._helm.permit(self._state.may_move and not self._ended.is_set())
+            self._permit()
             if isinstance(order, ChangeDriver):
                 self._next_driver = order.name if order.name in self._seat.names else ""
                 if not self._next_driver:
@@ -149,8 +150,9 @@ class Car:
         self._link.close()
         with self._lock:
             self._state.lose(self._gate.clock)
-            self._helm.permit(False)
-        was_there, self._connected = self._connected, False
+            self._permit()
+        # Something in between may take connections for a host that is gone.
+        was_there, self._connected = self._connected and self._heard, False
         if self._ended.is_set():
             return
         refused = isinstance(error, LinkRefused)
@@ -197,7 +199,7 @@ class Car:
         self._heard = True
         with self._lock:
             self._state.hear(report)
-            self._helm.permit(self._state.may_move)
+            self._permit()
         fields = reporting.event_fields(report)
         self._journal.note("event", fields)
         self._journal.say("info", reporting.event_text(fields))
@@ -215,6 +217,8 @@ class Car:
                 self._configured = True
             case reports.CrossStart(lap_s):
                 self._gauges.laps.cross(lap_s, self._gauges.time_s)
+            case reports.StartingLine(_, stamp_s):
+                self._gauges.laps.touch(stamp_s, self._gauges.time_s)
             case reports.RaceStop():
                 self._gauges.laps.end_run()
 
@@ -265,7 +269,7 @@ class Car:
             elif self._helm.halts > self._halts:
                 self._journal.fault("frames stopped", "frames had stopped: the car was braked")
             self._halts = self._helm.halts
-            self._helm.permit(self._state.may_move and not self._ended.is_set())
+            self._permit()
             if self._state.runs != self._run:
                 self._run = self._state.runs
                 self._driving.begin(frame.telemetry.time, held=self._state.by != "host")
@@ -298,7 +302,9 @@ class Car:
     def _go_without(self) -> None:
         """No frame has come."""
         now = time.monotonic()
-        if now - self._frame_at > _GONE_S and self._helm.is_attached:
+        # Not before the watchdog has braked: who has no car is sent nothing.
+        gone = now - self._frame_at > _GONE_S + self._config.watchdog.frame_s
+        if gone and self._helm.is_attached:
             self._helm.detach()
             self._halts = self._helm.halts
             with self._lock:
@@ -310,9 +316,7 @@ class Car:
         """Lets another driver take the seat, once the car stands and may not move."""
         with self._lock:
             name = self._next_driver
-            if not name or (
-                self._state.has_car and (self._state.go or self._gauges.speed > _REST)
-            ):
+            if not name or (self._state.has_car and (self._state.go or self._gauges.speed > REST)):
                 return
             self._next_driver = ""
         try:
@@ -357,26 +361,13 @@ class Car:
             self._journal.note("phase", fields)
         self._journal.show(status, picture)
 
-    def _phase_now(self) -> tuple[Phase, str]:
-        state = self._state
-        if not self._connected:
-            return "connecting", f"to {self._config.host}:{self._config.port}"
-        if not state.has_car:
-            return "waiting", "the host has given no car yet" if not state.go else "no car"
-        moves = self._gauges.speed > _REST
-        if not state.go:
-            return ("stopping" if moves else "ready"), state.why
-        if state.braked:
-            return "stopping", f"braked by {state.braked}"
+    def _trouble(self) -> str:
+        """Returns why a car that may move does not, empty if it does."""
         if self._unfit:
-            return "stopping", "the host is of another generation than the driver"
+            return "the host is of another generation than the driver"
         if self._helm.is_halted:
-            return "stopping", "no frames come"
-        if self._stalled:
-            return "stopping", "the driver gives no answer"
-        if self._driving.recovery.is_reversing:
-            return "recovering", "the car was stuck"
-        return "driving", f"GO by {state.by}"
+            return "no frames come"
+        return "the driver gives no answer" if self._stalled else ""
 
     @property
     def laps(self) -> int:
@@ -387,9 +378,14 @@ class Car:
     def status(self) -> CarStatus:
         """How the car is doing; any thread may ask."""
         with self._lock:
+            host = f"{self._config.host}:{self._config.port}"
+            phase: tuple[Phase, str] = ("connecting", f"to {host}")
+            if self._connected:
+                is_reversing = self._driving.recovery.is_reversing
+                phase = self._gauges.phase(self._state, self._trouble(), is_reversing)
             return self._gauges.status(
-                (self.name, f"{self._config.host}:{self._config.port}"),
-                self._phase_now(),
+                (self.name, host),
+                phase,
                 self._state,
                 (self._seat, self._next_driver),
                 self._helm.last,

@@ -54,7 +54,10 @@ class Bounds:
     def action(self, command: Command) -> Action:
         """Returns the action that comes nearest to a command, shape (2,)."""
         half = np.where(self._half > 0.0, self._half, 1.0)
-        return np.clip((np.array(command[:2]) - self._middle) / half, -1.0, 1.0).astype(np.float32)
+        found: Action = np.clip((np.array(command[:2]) - self._middle) / half, -1.0, 1.0).astype(
+            np.float32
+        )
+        return found
 
 
 class Launch:

@@ -126,6 +126,7 @@ class Driving:
         self._stalls += 1
         if self._stalls < self._config.watchdog.stalls:
             return Decision(BRAKE, "seat")
+        self.recovery.rest()
         failed, self._stalls = self._seat.name, 0
         if not self._seat.change_to_spare():
             return Decision(BRAKE, "seat")

@@ -10,6 +10,9 @@ _AHEAD_S = 5.0
 _FASTEST = 20.0
 """Simulation seconds per second, at most."""
 
+_LEAST_S = 1.0
+"""The speed of a clock is known after so long."""
+
 _USUAL = 10
 """So many frames in a row that only differ from what was before are the new usual."""
 
@@ -69,9 +72,8 @@ class FrameGate:
 
     @property
     def clock(self) -> Clock | None:
-        """The host's clock, None before the first frame."""
-        if self._first is None:
+        """The host's clock, None before it is known how fast it runs."""
+        if self._first is None or self._last[1] - self._first[1] < _LEAST_S:
             return None
-        wall = self._last[1] - self._first[1]
-        scale = (self._last[0] - self._first[0]) / wall if wall > 1.0 else 1.0
+        scale = (self._last[0] - self._first[0]) / (self._last[1] - self._first[1])
         return Clock(self._last[0], self._last[1], scale)

@@ -11,6 +11,9 @@ from donkey_rl.race_server.race_figures import LapFigures, LatencyFigures
 from donkey_rl.race_server.race_state import RaceState
 from donkey_rl.race_server.status import CarStatus, LatencyStatus, Phase
 
+REST = 0.1
+"""Below this speed, as reported, a car stands."""
+
 
 class Gauges:
     """Counts and measures one car.
@@ -34,6 +37,7 @@ class Gauges:
         self.laps = LapFigures()
         self.latency = LatencyStatus()
         self.warnings: tuple[str, ...] = ()
+        self._dropped: dict[str, int] = {}
 
     def look(self, figures: Statistics, pacing: Pacing, seat: Seat, journal: Journal) -> None:
         """Looks at all times.
@@ -45,6 +49,7 @@ class Gauges:
             journal: What is recorded.
         """
         pacing.measure(figures.round_trip_s, figures.interval_s)
+        self._dropped = {f"message: {why}": count for why, count in figures.dropped.items()}
         percentiles = self.latencies.percentiles()
         usual = percentiles[0] if percentiles else 0.0
         self.latency = LatencyStatus(
@@ -58,6 +63,26 @@ class Gauges:
         unwritten = f"the record is not on the disk: {problem}" if problem else ""
         told = (pacing.warning, *seat.warnings, unwritten)
         self.warnings = tuple(text for text in told if text)
+
+    def phase(self, state: RaceState, trouble: str, is_reversing: bool) -> tuple[Phase, str]:
+        """Returns what a car does that is connected, and why.
+
+        Args:
+            state: Whether it may move.
+            trouble: Why it does not although it may, empty if it does.
+            is_reversing: Whether it is being got free.
+        """
+        if not state.has_car:
+            return "waiting", "the host gives no car now"
+        if not state.go:
+            return ("stopping" if self.speed > REST else "ready"), state.why
+        if state.braked:
+            return "stopping", f"braked by {state.braked}"
+        if trouble:
+            return "stopping", trouble
+        if is_reversing:
+            return "recovering", "the car was stuck"
+        return "driving", f"GO by {state.by}"
 
     def status(
         self,
@@ -99,7 +124,7 @@ class Gauges:
             lap_time_s=None if crossed is None else max(0.0, self.time_s - crossed),
             disqualified=state.disqualified,
             disconnects=self.disconnects,
-            faults=dict(journal.faults),
+            faults={**journal.faults, **self._dropped},
             warnings=self.warnings,
             latency=self.latency,
             record=journal.record,

@@ -12,6 +12,9 @@ from donkey_rl.race_server.status import LATENCY_EDGES_MS
 _FINEST_MS = 0.1
 _FINE_BINS = 10_000
 _LONGEST_LAP_S = 36_000.0
+_LEAST_LAP_S = 10.0
+"""Of a lap that nobody has told: what race hosts take by default."""
+
 _MOST_LAPS = 1000
 SHARES = (0.5, 0.95, 0.99)
 
@@ -60,7 +63,7 @@ def named(percentiles: tuple[float, float, float] | None) -> Mapping[str, float]
 
 
 class LapFigures:
-    """Laps as the host tells them.
+    """Laps as the host tells them; of one that holds no races, from its crossings of the line.
 
     Attributes:
         run: Lap times of this run (s).
@@ -75,7 +78,8 @@ class LapFigures:
         self.best_s: float | None = None
         self.count = 0
         self.crossed: float | None = None
-        self._ended = False
+        self._ended = self._told = False
+        self._touched: float | None = None
 
     def end_run(self) -> None:
         """The run is over; its laps stay until the next one begins."""
@@ -83,7 +87,7 @@ class LapFigures:
 
     def begin_run(self) -> None:
         """A car stands on its start; after a lost connection its laps count on."""
-        self.crossed = None
+        self.crossed = self._touched = None
         if self._ended:
             self.run = ()
         self._ended = False
@@ -95,6 +99,24 @@ class LapFigures:
             lap_s: Time of the lap before; 0 on the first crossing.
             time_s: Simulation time now.
         """
+        self._told = True
+        self._add(lap_s, time_s)
+
+    def touch(self, stamp_s: float, time_s: float) -> None:
+        """A line was touched, which a host of races says as well and counts by its own rules.
+
+        Args:
+            stamp_s: When, as the host says (s).
+            time_s: Simulation time now.
+        """
+        if self._told:
+            return
+        since = None if self._touched is None else stamp_s - self._touched
+        if since is None or since >= _LEAST_LAP_S:
+            self._touched = stamp_s
+            self._add(since or 0.0, time_s)
+
+    def _add(self, lap_s: float, time_s: float) -> None:
         self.crossed = time_s
         if 0.0 < lap_s <= _LONGEST_LAP_S:
             self.run = (*self.run, lap_s)[-_MOST_LAPS:]

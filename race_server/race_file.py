@@ -29,10 +29,10 @@ def text(config: RaceConfig) -> str:
     >>> print(text(RaceConfig(port=9092))[:300].splitlines()[5])
     port: 9092
     """
-    about = {(): _attributes(RaceConfig)}
+    about = {"": _attributes(RaceConfig)}
     for name, field in RaceConfig.model_fields.items():
         for inner in _groups(field.annotation):
-            about[(name,)] = _attributes(inner)
+            about[name] = _attributes(inner)
     lines = _comment(_HEAD, "")
     group = ""
     for line in configuration.written(config).splitlines():
@@ -41,7 +41,7 @@ def text(config: RaceConfig) -> str:
             indent, key = found.groups()
             group = key if not indent else group
             lines += [""] if not indent else []
-            lines += _comment(about.get((group,) if indent else (), {}).get(key, ""), indent)
+            lines += _comment(about.get(group if indent else "", {}).get(key, ""), indent)
         lines.append(line)
     return "\n".join(lines) + "\n"
 

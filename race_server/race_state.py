@@ -6,6 +6,7 @@ A car moves on somebody's word alone, and the word ends with what it was said fo
   connection: a host says it again to whoever comes back into a heat that goes on, and one that was
   started anew has not said it.
 - Having a car is enough where a car practises (`start="car"`), on every connection.
+- Any word ends in the host's menu.
 - An order holds in practice over a new car and a lost connection, but for the same host alone:
   its clock must have gone on. In a race, told by `race_start`, it ends as `race_start` does.
 
@@ -87,9 +88,9 @@ class RaceState:
         self._kept = None
         self._stopped = False
         self.by = by
-        if not self.go:
-            self.go = True
-            self.runs += 1
+        # The host lets go of a car that may have wanted to move for a while.
+        self.runs += not self.go or by == "host"
+        self.go = True
         self.why = ""
 
     def _end_go(self, why: str) -> None:
@@ -126,8 +127,12 @@ class RaceState:
     def hear(self, report: reports.Report) -> None:
         """Takes in what the host says."""
         match report:
-            case reports.SceneSelectionReady() | reports.NeedCarConfig():
+            case reports.NeedCarConfig():
                 self.has_car = False
+            case reports.SceneSelectionReady():
+                # No race and no practice goes on in a menu.
+                self.has_car = self.racing = False
+                self._end_go(self._awaited)
             case reports.CarLoaded():
                 self._take_car()
             case reports.RaceStart():

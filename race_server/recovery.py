@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from donkey_rl.race_server.config import RecoveryConfig
 
 Manoeuvre = Literal["drive", "reverse", "reset"]
+
+_GAP_S = 0.5
+"""Frames that are further apart say nothing of what was between."""
 
 _FREE_S = 3.0
 """A car that has moved for so long has got somewhere."""
@@ -35,6 +39,11 @@ class Recovery:
         self._still_since = self._moving_since = time_s
         self._until: float | None = None
         self._attempts = 0
+        self._last = time_s
+
+    def rest(self) -> None:
+        """The car is braked for want of a driver: that it stands is no wonder."""
+        self._last = math.inf
 
     @property
     def is_reversing(self) -> bool:
@@ -49,9 +58,11 @@ class Recovery:
             speed: As reported.
             may_reset: Whether `reset_car` may be sent.
         """
-        if time_s < self._still_since:
-            # The scene was loaded anew.
-            self.begin(time_s, held=self._held)
+        if not 0.0 <= time_s - self._last <= _GAP_S:
+            # Braked meanwhile, or without frames, or the scene was loaded anew.
+            self._still_since = self._moving_since = time_s
+            self._until = None
+        self._last = time_s
         if self._until is not None:
             if time_s < self._until:
                 return "reverse"

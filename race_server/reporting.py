@@ -92,5 +92,7 @@ def order_text(order: Order) -> str:
     'change driver by page: spare'
     """
     fields = order_fields(order)
-    rest = fields.get("name", {True: "on", False: "off"}.get(fields.get("on"), ""))
+    rest = fields.get("name", "")
+    if isinstance(order, Brake):
+        rest = "on" if order.on else "off"
     return f"{fields['order']} by {fields['by']}" + (f": {rest}" if rest else "")

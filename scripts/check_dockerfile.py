@@ -37,16 +37,17 @@ import websockets.sync.client
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCKERFILE = ROOT / "race_server" / "Dockerfile"
+IGNORED = DOCKERFILE.with_name("Dockerfile.dockerignore")
 HEAVY = (
     "tensorflow", "keras", "torch", "stable_baselines3", "mlflow", "optuna", "numba", "scipy",
-    "pandas", "matplotlib", "pip",
+    "pandas", "matplotlib", "pip", "setuptools",
 )  # fmt: skip
 GO = '{"angle":0,"throttle":0,"drive_mode":"local","recording":false}'
 STOP = GO.replace("local", "user")
 
 _BASE = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt")
 _BUILD_TIME = re.compile("PIP_|SSL_|(?:https?|no)_proxy$", re.IGNORECASE)
-_START_S, _STOP_S = 120.0, 20.0
+_START_S, _STOP_S = 600.0, 20.0
 _LOOK_S = 0.05
 
 LOGGER = logging.getLogger("check_dockerfile")
@@ -149,7 +150,9 @@ def copy(image: Image, rest: str) -> None:
             place = place / found.name
         place.parent.mkdir(parents=True, exist_ok=True)
         if found.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            lines = IGNORED.read_text(encoding="utf-8").split()
+            everywhere = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
+            ignored = shutil.ignore_patterns(*everywhere)
             shutil.copytree(found, place, symlinks=True, ignore=ignored)
         else:
             shutil.copy(found, place)
@@ -253,11 +256,7 @@ class Relay:
 
 
 def wait(what: str, is_so: Callable[[], bool], within_s: float = _START_S) -> float:
-    """Waits until something is so; returns how long it took (s).
-
-    Raises:
-        CheckError: It does not come to that.
-    """
+    """Waits until something is so; returns how long it took (s), or raises `CheckError`."""
     began = time.monotonic()
     while not is_so():
         if time.monotonic() - began > within_s:
@@ -350,11 +349,7 @@ def race(image: Image, track: str, volumes: pathlib.Path) -> None:
 
 
 def check(driver: pathlib.Path, config: pathlib.Path, track: str) -> None:
-    """Builds the image and races it.
-
-    Raises:
-        CheckError: Something is not as it must be.
-    """
+    """Builds the image and races it; raises `CheckError` where it is not as it must be."""
     arguments = {"DRIVER": str(driver.resolve()), "CONFIG": str(config.resolve())}
     with tempfile.TemporaryDirectory(prefix="donkey-rl-image-") as folder:
         base = pathlib.Path(folder)
@@ -370,6 +365,10 @@ def check(driver: pathlib.Path, config: pathlib.Path, track: str) -> None:
         if heavy := [name for name in HEAVY if name in packages]:
             raise CheckError(f"the image holds {', '.join(heavy)}")
         files = [path for path in image.place("/app").rglob("*") if path.is_file()]
+        probe = ["sh", "-c", "! touch /race/probe /app/probe 2>/dev/null && touch records/probe"]
+        written = in_image(image, probe, build=False, volumes=volumes)
+        if subprocess.run(written, check=False).returncode:
+            raise CheckError("its user can write elsewhere than to its volume, or not there")
         size = sum(path.stat().st_size for path in files)
         LOGGER.info("%d MB beside the base image", size // 1_000_000)
         race(image, track, volumes)

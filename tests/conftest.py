@@ -20,3 +20,9 @@ FOREIGN_WARNINGS = (
 def pytest_configure(config: pytest.Config) -> None:
     for warning in FOREIGN_WARNINGS:
         config.addinivalue_line("filterwarnings", warning)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files with slow tests first: no worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -16,7 +16,7 @@ from PIL import Image
 
 Message = dict[str, Any]
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 CAMERA = {
     "fov": "0", "offset_x": "0", "offset_y": "0", "offset_z": "0", "rot_x": "0",

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 INSTALLED = Path("/usr/lib/postgresql")
-START_S = 60.0
+START_S = 300.0
 
 
 class Server:

@@ -5,6 +5,8 @@ python -m tests.race_page_pictures DRIVER_FOLDER [DRIVER_FOLDER ...]
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 import socket
 import subprocess
@@ -19,11 +21,12 @@ from donkey_rl.race_server import team
 from donkey_rl.race_server.config import PageConfig, RaceConfig
 from tests import chromium
 
-PICTURES = pathlib.Path(__file__).parents[1] / "docs" / "pictures"
+ROOT = pathlib.Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "pictures"
 NAMES = ("alder", "birch", "cedar", "dogwood")
 LAPS = 3
 DEADLINE_S = 300.0
-RULES = "practice_s: null\nmin_competitors: 1\n"
+RULES = "practice_s: null\nmin_competitors: 2\n"
 
 
 def free_port() -> int:
@@ -31,9 +34,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_for_host(port: int) -> None:
+def wait_for_host(port: int, host: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
+    while time.monotonic() < end and host.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
         except OSError:
@@ -44,11 +47,12 @@ def wait_for_host(port: int) -> None:
 
 
 def shoot(tab: chromium.Tab, name: str) -> None:
-    """Takes a picture in few colours, which is half as large."""
+    """Takes a picture in 256 colours, which is a third of the size."""
     path = PICTURES / name
     tab.shoot(path)
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256).save(path, optimize=True)
+        few = picture.convert("RGB").quantize(256, kmeans=4)
+        few.save(path, optimize=True)
 
 
 def take(url: str) -> None:
@@ -72,7 +76,9 @@ def take(url: str) -> None:
 
 def main(drivers: list[str]) -> None:
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
+    drivers = [str(pathlib.Path(driver).absolute()) for driver in drivers]
+    os.environ["PYTHONPATH"] = str(ROOT)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         rules = pathlib.Path(folder, "rules.yaml")
         rules.write_text(RULES)
         command = [
@@ -111,7 +117,7 @@ def main(drivers: list[str]) -> None:
                 target=team.race, args=[configs, announce], kwargs={"ended": ended}
             )
             try:
-                wait_for_host(port)
+                wait_for_host(port, host)
                 thread.start()
                 if not started.wait(DEADLINE_S):
                     raise TimeoutError("The team did not start.")

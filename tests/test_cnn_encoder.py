@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from donkey_rl import cli
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders import base
@@ -174,30 +172,24 @@ def test_what_does_not_fit_is_refused(trained: tuple[PPO, ImageVecEnv], tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", ["ppo", "sac"])
 def test_a_trained_driver_has_the_eyes_of_its_policy(
-    agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    agent: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = (
         "encoder.name=cnn", "encoder.pool=4", "cars=4", "check.every=300", "check.races=2",
         "evaluation.races=1", "evaluation.laps=1", "ppo.n_steps=16", "ppo.cnn.units=7",
-        "sac.cnn.units=7", "sac.learning_starts=100", "sac.gradient_steps=1",
+        "sac.cnn.units=7", "sac.learning_starts=100", "sac.gradient_steps=1", "sac.batch_size=64",
+        "ppo.batch_size=64", "ppo.n_epochs=2",
     )  # fmt: skip
-    words = ["--agent", agent, "--steps", "600"]
-    words += [word for setting in settings for word in ("--set", setting)]
-    done = subprocess.run(
-        [sys.executable, "-m", "donkey_rl", "train", "--json", *words],
-        cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert result["steps"] >= 600
-    assert {"environment", "encode", "act", "update"} <= set(result["time_split"])
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert cli.main(["train", "--json", "--agent", agent, "--steps", "600", *words]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["steps"] >= 600
+    assert {"environment", "encode", "act", "update"} <= set(result["time_split"])
     driver = Driver.load(tracking.download_driver(result["run_id"]))
     assert driver.encoder.name == "cnn"
     assert (driver.encoder.image_shape, driver.encoder.features) == ((120, 160, 3), 7)

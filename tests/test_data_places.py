@@ -87,7 +87,7 @@ def test_two_processes_push_to_an_mlflow_server_at_once(
         data_sets.started("data", "push", str(folder), *words, cwd=tmp_path) for folder in folders
     ]
     for process in running:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         assert json.loads(out)["left_out"] == []
     store = open_store(MLFLOW)

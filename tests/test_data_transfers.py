@@ -322,7 +322,7 @@ def test_a_second_pull_into_a_folder_waits_for_the_first(
         assert process.stderr is not None
         line = process.stderr.readline()
     assert "waiting: another process fetches into" in line
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert data_sets.contents(there) == data_sets.contents(tmp_path / "races")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from donkey_rl import configuration
+from donkey_rl import cli, configuration
 from donkey_rl.agents import driving
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
@@ -150,7 +148,9 @@ def test_cars_that_were_lent_out_begin_anew_at_a_reset() -> None:
 
 
 @pytest.mark.slow
-def test_run_imitates_races_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_imitates_races_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     chosen = (
         "cars=4", "encoder.frames=512", "encoder.epochs=1", "sac.learning_starts=8",
         "imitation.expert=pursuit", "imitation.steps=128", "imitation.batch_size=32",
@@ -159,11 +159,7 @@ def test_run_imitates_races_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     words = [word for setting in chosen for word in ("--set", setting)]
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    done = subprocess.run(
-        [sys.executable, "-m", "donkey_rl", "train", "--json", "--steps", "64", *words],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    stored = tracking.find(json.loads(done.stdout)["run_id"])
+    assert cli.main(["train", "--json", "--steps", "64", *words]) == 0
+    stored = tracking.find(json.loads(capsys.readouterr().out)["run_id"])
     assert stored.metrics["imitation/steps"] == 128
     assert stored.metrics["imitation/rows"] > 128

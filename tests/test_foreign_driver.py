@@ -257,13 +257,13 @@ def test_what_a_driver_does_wrong_is_said(file: pathlib.Path, name: str, reason:
 def test_a_silent_driver_is_ended_and_its_races_are_lost(
     file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreign_driver, "SILENCE_S", 0.3)
+    monkeypatch.setattr(foreign_driver, "SILENCE_S", 2.0)
     with ForeignPilot(file, "Hangs", SPACE, STANDING) as pilot:
         pilot.begin(3)
         pilot.drive(seen([0.0] * 3), all_drive(3))
         pilot.drive(seen([0.0, 1.0, 0.0]), np.array([True, True, True]))
         assert pilot.lost[1:].all()
-        assert {failure.reason for failure in pilot.failures} == {"no answer within 0.3 s"}
+        assert {failure.reason for failure in pilot.failures} == {"no answer within 2 s"}
 
 
 @pytest.mark.skipif("sys.platform != 'linux'")

@@ -372,5 +372,6 @@ def test_a_track_that_it_never_drove_is_a_warning(saved: Path) -> None:
 def test_a_folder_that_is_not_there_is_said() -> None:
     with pytest.raises(InputError, match="no driver folder 'no/such'"):
         garage.open_seat(["no/such"])
-    with pytest.raises(DriverError, match="Received: none"):
-        garage.open_seat([])
+    for nobody in ([], [""]):
+        with pytest.raises(DriverError, match="Received: none"):
+            garage.open_seat(nobody)

@@ -204,6 +204,17 @@ def test_who_connects_while_there_is_no_host_is_turned_away() -> None:
         assert not [each for each in proxy.sightings.events if each.kind == "opened"]
 
 
+def test_a_machine_on_which_nobody_listens_refuses(simulator: ScriptedSimulator) -> None:
+    with LinkProxy(simulator.port, CALM) as proxy:
+        port = proxy.port
+        proxy.listen(on=False)
+        with pytest.raises(ConnectionRefusedError):
+            Racer(port)
+        proxy.listen(on=True)
+        with Racer(port) as racer:
+            racer.receive(1)
+
+
 def test_the_end_of_a_host_reaches_the_racer(simulator: ScriptedSimulator) -> None:
     with LinkProxy(simulator.port, CALM) as proxy, Racer(proxy.port) as racer:
         racer.receive(1)

@@ -52,10 +52,10 @@ class Broken(Corridor):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_solves_cartpole(seed: int) -> None:
     config = PPOConfig(
-        n_steps=32, batch_size=256, n_epochs=20, gamma=0.98, gae_lambda=0.8,
+        n_steps=16, batch_size=256, n_epochs=20, gamma=0.98, gae_lambda=0.8,
         learning_rate=1e-3, final_learning_rate=1e-5, final_clip_range=1e-3,
     )  # fmt: skip
-    model = PPO(make_vec_env("CartPole-v1", 8, seed=seed), config, seed=seed)
+    model = PPO(make_vec_env("CartPole-v1", 16, seed=seed), config, seed=seed)
     model.learn(80_000)
     mean, _ = evaluate_policy(model, make_vec_env("CartPole-v1", 1, seed=100 + seed), 20)
     assert mean >= 475.0

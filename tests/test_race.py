@@ -390,7 +390,7 @@ def test_a_full_disk_leaves_the_old_record_whole(tmp_path: pathlib.Path) -> None
         """
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
     assert "could not be written" in done.stdout
     assert Race.load(path).header.seed == 1

@@ -136,6 +136,16 @@ def test_a_car_that_gets_somewhere_has_all_its_attempts_again() -> None:
     assert "reset" not in manoeuvres([(1.0, 1.0), *stuck, *stuck, *stuck, *stuck], may_reset=True)
 
 
+def test_a_car_that_was_braked_or_seen_no_more_is_not_stuck_by_that() -> None:
+    recovery = Recovery(RecoveryConfig(stuck_s=2.0))
+    recovery.begin(0.0, held=False)
+    for time in (0.0, 0.1, 3.0, 3.1, 9.0, 9.1):
+        assert recovery.advance(time, 0.0, may_reset=False) == "drive"
+    for k in range(100):
+        recovery.rest()
+        assert recovery.advance(9.2 + STEP_S * k, 0.0, may_reset=False) == "drive"
+
+
 def test_a_car_that_may_be_held_on_the_grid_is_not_stuck_before_it_has_moved() -> None:
     assert manoeuvres([(20.0, 0.0)], held=True) == ["drive"]
     assert manoeuvres([(20.0, 0.0), (1.0, 1.0), (2.5, 0.0)], held=True) == ["drive", "reverse"]
@@ -181,6 +191,18 @@ def test_latencies_are_counted_in_bounded_memory() -> None:
     assert figures.histogram() == tuple(np.histogram(times, edges)[0])
     figures.note(60.0)
     assert figures.histogram()[-1] == 1
+
+
+def test_laps_of_a_host_without_races_are_those_between_its_crossings() -> None:
+    laps = LapFigures()
+    laps.begin_run()
+    # The front and the back of a car that stands on the line, and a lap that is none.
+    for stamp in (3.0, 3.4, 9.0, 23.0):
+        laps.touch(stamp, stamp)
+    assert laps.run == (20.0,)
+    laps.cross(19.5, 42.5)
+    laps.touch(42.5, 42.5)
+    assert laps.run == (20.0, 19.5)
 
 
 def test_laps_count_on_over_a_lost_connection_and_anew_in_the_next_run() -> None:

@@ -126,9 +126,27 @@ def test_each_way_in_which_a_drive_ends(tmp_path: Path) -> None:
     assert (len(third.race), third.race["time_s"][0]) == (20, 0.0)
     assert [len(each.race) for each in (first, second, third, last)] == [60, 40, 20, 10]
     assert [each.race.header.seed for each in (first, second, third, last)] == [0, 1, 2, 3]
-    # 3 s and 2 s of frames, written faster than they would be driven: it began after them.
-    assert 0.0 < first.began_s < second.began_s < third.began_s
-    assert heat(last.race).fault == "unfinished"
+    noted_s = np.concatenate([each.noted_s for each in (first, second, third, last)])
+    assert noted_s[0] > 0.0
+    assert (np.diff(noted_s) > 0.0).all()
+    assert second.moment_s(0.0) == second.noted_s[0]
+    # Practice ends when the driver wants; without a lap it has come to nothing.
+    assert [heat(each.race).fault for each in (first, last)] == ["out of bounds", "unfinished"]
+
+
+def test_a_race_that_we_leave_is_unfinished_and_practice_is_not(tmp_path: Path) -> None:
+    script = records.Script(tmp_path / "race")
+    for start in ("race_start", "car_loaded"):
+        script.event(start)
+        script.go()
+        for lap_s in (0.0, 15.0):
+            script.frames(1.0)
+            script.event("cross_start", lap_time=lap_s)
+        script.go(False)
+    race, practice = drives(script)
+    assert (heat(race.race).fault, heat(practice.race).fault) == ("unfinished", "")
+    assert math.isnan(registry.load("race_score")(race.race))
+    assert registry.load("heat_lap_s")(practice.race) == 15.0
 
 
 def test_a_car_put_back_starts_its_clock_anew(tmp_path: Path) -> None:

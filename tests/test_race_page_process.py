@@ -36,6 +36,9 @@ def test_a_killed_page_is_started_again_as_it_was() -> None:
         with viewing(page, **bearer) as viewer:
             viewer.until(lambda told: told["cars"] and told["log"])
         assert first is not None
+        # Ctrl-C reaches all processes of a terminal: the page leaves it to the racer.
+        os.kill(first, signal.SIGINT)
+        assert ask(page, "/health", **bearer).status == 200
         os.kill(first, signal.SIGKILL)
         wait(lambda: page.pid not in (None, first), "another process")
         assert page.port == port

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,9 @@ from donkey_rl.race_server.interface import Level
 from donkey_rl.race_server.record import reader, replay
 from donkey_rl.race_server.status import CarStatus
 from tests import race_records as records
+
+ROOT = Path(__file__).parents[1]
+DEADLINE_S = 60.0
 
 
 class Board:
@@ -45,6 +53,8 @@ def test_a_replay_shows_what_was_seen_and_told(
     script.frames(0.25, speed="nan")
     script.event("DQ", missed_cp=True)
     script.go(False)
+    # The end of the race is no loss.
+    script.tape.note("link", {"state": "lost", "reason": "the race has ended"})
     board = Board()
     replay.play(reader.read(script.close()), board, speed=100.0)
     first, last = board.shown[1][0], board.shown[-1][0]
@@ -53,7 +63,8 @@ def test_a_replay_shows_what_was_seen_and_told(
     assert [picture for _, picture in board.shown if picture] == [
         records.picture(k) for k in range(1, 36)
     ]
-    assert (last.phase, last.go, last.frames) == ("ready", False, 35)
+    assert (last.phase, last.go, last.frames) == ("stopping", False, 35)
+    assert "ready" in {status.phase for status, _ in board.shown}
     assert (last.laps_s, last.best_lap_s, last.disqualified) == ((18.5,), 18.5, True)
     assert (last.speed, last.steering, last.driver) == (1.5, 0.25, "spare")
     assert (last.disconnects, last.latency.round_trip_ms) == (1, pytest.approx(12.0))
@@ -92,3 +103,26 @@ def test_a_replay_keeps_the_time_of_the_race_and_ends_when_told(tmp_path: Path) 
     player.join(30.0)
     assert not player.is_alive()
     assert board.shown[-1][1] is None
+
+
+def test_the_command_plays_a_record_on_the_page_until_it_is_told(tmp_path: Path) -> None:
+    script = records.Script(tmp_path / "race")
+    script.heat(1.0)
+    script.close()
+    words = ("race", "replay", str(tmp_path / "race"), "--speed", "100", "--port", "0")
+    command = [sys.executable, "-m", "donkey_rl", *words]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = ""
+        while "Ctrl-C ends it" not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        address = re.search(r"http://\S+", said)
+        assert address is not None
+        with urllib.request.urlopen(address[0], timeout=DEADLINE_S) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        said += process.stderr.read()
+        assert process.wait(DEADLINE_S) == 0, said
+    assert "Traceback" not in said

@@ -16,8 +16,14 @@ import pytest
 from donkey_rl import cli, configuration
 from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.config import ServerConfig
-from donkey_rl.errors import StoreAwayError
-from donkey_rl.experiments import leaderboard, race_runs, stored_runs, tracking
+from donkey_rl.errors import InputError, StoreAwayError
+from donkey_rl.experiments import (
+    leaderboard,
+    race_pictures,
+    race_runs,
+    stored_runs,
+    tracking,
+)
 from donkey_rl.experiments.leaderboard import LeaderboardRequest
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.metrics import laps as lap_times
@@ -92,7 +98,7 @@ def test_a_record_becomes_one_run_with_all_that_is_known(place: Path) -> None:
         "race/drives": 2, "race/laps": 3, "race/best_lap_s": 1.0, "race/mean_lap_s": 1.25,
         "race/disqualified": 1, "race/disconnects": 1, "race/frames": 125, "race/lap_s": 1.0,
         "race/latency_p50_ms": 4.0, "race/latency_p99_ms": 4.0, "race/round_trip_ms": 81.5,
-        "fault/frames_stopped": 1, "record/lines": 275, "record/missing": 0,
+        "fault/frames_stopped": 1, "record/lines": 270, "record/missing": 0,
         "drive/disqualified": 1.0, "drive/laps": 1.0,
     }  # fmt: skip
     assert figures.items() <= run.metrics.items()
@@ -101,7 +107,7 @@ def test_a_record_becomes_one_run_with_all_that_is_known(place: Path) -> None:
     assert names == {
         "one", "race.mp4", "race.png", "race_00.parquet", "race_01.parquet", "result.json",
     }  # fmt: skip
-    assert reader.read(files / "one").count == 275
+    assert reader.read(files / "one").count == 270
     race = Race.load(files / "race_00.parquet")
     assert (len(race), race.header.laps, race.header.run_id) == (95, 2, TRAINED)
     # 4.7 s of the heat and 1.45 s of the other drive, a frame at both ends.
@@ -161,9 +167,10 @@ def test_races_at_a_host_are_no_drivers_and_on_no_board(
         found = leaderboard.leaderboard(LeaderboardRequest(), progress)
     assert [row.run_id for board in found.boards for row in board.rows] == [other]
     assert found.problems == ()
-    for words in (("compare", other, run_id), ("evaluate", run_id)):
-        assert cli.main(list(words)) == 2
-        assert f"no driver. Take run {TRAINED}" in capsys.readouterr().err
+    assert cli.main(["compare", other, run_id]) == 2
+    assert f"no driver. Take run {TRAINED}" in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"no driver. Take run {TRAINED}"):
+        stored_runs.download_driver(run_id)
     assert cli.main(["report", run_id, other, "--out", "report.html"]) == 0
     assert "race generated_track Ann" in Path("report.html").read_text(encoding="utf-8")
 
@@ -188,7 +195,11 @@ class LookingTape(FileTape):
             self.told = dict(fields)
 
 
-def test_a_car_at_a_host_leaves_a_record_of_its_laps(place: Path) -> None:
+@pytest.mark.slow
+def test_a_car_at_a_host_leaves_a_record_of_its_laps(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(race_pictures, "MOST_S", 2.0)
     served = configuration.validate(
         ServerConfig,
         {
@@ -230,13 +241,19 @@ def test_a_car_at_a_host_leaves_a_record_of_its_laps(place: Path) -> None:
         result = race_runs.log_result(tape.folder, progress)
     assert result.missing == 0
     assert result.laps >= 2
-    assert result.drives[0].laps_s[:2] == pytest.approx(laps[:2])
+    # A video is no longer than it may be.
+    film = in_run(result.run_id) / "race.mp4"
+    assert imageio_ffmpeg.count_frames_and_secs(str(film))[0] == 40
+    # On a busy machine the car may not have reached the line in time at first.
+    number, drive = next(
+        (k, each) for k, each in enumerate(result.drives) if len(each.laps_s) >= 2
+    )
+    assert drive.laps_s[:2] == pytest.approx(laps[:2])
     assert records.GUID.encode() not in b"".join(
         path.read_bytes() for path in tape.folder.iterdir()
     )
-    race_00 = Race.load(in_run(result.run_id) / "race_00.parquet")
+    whole = Race.load(in_run(result.run_id) / f"race_{number:02d}.parquet")
     # Places were told: the laps by the way along the path are those of the host.
-    assert race_00.header.unknown == frozenset()
-    own = race_00.header.model_copy(update={"timing": None})
-    by_path = Race(own, race_00.columns)
+    assert whole.header.unknown == frozenset()
+    by_path = Race(whole.header.model_copy(update={"timing": None}), whole.columns)
     assert [lap.time_s for lap in lap_times.laps(by_path)][:2] == pytest.approx(laps[:2], abs=0.02)

@@ -13,6 +13,7 @@ from donkey_rl.race_server.orders import Brake, Go, Stop
 from donkey_rl.race_server.race_state import Clock, RaceState
 
 CAR, START, STOP = reports.CarLoaded(), reports.RaceStart(), reports.RaceStop()
+MENU = reports.SceneSelectionReady()
 
 
 def state(start: Any = "race_start", *events: Any) -> RaceState:
@@ -43,7 +44,9 @@ def state(start: Any = "race_start", *events: Any) -> RaceState:
         ("race_start", [CAR, START, Brake("page", True)], False),
         ("race_start", [CAR, START, Brake("page", True), Brake("page", False)], True),
         ("race_start", [CAR, START, reports.NeedCarConfig()], False),
+        ("race_start", [CAR, Go("page"), MENU, CAR], False),
         ("car", [], False),
+        ("car", [CAR, MENU, CAR], True),
         ("car", [CAR], True),
         ("car", [CAR, reports.Disqualified(True)], True),
         ("car", [CAR, START, reports.Disqualified(True)], False),
@@ -118,7 +121,7 @@ def test_a_car_that_is_gone_does_not_move_and_goes_on_when_its_frames_do() -> No
 
 _EVENTS: tuple[Any, ...] = (
     CAR, START, STOP, Go("page"), Stop("page"), Brake("page", True), Brake("page", False),
-    reports.NeedCarConfig(), reports.Disqualified(False), reports.CrossStart(12.0), "lose",
+    reports.NeedCarConfig(), reports.Disqualified(False), reports.CrossStart(12.0), MENU, "lose",
     "new host", "frame",
 )  # fmt: skip
 
@@ -146,6 +149,6 @@ def test_no_order_of_events_moves_a_car_of_a_race_before_its_go(events: list[Any
             found.follow(event)
         if event == START or isinstance(event, Go):
             word = True
-        elif event in (STOP,) or isinstance(event, Stop):
+        elif event in (STOP, MENU) or isinstance(event, Stop):
             word = False
         assert word or not found.may_move, events

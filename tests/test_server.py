@@ -482,7 +482,7 @@ def test_without_extended_telemetry_no_place_is_told_nor_taken(
         before = driver.step(0.0, 0.0)["image"]
         driver.send("set_position", pos_x="60", pos_y="1", pos_z="20")
         # Nothing answers, and in 2020 the next message must not be glued to this one.
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 60.0
         while "set_position" not in caplog.text:
             assert time.monotonic() < deadline
         driver.camera()
@@ -539,7 +539,7 @@ def test_a_stalled_reader_holds_nobody_up_and_its_queue_is_bounded() -> None:
         assert counts.frames_dropped > 200
         assert counts.queued < 1_500_000
         # It reads again: the next but few frames are new.
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 60.0
         while stalled.telemetry()["time"] < last:
             assert time.monotonic() < deadline
 
@@ -553,7 +553,7 @@ def test_a_client_that_reads_nothing_but_asks_on_is_disconnected(
         with contextlib.suppress(OSError):
             for _ in range(2000):
                 glutton.send_bytes(question)
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 60.0
         while server.statistics().clients:
             assert time.monotonic() < deadline
             time.sleep(0.01)

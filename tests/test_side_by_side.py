@@ -72,7 +72,7 @@ def test_two_races_are_shown_from_their_starts(tmp_path: pathlib.Path) -> None:
     path = side_by_side.write(tmp_path / "both.mp4", left, right, SIZE)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo"]
     done = subprocess.run(
-        [*command, "-pix_fmt", "rgb24", "-"], capture_output=True, check=True, timeout=60
+        [*command, "-pix_fmt", "rgb24", "-"], capture_output=True, check=True, timeout=300
     )
     assert "640x270" in done.stderr.decode()
     shown = np.frombuffer(done.stdout, np.uint8).reshape(-1, 270, 640, 3)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,8 @@ from donkey_rl.experiments.sweeps import trial
 SMALL = (
     "cars=4", "encoder.frames=256", "encoder.epochs=1", "encoder.filters=8,8", "encoder.pool=4",
     "check.every=400", "check.every_later=400", "check.races=1", "evaluation.races=2",
-    "evaluation.laps=1", "sac.learning_starts=100",
+    "evaluation.laps=1", "sac.learning_starts=100", "sac.gradient_steps=1", "sac.batch_size=64",
+    "sac.hidden=32,32",
 )  # fmt: skip
 
 
@@ -83,22 +81,24 @@ def test_another_study_of_the_name_is_bad_input(
 
 
 @pytest.mark.slow
-def test_a_whole_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
+    # For the worker, which is a process of its own.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     settings = [word for setting in SMALL for word in ("--set", setting)]
     words = ["--agent", "sac", "--study", "small", "--trials", "2", "--seeds", "1"]
-    words += ["--steps", "800", "--pruner", "none", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "donkey_rl", "sweep", *words, *settings],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
+    words += ["--steps", "800", "--pruner", "none", "--space", "space.yaml", "--json"]
+    # The agent's own space asks for large networks and many updates.
+    Path("space.yaml").write_text(
+        "sac.gamma: {low: 0.96, high: 0.995}\nsac.learning_rate: {low: 3.0e-4, high: 3.0e-3}\n"
     )
-    assert done.returncode == 0, done.stderr
-    assert "trial 0: score" in done.stderr
-    result = json.loads(done.stdout)
+    assert cli.main(["sweep", *words, *settings]) == 0
+    shown = capfd.readouterr()
+    assert "trial 0: score" in shown.err
+    result = json.loads(shown.out)
     assert result["trials"] == {"complete": 2, "pruned": 0, "failed": 0, "running": 0}
     best = result["best"]
     assert best["value"] >= result["recipe"]

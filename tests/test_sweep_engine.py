@@ -58,7 +58,7 @@ def living(folder: Path) -> list[int]:
     return found
 
 
-def wait_until(met: object, what: str, seconds: float = 60.0) -> None:
+def wait_until(met: object, what: str, seconds: float = 300.0) -> None:
     until = time.monotonic() + seconds
     while not met():  # type: ignore[operator]
         assert time.monotonic() < until, f"{what} did not come"

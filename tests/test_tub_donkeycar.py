@@ -38,7 +38,7 @@ def donkeycar(verb: str, tub: pathlib.Path) -> Any:
         env=os.environ | {"PYTHONPATH": str(PLACE), "LOGLEVEL": "WARNING"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ def frames_of(path: pathlib.Path) -> tuple[str, npt.NDArray[np.uint8]]:
     """What FFmpeg says about a video file, and all its frames at `SIZE`."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo"]
     done = subprocess.run(
-        [*command, "-pix_fmt", "rgb24", "-"], capture_output=True, check=True, timeout=60
+        [*command, "-pix_fmt", "rgb24", "-"], capture_output=True, check=True, timeout=300
     )
     stream = next(line for line in done.stderr.decode().splitlines() if "Video: " in line)
     return stream, np.frombuffer(done.stdout, np.uint8).reshape(-1, SIZE[1], SIZE[0], 3)
@@ -143,7 +143,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: pathlib.Path) -> N
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert "The video race.mp4 could not be written" in done.stdout
     assert len(done.stdout.splitlines()) == 1

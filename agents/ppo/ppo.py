@@ -43,7 +43,7 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
     CONFIG = PPOConfig
     MODELS = ("cnn", "actor", "critic")
 
-    policy: KerasActorCritic  # type: ignore[assignment]
+    policy: KerasActorCritic
     rollout_buffer: RolloutBuffer  # type: ignore[assignment]
     learner: Learner
 
@@ -73,7 +73,7 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         self.config = config if config is not None else PPOConfig()
         self.seconds = {"act": 0.0, "update": 0.0}
         super().__init__(
-            KerasActorCritic,  # type: ignore[arg-type]
+            KerasActorCritic,
             env,  # type: ignore[arg-type]
             learning_rate=schedules.linear(
                 self.config.learning_rate, self.config.final_learning_rate

@@ -147,7 +147,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             seed=int(buffer_seed),
         )
         self._learner = Learner(layout, width, self.config, int(learner_seed), apart=self._overlap)
-        self.actor = self._learner  # type: ignore[assignment]
+        self.actor = self._learner
         self.policy = KerasPolicy(layout, self.action_space, self._act)
         self._convert_train_freq()
 

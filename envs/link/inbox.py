@@ -23,6 +23,11 @@ _DROPS_IN_A_ROW = 100
 _BYTES_IN_A_ROW = 16 * 1024 * 1024
 """A peer that sends more than this without one message speaks another protocol."""
 
+_GREETS = (
+    "See whether a DonkeyCar simulator listens at this port and still runs: it greets whoever "
+    "connects."
+)
+
 _EVENTS = (
     reports.SceneSelectionReady,
     reports.CarLoaded,
@@ -343,4 +348,5 @@ class Inbox:
                 f"{self._bytes_in_row} bytes came without a message in them", awaited
             )
         what = "The simulator has sent nothing for" if silent else "Nothing came within"
-        return self._peer.late(f"{what} {waited_s:.3g} s", awaited)
+        remedy = "" if self._messages else _GREETS
+        return self._peer.late(f"{what} {waited_s:.3g} s", awaited, remedy)

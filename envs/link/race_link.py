@@ -21,7 +21,7 @@ from donkey_rl.errors import LinkProtocolError, MessageError
 
 _MOST_REPORTS = 1000
 _AGAIN_S = 2.0
-"""Without a usable picture for so long the camera is configured once more."""
+"""With useless pictures alone for so long the camera is configured once more."""
 
 _USELESS_S = 6.0
 """After so long there will be none."""
@@ -52,7 +52,7 @@ class RaceLink:
     def _begin_pictures(self, number: int) -> None:
         """Frames count from the next one on, and pictures are awaited anew."""
         self._taken = number
-        self._useful = time.monotonic()
+        self._useless_since: float | None = None
         self._asked_again = False
 
     def open(self) -> None:
@@ -143,13 +143,16 @@ class RaceLink:
         if frame.image.shape != wanted:
             self._use_nothing(session, life_cycle.wrong_size(frame.image.shape, wanted))
             return None
-        self._useful = arrival.arrived
+        self._useless_since = None
         self._asked_again = False
         return frame
 
     def _use_nothing(self, session: Session, complaint: str) -> None:
         """A picture was of no use; after a while the camera is configured again."""
-        waited = time.monotonic() - self._useful
+        now = time.monotonic()
+        if self._useless_since is None:
+            self._useless_since = now
+        waited = now - self._useless_since
         if waited > _USELESS_S:
             raise self._peer.foreign(
                 complaint, "telemetry", "Update the simulator: it ignores cam_config."

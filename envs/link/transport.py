@@ -11,6 +11,9 @@ from collections.abc import Callable
 
 _CHUNK = 256 * 1024
 _JOIN_S = 5.0
+_SEND_BUFFER = 16 * 1024
+"""Bytes: commands must not queue where nobody reads, to be obeyed when they are old."""
+
 _SHORTEST_TRY_S = 0.05
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
@@ -59,6 +62,7 @@ class Transport:
         """
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         link.settimeout(send_timeout_s)
         self._socket = link
         self._receive = receive

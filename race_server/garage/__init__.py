@@ -23,7 +23,8 @@ def open_seat(
     """Returns a seat with a driver and its spares, all of them loaded and warm.
 
     Args:
-        wanted: What names each, see `references.find`; the first choice first.
+        wanted: What names each, see `references.find`; the first choice first, empty ones are
+            passed over.
         kept: Folder that keeps drivers of the run store, so that the next start needs no store.
         fit: What they must fit; by default each other's car.
 
@@ -36,9 +37,10 @@ def open_seat(
     fit = fit or Fit()
     drivers: dict[str, LiteDriver] = {}
     warnings = [checks.scene_warning(fit.scene)]
-    for reference in wanted:
+    is_store_away = False
+    for reference in filter(None, wanted):
         try:
-            found = references.find(reference, kept)
+            found = references.find(reference, kept, is_store_away=is_store_away)
         except StorageError as error:
             if not drivers:
                 raise
@@ -46,6 +48,7 @@ def open_seat(
             warnings.append(f"Without the spare {reference}: {error}")
             continue
         warnings.append(found.warning)
+        is_store_away = is_store_away or found.is_store_away
         driver = checks.load(found.folder)
         fit = Fit(fit.generation or checks.generation(driver), fit.scene)
         name = _free(found.name, drivers)

@@ -26,7 +26,7 @@ from donkey_rl.race_server.garage import checks
 MODELS = "models:/"
 """How the address of a registered model begins."""
 
-_FETCH_S = 20.0
+_FETCH_S = 10.0
 """So long a store may take where a driver is kept already (s)."""
 
 _ORIGIN, _DRIVER = "origin.json", "driver"
@@ -40,11 +40,13 @@ class Found:
         name: What its driver is called.
         folder: Where it lies.
         warning: Why it may not be the newest, empty if it is.
+        is_store_away: Whether the run store did not answer.
     """
 
     name: str
     folder: Path
     warning: str = ""
+    is_store_away: bool = False
 
 
 class _Origin(Config):
@@ -56,7 +58,7 @@ class _Origin(Config):
     fetched: datetime.datetime
 
 
-def find(reference: str, kept: Path) -> Found:
+def find(reference: str, kept: Path, *, is_store_away: bool = False) -> Found:
     """Returns the folder of a driver.
 
     A run's or a model's is fetched from the run store and kept. If the store cannot give it, what
@@ -66,6 +68,8 @@ def find(reference: str, kept: Path) -> Found:
         reference: A driver folder; a run's id, the beginning of it or its name; a model,
             `models:/donkey-driver@race`.
         kept: Folder that keeps drivers.
+        is_store_away: Whether the store is known not to answer: then a driver that was kept is
+            taken at once.
 
     Raises:
         InputError: There is no such driver, and none was kept.
@@ -85,15 +89,19 @@ def find(reference: str, kept: Path) -> Found:
                 f"{manifest.FILE_NAME}, a run, or {MODELS}NAME@ALIAS."
             )
     place, warning = _place(reference, kept), ""
+    is_kept = (place / _ORIGIN).is_file()
     try:
-        _fetch(reference, place)
+        if is_store_away and is_kept:
+            raise StoreAwayError("The run store does not answer.")
+        _fetch(reference, place, _FETCH_S if is_kept else None)
     except DonkeyRLError as error:
-        if isinstance(error, DriverError) or not (place / _ORIGIN).is_file():
+        if isinstance(error, DriverError) or not is_kept:
             raise
+        is_store_away = isinstance(error, StoreAwayError)
         warning = f"{error} So '{reference}' is raced as it was kept."
     origin = _origin(place)
     name = reference.removeprefix(MODELS) if registered else f"run {origin.run_id[:8]}"
-    return Found(name, place / _DRIVER, warning)
+    return Found(name, place / _DRIVER, warning, is_store_away)
 
 
 def _place(reference: str, kept: Path) -> Path:
@@ -102,8 +110,17 @@ def _place(reference: str, kept: Path) -> Path:
     return kept / f"{plain}-{hashlib.sha256(reference.encode()).hexdigest()[:12]}"
 
 
-def _fetch(reference: str, place: Path) -> None:
-    """Fetches a driver and keeps it; where one is kept already the store has not for ever."""
+def _fetch(reference: str, place: Path, within_s: float | None) -> None:
+    """Fetches a driver and keeps it.
+
+    Args:
+        reference: A run or a model.
+        place: Where it is kept.
+        within_s: How long the store may take; None for as long as MLflow waits.
+
+    Raises:
+        StoreAwayError: It takes longer.
+    """
     answers: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
     def fetch() -> None:
@@ -116,9 +133,9 @@ def _fetch(reference: str, place: Path) -> None:
 
     threading.Thread(target=fetch, name="fetch driver", daemon=True).start()
     try:
-        error = answers.get(timeout=_FETCH_S if (place / _ORIGIN).is_file() else None)
+        error = answers.get(timeout=within_s)
     except queue.Empty:
-        raise StoreAwayError(f"The run store did not answer within {_FETCH_S:.0f} s.") from None
+        raise StoreAwayError("The run store did not answer in time.") from None
     if error is not None:
         raise error
 

@@ -20,7 +20,7 @@ from donkey_rl.web_access import Access
 WINDOW_S = 60.0
 """Wrong tokens are counted over so long (s)."""
 
-MOST_WRONG = 10
+MOST_WRONG = 20
 """Wrong tokens of one address in that time; after them it gets no answer until it is over."""
 
 MOST_WRONG_IN_ALL = 100

@@ -73,10 +73,19 @@ class CarView:
             self.pictures += 1
         while self.history and self.at - self.history[0].at > HISTORY_S:
             self.history.popleft()
-        latency = self.status["latency"]
+        status, latency = self.status, self.status["latency"]
         percentiles = latency["frame_to_command_ms"] or (None,)
-        commands = (self.status[name] for name in ("speed", "steering", "throttle", "brake"))
-        self.history.append(Sample(self.at, *commands, latency["round_trip_ms"], percentiles[0]))
+        self.history.append(
+            Sample(
+                self.at,
+                status["speed"],
+                status["steering"],
+                status["throttle"],
+                status["brake"],
+                latency["round_trip_ms"],
+                percentiles[0],
+            )
+        )
 
 
 class Scene:
@@ -112,9 +121,9 @@ class Scene:
 
     @property
     def cars(self) -> dict[str, CarView]:
-        """The cars by their names, in the order in which they came."""
+        """The cars by their names, in alphabetical order."""
         with self._lock:
-            return dict(self._cars)
+            return dict(sorted(self._cars.items()))
 
     def history(self, name: str) -> list[Sample]:
         """Returns the last half minute of a car."""

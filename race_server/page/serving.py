@@ -34,7 +34,10 @@ NICENESS = 5
 SILENT_S = 10.0
 """A connection that has not asked for anything in this time (s) is closed."""
 
-_MOST_CONNECTIONS = 96
+MOST_OF_ONE = 48
+"""Connections of one address; half of them all, so that nobody keeps everybody else out."""
+
+_MOST_CONNECTIONS = 2 * MOST_OF_ONE
 _GOODBYE_S = 1
 _LOOK_S = 0.02
 _PING_S = 10.0
@@ -45,12 +48,21 @@ _REMEDY = "Choose another one in race.yaml (page.host, page.port; port 0 for a f
 class _PromptProtocol(H11Protocol):
     """HTTP with clients that ask for something soon, and no more of them than there is room."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    _silence: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > _MOST_CONNECTIONS:
+        addresses = [(getattr(each, "client", None) or ("",))[0] for each in self.connections]
+        own = self.client[0] if self.client else ""
+        if len(addresses) > _MOST_CONNECTIONS or addresses.count(own) > MOST_OF_ONE:
             transport.abort()
             return
-        self.loop.call_later(SILENT_S, self._close_if_silent)
+        self._silence = self.loop.call_later(SILENT_S, self._close_if_silent)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._silence is not None:
+            self._silence.cancel()
 
     def _close_if_silent(self) -> None:
         if self.scope is None and not self.transport.is_closing():

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 import pydantic
 
@@ -26,7 +26,11 @@ LARGEST_PICTURE = 3_000_000
 """Bytes, as a simulator may send."""
 
 _NAME = re.compile(r"record-(\d{5})\.jsonl")
-_KINDS = frozenset((*get_args(Kind), "header", "end"))
+_KINDS: dict[str, lines.AnyKind] = {
+    **{kind: kind for kind in get_args(Kind)},
+    "header": "header",
+    "end": "end",
+}
 _MOST_PROBLEMS = 20
 
 
@@ -285,20 +289,21 @@ def _line(content: bytes, pictures: Path, size: int) -> Line:
     time_s, wall_s = told.get("time_s"), told.get("wall_s")
     if type(number) is not int or not 0 <= number < 1 << 53:
         raise ValueError("has no number")
-    if not isinstance(kind, str) or kind not in _KINDS or not isinstance(fields, dict):
+    found = _KINDS.get(kind) if isinstance(kind, str) else None
+    if found is None or not isinstance(fields, dict):
         raise ValueError("has no kind that is known, or no fields")
     if not _is_time(time_s) or not _is_time(wall_s):
         raise ValueError("has no time")
     place = told.get("picture")
     picture = None if place is None else _picture(place, pictures, size)
-    return Line(number, float(time_s), float(wall_s), kind, fields, picture)
+    return Line(number, float(time_s), float(wall_s), found, fields, picture)
 
 
 def _no_number(text: str) -> float:
     raise ValueError(text)
 
 
-def _is_time(value: object) -> bool:
+def _is_time(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 1e12
 
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from donkey_rl.race_server.interface import Board, Level
+from donkey_rl.race_server.record.losses import Losses
 from donkey_rl.race_server.record.reader import Line, Record
 from donkey_rl.race_server.status import (
     LATENCY_EDGES_MS,
@@ -73,8 +74,12 @@ def play(
             board.show(replayed.status, picture.read() if picture is not None else None)
             shown, picture = now, None
     board.log(car, "info", "The record has ended.")
+    last = dataclasses.replace(
+        replayed.status, phase="stopping", reason="The record has ended.", go=False
+    )
+    board.show(last, None)
     while stays and not ended.wait(_STILL_S):
-        board.show(replayed.status, None)
+        board.show(last, None)
 
 
 def _told(line: Line) -> tuple[Level, str] | None:
@@ -122,7 +127,7 @@ class _Replayed:
             warnings=("This is a replay: buttons do nothing.",),
         )
         self._crossed: float | None = None
-        self._connected = False
+        self._losses = Losses()
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
 
     def take(self, line: Line) -> None:
@@ -199,16 +204,14 @@ class _Replayed:
         return found
 
     def _link(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        state = fields.get("state")
-        if state == "figures":
+        if fields.get("state") == "figures":
             trip = _number(fields, "round_trip_s", -1.0)
             if trip < 0.0:
                 return {}
             latency = dataclasses.replace(self.status.latency, round_trip_ms=1000.0 * trip)
             return {"latency": latency}
-        lost = state == "lost" and self._connected
-        self._connected = state == "connected" or (self._connected and state != "lost")
-        return {"disconnects": self.status.disconnects + lost}
+        self._losses.take(fields)
+        return {"disconnects": self._losses.count}
 
 
 def _number(fields: Mapping[str, Any], name: str, otherwise: float) -> float:

@@ -7,11 +7,12 @@ from collections import deque
 from pathlib import Path
 
 from donkey_rl import configuration
+from donkey_rl.errors import StorageError
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.race_server.garage import checks as garage_checks
 from donkey_rl.race_server.garage import references
 from donkey_rl.race_server.rehearsal import checks, faults, field, outcome, record_checks, staging
-from donkey_rl.race_server.rehearsal.checks import Return
+from donkey_rl.race_server.rehearsal.checks import Return, Violation
 from donkey_rl.race_server.rehearsal.outcome import Broken, EveningResult
 from donkey_rl.race_server.rehearsal.plan import RehearsalPlan
 from donkey_rl.race_server.rehearsal.staging import Held, StagedEvening
@@ -26,6 +27,7 @@ def hold(plan: RehearsalPlan, progress: ProgressDisplay) -> EveningResult:
 
     Raises:
         InputError: A driver, a track or a configuration does not fit.
+        StorageError: Its files cannot be written.
         DonkeyRLError: The host or a process of racers ended, or nothing goes on.
     """
     began = time.monotonic()
@@ -34,11 +36,21 @@ def hold(plan: RehearsalPlan, progress: ProgressDisplay) -> EveningResult:
     left = deque(faults.draw(plan.faults, plan.seed))
     held: list[Held] = []
     while not held or left:
-        folder = plan.folder / f"evening-{len(held) + 1}"
-        folder.mkdir(parents=True)
+        folder = _made(plan.folder / f"evening-{len(held) + 1}")
         seed = plan.seed + len(held)
         held.append(StagedEvening(plan, [plan.race, *others], folder, left, seed).hold(progress))
     return _result(plan, held, time.monotonic() - began)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise StorageError(
+            f"The rehearsal's folder '{folder}' cannot be made: {error.strerror}. Name another "
+            "one: --out FOLDER."
+        ) from error
+    return folder
 
 
 def _settled(plan: RehearsalPlan) -> tuple[RehearsalPlan, float]:
@@ -69,7 +81,7 @@ def _result(plan: RehearsalPlan, held: list[Held], wall_s: float) -> EveningResu
     """Checks what was seen, and says what all has come to."""
     broken: list[Broken] = []
     returns: list[Return] = []
-    violations = []
+    violations: list[Violation] = []
     for k, each in enumerate(held):
         back = checks.returns(each.sightings, each.injected)
         found = checks.with_causes(

@@ -5,40 +5,30 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from donkey_rl import configuration
 from donkey_rl.errors import InputError
 from donkey_rl.race_server.config import LimitsConfig, RaceConfig
 
-NAMES = (
-    "Apex Predator",
-    "Brake Dancer",
-    "Turbo Turtle",
-    "Donkey Hotey",
-    "Sir Skids-a-Lot",
-    "Hairpin Hattie",
-    "Lap Dog",
+
+class _Rival(NamedTuple):
+    name: str
+    country: str
+    bio: str
+    colour: tuple[int, int, int]
+
+
+_RIVALS = (
+    _Rival("Apex Predator", "Nevada", "Bites every kerb once.", (200, 40, 40)),
+    _Rival("Brake Dancer", "Jutland", "Two steps back, four forward.", (240, 160, 20)),
+    _Rival("Turbo Turtle", "Galápagos", "Slow is smooth, smooth is slow.", (40, 160, 60)),
+    _Rival("Donkey Hotey", "La Mancha", "Tilts at chicanes.", (150, 60, 200)),
+    _Rival("Sir Skids-a-Lot", "Camelot", "Straight ahead is for the timid.", (90, 90, 90)),
+    _Rival("Hairpin Hattie", "Stelvio", "Never met a bend she did not like.", (230, 90, 170)),
+    _Rival("Lap Dog", "Le Mans", "Fetches the flag.", (20, 150, 150)),
 )
-_COUNTRIES = ("Nevada", "Jutland", "Galápagos", "La Mancha", "Camelot", "Stelvio", "Le Mans")
-_BIOS = (
-    "Bites every kerb once.",
-    "Two steps back, four forward.",
-    "Slow is smooth, and smooth is slow.",
-    "Tilts at chicanes.",
-    "Straight ahead is for the timid.",
-    "Never met a bend she did not like.",
-    "Fetches the flag.",
-)
-_COLOURS = (
-    (200, 40, 40),
-    (240, 160, 20),
-    (40, 160, 60),
-    (150, 60, 200),
-    (90, 90, 90),
-    (230, 90, 170),
-    (20, 150, 150),
-)
-MOST_OPPONENTS = len(NAMES)
+MOST_OPPONENTS = len(_RIVALS)
 _SLOWER = 0.06
 """So much less throttle than the one before, so that the evening has an order."""
 
@@ -60,16 +50,16 @@ def opponents(
     if count > MOST_OPPONENTS:
         raise InputError(f"At most {MOST_OPPONENTS} opponents take part. Received: {count}.")
     found = []
-    for k in range(count):
+    for k, rival in enumerate(_RIVALS[:count]):
         slower = 1.0 if references else 1.0 - _SLOWER * (k + 1)
         found.append(
             RaceConfig(
-                racer_name=NAMES[k],
-                car_name=NAMES[k],
-                country=_COUNTRIES[k],
-                bio=_BIOS[k],
+                racer_name=rival.name,
+                car_name=rival.name,
+                country=rival.country,
+                bio=rival.bio,
                 guid=str(uuid.uuid4()),
-                body_rgb=_COLOURS[k],
+                body_rgb=rival.colour,
                 driver=references[k % len(references)] if references else ours.driver,
                 scene=ours.scene,
                 generation=ours.generation,

@@ -59,7 +59,7 @@ class Injector:
             fault: Which.
             **rules: Rules that a host goes on with that is killed.
         """
-        begin = time.monotonic()
+        begin = self._link.sightings.note("fault", str(fault))
         problem = ""
         match fault.kind:
             case "host killed":
@@ -85,13 +85,16 @@ class Injector:
                 self._fill_disk(fault.seconds)
             case "page hammered":
                 problem = self._hammer(fault.seconds)
-        return Injected(fault, begin, time.monotonic(), problem)
+        end = self._link.sightings.note("fault over", problem)
+        return Injected(fault, begin, end, problem)
 
     def _kill_host(self, seconds: float, **rules: float | int | None) -> None:
         self._host.kill()
         self._link.sightings.note("host down")
+        self._link.listen(on=False)
         time.sleep(seconds)
         self._host.start(**rules)
+        self._link.listen(on=True)
         self._link.sightings.note("host up")
 
     def _await_messages(self) -> None:

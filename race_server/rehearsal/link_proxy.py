@@ -59,6 +59,7 @@ class LinkProxy:
             concurrent.futures.Future()
         )
         self._over: asyncio.Event | None = None
+        self._server: asyncio.Server | None = None
         self._thread = threading.Thread(target=self._work, name="link proxy", daemon=True)
 
     def __enter__(self) -> Self:
@@ -127,11 +128,25 @@ class LinkProxy:
 
         return self._do(act)
 
+    def listen(self, *, on: bool) -> None:
+        """Takes connections or refuses them, as a machine does on which nobody listens.
+
+        Raises:
+            InputError: Somebody else has taken the port meanwhile.
+        """
+        done = asyncio.run_coroutine_threadsafe(self._listen(on), self._loop)
+        try:
+            done.result(_ANSWER_S)
+        except OSError as error:
+            raise InputError(
+                f"The port {self.port} of the rehearsal's link is taken: {error.strerror}."
+            ) from error
+
     def calm(self) -> float:
         """Breaks and poisons no further messages, though some were still to be."""
 
         def act() -> None:
-            self._disturbances.to_break.update(down=0, up=0)
+            self._disturbances.to_break.update({"down": 0, "up": 0})
             self._disturbances.to_poison = 0
 
         return self._do(act)
@@ -162,17 +177,24 @@ class LinkProxy:
 
     async def _serve(self) -> None:
         self._over = asyncio.Event()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        await self._listen(True)
         pulse = asyncio.create_task(self._feel_pulse())
         self._ready.set_result(asyncio.get_running_loop())
         await self._over.wait()
         pulse.cancel()
-        server.close()
+        await self._listen(False)
         for passage in self._passages:
             passage.cut(reset=False)
         while self._passages:
             await asyncio.sleep(_PULSE_S)
+
+    async def _listen(self, on: bool) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if on:
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         passage = Passage(self._count, self._conditions, self._disturbances, self.sightings)

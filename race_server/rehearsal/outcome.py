@@ -134,7 +134,7 @@ def summary(
 ) -> dict[str, FaultSummary]:
     """Returns what came of the faults, by their kind."""
     broken = [each.after for each in violations]
-    found = {}
+    found: dict[str, FaultSummary] = {}
     for kind in sorted({each.fault.kind for each in injected}):
         own = [each for each in returns if each.injected.fault.kind == kind]
         times = [each.back_s for each in own if each.back_s is not None]

@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from donkey_rl.envs.link.decoder import read_object
 from donkey_rl.race_server.rehearsal.link_conditions import (
@@ -104,10 +104,9 @@ class Passage:
                 self._write("up", far_writer),
             )
         ]
+        ends: list[asyncio.Future[Any]] = [*works[2:], self._cut]
         try:
-            done, _ = await asyncio.wait(
-                [*works[2:], self._cut], return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             failed = any(each.exception() is not None for each in done)
             reset = failed or (self._cut in done and self._cut.result())
             self._note_end("cut" if self._cut in done else "by an end")
@@ -230,7 +229,7 @@ class Passage:
                 CommandSeen(now, self.number, steering, throttle, brake)
             )
         elif kind in _KINDS:
-            self._note(kind, str(fields.get("lap_time", "")))  # type: ignore[arg-type]
+            self._note(cast(Kind, kind), str(fields.get("lap_time", "")))
 
 
 def _pieces(data: bytes, end: bytes) -> list[bytes]:

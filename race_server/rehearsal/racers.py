@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from websockets import exceptions
 from websockets.sync import client
@@ -52,7 +53,7 @@ class Racers:
         self._process: subprocess.Popen[str] | None = None
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Racers:
+    def __enter__(self) -> Self:
         """Starts it.
 
         Raises:
@@ -66,6 +67,8 @@ class Racers:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            # Ctrl-C ends the rehearsal, and that ends the racers as it should be.
+            start_new_session=True,
         )
         for work in (self._read, self._keep):
             thread = threading.Thread(target=work, name="racers' words", daemon=True)
@@ -80,10 +83,19 @@ class Racers:
         self.page, self.ports = up["page"], up["ports"]
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Ends it: cars brake, records are closed."""
         try:
             self.end()
+        except DonkeyRLError:
+            # What went wrong first is told.
+            if error is None:
+                raise
         finally:
             self._kill()
 
@@ -110,6 +122,10 @@ class Racers:
             process.wait(_END_S)
         for thread in self._threads:
             thread.join(_END_S)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
 
     def _say(self, words: Mapping[str, Any]) -> None:
         """Tells the process something; see `racer_process`.

@@ -7,15 +7,19 @@ the racer when it is handed to its socket, of what comes from it when it arrives
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
+from pathlib import Path
 from typing import Literal
+
+from donkey_rl.errors import StorageError
 
 Kind = Literal[
     "opened", "closed", "need_car_config", "car_loaded", "race_start", "race_stop", "DQ",
     "cross_start", "racer_info", "car_config", "reset_car", "go", "stage", "host up", "host down",
-    "other",
+    "fault", "fault over",
 ]  # fmt: skip
-"""Connections, messages by their types, GO given by hand, the evening's stage, the host."""
+"""Connections, messages by their types, GO by hand, the evening's stage, the host, faults."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,3 +127,21 @@ class Sightings:
     def last(self, *kinds: Kind) -> EventSeen | None:
         """Returns the newest event of these kinds."""
         return next((each for each in reversed(self.events) if each.kind in kinds), None)
+
+    def save(self, path: Path) -> None:
+        """Writes all of it for people: JSON lines, in the order of time.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        every: list[FrameSeen | CommandSeen | EventSeen | HeldUp]
+        every = [*self.frames, *self.commands, *self.events, *self.held_up]
+        try:
+            with path.open("w", encoding="utf-8") as file:
+                for each in sorted(every, key=lambda one: one.at):
+                    told = {"what": type(each).__name__, **dataclasses.asdict(each)}
+                    # What was broken on purpose has no numbers, which JSON cannot say.
+                    plain = {key: value if value == value else None for key, value in told.items()}
+                    file.write(json.dumps(plain, allow_nan=False) + "\n")
+        except OSError as error:
+            raise StorageError(f"'{path}' could not be written: {error.strerror}.") from error

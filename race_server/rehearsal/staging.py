@@ -95,7 +95,9 @@ class StagedEvening:
             rules = rules.model_copy(update={"practice_s": None})
         self._host = RaceHost(plan.track, rules, folder, generation, plan.time_scale)
         self._endless_practice = bool(faults)
+        self._is_closing = False
         self._in_practice = len(faults) - round(len(faults) * _LEFT_FOR_LATER)
+        self._evening: Evening | None = None
         self._stage: Stage | None = None
         self._looked = self._gone = self._opponents_gone = 0.0
         self._next_fault = 0.0
@@ -128,10 +130,10 @@ class StagedEvening:
             log = self._folder / "opponents.log"
             self._theirs = stack.enter_context(Racers(opponents, log))
             self._injector = Injector(self._host, link, self._ours, self._records, self._wait)
-            self._link = link
             with progress.phase("evening", faults or None, "faults") as self._phase:
                 evening = self._attend(progress)
             self._ours.end()
+        self._sightings.save(self._folder / "link.jsonl")
         return Held(
             evening=evening,
             ours=self._ours.results[0],
@@ -177,17 +179,20 @@ class StagedEvening:
         evening = self._host.evening()
         if evening is None:
             return
+        self._evening = evening
         if evening.stage is not self._stage:
             self._stage = evening.stage
             self._sightings.note("stage", evening.stage)
             self._progress.message(_told(evening))
         done = len(self._injected)
         self._phase.update(done, stage=evening.stage, best=outcome.best_so_far(evening))
-        if self._stage is not Stage.PRACTICE:
+        if self._stage is not Stage.PRACTICE or self._is_closing:
             return
         if self._wants_go():
             self._gone = self._sightings.note("go")
             self._ours.go()
+            # Given, at the latest.
+            self._sightings.note("go")
         elif time.monotonic() - self._opponents_gone > _OPPONENTS_GO_S:
             self._opponents_gone = time.monotonic()
             self._theirs.go()
@@ -215,11 +220,19 @@ class StagedEvening:
                 self._in_practice -= 1
                 self._inject(self._faults.popleft())
             elif self._endless_practice:
-                self._endless_practice = False
+                self._endless_practice, self._is_closing = False, True
                 self._inject(Fault("host killed"), practice_s=_LAST_PRACTICE_S)
                 self._stage = None
-        elif self._faults:
+        elif self._faults and self._has_time:
             self._inject(self._faults.popleft())
+
+    @property
+    def _has_time(self) -> bool:
+        """Whether our car has its time of qualifying: without one it would race no more."""
+        if self._evening is None:
+            return False
+        ours = self._evening.find(identity(self._cars[0]))
+        return ours is not None and ours.qualifying_s < records.NO_LAP_S
 
     def _inject(self, fault: Fault, **rules: float | int | None) -> None:
         self._injected.append(self._injector.inject(fault, **rules))

@@ -41,18 +41,21 @@ export class Link {
     this.lost();
   }
 
+  // A plain request asks first whether there is somebody, and whether this page is let in: a
+  // browser does not tell why a WebSocket was refused, and each wrong token counts.
   async lost() {
     this.waiting = null;
     this.tell("lost");
-    // A browser does not tell why a WebSocket was refused: a plain request does.
+    let next = () => this.lost();
     try {
       const answer = await fetch("health", { signal: AbortSignal.timeout(2000) });
       if ([403, 421, 429].includes(answer.status)) {
         this.tell("refused", answer.status);
         return;
       }
+      next = () => this.connect();
     } catch { /* nobody answers */ }
-    setTimeout(() => this.connect(), this.retryMs);
+    setTimeout(next, this.retryMs);
     this.retryMs = Math.min(RETRY_MS[1], this.retryMs * 1.6);
   }
 

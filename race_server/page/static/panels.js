@@ -28,7 +28,9 @@ const known = (value) => value !== null && value !== undefined;
 export const seconds = (value) => (known(value) ? `${value.toFixed(2)} s` : "-");
 export const milliseconds = (value) => (known(value) ? `${value.toFixed(0)} ms` : "-");
 const fine = (value) => `${value.toFixed(value < 10 ? 1 : 0)}`;
-const signed = (value) => (known(value) ? `${value < 0 ? "\u2212" : ""}${Math.abs(value).toFixed(2)}` : "-");
+const signed = (value) => (
+  known(value) ? `${value <= -0.005 ? "\u2212" : ""}${Math.abs(value).toFixed(2)}` : "-"
+);
 const gap = (time, best) => {
   if (!known(time) || !known(best)) return "-";
   return time - best < 0.0005 ? "\u2605 best" : `+${(time - best).toFixed(2)} s`;
@@ -141,13 +143,14 @@ function recordText(record) {
 export function tellDriver(status) {
   put("driver-now", status.driver || "nobody");
   put("driver-next", status.next_driver ? `\u2192 ${status.next_driver} at the next stop` : "");
-  const chosen = byId("drivers").value;
-  fill("drivers", status.drivers, () => status.drivers.map((name) => {
+  // Offered first is somebody else; then it stays what was chosen.
+  const other = status.drivers.find((name) => name !== status.driver);
+  fill("drivers", [status.car, status.drivers], () => status.drivers.map((name) => {
     const option = made("option", name);
     option.value = name;
+    option.selected = name === other;
     return option;
   }));
-  if (status.drivers.includes(chosen)) byId("drivers").value = chosen;
 }
 
 const LEVELS = { info: "", warning: "\u26a0 ", error: "\u2716 " };

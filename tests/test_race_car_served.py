@@ -1,0 +1,108 @@
+"""A race car at the served simulator: menu, referee, cameras, and a wire that takes nothing."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from donkey_rl.envs.link.config import LinkConfig
+from donkey_rl.envs.link.race_link import RaceLink
+from donkey_rl.envs.serving import background
+from donkey_rl.envs.serving.config import ServerConfig
+from donkey_rl.errors import LinkError, LinkTimeout, UnknownNameError
+from donkey_rl.race_server.orders import ChangeDriver, Go
+from tests.frame_host import FrameHost
+from tests.race_cars import FakeSeat, ahead, observation, running, settings
+from tests.scripted_simulator import picture
+from tests.test_served_race import Starter, race
+
+SMALL = {"img_w": 64, "img_h": 48}
+
+
+def test_a_referees_car_waits_for_its_race_start_and_stops_when_it_is_disqualified() -> None:
+    referee = Starter()
+    with race(referee) as server, running(settings(server.port, start="race_start")) as rig:
+        rig.wait(lambda status: status.phase == "driving")
+        status = rig.wait(lambda status: status.disqualified)
+        rig.wait(lambda status: not status.go)
+        first = rig.tape.moves()[0][0]
+        started = next(
+            at
+            for at, kind, fields in rig.tape.lines
+            if kind == "event" and fields["name"] == "race_start"
+        )
+        assert started <= first
+        assert referee.said[0].guid == "a-guid"
+        assert status.disconnects == 0
+
+
+def test_the_menu_loads_the_scene_and_a_driver_with_another_camera_takes_over() -> None:
+    seat = FakeSeat(ahead, ahead)
+    seat.described[1] = seat.described[1].model_copy(update={"camera": SMALL})
+    seat.sees[1] = observation(48, 64)
+    config = ServerConfig(port=0, private_port=None)
+    with background.running(config) as server:
+        wanted = settings(server.port, scene="generated_track", start="drive")
+        with running(wanted, seat) as rig:
+            rig.wait(lambda status: status.phase == "ready")
+            rig.car.order(ChangeDriver("page", "driver 1"))
+            rig.wait(lambda status: status.driver == "driver 1")
+            rig.car.order(Go("page"))
+            rig.wait(lambda status: status.phase == "driving" and status.throttle > 0.0)
+            assert {seen["image"].shape for seen in seat.seen} == {(48, 64, 3)}
+            assert rig.car.status.disconnects == 0
+            rig.wait(lambda status: status.latency.frame_to_command_ms is not None)
+
+
+def test_a_scene_that_the_host_does_not_have_is_said_with_the_nearest() -> None:
+    config = ServerConfig(port=0, private_port=None)
+    with (
+        background.running(config) as server,
+        running(settings(server.port, scene="generated_trak")) as rig,
+    ):
+        rig.wait(lambda status: rig.car.failure is not None)
+        assert isinstance(rig.car.failure, UnknownNameError)
+        assert rig.car.failure.nearest == "generated_track"
+
+
+def test_a_host_that_takes_no_byte_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        link = RaceLink(LinkConfig(port=listener.getsockname()[1], answer_timeout_s=0.3))
+        link.open()
+        peer, _ = listener.accept()
+        with peer:
+            begun = time.monotonic()
+            sent: list[int] = []
+
+            def send() -> None:
+                while time.monotonic() - begun < 5.0:
+                    link.control(0.0, 1.0, 0.0)
+                    sent.append(1)
+
+            with pytest.raises(LinkTimeout):
+                send()
+            # Commands that nobody has read cannot pile up: some seconds of them at 20 Hz.
+            assert len(sent) < 1000
+            with pytest.raises(LinkError):
+                link.poll(1.0)
+        link.close()
+
+
+def test_pictures_of_another_size_are_asked_for_again_and_then_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("donkey_rl.envs.link.race_link._AGAIN_S", 0.3)
+    monkeypatch.setattr("donkey_rl.envs.link.race_link._USELESS_S", 1.0)
+    with FrameHost() as host:
+        # The car is there, and its camera stays as it is.
+        host.changed["image"] = picture(64, 48)
+        with running(settings(host.port, start="drive")) as rig:
+            status = rig.wait(lambda status: status.disconnects >= 1)
+            lost = next(text for kind, text in rig.board.said if "64 x 48" in text)
+            assert "160 x 120 were asked for" in lost
+            assert host.types().count("cam_config") >= 2
+            assert status.frames == 0
+            assert host.moves() == []
