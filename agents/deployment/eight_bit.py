@@ -39,7 +39,7 @@ _ROUNDS = 4
 _LEAST_COUNT = 0.1
 """By how much less, at the least, a frame counts in the next round than the worst one does."""
 
-_BATCH = 64
+_BATCH = 128
 _WEIGHT = 1
 """Which input of a convolution or a dense layer its weights are, in LiteRT."""
 
@@ -78,7 +78,7 @@ def rounded(
     Raises:
         DriverError: No layer can be rounded.
     """
-    before = driver.act(seen)
+    before = _acted(driver, seen)
     layers = [found for _, member in driver.shares for found in _layers(member, seen)]
     layers.sort(key=lambda each: -each.layer.count_params())
     kept, weights = [], 0
@@ -114,7 +114,7 @@ def _best(
         levels, scale = _nearest_in_sum(flat, _second_moments(each, counts))
         values = (levels * scale).astype(np.float32).reshape(kernel.shape)
         each.layer.set_weights([values, *rest])
-        changed = np.abs(driver.act(seen) - before).max(axis=1)
+        changed = np.abs(_acted(driver, seen) - before).max(axis=1)
         by_output = (len(kernel.shape) - 1, *range(len(kernel.shape) - 1))
         found = Rounded(
             values.transpose(by_output),
@@ -124,6 +124,13 @@ def _best(
         tried.append((float(changed.max()), found))
         counts = counts * (_LEAST_COUNT + changed / max(float(changed.max()), 1e-12))
     return min(tried, key=lambda one: one[0])
+
+
+def _acted(driver: Driver | Ensemble, seen: Parts) -> FloatArray:
+    """Returns a driver's actions, some frames at a time."""
+    firsts = range(0, len(seen["image"]), _BATCH)
+    batches = ({name: part[k : k + _BATCH] for name, part in seen.items()} for k in firsts)
+    return np.concatenate([driver.act(each) for each in batches])
 
 
 def _by_input(kernel: FloatArray) -> tuple[int, ...]:

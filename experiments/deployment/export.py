@@ -175,7 +175,7 @@ def _rounded(
     driver.save(folder, lite=False)
     fitted, judged = to_round_on.parts, [seen.parts]
     if held is not None:
-        fitted = _interleaved(fitted, held.applied(fitted, memory=False))
+        fitted = _alternating(fitted, held.applied(fitted, memory=False))
         judged += [held.applied(seen.parts, memory=memory) for memory in (False, True)]
     expected = [driver.act(each) for each in judged]
     for within in _ROUNDED_WITHIN:
@@ -191,12 +191,12 @@ def _rounded(
     return copy, layers, share
 
 
-def _interleaved(first: eight_bit.Parts, second: eight_bit.Parts) -> dict[str, npt.NDArray[Any]]:
-    """Returns the observations of both, each beside its counterpart."""
-    return {
-        name: np.stack([part, second[name]], axis=1).reshape(-1, *part.shape[1:])
-        for name, part in first.items()
-    }
+def _alternating(first: eight_bit.Parts, second: eight_bit.Parts) -> dict[str, npt.NDArray[Any]]:
+    """Returns every other observation of each."""
+    mixed = {name: np.array(part) for name, part in first.items()}
+    for name, part in mixed.items():
+        part[1::2] = second[name][1::2]
+    return mixed
 
 
 def _held(request: ExportRequest, seen: Observations, driver: Driver | Ensemble) -> Held:
