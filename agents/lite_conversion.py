@@ -25,15 +25,12 @@ def signature(shapes: Mapping[str, tuple[int, ...]], cars: int | None) -> list[A
     ]
 
 
-def converted(
-    graph: Callable[..., Any], shapes: Mapping[str, tuple[int, ...]], *, eight_bit: bool = False
-) -> bytes:
+def converted(graph: Callable[..., Any], shapes: Mapping[str, tuple[int, ...]]) -> bytes:
     """Converts a driver for one car, with LiteRT's own operations only.
 
     Args:
         graph: Parts of an observation, in the order of `shapes`, -> actions (n, 2).
         shapes: Of the parts of one observation.
-        eight_bit: Whether to keep the weights in 8 bits, else in single precision.
 
     Returns:
         The file's content; its inputs are named as the parts.
@@ -42,15 +39,15 @@ def converted(
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [compiled.get_concrete_function()], tf.Module()
     )
-    return _model(converter, eight_bit)
+    content: bytes = converter.convert()
+    return content
 
 
-def of_keras(model: Any, *, eight_bit: bool = False) -> bytes:
+def of_keras(model: Any) -> bytes:
     """Converts a Keras model for one car; its inputs and outputs keep their names.
 
     Args:
         model: Of float32 inputs, each output made by a layer of its own.
-        eight_bit: Whether to keep the weights in 8 bits.
 
     Returns:
         The file's content, with a signature by those names.
@@ -67,14 +64,5 @@ def of_keras(model: Any, *, eight_bit: bool = False) -> bytes:
     module.held = [variable.value for variable in model.variables]
     with tempfile.TemporaryDirectory(prefix="donkey-rl-") as folder:
         tf.saved_model.save(module, folder, signatures={_SIGNATURE: function})
-        return _model(tf.lite.TFLiteConverter.from_saved_model(folder), eight_bit)
-
-
-def _model(converter: Any, eight_bit: bool) -> bytes:
-    if eight_bit:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        # One scale for each output of a dense layer needs a LiteRT of 2024 or later; cars have
-        # older ones.
-        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    model: bytes = converter.convert()
-    return model
+        content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    return content

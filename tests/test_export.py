@@ -248,6 +248,7 @@ def test_the_part_drives_beside_the_loop(car: pathlib.Path) -> None:
     assert part.run_threaded(image) != (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_eight_bits_do_what_single_precision_does(
     place: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
