@@ -98,6 +98,19 @@ def test_a_team_has_a_car() -> None:
         team.race([], lambda started: None, ended=threading.Event())
 
 
+def test_cars_of_a_team_are_several_competitors() -> None:
+    twice = [RaceConfig(guid="same", page=None)] * 2
+    with pytest.raises(ConfigurationError, match="a guid each"):
+        team.race(twice, lambda started: None, ended=threading.Event())
+
+
+def test_a_mistake_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text("watchdg: {}\n")
+    words = ["race", "--config", str(tmp_path / "b.yaml")]
+    with pytest.raises(ConfigurationError, match=r"b\.yaml': Unknown setting 'watchdg'"):
+        CliRunner().invoke(cli.app, words, catch_exceptions=False)
+
+
 def result(**changed: Any) -> team.CarResult:
     values: dict[str, Any] = {
         "car": "a", "driver": "d", "laps": 3, "best_lap_s": 18.5, "disconnects": 1, "frames": 100,
