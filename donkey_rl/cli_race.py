@@ -152,6 +152,9 @@ def _log(records: Sequence[Path], progress: ProgressDisplay) -> dict[Path, str]:
             typer.echo(f"{later} (where {error.name} is installed).", err=True)
         except DonkeyRLError as error:
             typer.echo(f"warning: {error} {later}.", err=True)
+        except KeyboardInterrupt:
+            typer.echo(f"{later}.", err=True)
+            raise
     return found
 
 

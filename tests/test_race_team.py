@@ -213,3 +213,15 @@ def test_growth_is_that_per_hour_behind_the_warm_up() -> None:
     assert found["growth_per_h"] == {"memory_mb": 6.0, "threads": 0.0, "files": 0.0}
     assert found["begin"]["memory_mb"] == 201.0
     assert found["end"] == {"memory_mb": 204.0, "threads": 14.0, "files": 20.0}
+
+
+def test_a_second_interrupt_says_how_to_store_the_race_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def log(folder: Path, progress: ProgressDisplay) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("donkey_rl.experiments.race_runs.log", log)
+    with pytest.raises(KeyboardInterrupt):
+        cli_race._log([Path("races/one")], ProgressDisplay())
+    assert "donkey-rl race log races/one." in capsys.readouterr().err
