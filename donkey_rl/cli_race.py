@@ -132,6 +132,7 @@ def _race(configs: Sequence[RaceConfig], minutes: float | None) -> tuple[CarResu
     def say(car: str, level: Level, text: str) -> None:
         typer.echo(f"{car}: {'' if level == 'info' else level + ': '}{text}", err=True)
 
+    typer.echo("Loading the drivers.", err=True)
     with team.until_told() as ended:
         return team.race(configs, announce, ended=ended, minutes=minutes, log=say)
 
@@ -151,6 +152,9 @@ def _log(records: Sequence[Path], progress: ProgressDisplay) -> dict[Path, str]:
             typer.echo(f"{later} (where {error.name} is installed).", err=True)
         except DonkeyRLError as error:
             typer.echo(f"warning: {error} {later}.", err=True)
+        except KeyboardInterrupt:
+            typer.echo(f"{later}.", err=True)
+            raise
     return found
 
 

@@ -23,6 +23,7 @@ _QUESTIONS = {
     "host": "Race host",
     "port": "Its port",
     "driver": "Driver: a run, models:/NAME@ALIAS or a driver folder (may be empty)",
+    "spares": "A slower, safer driver that takes over if it fails (may be empty)",
     "scene": "Track that is raced (may be empty)",
 }
 
@@ -85,8 +86,11 @@ def init(
     }
     values = {key: value for key, value in given.items() if value is not None}
     values["guid"] = _guid(file)
+    asks = not (yes or as_json) and sys.stdin.isatty()
+    if racer_name is not None and not asks:
+        values.setdefault("car_name", racer_name[:63])
     config = configuration.with_settings(configuration.validate(RaceConfig, values), setting or ())
-    if not (yes or as_json) and sys.stdin.isatty():
+    if asks:
         config = _asked(config, values)
     warnings = _looked_at(config)
     race_file.write(config, file, replace=force)
@@ -95,7 +99,8 @@ def init(
         return
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"Wrote {file}. Race with: donkey-rl race --config {file}")
+    who = "" if config.driver else " --run RUN_ID"
+    typer.echo(f"Wrote {file}. Race with: donkey-rl race --config {file}{who}")
 
 
 def _guid(file: Path) -> str:
@@ -116,14 +121,16 @@ def _asked(config: RaceConfig, known: Mapping[str, Any]) -> RaceConfig:
     from donkey_rl import configuration
 
     for key, question in _QUESTIONS.items():
+        if key == "spares" and not config.driver:
+            continue
         while key not in known:
-            usual = getattr(config, key)
-            if key == "car_name":
-                usual = config.racer_name[:63]
+            usual = {"car_name": config.racer_name[:63], "spares": ""}.get(key)
+            usual = str(getattr(config, key)) if usual is None else usual
             answer = typer.prompt(question, default=usual, show_default=usual != "")
+            value = ([answer] if answer else []) if key == "spares" else answer
             try:
-                changed = configuration.with_values(config, {key: answer})
-                if key == "driver":
+                changed = configuration.with_values(config, {key: value})
+                if key in ("driver", "spares"):
                     _looked_at(changed)
             except DonkeyRLError as error:
                 typer.echo(str(error), err=True)

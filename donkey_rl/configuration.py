@@ -318,7 +318,7 @@ def parse_recipe(text: str, name: str, what: str = "recipe") -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigurationError(
             f"The {what} '{name}' should be a mapping of keys to values. "
-            f"Received: {type(content).__name__}. Example: 'steps: 100000'."
+            f"Received: {type(content).__name__}. Write each line as 'key: value'."
         )
     return content
 

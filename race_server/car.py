@@ -160,7 +160,8 @@ class Car:
             self._gauges.disconnects += 1
         if was_there or not refused or not self._refused:
             self._journal.note("link", {"state": "lost", "reason": str(error)})
-            self._journal.fault("no host" if refused else "connection lost", str(error))
+            text = reporting.loss_text(error, has_raced=self._seen)
+            self._journal.fault("no host" if refused else "connection lost", text)
         self._refused = refused
         if self._seen:
             return
@@ -356,6 +357,8 @@ class Car:
         status = self.status
         phase = (status.phase, status.reason, status.go)
         if phase != self._phase:
+            if status.phase != self._phase[0] and (text := reporting.phase_text(status.phase)):
+                self._journal.say("info", text)
             self._phase = phase
             fields = {"phase": status.phase, "reason": status.reason, "go": status.go}
             self._journal.note("phase", fields)

@@ -8,8 +8,10 @@ from typing import Any
 
 from donkey_rl.envs.link import reports
 from donkey_rl.envs.link.frame import Frame
+from donkey_rl.errors import LinkError, LinkRefused
 from donkey_rl.race_server.helm import Sent
 from donkey_rl.race_server.orders import Brake, ChangeDriver, Go, Order, Stop
+from donkey_rl.race_server.status import Phase
 
 _PICTURES = ("image", "image_b")
 _TOLD = tuple(
@@ -69,8 +71,15 @@ def event_text(fields: Mapping[str, Any]) -> str:
     """Returns an event as a line of a log.
 
     >>> event_text({"name": "cross_start", "lap_time": 12.5})
-    'host: cross_start, lap_time 12.5'
+    'host: cross_start, a lap of 12.500 s'
+    >>> event_text({"name": "DQ", "missed_cp": True})
+    'host: DQ, a checkpoint was missed'
     """
+    match fields:
+        case {"name": "cross_start", "lap_time": float(lap)}:
+            return "host: cross_start, " + (f"a lap of {lap:.3f} s" if lap else "the clock runs")
+        case {"name": "DQ", "missed_cp": bool(missed)}:
+            return f"host: DQ, {'a checkpoint was missed' if missed else 'out of bounds'}"
     rest = "".join(f", {key} {value}" for key, value in fields.items() if key != "name")
     return f"host: {fields['name']}{rest}"
 
@@ -96,3 +105,25 @@ def order_text(order: Order) -> str:
     if isinstance(order, Brake):
         rest = "on" if order.on else "off"
     return f"{fields['order']} by {fields['by']}" + (f": {rest}" if rest else "")
+
+
+def phase_text(phase: Phase) -> str:
+    """Returns what a log says of a new phase, empty where other lines tell enough."""
+    match phase:
+        case "waiting":
+            return "connected, waits for a car"
+        case "ready":
+            return "has a car, waits for GO"
+    return ""
+
+
+def loss_text(error: Exception, *, has_raced: bool) -> str:
+    """Returns why there is no connection, as a line of a log.
+
+    Args:
+        error: Why.
+        has_raced: Whether the host has sent frames before: nothing is set up wrong then.
+    """
+    if isinstance(error, LinkRefused) or (isinstance(error, LinkError) and has_raced):
+        return f"{str(error).removesuffix(error.remedy)}The car tries again until it is back."
+    return str(error)

@@ -128,6 +128,7 @@ def race(
     """
     if not configs:
         raise ConfigurationError("A team has one car at least. Received: none.")
+    _check_guids(configs)
     with contextlib.ExitStack() as opened:
         cars: dict[str, Car] = {}
 
@@ -199,6 +200,20 @@ class _Told:
         self._log(car, level, text)
 
 
+def _check_guids(configs: Sequence[RaceConfig]) -> None:
+    """Refuses cars that would take each other's place at the host."""
+    seen: dict[tuple[str, int, str], str] = {}
+    for config in configs:
+        key = (config.host, config.port, config.guid)
+        if config.guid and key in seen:
+            raise ConfigurationError(
+                "Expected cars with a guid each: with the same one the host takes them for one "
+                f"competitor. Received: the same one for '{seen[key]}' and '{config.car_name}'. "
+                "`donkey-rl race init` makes a race.yaml with another one."
+            )
+        seen[key] = config.car_name
+
+
 def _names(configs: Sequence[RaceConfig]) -> list[str]:
     """Returns a name for each car that no other one has."""
     found: list[str] = []
@@ -235,6 +250,8 @@ def _prepare(
         garage.Fit(config.generation, config.scene),
     )
     opened.callback(seat.close)
+    for warning in seat.warnings:
+        board.log(name, "warning", warning)
     about = seat.description
     first = RecordedDriver(
         name=seat.name,

@@ -116,6 +116,8 @@ def test_it_asks_at_a_terminal_until_the_answer_fits() -> None:
     assert (config.host, config.port, config.scene) == ("127.0.0.1", 9099, "warren")
     assert b"braces" in shown
     assert b"no driver folder" in shown
+    assert b"port should be a valid integer" in shown
+    assert b"--config race.yaml --run RUN_ID" in shown
 
 
 def _path() -> dict[str, str]:

@@ -98,6 +98,19 @@ def test_a_team_has_a_car() -> None:
         team.race([], lambda started: None, ended=threading.Event())
 
 
+def test_cars_of_a_team_are_several_competitors() -> None:
+    twice = [RaceConfig(guid="same", page=None)] * 2
+    with pytest.raises(ConfigurationError, match="a guid each"):
+        team.race(twice, lambda started: None, ended=threading.Event())
+
+
+def test_a_mistake_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text("watchdg: {}\n")
+    words = ["race", "--config", str(tmp_path / "b.yaml")]
+    with pytest.raises(ConfigurationError, match=r"b\.yaml': Unknown setting 'watchdg'"):
+        CliRunner().invoke(cli.app, words, catch_exceptions=False)
+
+
 def result(**changed: Any) -> team.CarResult:
     values: dict[str, Any] = {
         "car": "a", "driver": "d", "laps": 3, "best_lap_s": 18.5, "disconnects": 1, "frames": 100,
@@ -200,3 +213,15 @@ def test_growth_is_that_per_hour_behind_the_warm_up() -> None:
     assert found["growth_per_h"] == {"memory_mb": 6.0, "threads": 0.0, "files": 0.0}
     assert found["begin"]["memory_mb"] == 201.0
     assert found["end"] == {"memory_mb": 204.0, "threads": 14.0, "files": 20.0}
+
+
+def test_a_second_interrupt_says_how_to_store_the_race_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def log(folder: Path, progress: ProgressDisplay) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("donkey_rl.experiments.race_runs.log", log)
+    with pytest.raises(KeyboardInterrupt):
+        cli_race._log([Path("races/one")], ProgressDisplay())
+    assert "donkey-rl race log races/one." in capsys.readouterr().err
