@@ -30,6 +30,7 @@ from donkey_rl.experiments.pilots import Pilot
 from donkey_rl.experiments.racing import Field
 from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
 from donkey_rl.metrics.race_header import UNKNOWN, Crossing, HostTiming
+from donkey_rl.race_server.race_figures import LEAST_LAP_S
 from donkey_rl.race_server.record import lines
 from donkey_rl.race_server.record.reader import Line, Picture, Record
 
@@ -70,6 +71,7 @@ class _Rows:
 
     Attributes:
         driver: Who was in the seat then.
+        touches: Crossings by touches of the line, for a host that holds no races.
         finished: Whether it went on until its end, see `HostTiming`.
     """
 
@@ -81,8 +83,19 @@ class _Rows:
     missed: list[bool] = dataclasses.field(default_factory=list)
     pictures: list[Picture | None] = dataclasses.field(default_factory=list)
     crossings: list[Crossing] = dataclasses.field(default_factory=list)
+    touches: list[Crossing] = dataclasses.field(default_factory=list)
+    touched_s: float | None = None
     disqualified: str = ""
     finished: bool = False
+
+    def touch(self, stamp_s: object) -> None:
+        """The line was touched, as the host stamps it (s); as `LapFigures.touch` counts laps."""
+        if not isinstance(stamp_s, int | float) or not 0.0 <= stamp_s < 1e9:
+            return
+        since = None if self.touched_s is None else stamp_s - self.touched_s
+        if since is None or since >= LEAST_LAP_S:
+            self.touched_s = float(stamp_s)
+            self.touches.append(Crossing(time_s=self.time_s, lap_s=since or 0.0))
 
     @property
     def time_s(self) -> float:
@@ -116,7 +129,7 @@ class _Reader:
         self._driver = names[0] if names else ""
         self._go = self._racing = False
         self._rows: _Rows | None = None
-        self._lost = False
+        self._lost = self._told = False
         self._answered: float | None = None
 
     def take(self, line: Line) -> Iterator[_Rows]:
@@ -143,6 +156,8 @@ class _Reader:
         rows, self._rows = self._rows, None
         racing, self._racing = self._racing, False
         self._lost, self._answered = False, None
+        if rows is not None and not self._told:
+            rows.crossings = rows.touches
         if rows is not None and not racing and not rows.disqualified:
             # In practice nobody counts laps: it ends when we want no more.
             rows.finished = True
@@ -169,6 +184,7 @@ class _Reader:
             rows = self._rows = _Rows(driver=self._driver)
         first = not rows.told
         rows.resets.append(self._lost and not first)
+        rows.touched_s = None if self._lost else rows.touched_s
         rows.latency_ms.append(math.nan if self._answered is None or first else self._answered)
         rows.missed.append(self._answered is None and not first)
         rows.noted_s.append(line.time_s)
@@ -181,6 +197,8 @@ class _Reader:
         if name == "race_start":
             yield from self.close()
             self._racing = True
+        # A host of races tells of touches as well, and counts laps by its own rules.
+        self._told |= name == "cross_start"
         if rows is None:
             return
         match name:
@@ -188,6 +206,8 @@ class _Reader:
                 lap = fields.get("lap_time")
                 if isinstance(lap, int | float) and 0.0 <= lap < 1e6:
                     rows.crossings.append(Crossing(time_s=rows.time_s, lap_s=float(lap)))
+            case "collision_with_starting_line":
+                rows.touch(fields.get("time_stamp"))
             case "DQ":
                 missed = fields.get("missed_cp", True)
                 rows.disqualified = "missed checkpoint" if missed else "out of bounds"
@@ -341,7 +361,6 @@ class _Recorded:
 
 
 _FROM_PLACE = ("x", "z", "yaw", "progress", "lateral", "cte", "node", "off_track")
-_FROM_TRACK = ("start_line_progress",)
 
 
 def _placed(
@@ -375,6 +394,6 @@ def _placed(
         for name, values in found.items():
             values.append(now[name][0])
     return (
-        {name: getattr(header, name) for name in _FROM_TRACK},
+        {"start_line_progress": header.start_line_progress},
         {name: np.array(values) for name, values in found.items()},
     )

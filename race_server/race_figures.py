@@ -12,7 +12,7 @@ from donkey_rl.race_server.status import LATENCY_EDGES_MS
 _FINEST_MS = 0.1
 _FINE_BINS = 10_000
 _LONGEST_LAP_S = 36_000.0
-_LEAST_LAP_S = 10.0
+LEAST_LAP_S = 10.0
 """Of a lap that nobody has told: what race hosts take by default."""
 
 _MOST_LAPS = 1000
@@ -112,7 +112,7 @@ class LapFigures:
         if self._told:
             return
         since = None if self._touched is None else stamp_s - self._touched
-        if since is None or since >= _LEAST_LAP_S:
+        if since is None or since >= LEAST_LAP_S:
             self._touched = stamp_s
             self._add(since or 0.0, time_s)
 

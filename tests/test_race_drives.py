@@ -149,6 +149,37 @@ def test_a_race_that_we_leave_is_unfinished_and_practice_is_not(tmp_path: Path) 
     assert registry.load("heat_lap_s")(practice.race) == 15.0
 
 
+def test_a_host_that_holds_no_races_tells_laps_by_touches_of_its_line(tmp_path: Path) -> None:
+    script = records.Script(tmp_path / "race")
+    script.event("car_loaded")
+    script.go()
+    # The second touch of a line within 10 s is none; the car is put back after the third.
+    for seconds in (1.0, 0.5, 14.5):
+        script.frames(seconds)
+        script.event("collision_with_starting_line", index=0, time_stamp=script.time_s)
+    script.tape.note("link", {"state": "lost"})
+    for seconds in (11.0, 12.0):
+        script.frames(seconds)
+        script.event("collision_with_starting_line", index=0, time_stamp=script.time_s)
+    script.go(False)
+    (drive,) = drives(script)
+    assert [lap.time_s for lap in lap_times.laps(drive.race)] == pytest.approx([15.0, 12.0])
+    assert registry.load("disqualified")(drive.race) == 0.0
+
+
+def test_touches_do_not_count_at_a_host_that_tells_laps(tmp_path: Path) -> None:
+    script = records.Script(tmp_path / "race")
+    script.event("race_start")
+    script.go()
+    for lap_s in (0.0, 15.0):
+        script.frames(lap_s or 1.0)
+        script.event("collision_with_starting_line", index=0, time_stamp=script.time_s)
+        script.event("cross_start", lap_time=lap_s)
+    script.event("race_stop")
+    (drive,) = drives(script)
+    assert [lap.time_s for lap in lap_times.laps(drive.race)] == [15.0]
+
+
 def test_a_car_put_back_starts_its_clock_anew(tmp_path: Path) -> None:
     script = records.Script(tmp_path / "race")
     script.event("race_start")
