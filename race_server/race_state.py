@@ -7,6 +7,8 @@ A car moves on somebody's word alone, and the word ends with what it was said fo
   started anew has not said it.
 - Having a car is enough where a car practises (`start="car"`), on every connection.
 - Any word ends in the host's menu.
+- STOP in a run outlasts a lost connection: the host says `race_start` again to whoever comes back
+  into the run, which is no new word. So is every `race_start` until `race_stop` or the menu.
 - An order holds in practice over a new car and a lost connection, but for the same host alone:
   its clock must have gone on. In a race, told by `race_start`, it ends as `race_start` does.
 
@@ -76,7 +78,7 @@ class RaceState:
         self.by = self.braked = ""
         self.why = "not connected"
         self.runs = 0
-        self._stopped = False
+        self._stopped = self._in_run = False
         self._kept: tuple[str, Clock] | None = None
 
     @property
@@ -131,16 +133,19 @@ class RaceState:
                 self.has_car = False
             case reports.SceneSelectionReady():
                 # No race and no practice goes on in a menu.
-                self.has_car = self.racing = False
+                self.has_car = self.racing = self._in_run = False
                 self._end_go(self._awaited)
             case reports.CarLoaded():
                 self._take_car()
             case reports.RaceStart():
                 self.racing, self.practice, self.disqualified = True, False, False
-                if self._start != "drive":
+                if self._in_run and self._stopped:
+                    self._end_go("stopped in this run: waiting for GO")
+                elif self._start != "drive":
                     self._say_go("host")
+                self._in_run = True
             case reports.RaceStop():
-                self.practice = self.racing = False
+                self.practice = self.racing = self._in_run = False
                 self._end_go(f"the race is over: {self._awaited}")
             case reports.Disqualified():
                 self.disqualified = True

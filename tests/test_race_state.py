@@ -41,6 +41,12 @@ def state(start: Any = "race_start", *events: Any) -> RaceState:
         ("race_start", [CAR, Go("page"), STOP, CAR], False),
         ("race_start", [CAR, START, Stop("page")], False),
         ("race_start", [CAR, START, Stop("page"), Go("page")], True),
+        # The same run goes on, a host says so to whoever comes back; the next one is another.
+        ("race_start", [CAR, START, Stop("page"), CAR, START], False),
+        ("race_start", [CAR, START, Stop("page"), CAR, START, Go("page")], True),
+        ("race_start", [CAR, START, Stop("page"), STOP, CAR, START], True),
+        ("race_start", [CAR, START, CAR, Stop("page"), START], False),
+        ("race_start", [CAR, Stop("page"), START], True),
         ("race_start", [CAR, START, Brake("page", True)], False),
         ("race_start", [CAR, START, Brake("page", True), Brake("page", False)], True),
         ("race_start", [CAR, START, reports.NeedCarConfig()], False),
