@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import logging
+import queue
 import signal
 import sys
 import threading
@@ -25,7 +27,11 @@ from donkey_rl.race_server.record.header import RecordedDriver
 from donkey_rl.race_server.record.tape import FileTape, new_folder
 from donkey_rl.race_server.status import CarStatus
 
+LOGGER = logging.getLogger("donkey_rl.race_server")
+
 _LOOKS_S = 0.2
+_MOST_LINES = 1000
+_GOODBYE_S = 1.0
 _SWITCH_S = 0.001
 
 
@@ -118,7 +124,8 @@ def race(
         announce: Told once all is up.
         ended: Set by whoever wants the race to end.
         minutes: After so much time it ends by itself (min).
-        log: Told what the cars say, by their name.
+        log: Told what the cars say, by their name, in a thread of its own: a terminal that takes
+            nothing holds up no car.
         watch: Shown every status, by the cars' threads: it must not wait.
 
     Raises:
@@ -138,7 +145,7 @@ def race(
             cars[name].order(wanted)
 
         url, board = _board(configs, order, opened)
-        told = _Told(board, log, watch)
+        told = opened.enter_context(contextlib.closing(_Told(board, log, watch)))
         records = []
         for name, config in zip(_names(configs), configs, strict=True):
             car, record = _prepare(name, config, told, opened)
@@ -190,6 +197,9 @@ class _Told:
         self._board = board
         self._log = log
         self._watch = watch
+        self._lines: queue.Queue[tuple[str, Level, str] | None] = queue.Queue(_MOST_LINES)
+        self._thread = threading.Thread(target=self._tell, name="race log", daemon=True)
+        self._thread.start()
 
     def show(self, status: CarStatus, picture: bytes | None) -> None:
         self._board.show(status, picture)
@@ -197,7 +207,21 @@ class _Told:
 
     def log(self, car: str, level: Level, text: str) -> None:
         self._board.log(car, level, text)
-        self._log(car, level, text)
+        # Page and record have what nobody takes here.
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait((car, level, text))
+
+    def close(self) -> None:
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=_GOODBYE_S)
+        self._thread.join(_GOODBYE_S)
+
+    def _tell(self) -> None:
+        try:
+            while (line := self._lines.get()) is not None:
+                self._log(*line)
+        except Exception:
+            LOGGER.exception("What the cars say cannot be shown here; they drive on.")
 
 
 def _check_guids(configs: Sequence[RaceConfig]) -> None:

@@ -93,6 +93,23 @@ def test_what_is_no_simulator_ends_the_race_with_its_error(tmp_path: Path) -> No
             flooding.join()
 
 
+def test_a_terminal_that_takes_nothing_holds_up_no_car(tmp_path: Path) -> None:
+    over = threading.Event()
+    with FrameHost() as host:
+        try:
+            (raced,) = team.race(
+                [settings(host.port, records=tmp_path)],
+                lambda started: None,
+                ended=threading.Event(),
+                minutes=1.5 / 60.0,
+                log=lambda car, level, text: bool(over.wait(30.0)),
+            )
+        finally:
+            over.set()
+        assert raced.frames > 5
+        assert host.moves()
+
+
 def test_a_team_has_a_car() -> None:
     with pytest.raises(ConfigurationError, match="one car at least"):
         team.race([], lambda started: None, ended=threading.Event())
