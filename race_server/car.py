@@ -95,8 +95,10 @@ class Car:
         try:
             while not self._ended.is_set() and self.failure is None:
                 self._heard = False
+                frames = self._gauges.frames
                 self._visit()
-                attempt = 0 if self._heard else attempt + 1
+                # Nobody who hangs up each time is asked twenty times a second.
+                attempt = 0 if self._gauges.frames > frames else attempt + 1
                 self._show(None)
                 self._ended.wait(self._pauses.before(attempt))
         finally:
@@ -158,18 +160,20 @@ class Car:
         refused = isinstance(error, LinkRefused)
         if was_there:
             self._gauges.disconnects += 1
+        self.failure = self._fatal(error)
         if was_there or not refused or not self._refused:
             self._journal.note("link", {"state": "lost", "reason": str(error)})
-            text = reporting.loss_text(error, has_raced=self._seen)
-            self._journal.fault("no host" if refused else "connection lost", text)
+            # What ends the race is raised, and not said as well.
+            if self.failure is None:
+                text = reporting.loss_text(error, has_raced=self._seen)
+                self._journal.fault("no host" if refused else "connection lost", text)
         self._refused = refused
-        if self._seen:
-            return
+
+    def _fatal(self, error: Exception) -> DonkeyRLError | None:
+        """Returns what ends the race, only before the first frame."""
         self._foreign = self._foreign + 1 if isinstance(error, LinkProtocolError) else 0
-        if isinstance(error, InputError) or (
-            isinstance(error, LinkProtocolError) and self._foreign >= _FOREIGN
-        ):
-            self.failure = error
+        ends = isinstance(error, InputError) or self._foreign >= _FOREIGN
+        return error if ends and not self._seen and isinstance(error, DonkeyRLError) else None
 
     def _turn(self) -> None:
         """Takes what has come, and answers it."""

@@ -307,6 +307,8 @@ def test_a_host_of_another_generation_is_said_at_the_first_frame(generation: int
             assert isinstance(rig.car.failure, DriverError)
             assert "vehicle=donkey_" in str(rig.car.failure)
             assert host.moves() == []
+        # Who runs the car raises it.
+        assert [text for _, text in rig.board.said if "vehicle=donkey_" in text] == []
 
 
 def test_what_is_no_simulator_is_said_after_a_few_attempts() -> None:
