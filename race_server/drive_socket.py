@@ -160,7 +160,8 @@ class DriveSocket:
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 super().connection_made(transport)
                 peer = transport.get_extra_info("peername")
-                if not rules._lets_in(str(peer[0])):
+                # None of one that is gone again already.
+                if not rules._lets_in(str(peer[0]) if peer else ""):
                     self.transport.abort()
                     return
                 rules._open.add(self)
