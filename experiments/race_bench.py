@@ -8,6 +8,7 @@ learned nothing, so that the car also gets stuck and is put back.
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import re
@@ -33,6 +34,7 @@ from donkey_rl.race_server.config import RaceConfig
 VIEWERS = 10
 _TRACK = "generated_track"
 _START_S = 120.0
+_MOST_BYTES = 1 << 20
 _SERVED = re.compile(r"Serving .* on [^ ]*:(\d+) ")
 _LOOKS_S = 5.0
 _HOUR_S = 3600.0
@@ -117,9 +119,9 @@ def latencies(seconds: float, progress: ProgressDisplay) -> RaceFigures:
             while (gone := time.monotonic() - begun) < seconds:
                 time.sleep(min(1.0, seconds - gone))
                 phase.update(round(time.monotonic() - begun))
-            viewers.send("end")
+            _tell(viewers, "end")
             pictures = _told(viewers)
-        racer.send("end")
+        _tell(racer, "end")
         result = _told(racer)
     return RaceFigures(
         frame_to_command_ms=result["latency_ms"],
@@ -155,7 +157,7 @@ def soak(hours: float, progress: ProgressDisplay) -> SoakFigures:
         samples: list[_Sample] = []
         while not samples or samples[-1].time_s < _HOUR_S * hours:
             time.sleep(_LOOKS_S)
-            racer.send("look")
+            _tell(racer, "look")
             samples.append(_Sample(*_told(racer)))
             last = samples[-1]
             phase.update(
@@ -164,7 +166,7 @@ def soak(hours: float, progress: ProgressDisplay) -> SoakFigures:
                 threads=int(last.threads),
                 files=int(last.files),
             )
-        racer.send("end")
+        _tell(racer, "end")
         result = _told(racer)
     return SoakFigures(
         hours=round(samples[-1].time_s / _HOUR_S, 2),
@@ -259,6 +261,11 @@ def _process(work: Callable[..., None], *arguments: object) -> Iterator[Pipe]:
         process.join()
 
 
+def _tell(pipe: Pipe, what: Any) -> None:
+    """Says something to the other end, as JSON: `Pipe.send` would pickle it."""
+    pipe.send_bytes(json.dumps(what).encode())
+
+
 def _told(pipe: Pipe) -> Any:
     """Returns what a process says next.
 
@@ -267,7 +274,7 @@ def _told(pipe: Pipe) -> Any:
     """
     try:
         if pipe.poll(_START_S):
-            return pipe.recv()
+            return json.loads(pipe.recv_bytes(_MOST_BYTES))
     except EOFError as error:
         raise DonkeyRLError("A process of the measurement has ended early.") from error
     raise DonkeyRLError(f"A process of the measurement was silent for {_START_S:g} s.")
@@ -286,8 +293,8 @@ def _race(pipe: Pipe, settings: dict[str, Any]) -> None:
 
     def answer() -> None:
         try:
-            while pipe.recv() != "end":
-                pipe.send((seen[0], *_taken()))
+            while json.loads(pipe.recv_bytes(_MOST_BYTES)) != "end":
+                _tell(pipe, (seen[0], *_taken()))
         except EOFError:
             pass
         ended.set()
@@ -295,11 +302,11 @@ def _race(pipe: Pipe, settings: dict[str, Any]) -> None:
     threading.Thread(target=answer, daemon=True).start()
     config = configuration.validate(RaceConfig, settings)
     (result,) = team.race(
-        [config], lambda started: pipe.send(started.url), ended=ended, watch=watch
+        [config], lambda started: _tell(pipe, started.url), ended=ended, watch=watch
     )
     faults, latency = dict(result.faults), dict(result.latency_ms)
     with contextlib.suppress(OSError):
-        pipe.send({"latency_ms": latency, "frames": result.frames, "faults": faults})
+        _tell(pipe, {"latency_ms": latency, "frames": result.frames, "faults": faults})
 
 
 def _taken() -> tuple[float, float, float]:
@@ -329,8 +336,6 @@ def _watch(pipe: Pipe, url: str, count: int) -> None:
     pictures = [0] * count
 
     def view(k: int) -> None:
-        import json
-
         from websockets.sync.client import connect
         from websockets.typing import Origin
 
@@ -349,9 +354,9 @@ def _watch(pipe: Pipe, url: str, count: int) -> None:
     threads = [threading.Thread(target=view, args=(k,), daemon=True) for k in range(count)]
     for thread in threads:
         thread.start()
-    pipe.send("looking")
+    _tell(pipe, "looking")
     with contextlib.suppress(EOFError):
-        pipe.recv()
+        pipe.recv_bytes(_MOST_BYTES)
     over.set()
     with contextlib.suppress(OSError):
-        pipe.send(sum(pictures))
+        _tell(pipe, sum(pictures))

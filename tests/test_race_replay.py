@@ -78,6 +78,22 @@ def test_a_replay_shows_what_was_seen_and_told(
     assert board.said[-1] == ("info", "The record has ended.")
 
 
+def test_laps_at_a_host_that_tells_none_are_those_between_crossings(tmp_path: Path) -> None:
+    script = records.Script(tmp_path / "race")
+    script.event("car_loaded")
+    script.go()
+    for seconds in (1.0, 0.5, 14.5):
+        script.frames(seconds)
+        script.event("collision_with_starting_line", index=0, time_stamp=script.time_s)
+    script.go(False)
+    board = Board()
+    replay.play(reader.read(script.close()), board, speed=100.0)
+    last = board.shown[-1][0]
+    # The second crossing is too soon after the first.
+    assert last.laps_s == pytest.approx((15.0,))
+    assert last.best_lap_s == pytest.approx(15.0)
+
+
 def test_a_replay_keeps_the_time_of_the_race_and_ends_when_told(tmp_path: Path) -> None:
     script = records.Script(tmp_path / "race")
     for _ in range(4):

@@ -45,8 +45,15 @@ def test_two_cars_race_with_records_of_their_own_until_they_are_told_to_end(
             settings(host.port, records=tmp_path, drive=DriveConfig(port=0, allow=()))
             for host in (one, other)
         ]
-        # SIGTERM, as a container gets it.
-        threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+        def end() -> None:
+            hosts, limit = (one, other), time.monotonic() + 60.0
+            while min(len(host.moves()) for host in hosts) < 15 and time.monotonic() < limit:
+                time.sleep(0.05)
+            # As a container gets it.
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=end).start()
         results = team.race(
             configs, started.append, ended=ended, log=lambda car, level, text: said.append(car)
         )

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from donkey_rl.race_server.interface import Board, Level
+from donkey_rl.race_server.race_figures import LapFigures
 from donkey_rl.race_server.record.losses import Losses
 from donkey_rl.race_server.record.reader import Line, Record
 from donkey_rl.race_server.status import (
@@ -126,7 +127,7 @@ class _Replayed:
             record=RecordStatus(str(record.folder), record.count),
             warnings=("This is a replay: buttons do nothing.",),
         )
-        self._crossed: float | None = None
+        self._laps = LapFigures()
         self._losses = Losses()
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
 
@@ -154,11 +155,12 @@ class _Replayed:
 
     def _frame(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         time_s = _number(fields, "time", self.status.time_s)
+        crossed = self._laps.crossed
         return {
             "time_s": time_s,
             "speed": _number(fields, "speed", self.status.speed),
             "frames": self.status.frames + 1,
-            "lap_time_s": None if self._crossed is None else max(0.0, time_s - self._crossed),
+            "lap_time_s": None if crossed is None else max(0.0, time_s - crossed),
         }
 
     def _command(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,16 +184,20 @@ class _Replayed:
         return dataclasses.replace(before, frame_to_command_ms=percentiles, histogram=tuple(bins))
 
     def _event(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        laps, time_s = self._laps, self.status.time_s
+        found: dict[str, Any] = {}
         match fields.get("name"):
             case "cross_start":
-                lap_s = _number(fields, "lap_time", 0.0)
-                self._crossed = self.status.time_s
-                if lap_s > 0.0:
-                    best = min(lap_s, self.status.best_lap_s or lap_s)
-                    return {"laps_s": (*self.status.laps_s, lap_s), "best_lap_s": best}
+                laps.cross(_number(fields, "lap_time", 0.0), time_s)
+            case "collision_with_starting_line":
+                laps.touch(_number(fields, "time_stamp", time_s), time_s)
+            case "car_loaded":
+                laps.begin_run()
+            case "race_stop":
+                laps.end_run()
             case "DQ":
-                return {"disqualified": True}
-        return {}
+                found["disqualified"] = True
+        return found | {"laps_s": laps.run, "best_lap_s": laps.best_s}
 
     def _phase(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         go, phase = fields.get("go") is True, fields.get("phase")
@@ -199,8 +205,7 @@ class _Replayed:
         if phase in _PHASES:
             found["phase"] = phase
         if go and not self.status.go:
-            self._crossed = None
-            found |= {"laps_s": (), "disqualified": False, "lap_time_s": None}
+            found["disqualified"] = False
         return found
 
     def _link(self, fields: Mapping[str, Any]) -> dict[str, Any]:
