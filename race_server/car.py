@@ -94,8 +94,7 @@ class Car:
         attempt = 0
         try:
             while not self._ended.is_set() and self.failure is None:
-                self._heard = False
-                frames = self._gauges.frames
+                self._heard, frames = False, self._gauges.frames
                 self._visit()
                 # Nobody who hangs up each time is asked twenty times a second.
                 attempt = 0 if self._gauges.frames > frames else attempt + 1
@@ -148,11 +147,12 @@ class Car:
 
     def _lose(self, error: Exception) -> None:
         """The connection is lost, or was never made."""
-        self._helm.detach()
-        self._link.close()
         with self._lock:
             self._state.lose(self._gate.clock)
+            # Brakes where the connection is well and something else has failed.
             self._permit()
+        self._helm.detach()
+        self._link.close()
         # Something in between may take connections for a host that is gone.
         was_there, self._connected = self._connected and self._heard, False
         if self._ended.is_set():
