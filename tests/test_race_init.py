@@ -80,6 +80,7 @@ def test_a_file_is_replaced_only_by_force_and_its_guid_stays(
         (["--port", "0"], "port"),
         (["--set", "watchdog.stals=3"], "Did you mean 'watchdog.stalls'"),
         (["--driver", "no/such/driver"], "no driver folder 'no/such/driver'"),
+        (["--driver", "~nobody.here/driver"], "no driver folder '~nobody.here/driver'"),
         (["--driver", "models:/donkey-driver@race"], "donkey-driver@race"),
     ],
 )

@@ -78,7 +78,7 @@ def find(reference: str, kept: Path, *, is_store_away: bool = False) -> Found:
         StorageError: The store cannot be read and the driver was never fetched before, or it
             cannot be kept.
     """
-    folder = Path(reference).expanduser()
+    folder = _expanded(reference)
     registered = reference.startswith(MODELS)
     if not registered:
         if folder.is_dir():
@@ -102,6 +102,14 @@ def find(reference: str, kept: Path, *, is_store_away: bool = False) -> Found:
     origin = _origin(place)
     name = reference.removeprefix(MODELS) if registered else f"run {origin.run_id[:8]}"
     return Found(name, place / _DRIVER, warning, is_store_away)
+
+
+def _expanded(reference: str) -> Path:
+    """Returns a reference as a path, `~` of a user who is not known left as it is."""
+    try:
+        return Path(reference).expanduser()
+    except RuntimeError:
+        return Path(reference)
 
 
 def _place(reference: str, kept: Path) -> Path:
