@@ -17,7 +17,7 @@ from donkey_rl.envs.link.frame import Frame
 from donkey_rl.envs.link.peer import Peer
 from donkey_rl.envs.link.session import Session
 from donkey_rl.envs.link.statistics import Figures, Statistics
-from donkey_rl.errors import LinkProtocolError, MessageError
+from donkey_rl.errors import MessageError
 
 _MOST_REPORTS = 1000
 _AGAIN_S = 2.0
@@ -188,10 +188,6 @@ class RaceLink:
         if session is None:
             return self._figures.snapshot({}, 0)
         return session.inbox.statistics(session.sent_bytes)
-
-    def foreign(self, what: str, remedy: str) -> LinkProtocolError:
-        """Returns the error of a host that is not what it was taken for."""
-        return self._peer.foreign(what, "telemetry", remedy)
 
     def _open(self) -> Session:
         session = self._session
