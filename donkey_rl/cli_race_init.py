@@ -104,15 +104,23 @@ def init(
 
 
 def _guid(file: Path) -> str:
-    """Returns who we are to hosts: as in the file that is replaced, or somebody new."""
+    """Returns who we are to hosts: as in the file that is replaced, or somebody new.
+
+    Raises:
+        InputError: The file is there and cannot be read: its guid would be lost.
+    """
     import uuid
 
     from donkey_rl.race_server import race_file
 
-    try:
-        old = race_file.read(file).guid
-    except InputError:
-        old = ""
+    old = ""
+    if file.exists():
+        try:
+            old = race_file.read(file).guid
+        except InputError as error:
+            raise InputError(
+                f"{error} The guid in the file would be lost: put this right, or move it away."
+            ) from error
     return old or str(uuid.uuid4())
 
 

@@ -336,6 +336,19 @@ def test_a_host_of_another_generation_is_said_at_the_first_frame(generation: int
         assert [text for _, text in rig.board.said if "vehicle=donkey_" in text] == []
 
 
+def test_a_host_that_speaks_and_hangs_up_is_left_in_peace_between_attempts() -> None:
+    with FrameHost(greeting=("race_stop",)) as host, running(settings(host.port)) as rig:
+        end = time.monotonic() + 3.0
+        heard = 0
+        while time.monotonic() < end:
+            if len(rig.tape.of("event")) > heard:
+                heard = len(rig.tape.of("event"))
+                host.hang_up()
+            time.sleep(0.01)
+        # With pauses that grow to a second; without, it would be some thirty times.
+        assert 3 <= rig.car.status.disconnects <= 12
+
+
 def test_what_is_no_simulator_is_said_after_a_few_attempts() -> None:
     with FrameHost(greeting=()) as host, running(settings(host.port)) as rig:
         end = time.monotonic() + 10.0

@@ -70,6 +70,12 @@ def test_a_file_is_replaced_only_by_force_and_its_guid_stays(
     assert cli.main(["race", "init", "mine.yaml", "--yes", "--name", "Bob", "--force"]) == 0
     assert race_file.read(Path("mine.yaml")).racer_name == "Bob"
     assert race_file.read(Path("mine.yaml")).guid == guid
+    # Whoever has mistyped something in it does not lose the guid.
+    mistyped = Path("mine.yaml").read_text().replace("country:", "cuontry:")
+    Path("mine.yaml").write_text(mistyped)
+    assert cli.main(["race", "init", "mine.yaml", "--yes", "--force"]) == 2
+    assert "'country'" in capsys.readouterr().err
+    assert Path("mine.yaml").read_text() == mistyped
 
 
 @pytest.mark.parametrize(
