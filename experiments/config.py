@@ -17,7 +17,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.settings import EnvironmentConfig, driving_link
-from donkey_rl.envs.simulator import track, vehicle
+from donkey_rl.envs.simulator import track, track_names, vehicle
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.tasks import TaskConfig
@@ -114,7 +114,7 @@ class TrainingConfig(Config):
             one car, whatever `cars` says.
         link: How the connection to such a simulator is kept.
         track: Scene name, `NAME:mirror`, or a track file; several with commas, over which the
-            cars are spread.
+            cars are spread; `random_circuit:1-20` are twenty random circuits.
         seed: Decides weights, world and exploration.
         steps: Environment steps, all cars together.
         cars: Cars that drive side by side, each alone on its track.
@@ -190,7 +190,7 @@ class TrainingConfig(Config):
     @pydantic.field_validator("track")
     @classmethod
     def _known_track(cls, value: str) -> str:
-        for name in _split(value):
+        for name in track_names.split(value):
             track.load(name)
         return value
 
@@ -216,7 +216,7 @@ class TrainingConfig(Config):
     @property
     def tracks(self) -> tuple[str, ...]:
         """The tracks to learn on, each once."""
-        return _split(self.track)
+        return track_names.split(self.track)
 
     def environments(self) -> tuple[EnvironmentConfig, ...]:
         """Returns the environments to learn in, one for each track.
@@ -281,10 +281,6 @@ class TrainingConfig(Config):
         return round(min(1.0, _GRIP_SHARE * friction * vehicle.GRAVITY / float(full)), 3)
 
 
-def _split(tracks: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in tracks.split(",")))
-
-
 def lasting(tracks: str) -> str:
     """Returns the names of tracks so that they are found from any folder.
 
@@ -295,7 +291,7 @@ def lasting(tracks: str) -> str:
     """
     return ",".join(
         str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
-        for name in _split(tracks)
+        for name in dict.fromkeys(part.strip() for part in tracks.split(","))
     )
 
 

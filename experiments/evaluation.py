@@ -16,7 +16,7 @@ from donkey_rl.agents import driver as learned
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import track
+from donkey_rl.envs.simulator import track, track_names
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import InputError, UnknownNameError
@@ -331,7 +331,7 @@ def _tracks(request: EvaluationRequest, entrant: Entrant) -> tuple[str, ...]:
 
 
 def _split(tracks: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in tracks.split(",")) if tracks is not None else ()
+    return track_names.split(tracks) if tracks is not None else ()
 
 
 def _metrics(references: Sequence[str]) -> tuple[Metric, ...]:

@@ -310,7 +310,7 @@ class _Session:
             DriverDescription(
                 agent=config.agent,
                 vehicle=config.vehicle,
-                tracks=tuple(configs.lasting(config.track).split(",")),
+                tracks=tuple(map(configs.lasting, config.tracks)),
                 simulator=_simulator_name(config),
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
