@@ -27,9 +27,9 @@ _CORNERS = (6, 14)
 _SIZES = (22.0, 75.0)
 """Mean distance of the corners from the centre (u)."""
 
-_TIGHTEST = (4.8, 10.0)
+_TIGHTEST = (4.2, 10.0)
 """Least radius that the corners of a circuit are rounded with (u): the curve through the waypoints
-gets up to a fifth tighter, and the tightest bend of the simulator's scenes has 4.2."""
+is about as tight, and the tightest bend of the simulator's scenes has 4.2."""
 
 _RADII = 16.0
 """How much wider than that a corner may be (u)."""
@@ -76,7 +76,9 @@ def fields(number: int) -> track_fields.TrackFile:
         except TrackError:
             continue
         return drawn.model_copy(update=_furnished(rng, road, waypoints))
-    raise TrackError(f"{file}: expected a circuit. Received: none that can be driven. Take another.")
+    raise TrackError(
+        f"{file}: expected a circuit. Received: none that can be driven. Take another number."
+    )
 
 
 def _between(rng: np.random.Generator, limits: tuple[float, float]) -> float:
@@ -232,11 +234,13 @@ def _furnished(
     scenery: Surroundings = ("hills", "trees", "room", "hall")[int(rng.integers(4))]
     indoor = scenery in ("room", "hall")
     horizon = _colour(rng, (0.0, 1.0), (0.0, 0.35), (0.4, 0.95))
+    ceiling = _near(rng, horizon, 60.0)
+    sky = _colour(rng, (0.5, 0.7), (0.0, 0.6), (0.4, 0.95))
     look = track_fields.Look(
         colours=_colours(rng, lined=lined),
         grain=_between(rng, (0.0, 0.6)),
         scenery=scenery,
-        sky_top=_near(rng, horizon, 60.0) if indoor else _colour(rng, (0.5, 0.7), (0.0, 0.6), (0.4, 0.95)),
+        sky_top=ceiling if indoor else sky,
         sky_horizon=horizon,
         indoor=indoor,
         worn_lines=_between(rng, (0.0, 0.5)),
