@@ -231,7 +231,7 @@ class Field:
         """
         batch, cars = self.batch, np.arange(len(self.batch))
         if not self._lent:
-            batch.world.seed(seeds)
+            batch.seed(seeds)
             batch.reset(cars, self._undisturbed_starts(seeds) if self._disturbed else None)
             return
         # Lent cars would start as their owner's episodes do, and go on from the race's seeds.
