@@ -124,6 +124,16 @@ class LatencyConfig(Config):
         delay = 0.5 * (self.low_ms + self.high_ms)
         return self.model_copy(update={"low_ms": delay, "high_ms": delay})
 
+    def draw_steps(self, random: np.random.Generator, count: int) -> IntArray:
+        """Returns the delays of some episodes in whole control steps, without jitter, (count,)."""
+        drawn = random.random(count)
+        if self.profile is None:
+            delay_ms = self.low_ms + drawn * (self.high_ms - self.low_ms)
+        else:
+            measured = latency_profile.read(self.profile).delay_ms
+            delay_ms = measured[(drawn * len(measured)).astype(np.int64)]
+        return np.rint(delay_ms / STEP_MS).astype(np.int64)
+
     def check_history(self, history: int) -> None:
         """Refuses a history in which commands under way are not seen.
 

@@ -231,6 +231,11 @@ class TrainingConfig(Config):
         first = self.environment()
         return tuple(first.model_copy(update={"track": name}) for name in self.tracks)
 
+    def race_environments(self) -> tuple[EnvironmentConfig, ...]:
+        """Returns where the finished driver is raced: no latency is added, as in evaluations."""
+        none = {"latency": LatencyConfig()}
+        return tuple(each.model_copy(update=none) for each in self.environments())
+
     def environment(self) -> EnvironmentConfig:
         """Returns the environment to learn in, of several that on the first track.
 
