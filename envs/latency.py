@@ -52,6 +52,7 @@ class LatencyConfig(Config):
         low_ms: Lowest two-way delay of an episode.
         high_ms: Highest two-way delay of an episode.
         jitter_ms: Two-way at most, to either side, drawn for each message.
+        added_ms: Added to each delay, as where commands wait before they are sent.
         frame_drop: Share of frames that never reach the driver, which then takes no decision.
         command_drop: Share of commands that never reach the car.
         profile: CSV file of measured delays, `time_s,delay_ms`, in place of range and jitter.
@@ -60,6 +61,7 @@ class LatencyConfig(Config):
     low_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
     high_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
     jitter_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
+    added_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
     frame_drop: float = Field(default=0.0, ge=0.0, lt=1.0)
     command_drop: float = Field(default=0.0, ge=0.0, lt=1.0)
     profile: str | None = None
@@ -97,17 +99,18 @@ class LatencyConfig(Config):
     @property
     def range_ms(self) -> tuple[float, float]:
         """Lowest and highest two-way delay; of a profile its 5th and 95th percentile."""
-        if self.profile is None:
-            return self.low_ms, self.high_ms
-        low, high = np.percentile(latency_profile.read(self.profile).delay_ms, [5, 95])
-        return round(float(low), 1), round(float(high), 1)
+        low, high = self.low_ms, self.high_ms
+        if self.profile is not None:
+            low, high = np.percentile(latency_profile.read(self.profile).delay_ms, [5, 95])
+        return round(float(low) + self.added_ms, 1), round(float(high) + self.added_ms, 1)
 
     @property
     def longest_ms(self) -> float:
         """The longest delay that may be drawn."""
+        longest = self.high_ms + self.jitter_ms
         if self.profile is not None:
-            return float(latency_profile.read(self.profile).delay_ms.max())
-        return self.high_ms + self.jitter_ms
+            longest = float(latency_profile.read(self.profile).delay_ms.max())
+        return longest + self.added_ms
 
     @property
     def spanned_steps(self) -> int:
@@ -132,7 +135,7 @@ class LatencyConfig(Config):
         else:
             measured = latency_profile.read(self.profile).delay_ms
             delay_ms = measured[(drawn * len(measured)).astype(np.int64)]
-        return np.rint(delay_ms / STEP_MS).astype(np.int64)
+        return np.rint((delay_ms + self.added_ms) / STEP_MS).astype(np.int64)
 
     def check_history(self, history: int) -> None:
         """Refuses a history in which commands under way are not seen.
@@ -277,7 +280,7 @@ class DelayedLink:
         config, cars = self._config, self._cars
         drawn = self._drawn[cars, self._used]
         now = (5 * steps + 1) // 2 if self._fine else steps
-        delay_ms = self._delays_ms(steps, drawn)
+        delay_ms = self._delays_ms(steps, drawn) + config.added_ms
         arrival = now + np.rint(delay_ms / self._tick_ms).astype(np.int64)
         arrival = np.maximum(arrival, self._latest)
         self.landing = np.rint(arrival / 2.5).astype(np.int64) if self._fine else arrival

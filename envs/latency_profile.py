@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
+import hashlib
 import io
 import math
 import pathlib
@@ -41,6 +42,11 @@ class LatencyProfile:
 
     time_s: FloatArray
     delay_ms: FloatArray
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rows."""
+        return hashlib.sha256(self.time_s.tobytes() + self.delay_ms.tobytes()).hexdigest()
 
     def at(self, time_s: FloatArray) -> FloatArray:
         """Returns the delays at some times: of the last row before each, round and round.
