@@ -210,7 +210,7 @@ def check_fields(config: TrainingConfig, trained: Cars) -> tuple[racing.Field, .
     environments = config.environments()
     return tuple(
         racing.Field(
-            environment,
+            environment.model_copy(update={"latency": config.latency.middle}),
             -(-config.check.races // len(environments)) if embedded else config.driven,
             seed=CHECK_SEED,
             world=None if embedded else view.batch.world,
