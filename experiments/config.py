@@ -10,6 +10,7 @@ from pydantic import Field
 
 from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import EncoderChoice, LaneEncoderConfig
+from donkey_rl.agents.features import Measurement
 from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.sac.config import SACConfig
@@ -120,6 +121,8 @@ class TrainingConfig(Config):
         cars: Cars that drive side by side, each alone on its track.
         vehicle: Car generation.
         history: Number of past commands that the driver sees.
+        blind_to: Measurements that it does not read: `speed`, `yaw_rate`, `last_actions`. Blind
+            to all of them it drives by the image alone, as donkeycar's own pilots do.
         throttle_min: Throttle at action -1.
         throttle_max: Throttle at action +1; by default what leaves the tyres grip to steer.
         camera: The car's camera.
@@ -143,6 +146,7 @@ class TrainingConfig(Config):
     cars: int = Field(default=64, ge=1, le=4096)
     vehicle: str = vehicle.DEFAULT_VEHICLE
     history: int = Field(default=3, ge=1, le=100)
+    blind_to: tuple[Measurement, ...] = ()
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float | None = Field(default=None, ge=-1.0, le=1.0)
     camera: CameraConfig = Field(default_factory=CameraConfig)

@@ -6,6 +6,7 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecTransposeImage
 
+from donkey_rl.agents.augmentation.config import AugmentationConfig
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.sac import SAC
@@ -21,7 +22,7 @@ SMALL = SACConfig(
     learning_starts=100,
     gradient_steps=2,
     buffer_size=2000,
-    random_shift=2,
+    augmentation=AugmentationConfig(shift=2),
     cnn=CnnConfig(filters=(8, 8), units=16),
 )
 
@@ -99,7 +100,10 @@ def test_only_the_critics_train_the_cnn():
 
 
 def test_pictures_are_shifted_while_it_learns():
-    shifted, still = weights_after_one_step(), weights_after_one_step(random_shift=0)
+    shifted, still = (
+        weights_after_one_step(),
+        weights_after_one_step(augmentation=AugmentationConfig()),
+    )
     assert np.abs(shifted[0] - still[0]).max() > 1e-4
 
 
