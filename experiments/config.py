@@ -10,6 +10,7 @@ from pydantic import Field
 
 from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import EncoderChoice, LaneEncoderConfig
+from donkey_rl.agents.features import Measurement
 from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.sac.config import SACConfig
@@ -123,6 +124,8 @@ class TrainingConfig(Config):
         history: Number of past commands that the driver sees.
         latency: How late commands arrive, and how many are lost; checks race at the middle of the
             range.
+        blind_to: Measurements that it does not read: `speed`, `yaw_rate`, `last_actions`. Blind
+            to all of them it drives by the image alone, as donkeycar's own pilots do.
         throttle_min: Throttle at action -1.
         throttle_max: Throttle at action +1; by default what leaves the tyres grip to steer.
         camera: The car's camera.
@@ -147,6 +150,7 @@ class TrainingConfig(Config):
     vehicle: str = vehicle.DEFAULT_VEHICLE
     history: int = Field(default=3, ge=1, le=100)
     latency: LatencyConfig = Field(default_factory=LatencyConfig)
+    blind_to: tuple[Measurement, ...] = ()
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float | None = Field(default=None, ge=-1.0, le=1.0)
     camera: CameraConfig = Field(default_factory=CameraConfig)
