@@ -42,6 +42,8 @@ AGENT: Final = "ensemble"
 
 MOST_MEMBERS: Final = 32
 
+_BATCH = 128
+
 _FILE_NAME = "ensemble.json"
 _ALIKE = ("vehicle", "camera", "steering_limits", "throttle_limits")
 """What a description must have in common, beside what is seen: what an action means."""
@@ -264,6 +266,49 @@ def load(folder: str | Path) -> Driver | Ensemble:
     return Driver.load(folder) if single else Ensemble.load(folder)
 
 
+def calibrated(
+    members: Sequence[Driver],
+    observation: Mapping[str, npt.NDArray[Any]],
+    *,
+    kind: evaluators.Kind,
+    temperature: float,
+    slowing: float,
+) -> Evaluator:
+    """Returns an evaluator that knows what is usual for some members.
+
+    Args:
+        members: The drivers.
+        observation: Of n cars, from where the members were trained; see `Driver.act`.
+        kind: As in `Evaluator`.
+        temperature: As in `Evaluator`.
+        slowing: As in `Evaluator`.
+
+    Raises:
+        DriverError: A part of the observation is missing, or a critic that is asked.
+    """
+    proposals = [member.act(observation) for member in members]
+    found: dict[str, Any] = {"kind": kind, "slowing": slowing}
+    if slowing:
+        steering = np.stack([proposal[:, 0] for proposal in proposals], axis=1)
+        found["threshold"] = evaluators.usual_disagreement(steering.std(axis=1))
+    if kind == "critic":
+        check_critics(members)
+        said = [_values(member, proposals, observation) for member in members]
+        found |= {"temperature": temperature, "scales": evaluators.scales(np.stack(said, axis=1))}
+    return Evaluator.model_validate(found)
+
+
+def _values(
+    judge: Driver, proposals: Sequence[FloatArray], observation: Mapping[str, npt.NDArray[Any]]
+) -> FloatArray:
+    """Returns what the critic of a driver says of proposals, (n, K)."""
+    parts, _ = judge.observation.parts(observation)
+    rows = range(0, len(parts[0]), _BATCH)
+    seen = np.concatenate([judge.seen(*(part[k : k + _BATCH] for part in parts)) for k in rows])
+    said = [judge.critic(np.concatenate([seen, each], axis=1))[:, 0] for each in proposals]
+    return np.stack(said, axis=1)
+
+
 def check_alike(first: Driver, other: Driver) -> None:
     """Refuses two drivers that do not see the same, or whose actions do not mean the same.
 
@@ -286,6 +331,21 @@ def check_alike(first: Driver, other: Driver) -> None:
             )
 
 
+def check_critics(members: Sequence[Driver]) -> None:
+    """Refuses members of which one has no critic.
+
+    Raises:
+        DriverError: One has none.
+    """
+    without = [_called(each) for each in members if each.critic is None]
+    if without:
+        raise DriverError(
+            f"The evaluator critic asks the critic of every member. Received: {without[0]} "
+            "without one. Drivers of SAC keep theirs, with every encoder but cnn, if this version "
+            "of donkey-rl trained them: train it again, or take median or mean."
+        )
+
+
 def _check_evaluator(
     members: Sequence[Driver], weights: Sequence[float], evaluator: Evaluator
 ) -> None:
@@ -303,13 +363,7 @@ def _check_evaluator(
         )
     if evaluator.kind == "median":
         return
-    without = [_called(each) for each in members if each.critic is None]
-    if without:
-        raise DriverError(
-            f"The evaluator critic asks the critic of every member. Received: {without[0]} "
-            "without one. Only SAC keeps critics, with every encoder but cnn, and only since "
-            "version 0.2 of driver folders: train it again, or take median or mean."
-        )
+    check_critics(members)
     if len(evaluator.scales) != len(members):
         raise DriverError(
             f"The evaluator has a scale for each of the {len(members)} members. Received: "

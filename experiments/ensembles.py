@@ -6,16 +6,41 @@ import pathlib
 import tempfile
 from collections.abc import Sequence
 
+from pydantic import Field
+
+from donkey_rl.agents import ensemble, evaluators
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.ensemble import AGENT, Ensemble
+from donkey_rl.agents.evaluators import Evaluator
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import drivers, tracking
+from donkey_rl.experiments.deployment import frames
 from donkey_rl.experiments.drivers import Entrant, LearnedEntrant
+from donkey_rl.experiments.progress import ProgressDisplay
 
 MEMBERS_TAG = "donkey_rl.members"
 """Tag of an ensemble's run: the runs of its members, with commas."""
+
+_FRAMES = 1600
+"""Observations on which what is usual for some drivers is found."""
+
+
+class Joining(Config):
+    """How drivers are joined.
+
+    Attributes:
+        evaluator: What makes one action of what they propose.
+        weights: Share of each in a mean, of any sum; alike where there are none.
+        temperature: Of the evaluator `critic`; see `Evaluator`.
+        slowing: Throttle taken off where they disagree more than is usual; see `Evaluator`.
+    """
+
+    evaluator: evaluators.Kind = "mean"
+    weights: tuple[float, ...] | None = None
+    temperature: float = Field(default=Evaluator().temperature, ge=0.01, le=100.0)
+    slowing: float = Field(default=0.0, ge=0.0, le=1000.0)
 
 
 class EnsembleResult(Config):
@@ -26,8 +51,9 @@ class EnsembleResult(Config):
             driver is of a folder.
         name: Its name.
         members: What its members are called: runs, or folders.
-        weights: Share of each in the action.
+        weights: Share of each in the action, or in the choice.
         driver_hash: SHA-256 of what it is.
+        evaluator: What makes the action of what they propose.
     """
 
     run_id: str
@@ -35,6 +61,7 @@ class EnsembleResult(Config):
     members: tuple[str, ...]
     weights: tuple[float, ...]
     driver_hash: str
+    evaluator: Evaluator = Evaluator()
 
 
 def load(references: Sequence[str]) -> tuple[LearnedEntrant, ...]:
@@ -73,13 +100,17 @@ def single_driver(entrant: Entrant) -> Driver:
 
 
 def make(
-    references: Sequence[str], weights: Sequence[float] | None = None, name: str | None = None
+    references: Sequence[str],
+    joining: Joining,
+    progress: ProgressDisplay,
+    name: str | None = None,
 ) -> EnsembleResult:
     """Makes an ensemble of stored drivers and keeps it as a run.
 
     Args:
         references: As in `drivers.load`.
-        weights: One for each; alike by default.
+        joining: How.
+        progress: Shows how far it is.
         name: Of the run.
 
     Raises:
@@ -87,18 +118,50 @@ def make(
         DriverError: The drivers do not fit together.
         StorageError: The run cannot be stored.
     """
-    members = load(references)
+    members, weights = load(references), joining.weights
     if weights is not None and len(weights) != len(members):
         raise InputError(
             f"Each of the {len(members)} different drivers has one weight. Received: "
             f"{len(weights)}. Give --weights as many numbers, with commas, or none."
         )
-    return keep(members, weights, name)
+    return keep(
+        members, joined([single_driver(each) for each in members], joining, progress), name
+    )
+
+
+def joined(members: Sequence[Driver], joining: Joining, progress: ProgressDisplay) -> Ensemble:
+    """Joins drivers; what is usual for them is found on frames of where they were trained.
+
+    They drive there together for it, as the mean of their actions.
+
+    Args:
+        members: The drivers.
+        joining: How.
+        progress: Shows how far it is.
+
+    Raises:
+        InputError: A track that they were trained on is not there any more.
+        DriverError: The drivers do not fit together, or not the evaluator.
+    """
+    wanted = Evaluator(kind="median" if joining.evaluator == "median" else "mean")
+    if joining.evaluator == "critic" or joining.slowing:
+        mean = Ensemble(members, joining.weights)
+        if joining.evaluator == "critic":
+            # Before anything takes time.
+            ensemble.check_critics(members)
+        wanted = ensemble.calibrated(
+            members,
+            frames.rendered(mean, progress, _FRAMES).parts,
+            kind=joining.evaluator,
+            temperature=joining.temperature,
+            slowing=joining.slowing,
+        )
+    return Ensemble(members, joining.weights, wanted)
 
 
 def keep(
     members: Sequence[LearnedEntrant],
-    weights: Sequence[float] | None = None,
+    made: Ensemble,
     name: str | None = None,
     parent: str | None = None,
 ) -> EnsembleResult:
@@ -106,16 +169,13 @@ def keep(
 
     Args:
         members: Single drivers.
-        weights: One for each; alike by default.
+        made: What they are joined to.
         name: Of the run.
         parent: Id of the run that it belongs to.
 
     Raises:
-        InputError: A member is no single driver.
-        DriverError: The drivers do not fit together.
         StorageError: The run cannot be stored.
     """
-    made = Ensemble([single_driver(each) for each in members], weights)
     about = made.description
     named = name or f"ensemble of {len(members)} on {', '.join(about.tracks)}"
     tags = {
@@ -128,6 +188,7 @@ def keep(
     # MLflow takes no path as a parameter's name that has brackets or dots in it.
     keys = [each.run_id or each.hash[:12] for each in members]
     params = {f"weight.{key}": w for key, w in zip(keys, made.weights, strict=True)}
+    params |= {f"evaluator.{key}": value for key, value in made.evaluator.model_dump().items()}
     environment = drivers.environment_of(made)
     with (
         tempfile.TemporaryDirectory(prefix="donkey-rl-") as temporary,
@@ -142,4 +203,5 @@ def keep(
         members=tuple(labels),
         weights=made.weights,
         driver_hash=made.hash,
+        evaluator=made.evaluator,
     )
