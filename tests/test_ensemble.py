@@ -362,7 +362,7 @@ def test_an_ensemble_of_runs_is_a_run_that_is_raced_as_any(
     ("words", "message"),
     [
         (["x", "y", "--weights", "1,b"], "--weights are numbers with commas"),
-        (["x", "y", "--weights", "1,1", "--choose"], "--choose finds the weights"),
+        (["x", "y", "--weights", "1,1", "--choose"], "--choose finds members and weights"),
         (["pursuit"], "Received: pursuit, 'pursuit'"),
     ],
 )
