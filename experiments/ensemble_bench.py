@@ -6,6 +6,7 @@ Every driver drives the same races under each condition, so that what is compare
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -121,8 +122,9 @@ def measure(
     parties: dict[str, Driver | Ensemble] = {
         committee.label(each): driver for each, driver in zip(entrants, members, strict=True)
     }
+    seen = functools.cache(lambda: ensembles.driven(members, progress))
     for name in plan.joinings:
-        parties[name] = ensembles.joined(members, JOININGS[name], progress)
+        parties[name] = ensembles.joined(members, JOININGS[name], seen)
     for condition in plan.conditions:
         yield from _driven(parties, condition, entrants[0].environment, plan, progress)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy.typing as npt
 from pydantic import Field
 
 from donkey_rl.agents import ensemble, evaluators
@@ -19,6 +21,8 @@ from donkey_rl.experiments import drivers, tracking
 from donkey_rl.experiments.deployment import frames
 from donkey_rl.experiments.drivers import Entrant, LearnedEntrant
 from donkey_rl.experiments.progress import ProgressDisplay
+
+Parts = Mapping[str, npt.NDArray[Any]]
 
 MEMBERS_TAG = "donkey_rl.members"
 """Tag of an ensemble's run: the runs of its members, with commas."""
@@ -129,34 +133,48 @@ def make(
     )
 
 
-def joined(members: Sequence[Driver], joining: Joining, progress: ProgressDisplay) -> Ensemble:
-    """Joins drivers; what is usual for them is found on frames of where they were trained.
-
-    They drive there together for it, as the mean of their actions.
+def joined(members: Sequence[Driver], joining: Joining, seen: Callable[[], Parts]) -> Ensemble:
+    """Joins drivers.
 
     Args:
         members: The drivers.
         joining: How.
+        seen: Returns what they see where they were trained, for what is usual for them; called
+            where that counts.
+
+    Raises:
+        DriverError: The drivers do not fit together, or not the evaluator.
+    """
+    if joining.evaluator != "critic" and not joining.slowing:
+        return Ensemble(members, joining.weights, Evaluator(kind=joining.evaluator))
+    if joining.evaluator == "critic":
+        # Before anything takes time.
+        ensemble.check_critics(members)
+    usual = ensemble.calibrated(
+        members,
+        seen(),
+        kind=joining.evaluator,
+        temperature=joining.temperature,
+        slowing=joining.slowing,
+    )
+    return Ensemble(members, joining.weights, usual)
+
+
+def driven(members: Sequence[Driver], progress: ProgressDisplay) -> Parts:
+    """Lets drivers drive where they were trained, as the mean of their actions.
+
+    Args:
+        members: The drivers.
         progress: Shows how far it is.
+
+    Returns:
+        What they saw, by the names of its parts, of about 1600 observations.
 
     Raises:
         InputError: A track that they were trained on is not there any more.
-        DriverError: The drivers do not fit together, or not the evaluator.
+        DriverError: The drivers do not fit together.
     """
-    wanted = Evaluator(kind="median" if joining.evaluator == "median" else "mean")
-    if joining.evaluator == "critic" or joining.slowing:
-        mean = Ensemble(members, joining.weights)
-        if joining.evaluator == "critic":
-            # Before anything takes time.
-            ensemble.check_critics(members)
-        wanted = ensemble.calibrated(
-            members,
-            frames.rendered(mean, progress, _FRAMES).parts,
-            kind=joining.evaluator,
-            temperature=joining.temperature,
-            slowing=joining.slowing,
-        )
-    return Ensemble(members, joining.weights, wanted)
+    return frames.rendered(Ensemble(members), progress, _FRAMES).parts
 
 
 def keep(
