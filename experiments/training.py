@@ -326,6 +326,10 @@ class _Session:
             ),
             history=config.history,
             scaling=self._scaling,
+            # What critics read of a `cnn` goes on changing after the policy that is stored.
+            critic=model.action_value_model()
+            if isinstance(model, SAC) and self._encoder
+            else None,
         )
         with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
             folder = pathlib.Path(name) / "driver"
