@@ -48,6 +48,8 @@ class Randomisation(Config):
         mass: Relative change of the car's mass.
         grip: Relative change of the tyres' grip.
         start_anywhere: Whether an episode starts at a random place along the road.
+        start_at_failures: Share of the random starts that lie shortly before a place where an
+            earlier episode on that road was terminated, where there is one.
         start_lateral: Share of the half width of the road by which the start is moved sideways.
         start_yaw: Change of the start's direction (degrees).
         start_speed: Highest speed at the start (u/s).
@@ -74,6 +76,7 @@ class Randomisation(Config):
     mass: float = Field(default=0.0, ge=0.0, le=0.5)
     grip: float = Field(default=0.0, ge=0.0, le=0.5)
     start_anywhere: bool = False
+    start_at_failures: float = Field(default=0.0, ge=0.0, le=1.0)
     start_lateral: float = Field(default=0.0, ge=0.0, le=0.9)
     start_yaw: float = Field(default=0.0, ge=0.0, le=90.0)
     start_speed: float = Field(default=0.0, ge=0.0, le=30.0)
