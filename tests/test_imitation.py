@@ -135,6 +135,33 @@ def test_policy_learns_to_see_what_was_shown() -> None:
     assert any((old != new).any() for old, new in zip(untrained, eye.get_weights(), strict=True))
 
 
+def test_copies_of_what_a_policy_sees_by_itself_are_made_in_the_update() -> None:
+    eye = cnn.network(SIZE, CnnConfig(filters=(8, 8), units=16), 1)
+    policy = ppo_networks.network(20, 2, (16,), 0.01, 1)
+    config = ImitationConfig(mirror=True, shift=0, shadow=0.0, copies=3, batch_size=32)
+    cloner = Cloner(policy, eye, config, seed=0)
+    seen = observation(40)
+    rows = np.full((40, 4), 0.5, np.float32)
+    aim, copied = np.full((40, 2), 0.5, np.float32), np.arange(40) >= 20
+    batch, wanted = cloner._changed([rows, seen["image"]], aim, copied, np.int32([0, 1]))
+    numbers, images = (part.numpy() for part in batch)
+    assert (images[:20] == seen["image"][:20]).all()
+    assert (numbers[:20] == 0.5).all()
+    turned = wanted.numpy()[:, 0] < 0.0
+    assert not turned[:20].any()
+    assert 2 < turned.sum() < 18
+    assert (numbers[turned] == [0.5, -0.5, -0.5, 0.5]).all()
+    # Each copy is lighter or darker as a whole, by a fifth of 255 at most.
+    ahead = np.where(turned[:, None, None, None], images[:, :, ::-1], images)
+    gaps = (ahead - seen["image"])[20:]
+    assert np.ptp(gaps, axis=(1, 2, 3)) == pytest.approx(0.0, abs=1e-3)
+    assert 20.0 < np.abs(gaps).max() <= 51.0
+    # Three copies beside each of 40.
+    data = Demonstrations(Parts(rows, seen["image"]), aim, Parts(rows, seen["image"]), aim)
+    report = cloner.fit(data, epochs=1, learning_rate=1e-3, progress=silent)
+    assert report.rows == 160
+
+
 def test_too_few_demonstrations_are_refused() -> None:
     data = Demonstrations(*by_rule(20, 1), *by_rule(5, 2))
     with pytest.raises(InputError, match=r"one batch of 128 .* Received: 20 and 5"):

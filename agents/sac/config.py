@@ -80,7 +80,7 @@ class SACConfig(Config):
     )
     augmentation: AugmentationConfig = pydantic.Field(
         default_factory=lambda: AugmentationConfig(shift=4),
-        description="How images change at random while learning (DrQ); not used without one.",
+        description="How images change at random while learning (DrQ); not used without images.",
     )
     batch_size: int = pydantic.Field(
         default=256, ge=1, le=65_536, description="Transitions per gradient step."
