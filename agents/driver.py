@@ -98,7 +98,7 @@ class Driver:
             _check_critic(critic, expected[0][0] + ACTIONS)
         self.encoder = encoder
         self.actor = _copy(actor)
-        self.critic = None if critic is None else _copy(critic)
+        self.critic: Any = None if critic is None else _copy(critic)
         self.description = description
         self.observation = ObservationSpec(
             image_shape=encoder.image_shape,

@@ -82,13 +82,13 @@ def ensemble(
         raise InputError(
             f"--temperature is of the evaluator critic. Received: {evaluator}. Leave it out."
         )
-    members = _Training(train, recipe, setting or (), seed)
+    training = _Training(train, recipe, setting or (), seed)
     with at_work(as_json) as progress:
         from donkey_rl import configuration
         from donkey_rl.experiments import ensembles
 
         how = configuration.validate(ensembles.Joining, joining)
-        found = [*(runs or ()), *members.trained(progress)]
+        found = [*(runs or ()), *training.trained(progress)]
         result = _chosen(found, races, name, progress) if choose else None
         if result is None:
             result = ensembles.make(found, how, progress, name).model_dump(mode="json")
@@ -103,14 +103,14 @@ def ensemble(
 class _Training(NamedTuple):
     """What is to be trained first."""
 
-    count: int | None
+    members: int | None
     recipe: str | None
     settings: Sequence[str]
     seed: int
 
     def trained(self, progress: ProgressDisplay) -> list[str]:
         """Trains the members; returns their runs."""
-        if self.count is None:
+        if self.members is None:
             if self.recipe is not None or self.settings:
                 raise InputError("--recipe and --set are of members to train. Give --train N too.")
             return []
@@ -118,7 +118,7 @@ class _Training(NamedTuple):
 
         words = [] if self.recipe is None else ["--recipe", self.recipe]
         words += [word for each in self.settings for word in ("--set", each)]
-        return ensemble_training.train(self.count, words, self.seed, progress)
+        return ensemble_training.train(self.members, words, self.seed, progress)
 
 
 def _chosen(

@@ -33,9 +33,10 @@ CONDITIONS: Final[Mapping[str, Randomisation | None]] = {
     "nominal": None,
     "light": evaluation.CHANGES["light"][1],
     "grip": evaluation.CHANGES["grip"][1],
-    "cues": Randomisation(cues=Cues(background=0.0, ground=0.0, object=0.0, sky=0.0)),
+    "cues": Randomisation(cues=Cues(background=0.0, object=0.0, sky=0.0)),
 }
-"""What each race's seed draws; cues that say nothing, of all four kinds."""
+"""What each race's seed draws; cues that say nothing. The ground has none: a driver that never saw
+blue ground gets nowhere on it, alone or not (`docs/cues.md`)."""
 
 JOININGS: Final[Mapping[str, Joining]] = {
     "mean": Joining(),

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from donkey_rl.errors import DonkeyRLError
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -34,7 +35,8 @@ def train(count: int, words: Sequence[str], seed: int, progress: ProgressDisplay
         command = [sys.executable, "-m", "donkey_rl", "train", *words]
         command += ["--seed", str(seed + number), "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-        result = json.loads(done.stdout) if done.returncode == 0 else {"stopped": True}
+        failed = done.returncode != 0
+        result: dict[str, Any] = {"stopped": True} if failed else json.loads(done.stdout)
         runs += [result["run_id"]] if "run_id" in result else []
         if result["stopped"]:
             kept = f" Kept are: {' '.join(runs)}." if runs else ""

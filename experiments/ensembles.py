@@ -128,9 +128,8 @@ def make(
             f"Each of the {len(members)} different drivers has one weight. Received: "
             f"{len(weights)}. Give --weights as many numbers, with commas, or none."
         )
-    return keep(
-        members, joined([single_driver(each) for each in members], joining, progress), name
-    )
+    single = [single_driver(each) for each in members]
+    return keep(members, joined(single, joining, lambda: driven(single, progress)), name)
 
 
 def joined(members: Sequence[Driver], joining: Joining, seen: Callable[[], Parts]) -> Ensemble:
