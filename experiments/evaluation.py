@@ -16,11 +16,18 @@ from donkey_rl.agents import driver as learned
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import track, track_names
+from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.experiments import drivers, yardsticks
+from donkey_rl.experiments import (
+    drivers,
+    evaluation_tracks,
+    split_report,
+    splits,
+    unseen_looks,
+    yardsticks,
+)
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments import evaluation_result as results
@@ -33,24 +40,6 @@ from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import registry, robustness
 from donkey_rl.metrics.registry import Metric
-
-HELD_OUT = (
-    "generated_track",
-    "circuit_launch",
-    "warren",
-    "warehouse",
-    "mini_monaco",
-    "mountain_track",
-    "roboracingleague_1",
-    "sparkfun_avc",
-    "waveshare",
-    "thunderhill",
-    "generated_road",
-)
-"""Tracks to hold out, in the order in which they are taken: short circuits first."""
-
-HELD_OUT_COUNT = 3
-"""Tracks that `--held-out` takes: the first ones that the driver was not trained on."""
 
 PROBES = ("cues",)
 """What a driver can be probed for."""
@@ -78,7 +67,9 @@ class EvaluationRequest(Config):
     Attributes:
         driver: As in `drivers.load`.
         track: Tracks, with commas; by default that of the training.
-        held_out: Whether `HELD_OUT_COUNT` tracks are added that it was not trained on.
+        held_out: Whether tracks are added that it was not trained on: see `evaluation_tracks`.
+        split: Split of tracks on all of which it races, in place of `track`.
+        look: What the world looks like, of `unseen_looks.LOOKS`; by default as calibrated.
         settings: Assignments `key=value` to car, camera and limits.
         simulator: Where to drive.
         races: Races on each track.
@@ -99,6 +90,8 @@ class EvaluationRequest(Config):
     driver: str
     track: str | None = None
     held_out: bool = False
+    split: str | None = None
+    look: str | None = None
     settings: tuple[str, ...] = ()
     simulator: str = simulators.EMBEDDED
     races: int = Field(default=5, ge=1, le=1000)
@@ -114,6 +107,18 @@ class EvaluationRequest(Config):
     frames: bool = False
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
+
+    @field_validator("split")
+    @classmethod
+    def _known_split(cls, value: str | None) -> str | None:
+        return value if value is None else splits.load(value).name
+
+    @field_validator("look")
+    @classmethod
+    def _known_look(cls, value: str | None) -> str | None:
+        if value is not None:
+            unseen_looks.load(value)
+        return value
 
     @field_validator("probe")
     @classmethod
@@ -131,12 +136,7 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         LinkError: A simulator cannot be reached.
         StorageError: Results could not be written.
     """
-    places = simulators.parse(request.simulator)
-    if places and (request.robustness or request.latency_ms):
-        raise InputError(
-            "Latency, light, camera and grip are changed in the embedded simulator only. Leave "
-            "--simulator out, or --robustness and --latency-ms."
-        )
+    _check(request)
     metrics = _metrics(request.metrics)
     delay_ms = 1000.0 * STEP_S * round(request.latency_ms / (1000.0 * STEP_S))
     if delay_ms != request.latency_ms:
@@ -144,15 +144,20 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
             f"a latency of {request.latency_ms:g} ms is driven as {delay_ms:g} ms: the simulator "
             f"takes commands every {1000.0 * STEP_S:g} ms"
         )
-    for name in _split(request.track):
+    for name in splits.tracks(request.track) if request.track is not None else ():
         track.load(name)
     entrant = drivers.load(
         request.driver, request.settings, limit_s=request.frame_limit_ms / 1000.0
     )
     environments = [
         entrant.environment.model_copy(update={"track": name, "simulator": request.simulator})
-        for name in _tracks(request, entrant)
+        for name in evaluation_tracks.chosen(
+            request.track, request.split, entrant, held_out=request.held_out
+        )
     ]
+    split = splits.load(request.split) if request.split is not None else None
+    for line in split_report.warnings(split, entrant.tracks) if split is not None else ():
+        progress.message(line)
     for config in environments if request.probe else ():
         cues.check(config)
     wanted = [(config, _plan(request, entrant, config, metrics)) for config in environments]
@@ -163,7 +168,35 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         found = [
             _evaluate(drive, entrant, config, plan, request, progress) for config, plan in wanted
         ]
-    return Evaluation(**dict(found[0]), others=tuple(found[1:]))
+    summed = None
+    if split is not None:
+        by_name = {config.track: each for config, each in zip(environments, found, strict=True)}
+        summed = split_report.report(split, by_name, entrant.tracks, request.look)
+    return Evaluation(**dict(found[0]), others=tuple(found[1:]), split=summed)
+
+
+def _check(request: EvaluationRequest) -> None:
+    """Refuses what does not go together.
+
+    Raises:
+        InputError: Names the options.
+    """
+    changed = request.robustness or request.latency_ms or request.look is not None
+    if simulators.parse(request.simulator) and (changed or request.split is not None):
+        raise InputError(
+            "Tracks, looks, latency, light, camera and grip are changed in the embedded simulator "
+            "only. Leave --simulator out, or --split, --look, --robustness and --latency-ms."
+        )
+    if request.split is not None and (request.track is not None or request.held_out):
+        raise InputError(
+            "--split names all tracks to race on. Received: --track or --held-out as well. "
+            "Leave one of the two out."
+        )
+    if request.look is not None and request.robustness:
+        raise InputError(
+            "--robustness changes light and camera from the calibrated ones. Received: --look as "
+            "well. Leave one of the two out."
+        )
 
 
 def _driving(
@@ -300,18 +333,23 @@ def _plan(
 ) -> RacePlan:
     """Returns the races that are asked for on one track."""
     delay = round(request.latency_ms / (1000.0 * STEP_S))
+    changes = driving.latency(delay) | _changed(request.settings)
+    if request.look is not None:
+        changes |= {"look": request.look}
     plan = RacePlan(
         races=request.races,
         laps=request.laps,
         seed=request.seed,
         delay=delay,
-        changes=driving.latency(delay) | _changed(request.settings),
+        disturbance=unseen_looks.load(request.look) if request.look is not None else None,
+        changes=changes,
         metrics=metrics,
         films=request.video is not None,
         video=request.video,
         frames=request.frames,
+        plots=request.split is None,
     )
-    marked = bool(request.settings) or entrant.kind != "run"
+    marked = bool(request.settings) or request.look is not None or entrant.kind != "run"
     return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
 
 
@@ -319,19 +357,6 @@ def _changed(settings: Sequence[str]) -> dict[str, float | int | str]:
     """Returns what settings change, for the records; the car stands in them by itself."""
     pairs = (setting.partition("=")[::2] for setting in settings)
     return {key.strip(): value.strip() for key, value in pairs if key.strip() != "vehicle"}
-
-
-def _tracks(request: EvaluationRequest, entrant: Entrant) -> tuple[str, ...]:
-    """Returns the tracks to race on, each once."""
-    wanted = _split(request.track) or (entrant.environment.track,)
-    if request.held_out:
-        known = {*wanted, *(name.partition(":")[0] for name in entrant.tracks)}
-        wanted += tuple(name for name in HELD_OUT if name not in known)[:HELD_OUT_COUNT]
-    return tuple(dict.fromkeys(wanted))
-
-
-def _split(tracks: str | None) -> tuple[str, ...]:
-    return track_names.split(tracks) if tracks is not None else ()
 
 
 def _metrics(references: Sequence[str]) -> tuple[Metric, ...]:
