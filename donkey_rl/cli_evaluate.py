@@ -54,10 +54,20 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Same seed, same races.")] = 0,
     latency_ms: Annotated[
         float,
-        typer.Option(
-            "--latency-ms", min=0.0, help="Latency from frame to command, in steps of 50 ms."
-        ),
+        typer.Option("--latency-ms", min=0.0, help="Two-way latency from frame to command."),
     ] = 0.0,
+    jitter_ms: Annotated[
+        float,
+        typer.Option("--jitter-ms", min=0.0, help="How much more or less that is, at most."),
+    ] = 0.0,
+    latency_profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--latency-profile",
+            metavar="FILE",
+            help="Latency as measured: donkey-rl doctor writes such a file.",
+        ),
+    ] = None,
     robustness: Annotated[
         bool,
         typer.Option(
@@ -139,7 +149,8 @@ def evaluate(
             "--track": track, "--held-out": held_out, "--split": split, "--look": look,
             "--robustness": robustness,
             "--metric": metric, "--probe": probe, "--simulator": simulator, "--video": video,
-            "--frames": frames, "--latency-ms": latency_ms,
+            "--frames": frames, "--latency-ms": latency_ms, "--jitter-ms": jitter_ms,
+            "--latency-profile": latency_profile,
         }  # fmt: skip
         _check_alone("--tub", "races nothing", raced)
         _hold_against(driver, tub, setting or (), speed, plot, as_json)
@@ -160,6 +171,8 @@ def evaluate(
             "laps": laps,
             "seed": seed,
             "latency_ms": latency_ms,
+            "jitter_ms": jitter_ms,
+            "latency_profile": latency_profile,
             "frame_limit_ms": frame_limit_ms,
             "robustness": robustness,
             "yardsticks": split is None if yardsticks is None else yardsticks,

@@ -206,7 +206,9 @@ class Checks(BaseCallback):
 
 def check_fields(config: TrainingConfig, trained: Cars) -> tuple[racing.Field, ...]:
     """Returns the cars of the checks: cars of their own, or those of the other simulators."""
-    environments, scene = config.check_environments(), config.check_scene
+    late = {"latency": config.latency.middle}
+    environments = [each.model_copy(update=late) for each in config.check_environments()]
+    scene = config.check_scene
     if simulators.count(config.simulator) is not None:
         return tuple(
             racing.Field(

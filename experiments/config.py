@@ -10,11 +10,13 @@ from pydantic import Field
 
 from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import EncoderChoice, LaneEncoderConfig
+from donkey_rl.agents.features import Measurement
 from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
+from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.settings import EnvironmentConfig, driving_link
 from donkey_rl.envs.simulator import track, vehicle
@@ -132,6 +134,10 @@ class TrainingConfig(Config):
         cars: Cars that drive side by side, each alone on its track.
         vehicle: Car generation.
         history: Number of past commands that the driver sees.
+        latency: How late commands arrive, and how many are lost; checks race at the middle of the
+            range.
+        blind_to: Measurements that it does not read: `speed`, `yaw_rate`, `last_actions`. Blind
+            to all of them it drives by the image alone, as donkeycar's own pilots do.
         throttle_min: Throttle at action -1.
         throttle_max: Throttle at action +1; by default what leaves the tyres grip to steer.
         camera: The car's camera.
@@ -155,6 +161,8 @@ class TrainingConfig(Config):
     cars: int = Field(default=64, ge=1, le=4096)
     vehicle: str = vehicle.DEFAULT_VEHICLE
     history: int = Field(default=3, ge=1, le=100)
+    latency: LatencyConfig = Field(default_factory=LatencyConfig)
+    blind_to: tuple[Measurement, ...] = ()
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float | None = Field(default=None, ge=-1.0, le=1.0)
     camera: CameraConfig = Field(default_factory=CameraConfig)
@@ -242,6 +250,11 @@ class TrainingConfig(Config):
         first = self.environment()
         return tuple(first.model_copy(update={"track": name}) for name in self.tracks)
 
+    def race_environments(self) -> tuple[EnvironmentConfig, ...]:
+        """Returns where the finished driver is raced: no latency is added, as in evaluations."""
+        none = {"latency": LatencyConfig()}
+        return tuple(each.model_copy(update=none) for each in self.environments())
+
     def environment(self) -> EnvironmentConfig:
         """Returns the environment to learn in, of several that on the first track.
 
@@ -259,6 +272,7 @@ class TrainingConfig(Config):
                 "randomisation": self.randomisation,
                 "task": self.task,
                 "history": self.history,
+                "latency": self.latency,
                 "throttle_min": self.throttle_min,
                 "throttle_max": self.highest_throttle,
             },

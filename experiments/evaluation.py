@@ -15,14 +15,16 @@ from pydantic import Field, field_validator
 from donkey_rl.agents import driver as learned
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
+from donkey_rl.envs.latency import MOST_MS, LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import STEP_S
-from donkey_rl.errors import InputError, UnknownNameError
+from donkey_rl.errors import UnknownNameError
 from donkey_rl.experiments import (
     drivers,
     evaluation_tracks,
+    race_latency,
     split_report,
     splits,
     unseen_looks,
@@ -47,18 +49,18 @@ PROBES = ("cues",)
 MOST_PERTURBED = 10
 """Races under each change of `CHANGES`: the first ones of the evaluation."""
 
-CHANGES: dict[str, tuple[int, Randomisation]] = {
-    "latency": (2, Randomisation()),
-    "light": (0, Randomisation(light=0.5, gamma=0.3, contrast=0.3)),
+CHANGES: dict[str, tuple[float, Randomisation]] = {
+    "latency": (100.0, Randomisation()),
+    "light": (0.0, Randomisation(light=0.5, gamma=0.3, contrast=0.3)),
     "camera": (
-        0,
+        0.0,
         Randomisation(
             camera_offset=0.15, camera_pitch=3.0, camera_yaw=2.0, camera_roll=2.0, fov=5.0
         ),
     ),
-    "grip": (0, Randomisation(grip=0.25, mass=0.2)),
+    "grip": (0.0, Randomisation(grip=0.25, mass=0.2)),
 }
-"""What a driver must bear: control steps of delay, and what each race's seed draws."""
+"""What a driver must bear: latency that is added (ms), and what each race's seed draws."""
 
 
 class EvaluationRequest(Config):
@@ -75,7 +77,9 @@ class EvaluationRequest(Config):
         races: Races on each track.
         laps: Laps of a race.
         seed: Added to the seed of each race.
-        latency_ms: Latency to add between a frame and its command.
+        latency_ms: Two-way latency to add between a frame and its command.
+        jitter_ms: How much more or less it is from message to message, at most.
+        latency_profile: Measured latency to add in place of both.
         frame_limit_ms: Time of a stranger's driver to answer a frame.
         robustness: Whether it drives under `CHANGES` as well.
         yardsticks: Whether it is held against others.
@@ -97,7 +101,9 @@ class EvaluationRequest(Config):
     races: int = Field(default=5, ge=1, le=1000)
     laps: int = Field(default=3, ge=1, le=100)
     seed: int = Field(default=0, ge=0, lt=2**31)
-    latency_ms: float = Field(default=0.0, ge=0.0, le=5000.0)
+    latency_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
+    jitter_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
+    latency_profile: pathlib.Path | None = None
     frame_limit_ms: float = Field(default=1000.0 * STEP_S, gt=0.0, le=5000.0)
     robustness: bool = False
     yardsticks: bool = True
@@ -127,6 +133,11 @@ class EvaluationRequest(Config):
             raise UnknownNameError("probe", value, PROBES)
         return value
 
+    @property
+    def latency(self) -> LatencyConfig:
+        """The latency to add."""
+        return race_latency.asked(self.latency_ms, self.jitter_ms, self.latency_profile)
+
 
 def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluation:
     """Races a driver and stores the results: in its run, or in one that only holds evaluations.
@@ -136,19 +147,27 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         LinkError: A simulator cannot be reached.
         StorageError: Results could not be written.
     """
-    _check(request)
+    evaluation_tracks.check(
+        simulator=request.simulator,
+        split=request.split,
+        elsewhere=request.track is not None or request.held_out,
+        look=request.look,
+        robustness=request.robustness,
+        late=request.latency.wanted,
+    )
     metrics = _metrics(request.metrics)
-    delay_ms = 1000.0 * STEP_S * round(request.latency_ms / (1000.0 * STEP_S))
-    if delay_ms != request.latency_ms:
-        progress.message(
-            f"a latency of {request.latency_ms:g} ms is driven as {delay_ms:g} ms: the simulator "
-            f"takes commands every {1000.0 * STEP_S:g} ms"
-        )
+    late = request.latency
     for name in splits.tracks(request.track) if request.track is not None else ():
         track.load(name)
     entrant = drivers.load(
         request.driver, request.settings, limit_s=request.frame_limit_ms / 1000.0
     )
+    held = race_latency.padded(late, entrant.trained_latency_ms).added_ms
+    if held:
+        progress.message(
+            f"commands wait {held:g} ms, as at a race: the driver was trained for a latency of "
+            f"{entrant.trained_latency_ms[0]:g} ms at least"
+        )
     environments = [
         entrant.environment.model_copy(update={"track": name, "simulator": request.simulator})
         for name in evaluation_tracks.chosen(
@@ -173,30 +192,6 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         by_name = {config.track: each for config, each in zip(environments, found, strict=True)}
         summed = split_report.report(split, by_name, entrant.tracks, request.look)
     return Evaluation(**dict(found[0]), others=tuple(found[1:]), split=summed)
-
-
-def _check(request: EvaluationRequest) -> None:
-    """Refuses what does not go together.
-
-    Raises:
-        InputError: Names the options.
-    """
-    changed = request.robustness or request.latency_ms or request.look is not None
-    if simulators.parse(request.simulator) and (changed or request.split is not None):
-        raise InputError(
-            "Tracks, looks, latency, light, camera and grip are changed in the embedded simulator "
-            "only. Leave --simulator out, or --split, --look, --robustness and --latency-ms."
-        )
-    if request.split is not None and (request.track is not None or request.held_out):
-        raise InputError(
-            "--split names all tracks to race on. Received: --track or --held-out as well. "
-            "Leave one of the two out."
-        )
-    if request.look is not None and request.robustness:
-        raise InputError(
-            "--robustness changes light and camera from the calibrated ones. Received: --look as "
-            "well. Leave one of the two out."
-        )
 
 
 def _driving(
@@ -304,15 +299,16 @@ def _robustness(
 def _changed_plans(plan: RacePlan) -> dict[str, RacePlan]:
     """Returns the races under each of `CHANGES`."""
     plans = {}
-    for name, (delay, disturbance) in CHANGES.items():
+    for name, (added_ms, disturbance) in CHANGES.items():
+        late = race_latency.later(plan.latency, added_ms)
         drawn = disturbance.model_dump(exclude_defaults=True)
         plans[name] = dataclasses.replace(
             plan,
             races=min(MOST_PERTURBED, plan.races),
             folder=f"{plan.folder}-{name}",
-            delay=plan.delay + delay,
+            latency=late,
             disturbance=disturbance,
-            changes={**plan.changes, **driving.latency(plan.delay + delay), **drawn},
+            changes={**plan.changes, **race_latency.told(late), **drawn},
             plots=False,
             frames=False,
             films=False,
@@ -332,15 +328,14 @@ def _plan(
     metrics: tuple[Metric, ...],
 ) -> RacePlan:
     """Returns the races that are asked for on one track."""
-    delay = round(request.latency_ms / (1000.0 * STEP_S))
-    changes = driving.latency(delay) | _changed(request.settings)
+    changes = race_latency.told(request.latency) | _changed(request.settings)
     if request.look is not None:
         changes |= {"look": request.look}
     plan = RacePlan(
         races=request.races,
         laps=request.laps,
         seed=request.seed,
-        delay=delay,
+        latency=request.latency,
         disturbance=unseen_looks.load(request.look) if request.look is not None else None,
         changes=changes,
         metrics=metrics,

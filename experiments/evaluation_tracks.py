@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from donkey_rl.envs import simulators
+from donkey_rl.errors import InputError
 from donkey_rl.experiments import splits
 from donkey_rl.experiments.drivers import Entrant
 
@@ -22,6 +24,47 @@ HELD_OUT = (
 
 HELD_OUT_COUNT = 3
 """Tracks that `--held-out` takes: the first ones that the driver was not trained on."""
+
+
+def check(
+    *,
+    simulator: str,
+    split: str | None,
+    elsewhere: bool,
+    look: str | None,
+    robustness: bool,
+    late: bool,
+) -> None:
+    """Refuses what does not go together.
+
+    Args:
+        simulator: Where to drive.
+        split: As for `chosen`.
+        elsewhere: Whether other tracks are asked for as well.
+        look: What the world looks like, None for as calibrated.
+        robustness: Whether light and camera are changed.
+        late: Whether latency is added.
+
+    Raises:
+        InputError: Names the options.
+    """
+    changed = robustness or late or look is not None or split is not None
+    if simulators.parse(simulator) and changed:
+        raise InputError(
+            "Tracks, looks, latency, light, camera and grip are changed in the embedded simulator "
+            "only. Leave --simulator out, or --split, --look, --robustness, --latency-ms, "
+            "--jitter-ms and --latency-profile."
+        )
+    if split is not None and elsewhere:
+        raise InputError(
+            "--split names all tracks to race on. Received: --track or --held-out as well. "
+            "Leave one of the two out."
+        )
+    if look is not None and robustness:
+        raise InputError(
+            "--robustness changes light and camera from the calibrated ones. Received: --look as "
+            "well. Leave one of the two out."
+        )
 
 
 def chosen(

@@ -14,7 +14,7 @@ from donkey_rl import configuration
 from donkey_rl.agents import cnn
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.imitation import augmentation
-from donkey_rl.agents.imitation.augmentation import Augmentation
+from donkey_rl.agents.imitation.augmentation import Copier
 from donkey_rl.agents.imitation.cloning import Cloner, Demonstrations
 from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.observations import Parts
@@ -58,31 +58,10 @@ def test_mirror_turns_image_steering_and_rates_round() -> None:
     assert all((again[name] == seen[name]).all() for name in seen)
 
 
-def test_brightness_scales_whole_images_within_its_range() -> None:
-    images = np.full((200, 2, 2, 3), 100.0, np.float32)
-    found = augmentation.brightened(images, 0.2, [1, 2]).numpy()
-    assert (found == found[:, :1, :1, :1]).all()
-    assert found.min() >= 80.0
-    assert found.max() <= 120.0
-    assert found.std() > 5.0
-
-
-def test_shadow_darkens_one_side_of_a_line() -> None:
-    images = np.full((200, 24, 32, 3), 200.0, np.float32)
-    found = augmentation.shadowed(images, 0.5, [1, 2]).numpy()
-    for image in found[:20]:
-        # Lit as before, or darker by one and the same share, at most by half.
-        assert len(np.unique(image)) <= 2
-    assert found.min() >= 100.0
-    shaded = (found < 199.0).any(axis=3).mean(axis=(1, 2))
-    assert 0.3 < shaded.mean() < 0.7
-    assert augmentation.shadowed(images, 0.0, [1, 2]).numpy() == pytest.approx(200.0)
-
-
 def test_copies_are_seeded_and_mirrored_with_their_actions() -> None:
     seen, actions = observation(64), np.full((64, 2), 0.5, np.float32)
-    config = ImitationConfig(mirror=True)
-    one, other = (Augmentation(config, SIZE, seed=3) for _ in range(2))
+    config = ImitationConfig(mirror=True).augmentation
+    one, other = (Copier(config, SIZE, seed=3) for _ in range(2))
     first, wanted = one(seen, actions)
     same, _ = other(seen, actions)
     second, _ = one(seen, actions)

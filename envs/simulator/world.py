@@ -312,9 +312,25 @@ class World:
             ActionError: The shape is wrong or a value is not finite; no car has moved.
         """
         stepping.hold(self.cars, np.arange(len(self)), commands)
+        self._move(np.empty((len(self), 0, 3)))
+
+    def step_arriving(self, commands: FloatArray) -> None:
+        """Drives all cars to their next telemetry message, as `step`; commands come on the way.
+
+        Args:
+            commands: Steering and throttle that reach a car before each physics step of the
+                interval, of which there are three or two; NaN where none does, and the car holds
+                on to what it has. Shape (N, 3, 2).
+        """
+        arriving = np.zeros((len(self), 3, 3))
+        arriving[:, :, :2] = np.clip(commands, -1.0, 1.0)
+        self._move(arriving)
+
+    def _move(self, arriving: FloatArray) -> None:
+        """Drives all cars on by a whole interval, see `stepping.step`."""
         self._clock[0][:] = 0
         groups = (self._grouping.start, self._grouping.members)
-        move = functools.partial(stepping.step, self.cars, self._surface, *groups)
+        move = functools.partial(stepping.step, self.cars, self._surface, *groups, arriving)
         parallel.over(len(groups[0]) - 1, move)
 
     def tick(self) -> IntArray:
