@@ -67,7 +67,10 @@ def race_environment(
     start = {"start_lateral": _START_LATERAL, "start_yaw": _START_YAW}
     start |= {"start_anywhere": False, "start_speed": 0.0}
     drawn = (disturbance or Randomisation()).model_copy(update=start)
-    return config.model_copy(update={"task": task, "randomisation": drawn})
+    # Who is passed stays behind until it is lapped.
+    opponents = config.opponents.model_copy(update={"reach": None})
+    changed = {"task": task, "randomisation": drawn, "opponents": opponents}
+    return config.model_copy(update=changed)
 
 
 class _Patience:
