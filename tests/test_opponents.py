@@ -29,7 +29,7 @@ def environment(
         EnvironmentConfig,
         {
             "track": track,
-            "camera": {"img_w": 16, "img_h": 12},
+            "camera": {"img_w": 32, "img_h": 16},
             "throttle_min": -1.0,
             "opponents": {"count": 1, "drivers": drivers or ("pursuit",), **values},
         },
@@ -221,13 +221,13 @@ def test_learned_opponents_see_by_their_own_cameras_and_act_within_their_limits(
         made.step(np.zeros((2, 2)))
     shapes = {name: value.shape for name, value in seen[0].items()}
     assert shapes == {
-        "image": (1, 12, 16, 3),
+        "image": (1, 16, 32, 3),
         "speed": (1, 1),
         "imu": (1, 6),
         "last_actions": (1, 6),
     }
     assert seen[1]["last_actions"][0].tolist() == [0.0] * 4 + [0.25, 1.0]
-    own = np.zeros((1, 12, 16, 3), np.uint8)
+    own = np.zeros((1, 16, 32, 3), np.uint8)
     made.world.render(own, np.array([0]))
     assert (seen[1]["image"] != own).any()
     assert world.world.cars.command[2].tolist() == [0.25, 0.5, 0.0]
