@@ -40,6 +40,14 @@ def evaluate(
             "--latency-ms", min=0.0, help="Latency from frame to command, in steps of 50 ms."
         ),
     ] = 0.0,
+    opponents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHO[,WHO]",
+            help="Other cars that start ahead: pursuit:0.6 (a share of the expert's speed), "
+            "passing, parked, self, a run or a driver folder.",
+        ),
+    ] = None,
     robustness: Annotated[
         bool,
         typer.Option(
@@ -120,6 +128,7 @@ def evaluate(
             "--track": track, "--held-out": held_out, "--robustness": robustness,
             "--metric": metric, "--probe": probe, "--simulator": simulator, "--video": video,
             "--frames": frames, "--latency-ms": latency_ms,
+            "--opponents": opponents,
         }  # fmt: skip
         _check_alone("--tub", "races nothing", raced)
         _hold_against(driver, tub, setting or (), speed, plot, as_json)
@@ -138,6 +147,7 @@ def evaluate(
             "laps": laps,
             "seed": seed,
             "latency_ms": latency_ms,
+            "opponents": opponents,
             "frame_limit_ms": frame_limit_ms,
             "robustness": robustness,
             "yardsticks": yardsticks,

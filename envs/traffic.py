@@ -125,7 +125,8 @@ class Traffic:
         )
         for k, i in enumerate(self._opponents):
             self.world.dress(int(i), name=f"opponent {k % each + 1}")
-        self.cars = _first(self.world.cars, count)
+        self.cars = _rows(self.world.cars, slice(0, count))
+        self._others = _rows(self.world.cars, slice(count, None))
         self.missed, self.latency = self.world.missed[:count], self.world.latency[:count]
         self.restarted = self.world.restarted[:count]
         self._rivals = _Rivals(config, self._who)
@@ -135,7 +136,7 @@ class Traffic:
         self._lead, self._offset, self._turn = np.zeros((3, len(owner)))
         self._still = np.zeros(len(owner))
         self.passed, self.blameless = np.zeros(count, np.int64), np.zeros(count, np.bool_)
-        self.seed(seed)
+        self._streams = [_stream(seed, i) for i in range(count)]
 
     def __len__(self) -> int:
         """Number of cars, without opponents."""
@@ -184,14 +185,12 @@ class Traffic:
         """Starts every car's random stream anew, see `World.seed`."""
         if isinstance(seed, int | np.integer):
             self.world.seed(seed)
-            self._streams = [
-                np.random.default_rng([int(seed), i, _STREAM]) for i in range(self._count)
-            ]
+            self._streams = [_stream(int(seed), i) for i in range(self._count)]
             return
         each = range(1, self._each + 1)
         rivals = [own + _SEED_STEP * number for own in seed for number in each]
         self.world.seed([*seed, *rivals])
-        self._streams = [np.random.default_rng([int(own), 0, _STREAM]) for own in seed]
+        self._streams = [_stream(int(own), 0) for own in seed]
 
     def reset(self, chosen: IntArray, start: Start | None = None) -> None:
         """Puts cars back on a start, with their opponents around them."""
@@ -257,7 +256,7 @@ class Traffic:
         """Drives all cars to their next telemetry message; opponents act first."""
         held = np.zeros((len(self.world), 3))
         held[: self._count, :2] = commands
-        held[self._count :] = self._rivals.act(_last(self.world.cars, self._count))
+        held[self._count :] = self._rivals.act(self._others)
         for name, seat in self._seats.items():
             held[seat.cars, :2] = self._answered(name, seat)
         self.world.step(held)
@@ -271,7 +270,7 @@ class Traffic:
         if seat.act is None:
             raise DonkeyRLError(f"Nobody has given the opponent '{name}' its driver.")
         self.world.render(seat.frames, seat.cars)
-        part = _chosen(self.world.cars, seat.cars)
+        part = _rows(self.world.cars, seat.cars)
         seen = observing.sensed(part, self.vehicle, seat.frames, seat.history.copy())
         actions = np.clip(seat.act(seen), -1.0, 1.0).astype(np.float32)
         seat.history[:] = np.concatenate([seat.history[:, 2:], actions], axis=1)
@@ -311,7 +310,7 @@ class Traffic:
 
     def _put_back(self) -> None:
         """Puts opponents back that have come to nothing, or are out of reach."""
-        own = _last(self.world.cars, self._count)
+        own = self._others
         moving = np.abs(own.motion[:, physics.FORWARD]) > _STILL_SPEED
         self._still = np.where(moving, 0.0, self._still + _STEP_S)
         lateral = own.sensed[:, stepping.LATERAL]
@@ -340,7 +339,7 @@ class Traffic:
         ahead = np.where(ahead >= 0.0, ahead, np.inf)
         nearest = ahead.argmin(axis=1)
         rows = np.arange(self._count)
-        motion = _last(self.world.cars, self._count).motion
+        motion = self._others.motion
         speed = np.hypot(motion[:, physics.FORWARD], motion[:, physics.RIGHTWARD]).reshape(shape)
         gap = ahead[rows, nearest]
         known = np.isfinite(gap)
@@ -410,6 +409,11 @@ class _Rivals:
         return commands
 
 
+def _stream(seed: int, i: int) -> np.random.Generator:
+    """Returns the stream from which the opponents of car `i` are drawn."""
+    return np.random.default_rng([seed, i, _STREAM])
+
+
 def _sideways(cars: Cars, i: int) -> float:
     """Returns how fast a car moves to the right of the path (u/s)."""
     error, motion = cars.sensed[i, stepping.HEADING_ERROR], cars.motion[i]
@@ -418,22 +422,7 @@ def _sideways(cars: Cars, i: int) -> float:
     )
 
 
-def _first(cars: Cars, count: int) -> Cars:
-    """Returns the first cars, over the same memory."""
-    return _rows(cars, slice(0, count))
-
-
-def _last(cars: Cars, count: int) -> Cars:
-    """Returns the cars behind the first ones, over the same memory."""
-    return _rows(cars, slice(count, None))
-
-
-def _chosen(cars: Cars, chosen: IntArray) -> Cars:
-    """Returns copies of some cars."""
-    return _rows(cars, chosen)
-
-
 def _rows(cars: Cars, rows: slice | IntArray) -> Cars:
-    """Returns some cars; the table of the engine is that of all."""
+    """Returns some cars, of a slice over the same memory; the engine's table is that of all."""
     parts = {name: value[rows] for name, value in cars._asdict().items() if name != "torque"}
     return Cars(torque=cars.torque, **parts)

@@ -20,7 +20,7 @@ from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.experiments import drivers, yardsticks
+from donkey_rl.experiments import drivers, rivals, yardsticks
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments import evaluation_result as results
@@ -80,6 +80,7 @@ class EvaluationRequest(Config):
         track: Tracks, with commas; by default that of the training.
         held_out: Whether `HELD_OUT_COUNT` tracks are added that it was not trained on.
         settings: Assignments `key=value` to car, camera and limits.
+        opponents: Who else is on the road, with commas: see `envs.opponents.parse`.
         simulator: Where to drive.
         races: Races on each track.
         laps: Laps of a race.
@@ -100,6 +101,7 @@ class EvaluationRequest(Config):
     track: str | None = None
     held_out: bool = False
     settings: tuple[str, ...] = ()
+    opponents: str | None = None
     simulator: str = simulators.EMBEDDED
     races: int = Field(default=5, ge=1, le=1000)
     laps: int = Field(default=3, ge=1, le=100)
@@ -132,10 +134,11 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         StorageError: Results could not be written.
     """
     places = simulators.parse(request.simulator)
-    if places and (request.robustness or request.latency_ms):
+    if places and (request.robustness or request.latency_ms or request.opponents):
         raise InputError(
-            "Latency, light, camera and grip are changed in the embedded simulator only. Leave "
-            "--simulator out, or --robustness and --latency-ms."
+            "Latency, light, camera and grip are changed, and opponents put on the road, in the "
+            "embedded simulator only. Leave --simulator out, or --robustness, --latency-ms and "
+            "--opponents."
         )
     metrics = _metrics(request.metrics)
     delay_ms = 1000.0 * STEP_S * round(request.latency_ms / (1000.0 * STEP_S))
@@ -149,8 +152,11 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
     entrant = drivers.load(
         request.driver, request.settings, limit_s=request.frame_limit_ms / 1000.0
     )
+    place: dict[str, object] = {"simulator": request.simulator}
+    if request.opponents is not None:
+        place["opponents"] = rivals.of_race(request.opponents, request.driver)
     environments = [
-        entrant.environment.model_copy(update={"track": name, "simulator": request.simulator})
+        entrant.environment.model_copy(update=place | {"track": name})
         for name in _tracks(request, entrant)
     ]
     for config in environments if request.probe else ():
@@ -305,13 +311,13 @@ def _plan(
         laps=request.laps,
         seed=request.seed,
         delay=delay,
-        changes=driving.latency(delay) | _changed(request.settings),
+        changes=driving.latency(delay) | _changed(request.settings) | _others(config),
         metrics=metrics,
         films=request.video is not None,
         video=request.video,
         frames=request.frames,
     )
-    marked = bool(request.settings) or entrant.kind != "run"
+    marked = bool(request.settings or request.opponents) or entrant.kind != "run"
     return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
 
 
@@ -319,6 +325,12 @@ def _changed(settings: Sequence[str]) -> dict[str, float | int | str]:
     """Returns what settings change, for the records; the car stands in them by itself."""
     pairs = (setting.partition("=")[::2] for setting in settings)
     return {key.strip(): value.strip() for key, value in pairs if key.strip() != "vehicle"}
+
+
+def _others(config: EnvironmentConfig) -> dict[str, float | int | str]:
+    """Returns who else is on the road, for the records."""
+    setting = config.opponents
+    return {"opponents": ",".join(setting.drivers)} if setting.count else {}
 
 
 def _tracks(request: EvaluationRequest, entrant: Entrant) -> tuple[str, ...]:

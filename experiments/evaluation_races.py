@@ -29,10 +29,11 @@ from donkey_rl.experiments import (
     plots,
     race_recording,
     racing,
+    rivals,
     track_plot,
     video,
 )
-from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.drivers import Entrant, LearnedEntrant
 from donkey_rl.experiments.evaluation_result import EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.race_recording import RaceFiles
@@ -123,9 +124,10 @@ def latency(delay: int) -> dict[str, float | int | str]:
 
 def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
     """Returns a SHA-256 of everything that the races of a plan depend on."""
+    unlike = {"link", "task", "randomisation", *(() if config.opponents.count else ["opponents"])}
     facts = {
         "driver": [entrant.kind, entrant.hash],
-        "environment": config.model_dump(mode="json", exclude={"link", "task", "randomisation"}),
+        "environment": config.model_dump(mode="json", exclude=unlike),
         "plan": [plan.races, plan.laps, plan.seed, plan.delay, dict(plan.changes)],
         "disturbance": plan.disturbance.model_dump() if plan.disturbance else None,
         "version": donkey_rl.__version__,
@@ -172,6 +174,7 @@ def drive(
     field = racing.Field(
         config, plan.races, seed=FIRST_SEED + plan.seed, disturbance=plan.disturbance
     )
+    rivals.seat(field.batch, entrant.driver.act if isinstance(entrant, LearnedEntrant) else None)
     with (
         contextlib.closing(field),
         entrant.pilot(field) as pilot,

@@ -79,9 +79,9 @@ def test_opponents_begin_within_the_gap_and_everything_shown_is_of_the_cars() ->
     assert len(world.world) == 3 * CARS
     ahead = world.world.cars.sensed[CARS:, stepping.ARC].reshape(CARS, 2)
     gaps = (ahead - made.sensed[:, stepping.ARC, None]) % made.track.length
-    # The second of a car is put 6 u on where it would be too near to the first.
+    # The second of a car is put 6 u on, twice at most, where it would be too near to the first.
     assert (gaps >= 10.0 - 0.2).all()
-    assert (gaps <= 21.2).all()
+    assert (gaps <= 27.2).all()
     assert (np.abs(np.diff(gaps, axis=1)) >= 5.8).all()
     moved = made.step(np.zeros((CARS, 2)))
     shapes = {value.shape[0] for value in moved.observation.values()}
@@ -110,7 +110,7 @@ def test_pursuit_opponents_stay_on_the_road_at_their_share_of_the_speed(track: s
     assert (world.world.cars.wheels_off[CARS:] == 0).all()
     driven = cars[:, stepping.PROGRESS] - first[:, stepping.PROGRESS]
     # Car by car the slow and the fast one in turn.
-    assert (driven[1::2] > 1.7 * driven[::2]).all()
+    assert (driven[1::2] > 1.5 * driven[::2]).all()
     assert (driven[1::2] < 2.3 * driven[::2]).all()
 
 
@@ -120,7 +120,9 @@ def test_a_car_that_passes_an_opponent_is_counted_once_and_only_by_its_whole_len
     still = np.zeros((1, 2))
     for beyond, passed in ((-8.0, 0), (0.9 * vehicle.BODY_LENGTH, 0), (3.0, 1), (5.0, 1)):
         start = float(made.sensed[0, stepping.ARC])
-        world.cars.sensed[0, stepping.PROGRESS] += arc + beyond - start
+        lap = made.track.length
+        way = (arc + beyond - start + 0.5 * lap) % lap - 0.5 * lap
+        world.cars.sensed[0, stepping.PROGRESS] += way
         world.cars.sensed[0, stepping.ARC] = arc + beyond
         x, z, yaw = made.track.path.at(np.array([arc + beyond]))
         right = made.track.road_right
