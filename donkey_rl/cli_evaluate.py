@@ -68,6 +68,14 @@ def evaluate(
             help="Latency as measured: donkey-rl doctor writes such a file.",
         ),
     ] = None,
+    opponents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHO[,WHO]",
+            help="Other cars that start ahead: pursuit:0.6 (a share of the expert's speed), "
+            "passing, parked, self, a run or a driver folder.",
+        ),
+    ] = None,
     robustness: Annotated[
         bool,
         typer.Option(
@@ -150,7 +158,7 @@ def evaluate(
             "--robustness": robustness,
             "--metric": metric, "--probe": probe, "--simulator": simulator, "--video": video,
             "--frames": frames, "--latency-ms": latency_ms, "--jitter-ms": jitter_ms,
-            "--latency-profile": latency_profile,
+            "--latency-profile": latency_profile, "--opponents": opponents,
         }  # fmt: skip
         _check_alone("--tub", "races nothing", raced)
         _hold_against(driver, tub, setting or (), speed, plot, as_json)
@@ -173,6 +181,7 @@ def evaluate(
             "latency_ms": latency_ms,
             "jitter_ms": jitter_ms,
             "latency_profile": latency_profile,
+            "opponents": opponents,
             "frame_limit_ms": frame_limit_ms,
             "robustness": robustness,
             "yardsticks": split is None if yardsticks is None else yardsticks,

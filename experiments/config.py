@@ -18,6 +18,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.link.config import LinkConfig
+from donkey_rl.envs.opponents import OpponentConfig
 from donkey_rl.envs.settings import EnvironmentConfig, driving_link
 from donkey_rl.envs.simulator import track, vehicle
 from donkey_rl.envs.simulator.randomisation import Randomisation
@@ -141,6 +142,7 @@ class TrainingConfig(Config):
         throttle_min: Throttle at action -1.
         throttle_max: Throttle at action +1; by default what leaves the tyres grip to steer.
         camera: The car's camera.
+        opponents: Other cars on the road of each car.
         task: Reward and end of an episode.
         randomisation: What changes from one episode to the next.
         encoder: What turns the image into features; `encoder.name` chooses it.
@@ -166,6 +168,7 @@ class TrainingConfig(Config):
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float | None = Field(default=None, ge=-1.0, le=1.0)
     camera: CameraConfig = Field(default_factory=CameraConfig)
+    opponents: OpponentConfig = Field(default_factory=OpponentConfig)
     task: TaskConfig = Field(default_factory=lambda: TaskConfig(time_limit_s=20.0, whole_car=True))
     randomisation: Randomisation = Field(default_factory=_training_randomisation)
     encoder: EncoderChoice = Field(default_factory=LaneEncoderConfig)
@@ -275,6 +278,7 @@ class TrainingConfig(Config):
                 "latency": self.latency,
                 "throttle_min": self.throttle_min,
                 "throttle_max": self.highest_throttle,
+                "opponents": self.opponents,
             },
         )
 

@@ -25,6 +25,7 @@ from donkey_rl.experiments import (
     drivers,
     evaluation_tracks,
     race_latency,
+    rivals,
     split_report,
     splits,
     unseen_looks,
@@ -73,6 +74,7 @@ class EvaluationRequest(Config):
         split: Split of tracks on all of which it races, in place of `track`.
         look: What the world looks like, of `unseen_looks.LOOKS`; by default as calibrated.
         settings: Assignments `key=value` to car, camera and limits.
+        opponents: Who else is on the road, with commas: see `envs.opponents.parse`.
         simulator: Where to drive.
         races: Races on each track.
         laps: Laps of a race.
@@ -97,6 +99,7 @@ class EvaluationRequest(Config):
     split: str | None = None
     look: str | None = None
     settings: tuple[str, ...] = ()
+    opponents: str | None = None
     simulator: str = simulators.EMBEDDED
     races: int = Field(default=5, ge=1, le=1000)
     laps: int = Field(default=3, ge=1, le=100)
@@ -154,6 +157,7 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         look=request.look,
         robustness=request.robustness,
         late=request.latency.wanted,
+        opponents=request.opponents is not None,
     )
     metrics = _metrics(request.metrics)
     late = request.latency
@@ -168,8 +172,11 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
             f"commands wait {held:g} ms, as at a race: the driver was trained for a latency of "
             f"{entrant.trained_latency_ms[0]:g} ms at least"
         )
+    place: dict[str, object] = {"simulator": request.simulator}
+    if request.opponents is not None:
+        place["opponents"] = rivals.of_race(request.opponents, request.driver)
     environments = [
-        entrant.environment.model_copy(update={"track": name, "simulator": request.simulator})
+        entrant.environment.model_copy(update=place | {"track": name})
         for name in evaluation_tracks.chosen(
             request.track, request.split, entrant, held_out=request.held_out
         )
@@ -337,14 +344,15 @@ def _plan(
         seed=request.seed,
         latency=request.latency,
         disturbance=unseen_looks.load(request.look) if request.look is not None else None,
-        changes=changes,
+        changes=changes | _others(config),
         metrics=metrics,
         films=request.video is not None,
         video=request.video,
         frames=request.frames,
         plots=request.split is None,
     )
-    marked = bool(request.settings) or request.look is not None or entrant.kind != "run"
+    changed = request.settings or request.opponents or request.look is not None
+    marked = bool(changed) or entrant.kind != "run"
     return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
 
 
@@ -352,6 +360,12 @@ def _changed(settings: Sequence[str]) -> dict[str, float | int | str]:
     """Returns what settings change, for the records; the car stands in them by itself."""
     pairs = (setting.partition("=")[::2] for setting in settings)
     return {key.strip(): value.strip() for key, value in pairs if key.strip() != "vehicle"}
+
+
+def _others(config: EnvironmentConfig) -> dict[str, float | int | str]:
+    """Returns who else is on the road, for the records."""
+    setting = config.opponents
+    return {"opponents": ",".join(setting.drivers)} if setting.count else {}
 
 
 def _metrics(references: Sequence[str]) -> tuple[Metric, ...]:

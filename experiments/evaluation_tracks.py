@@ -34,6 +34,7 @@ def check(
     look: str | None,
     robustness: bool,
     late: bool,
+    opponents: bool,
 ) -> None:
     """Refuses what does not go together.
 
@@ -44,16 +45,17 @@ def check(
         look: What the world looks like, None for as calibrated.
         robustness: Whether light and camera are changed.
         late: Whether latency is added.
+        opponents: Whether others are put on the road.
 
     Raises:
         InputError: Names the options.
     """
-    changed = robustness or late or look is not None or split is not None
+    changed = robustness or late or opponents or look is not None or split is not None
     if simulators.parse(simulator) and changed:
         raise InputError(
-            "Tracks, looks, latency, light, camera and grip are changed in the embedded simulator "
-            "only. Leave --simulator out, or --split, --look, --robustness, --latency-ms, "
-            "--jitter-ms and --latency-profile."
+            "Tracks, looks, latency, light, camera and grip are changed, and opponents put on the "
+            "road, in the embedded simulator only. Leave --simulator out, or --split, --look, "
+            "--robustness, --opponents, --latency-ms, --jitter-ms and --latency-profile."
         )
     if split is not None and elsewhere:
         raise InputError(

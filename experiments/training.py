@@ -30,6 +30,7 @@ from donkey_rl.experiments import (
     process_clock,
     provenance,
     resuming,
+    rivals,
     run_inputs,
     sight,
     tracking,
@@ -216,10 +217,12 @@ class _Session:
         self._model = algorithms.agent(config, self._env)
         self._model.set_logger(Logger(None, [MlflowWriter(self.run)]))
         started = process_clock.seconds()
+        fields = check_fields(config, environment)
+        rivals.seat_copies(environment, fields, self._model, self._env.extractor)
         with self.progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(
                 config.check,
-                check_fields(config, environment),
+                fields,
                 self._env.extractor,
                 self.run,
                 phase,
@@ -282,7 +285,8 @@ class _Session:
                 curve = self._checks.findings.curve
                 training_pictures.draw(self.run, self._config, curve, self._encoder)
             if race:
-                places = self._config.race_environments()
+                # Alone, so that scores compare, whoever was on the road in training.
+                places = rivals.without(self._config.race_environments())
                 raced = evaluation.race_driver(
                     driver, places, self.run, self._plan(), self.progress
                 )
