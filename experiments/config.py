@@ -132,6 +132,7 @@ class TrainingConfig(Config):
             `generalist:train` the tracks to learn on of the split `generalist`.
         seed: Decides weights, world and exploration.
         steps: Environment steps, all cars together.
+        minutes: Wall time of the run after which no further step is taken; None for no limit.
         cars: Cars that drive side by side, each alone on its track.
         vehicle: Car generation.
         history: Number of past commands that the driver sees.
@@ -160,6 +161,7 @@ class TrainingConfig(Config):
     track: str = "generated_track"
     seed: int = Field(default=0, ge=0, lt=2**31)
     steps: int = Field(default=200_000, ge=1)
+    minutes: float | None = Field(default=None, gt=0.0)
     cars: int = Field(default=64, ge=1, le=4096)
     vehicle: str = vehicle.DEFAULT_VEHICLE
     history: int = Field(default=3, ge=1, le=100)
