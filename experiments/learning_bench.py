@@ -65,9 +65,9 @@ class _Idle(gymnasium.Env[np.ndarray, np.ndarray]):
         return self.observation_space.sample(), float(self._rng.normal()), False, False, {}
 
 
-def numbers(count: int = 1) -> DummyVecEnv:
-    """Returns environments that show `FEATURES` numbers."""
-    space = spaces.Box(-1.0, 1.0, (FEATURES,), np.float32)
+def numbers(count: int = 1, features: int = FEATURES) -> DummyVecEnv:
+    """Returns environments that show so many numbers."""
+    space = spaces.Box(-1.0, 1.0, (features,), np.float32)
     return DummyVecEnv([lambda: _Idle(space)] * count)
 
 

@@ -25,6 +25,7 @@ from donkey_rl.experiments import (
 )
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.evaluation_result import EvaluationResult
+from donkey_rl.experiments.proof import reading
 from donkey_rl.experiments.splits import Split
 
 TINY = Split(
@@ -150,6 +151,11 @@ def test_the_expert_races_on_all_parts_under_an_unseen_look(
         "value": score["mean"], "low": score["ci_low"], "high": score["ci_high"]
     }  # fmt: skip
     assert found["conditions"] == {"look": "unseen"}
+    rows = reading.split(found)
+    assert [row["what"] for row in rows[:4]] == [
+        "all of train", "all of validation", "all of held-out", "waveshare"
+    ]  # fmt: skip
+    assert rows[0]["all laps clean"] == "100 % (34 to 100)"
     assert found["yardsticks"] == []
 
 

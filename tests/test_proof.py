@@ -1,0 +1,171 @@
+"""Tables that are made command by command, and go on where they were interrupted."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from donkey_rl import cli, configuration
+from donkey_rl.errors import DonkeyRLError, InputError, UnknownNameError
+from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.proof import reading, running, tables
+from donkey_rl.experiments.proof.tables import ProofPlan, Step, Table
+
+INTERVAL = {"mean": 20.5, "ci_low": 20.25, "ci_high": 20.75}
+RACED = {
+    "run_id": "a" * 32,
+    "races": 10,
+    "races_clean": 9,
+    "best_lap_s": 19.875,
+    "metrics": {
+        "disqualified": {"mean": 0.1, "ci_low": 0.0, "ci_high": 0.3},
+        "race_score": {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6},
+        "mean_lap_s": INTERVAL,
+        "pace": {"mean": None, "ci_low": None, "ci_high": None},
+    },
+}
+
+
+def plan(folder: pathlib.Path, *names: str, **changes: Any) -> ProofPlan:
+    values = {"tables": names, "folder": folder, **changes}
+    return configuration.validate(ProofPlan, values)
+
+
+class Commands:
+    """Stands for this program: answers at once what `answers` has for the first word."""
+
+    def __init__(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
+        self.answers = dict(answers)
+        self.typed: list[tuple[str, ...]] = []
+
+    def __call__(self, words: tuple[str, ...]) -> Mapping[str, Any]:
+        self.typed.append(words)
+        if words[0] not in self.answers:
+            raise DonkeyRLError(f"no {words[0]}")
+        return self.answers[words[0]]
+
+
+def test_a_table_goes_on_where_it_was_interrupted(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = Commands({"train": {"run_id": "b" * 32}})
+    monkeypatch.setattr(running, "_answer", commands)
+    wanted = plan(tmp_path, "latency")
+    with pytest.raises(DonkeyRLError, match="no evaluate"):
+        running.prove(wanted, ProgressDisplay())
+    assert [words[0] for words in commands.typed] == ["train", "evaluate"]
+    page = (tmp_path / "latency" / "table.md").read_text()
+    assert "Not finished: 1 of 3 commands are done." in page
+
+    commands.answers["evaluate"] = RACED
+    commands.typed.clear()
+    (made,) = running.prove(wanted, ProgressDisplay())
+    # The training is not done again, and its run is raced.
+    assert [words[:2] for words in commands.typed] == [("evaluate", "b" * 32)] * 2
+    assert commands.typed[1][4:8] == ("--latency-ms", "200", "--jitter-ms", "40")
+    assert [row["what"] for row in made.rows] == ["0 ms", "200 ms, 40 ms jitter"]
+    # 9 of 10: Wilson's interval is 0.596 to 0.982.
+    assert made.rows[0] == {
+        "what": "0 ms",
+        "races": "10",
+        "all laps clean": "9 of 10 (60% to 98%)",
+        "disqualified": "1 of 10 (2% to 40%)",
+        "score": "0.500 (0.400 to 0.600)",
+        "mean lap (s)": "20.50 (20.25 to 20.75)",
+        "best lap (s)": "19.88",
+        "pace": "-",
+    }
+    page = (tmp_path / "latency" / "table.md").read_text()
+    assert "Not finished" not in page
+    assert "| 0 ms | 10 | 9 of 10 (60% to 98%) |" in page
+    assert "`donkey-rl evaluate bbbb" in page
+
+    commands.typed.clear()
+    assert running.prove(wanted, ProgressDisplay()) == (made,)
+    assert commands.typed == []
+    # What is kept of another command, or is damaged, is done again.
+    (tmp_path / "latency" / "0-ms.json").write_text("{")
+    running.prove(plan(tmp_path, "latency", races=12), ProgressDisplay())
+    assert [words[0] for words in commands.typed] == ["evaluate", "evaluate"]
+
+
+def test_a_named_run_is_measured_and_none_is_trained(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = Commands({"evaluate": RACED})
+    monkeypatch.setattr(running, "_answer", commands)
+    running.prove(plan(tmp_path, "latency", run="3f2a"), ProgressDisplay())
+    assert [words[:2] for words in commands.typed] == [("evaluate", "3f2a")] * 2
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_every_command_of_every_table_is_one_that_there_is(
+    name: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tables.TABLES[name](plan(tmp_path, name))
+    assert len({step.name for step in table.steps}) == len(table.steps)
+    # Of trainings and races that differ in their values alone one is enough.
+    kinds = {tuple(w for w in step.words if w[:1] == "-"): step.words for step in table.steps}
+    for words in kinds.values():
+        # Options are read, and refused, before `--help` is carried out.
+        assert cli.main([*words, "--help"]) == 0, words
+    capsys.readouterr()
+
+
+def test_the_address_of_a_served_simulator_is_filled_in(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Table("A simulator", (
+        Step("doctor", ("doctor", "--simulator", "{served}", "--json"), doctored,
+             serves=("waveshare", "max")),
+    ))  # fmt: skip
+    monkeypatch.setitem(tables.TABLES, "served", lambda plan: served)  # type: ignore[attr-defined]
+    (made,) = running.prove(plan(tmp_path, "served"), ProgressDisplay())
+    assert made.rows == [{"ok": "True"}]
+    kept = json.loads((tmp_path / "served" / "doctor.json").read_text())
+    assert kept["command"] == ["doctor", "--simulator", "{served}", "--json"]
+
+
+def doctored(answer: Mapping[str, Any]) -> reading.Rows:
+    return [{"ok": str("waveshare" in json.dumps(answer))}]
+
+
+def test_a_command_that_fails_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DonkeyRLError, match=r"donkey-rl tracks show nowhere.*exit code 2"):
+        running._answer(("tracks", "show", "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("names", "changes", "message"),
+    [
+        (("latncy",), {}, "Did you mean 'latency'"),
+        (("specialists",), {"run": "3f2a"}, "Leave --run out"),
+    ],
+)
+def test_tables_that_cannot_be_made_are_refused(
+    names: tuple[str, ...], changes: dict[str, Any], message: str, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises((InputError, UnknownNameError), match=message):
+        plan(tmp_path, *names, **changes)
+
+
+def test_models_and_ensembles_are_read_row_by_row() -> None:
+    model = {
+        "file": "/tmp/x/driver.tflite",
+        "frames": 256,
+        "largest_action_difference": 0.00042,
+        "ms": {"p50": 0.5, "p95": 0.75, "p99": 1.25},
+        "highest_rate_hz": 800.2,
+    }
+    (row,) = reading.export("litert-8bit")({"models": [model]})
+    assert (row["file"], row["largest action difference"]) == ("driver.tflite", "4.2e-04")
+    assert (row["p99 (ms)"], row["highest rate (Hz)"]) == ("1.25", "800")
+    score = {"value": 0.5, "low": 0.25, "high": 0.75}
+    member = {"driver": "a", "condition": "light", "races": 4, "disqualified": 0, "score": score}
+    (row,) = reading.ensemble({"ensemble": [member]})
+    assert row["score"] == "0.500 (0.250 to 0.750)"
+    assert row["disqualified"].startswith("0 of 4 (0% to ")

@@ -1,0 +1,153 @@
+"""Trainings that begin with a driver, and that end by the clock."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import pathlib
+
+import numpy as np
+import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from donkey_rl import configuration
+from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.ppo.config import PPOConfig
+from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.agents.sac.config import SACConfig
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.errors import ConfigurationError, InputError
+from donkey_rl.experiments import (
+    description,
+    learning_bench,
+    process_clock,
+    starting,
+    tracking,
+    training,
+)
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.progress import ProgressDisplay
+from tests import small_drivers
+
+HIDDEN = SACConfig(hidden=(16,), learning_starts=10**6)
+SMALL = ("camera.img_w=80", "camera.img_h=60", f"history={small_drivers.HISTORY}", "cars=4")
+
+
+@pytest.fixture(scope="module")
+def driver() -> Driver:
+    return small_drivers.lane(seed=3, critic=HIDDEN)
+
+
+@pytest.fixture(scope="module")
+def folder(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    path = tmp_path_factory.mktemp("start") / "driver"
+    driver.save(path, lite=False)
+    return path
+
+
+def config(*settings: str) -> TrainingConfig:
+    return configuration.with_settings(TrainingConfig(), [*SMALL, *settings])
+
+
+def features() -> DummyVecEnv:
+    return learning_bench.numbers(features=3 + 2 + 2 * small_drivers.HISTORY)
+
+
+def test_an_agent_acts_and_judges_as_the_driver_that_it_begins_with(driver: Driver) -> None:
+    seen = np.random.default_rng(0).normal(size=(20, 9)).astype(np.float32)
+    done = np.random.default_rng(1).uniform(-1, 1, size=(20, 2)).astype(np.float32)
+    agent = SAC(features(), HIDDEN, seed=1)
+    assert not np.allclose(agent.deterministic_model()(seen), driver.actor(seen), atol=1e-3)
+    assert starting.take_over(agent, driver) == ("policy", "critics")
+    acted = agent.predict(seen, deterministic=True)[0]
+    np.testing.assert_allclose(acted, driver.actor(seen), atol=1e-5)
+    judged = np.concatenate([seen, done], axis=1)
+    np.testing.assert_allclose(
+        agent.action_value_model()(judged), driver.critic(judged), atol=1e-5
+    )
+    for own, target in zip(
+        agent.learner.critics.get_weights(),
+        agent.learner.target_critics.get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(own, target)
+
+
+def test_a_driver_without_critics_gives_its_policy_alone() -> None:
+    agent = SAC(features(), HIDDEN, seed=1)
+    before = agent.learner.critics.get_weights()
+    assert starting.take_over(agent, small_drivers.lane(seed=3)) == ("policy",)
+    np.testing.assert_array_equal(before[0], agent.learner.critics.get_weights()[0])
+
+
+def test_networks_of_other_shapes_are_refused_by_their_layers(driver: Driver) -> None:
+    wide = SAC(features(), SACConfig(hidden=(32,), learning_starts=10**6), seed=1)
+    with pytest.raises(InputError, match=r"expected policy of the layers 9x32, 32x2.*9x16, 16x2"):
+        starting.take_over(wide, driver)
+    single = SAC(features(), HIDDEN.model_copy(update={"critics": 1}), seed=1)
+    with pytest.raises(InputError, match="expected critics"):
+        starting.take_over(single, driver)
+    with pytest.raises(InputError, match="expected policy"):
+        starting.take_over(PPO(features(), PPOConfig(hidden=(16, 16)), seed=1), driver)
+
+
+def test_drivers_that_no_training_can_go_on_with_are_refused(
+    folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(InputError, match=r"3 past commands\. Received: .* and 2\."):
+        starting.load(config(f"start.driver={folder}", "history=3"))
+    with pytest.raises(InputError, match=r"one driver\. Received: 'pursuit'"):
+        starting.load(config("start.driver=pursuit"))
+    small_drivers.seeing().save(tmp_path / "seeing", lite=False)
+    with pytest.raises(InputError, match="sees by itself"):
+        starting.load(config(f"start.driver={tmp_path / 'seeing'}"))
+    with pytest.raises(ConfigurationError, match=r"encoder\.name=cnn as well"):
+        config(f"start.driver={folder}", "encoder.name=cnn")
+    assert starting.load(config()) is None
+
+
+def test_tracks_that_the_first_driver_has_seen_stay_seen(driver: Driver) -> None:
+    about = description.of(config("track=warren"), "r", 5, driver)
+    assert about.tracks == ("warren", "generated_track")
+    assert description.of(config("track=warren"), "r", 5, None).tracks == ("warren",)
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_with_a_driver_until_its_minutes_are_over(
+    driver: Driver,
+    folder: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    # Each look at the clock takes a second: 60 of them are over long before the steps are.
+    ticks = itertools.count()
+    monkeypatch.setattr(process_clock, "seconds", lambda: float(next(ticks)))
+    asked = config(
+        f"start.driver={folder}",
+        "steps=5000000",
+        "minutes=1",
+        "sac.hidden=[16]",
+        "sac.learning_starts=0",
+        "sac.gradient_steps=1",
+        "sac.learning_rate=1e-8",
+        "sac.final_learning_rate=1e-8",
+        "check.races=1",
+        "evaluation.races=1",
+        "evaluation.laps=1",
+    )
+    text = io.StringIO()
+    with ProgressDisplay(text) as progress:
+        result = training.train(asked, progress)
+    assert "begins with policy and critics" in text.getvalue()
+    assert "rendering frames" not in text.getvalue()
+    assert "1 minutes are over at step" in text.getvalue()
+    assert 0 < result.steps < 1000
+    assert not result.stopped
+    made = Driver.load(tracking.download_driver(result.run_id))
+    for own, first in zip(made.encoder.model.get_weights(), driver.encoder.model.get_weights(),
+                          strict=True):  # fmt: skip
+        np.testing.assert_array_equal(own, first)
+    for own, first in zip(made.actor.get_weights(), driver.actor.get_weights(), strict=True):
+        np.testing.assert_allclose(own, first, atol=1e-4)
