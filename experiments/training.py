@@ -287,9 +287,10 @@ class _Session:
                     driver, places, self.run, self._plan(), self.progress
                 )
                 if self._config.latency.wanted:
+                    low, high = self._config.latency.range_ms
                     self.progress.message(
-                        "these races added no latency; with it: donkey-rl evaluate "
-                        f"{self.run.id} --latency-ms {sum(self._config.latency.range_ms) / 2:g}"
+                        f"these races were driven at a latency of {low:g} ms; at another: "
+                        f"donkey-rl evaluate {self.run.id} --latency-ms {0.5 * (low + high):g}"
                     )
                 best_lap = raced.best_lap_s
         return self._report(raced, best_lap)

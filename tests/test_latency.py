@@ -178,6 +178,8 @@ class Other:
         return len(self.world)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("command", "step_arriving"):
+            raise AttributeError(name)
         return getattr(self.world, name)
 
     def step(self, commands: Any) -> None:
