@@ -116,7 +116,8 @@ def settings_over(
                 f"A setting is written key=value. Received: '{setting}'. "
                 "Example: --set sac.learning_rate=1e-3."
             )
-        _assign(changes, key, _value_of(setting_keys.annotation_at(model, key), key, text))
+        value = _value_of(setting_keys.annotation_at(model, key), key, text)
+        _assign(changes, setting_keys.current(model, key), value)
     return validate(model, _merged([model], mapping, changes))
 
 
@@ -135,7 +136,7 @@ def with_values(config: ConfigT, values: Mapping[str, Any]) -> ConfigT:
     changes: dict[str, Any] = {}
     for key, value in values.items():
         setting_keys.annotation_at(model, key)
-        _assign(changes, key, value)
+        _assign(changes, setting_keys.current(model, key), value)
     return validate(model, _merged([model], config.model_dump(), changes))
 
 

@@ -20,6 +20,7 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, vehicle
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.world import Start, World
+from donkey_rl.envs.traffic import Traffic
 from donkey_rl.errors import ActionError
 
 FloatArray = npt.NDArray[np.float64]
@@ -108,7 +109,7 @@ class Batch:
         self._owns_world = world is None
         late = config.latency.wanted
         self.link = DelayedLink(config.latency, self.world, seed) if late else None
-        self._may_be_lost = not isinstance(self.world, World)
+        self._may_be_lost = not isinstance(self.world, World | Traffic)
         self.track = self.world.track
         self.vehicle = self.world.vehicle
         self._steps_allowed = tasks.count_steps(config.task.time_limit_s)
@@ -186,15 +187,8 @@ class Batch:
 
     def observation(self) -> Observation:
         """Returns what all cars see now; arrays have the car as axis 0."""
-        sensed, motion = self.sensed, self.motion
-        scale = self.vehicle.report_scale
-        return observing.observed(
-            self._frames[self._front],
-            self.speed / scale,
-            (sensed[:, stepping.ACCEL_RIGHT] / scale, sensed[:, stepping.ACCEL_FORWARD] / scale),
-            motion[:, physics.YAW_RATE],
-            self._history.copy(),
-        )
+        frames, history = self._frames[self._front], self._history.copy()
+        return observing.sensed(self.world.cars, self.vehicle, frames, history)
 
     def step(self, actions: npt.ArrayLike) -> Transition:
         """Drives all cars for one step.
@@ -232,7 +226,7 @@ class Batch:
         self.timer.advance(
             self.sensed[:, stepping.TIME],
             self.sensed[:, stepping.PROGRESS],
-            facts.off_track | facts.hit,
+            facts.off_track | self._hit(),
         )
         ending = tasks.endings(config.task, facts)
         terms = tasks.reward_terms(config.task, facts, ending)
@@ -243,6 +237,8 @@ class Batch:
             "connection": self.world.restarted.copy(),
         }
         ending |= cut
+        if isinstance(self.world, World) and terminated.any():
+            self.world.failures.add(self.sensed[terminated, stepping.ARC])
         truncated = np.logical_or.reduce(list(cut.values()))
         self._front = 1 - self._front
         self.world.render(self._frames[self._front])
@@ -276,6 +272,16 @@ class Batch:
             )
         return np.clip(wanted, -1.0, 1.0)
 
+    def _hit(self) -> Flags:
+        """Returns which cars touched something, whosever fault it was."""
+        return np.asarray(self.world.cars.hit != stepping.NO_HIT)
+
+    @property
+    def blameless(self) -> Flags:
+        """Cars that were touched in the last step by an opponent whose fault it was, (N,)."""
+        world = self.world
+        return world.blameless if isinstance(world, Traffic) else np.zeros(len(self), np.bool_)
+
     def _road_ends(self) -> Flags:
         if self.track.closed:
             return np.zeros(len(self), dtype=np.bool_)
@@ -298,7 +304,7 @@ class Batch:
             left_track=left,
             wheels_off=self.world.cars.wheels_off.copy(),
             cte=sensed[:, stepping.CTE].copy(),
-            hit=self.world.cars.hit != stepping.NO_HIT,
+            hit=self._hit() & ~self.blameless,
             still_s=self.still_s.copy(),
             steering_change=change,
         )

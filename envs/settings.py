@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from donkey_rl.configuration import Config
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.link.config import LinkConfig
+from donkey_rl.envs.opponents import OpponentConfig
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.sensors import CameraConfig
@@ -34,6 +35,7 @@ class EnvironmentConfig(Config):
         throttle_min: Throttle at action -1.
         throttle_max: Throttle at action +1.
         steer_limit: Steering command at action +1.
+        opponents: Other cars on the road of each car.
     """
 
     simulator: str = "embedded"
@@ -48,6 +50,7 @@ class EnvironmentConfig(Config):
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float = Field(default=1.0, ge=-1.0, le=1.0)
     steer_limit: float = Field(default=1.0, gt=0.0, le=1.0)
+    opponents: OpponentConfig = Field(default_factory=OpponentConfig)
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:
@@ -70,5 +73,14 @@ class EnvironmentConfig(Config):
             raise ValueError(
                 f"randomisation.cues.{present[0]} can only be shown in the embedded simulator, "
                 f"received simulator={self.simulator}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _opponents_can_be_there(self) -> Self:
+        if self.opponents.count and self.simulator != "embedded":
+            raise ValueError(
+                f"opponents.count can only be more than 0 in the embedded simulator, received "
+                f"simulator={self.simulator}"
             )
         return self

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from donkey_rl.agents import observations
 from donkey_rl.agents.feature_env import ExtractedVecEnv
-from donkey_rl.agents.imitation.augmentation import Augmentation
+from donkey_rl.agents.imitation.augmentation import Copier
 from donkey_rl.agents.imitation.cloning import Demonstrations
 from donkey_rl.agents.observations import FloatArray, Parts
 from donkey_rl.experiments.config import TrainingConfig
@@ -19,7 +19,11 @@ Observation = Mapping[str, npt.NDArray[Any]]
 
 
 class Collection:
-    """Demonstrations as the policy reads them, with augmented copies of those to learn from."""
+    """Demonstrations as the policy reads them.
+
+    Those to learn from have augmented copies beside them, unless the policy sees by itself: then
+    they are made anew in each update.
+    """
 
     def __init__(self, config: TrainingConfig, environment: ExtractedVecEnv) -> None:
         """Begins with nothing.
@@ -30,15 +34,15 @@ class Collection:
         """
         self._extractor = environment.extractor
         self._layout = observations.layout(environment.observation_space)
-        self._copies = config.imitation.copies
-        self._augmentation = Augmentation(config.imitation, config.camera.shape, config.seed)
+        self._copies = config.imitation.copies if self._layout.image is None else 0
+        self._copier = Copier(config.imitation.augmentation, config.camera.shape, config.seed)
         self._parts: dict[bool, list[tuple[Parts, FloatArray]]] = {False: [], True: []}
 
     def add(self, observation: Observation, actions: FloatArray, *, kept: bool) -> None:
         """Adds what some cars saw, and what they were to do, (N, 2)."""
         pairs = [(observation, actions)]
         if not kept:
-            pairs += [self._augmentation(observation, actions) for _ in range(self._copies)]
+            pairs += [self._copier(observation, actions) for _ in range(self._copies)]
         for seen, wanted in pairs:
             parts, _ = self._layout.split(self._extractor(seen))
             self._parts[kept].append((parts, wanted))

@@ -30,10 +30,11 @@ from donkey_rl.experiments import (
     race_latency,
     race_recording,
     racing,
+    rivals,
     track_plot,
     video,
 )
-from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.drivers import Entrant, LearnedEntrant
 from donkey_rl.experiments.evaluation_result import EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.race_recording import RaceFiles
@@ -116,6 +117,7 @@ Drive = Callable[[Entrant, EnvironmentConfig, "RacePlan", ProgressDisplay, str],
 def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
     """Returns a SHA-256 of everything that the races of a plan depend on."""
     left_out = {"link", "task", "randomisation", "latency"}
+    left_out |= set() if config.opponents.count else {"opponents"}
     late: object = race_latency.marking(plan.latency) if plan.latency.wanted else 0
     facts = {
         "driver": [entrant.kind, entrant.hash],
@@ -169,6 +171,7 @@ def drive(
     field = racing.Field(
         config, plan.races, seed=FIRST_SEED + plan.seed, disturbance=plan.disturbance
     )
+    rivals.seat(field.batch, entrant.driver.act if isinstance(entrant, LearnedEntrant) else None)
     with (
         contextlib.closing(field),
         entrant.pilot(field) as pilot,

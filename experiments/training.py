@@ -30,6 +30,7 @@ from donkey_rl.experiments import (
     process_clock,
     provenance,
     resuming,
+    rivals,
     run_inputs,
     sight,
     tracking,
@@ -216,10 +217,12 @@ class _Session:
         self._model = algorithms.agent(config, self._env)
         self._model.set_logger(Logger(None, [MlflowWriter(self.run)]))
         started = process_clock.seconds()
+        fields = check_fields(config, environment)
+        rivals.seat_copies(environment, fields, self._model, self._env.extractor)
         with self.progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(
                 config.check,
-                check_fields(config, environment),
+                fields,
                 self._env.extractor,
                 self.run,
                 phase,
@@ -282,7 +285,8 @@ class _Session:
                 curve = self._checks.findings.curve
                 training_pictures.draw(self.run, self._config, curve, self._encoder)
             if race:
-                places = self._config.race_environments()
+                # Alone, so that scores compare, whoever was on the road in training.
+                places = rivals.without(self._config.race_environments())
                 raced = evaluation.race_driver(
                     driver, places, self.run, self._plan(), self.progress
                 )
@@ -317,7 +321,7 @@ class _Session:
             DriverDescription(
                 agent=config.agent,
                 vehicle=config.vehicle,
-                tracks=tuple(configs.lasting(config.track).split(",")),
+                tracks=tuple(map(configs.lasting, config.tracks)),
                 simulator=_simulator_name(config),
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
@@ -327,6 +331,10 @@ class _Session:
             ),
             history=config.history,
             scaling=self._scaling,
+            # What critics read of a `cnn` goes on changing after the policy that is stored.
+            critic=model.action_value_model()
+            if isinstance(model, SAC) and self._encoder
+            else None,
         )
         with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
             folder = pathlib.Path(name) / "driver"
