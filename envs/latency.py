@@ -296,7 +296,7 @@ class DelayedLink:
         length = 3 - steps % 2 if self._fine else np.ones_like(steps)
         ticks = np.arange(3 if self._fine else 1)
         places = (now[:, None] + ticks) % room
-        found = self._arriving[cars[:, None], places]
+        found: FloatArray = self._arriving[cars[:, None], places]
         found[ticks >= length[:, None]] = np.nan
         rows, columns = np.nonzero(ticks < length[:, None])
         self._arriving[rows, places[rows, columns]] = np.nan
