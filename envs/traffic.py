@@ -254,12 +254,33 @@ class Traffic:
 
     def step(self, commands: npt.ArrayLike) -> None:
         """Drives all cars to their next telemetry message; opponents act first."""
-        held = np.zeros((len(self.world), 3))
+        held = self._acted()
         held[: self._count, :2] = commands
+        self.world.step(held)
+        self._go_on()
+
+    def step_arriving(self, commands: FloatArray) -> None:
+        """Drives as `step`, commands come on the way: see `World.step_arriving`."""
+        arriving = np.full((len(self.world), 3, 3), np.nan)
+        arriving[:, 0] = self._acted()
+        arriving[: self._count, :, :2], arriving[: self._count, :, 2] = commands, 0.0
+        self.world.step_arriving(arriving)
+        self._go_on()
+
+    def command(self, chosen: IntArray, commands: npt.ArrayLike) -> None:
+        """Sets what cars hold from now on, see `World.command`."""
+        self.world.command(chosen, commands)
+
+    def _acted(self) -> FloatArray:
+        """Returns what opponents do now, and zeros for the cars that others drive."""
+        held = np.zeros((len(self.world), 3))
         held[self._count :] = self._rivals.act(self._others)
         for name, seat in self._seats.items():
             held[seat.cars, :2] = self._answered(name, seat)
-        self.world.step(held)
+        return held
+
+    def _go_on(self) -> None:
+        """Counts, blames and puts back after a step."""
         self._lead = self._offset + self._gained()
         self._count_passes()
         self._blame()

@@ -324,12 +324,14 @@ class World:
         """Drives all cars to their next telemetry message, as `step`; commands come on the way.
 
         Args:
-            commands: Steering and throttle that reach a car before each physics step of the
-                interval, of which there are three or two; NaN where none does, and the car holds
-                on to what it has. Shape (N, 3, 2).
+            commands: Steering and throttle, and brake if there are three, that reach a car before
+                each physics step of the interval, of which there are three or two; NaN where none
+                does, and the car holds on to what it has. Shape (N, 3, 2) or (N, 3, 3).
         """
         arriving = np.zeros((len(self), 3, 3))
-        arriving[:, :, :2] = np.clip(commands, -1.0, 1.0)
+        arriving[:, :, :2] = np.clip(commands[:, :, :2], -1.0, 1.0)
+        if commands.shape[2] == 3:
+            arriving[:, :, 2] = np.clip(commands[:, :, 2], 0.0, 1.0)
         self._move(arriving)
 
     def _move(self, arriving: FloatArray) -> None:
