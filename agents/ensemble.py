@@ -1,13 +1,14 @@
-"""Several drivers that drive as one: the weighted mean of their actions.
+"""Several drivers that drive as one: an evaluator makes one action of what they propose.
 
-The mean of policies that fail at different places fails less (Breiman 1996, "Bagging predictors",
-Machine Learning 24). The folder is a driver folder whose encoder is called ``ensemble``:
+Policies that fail at different places fail less together; `donkey_rl.agents.evaluators` has how.
+The folder is a driver folder whose encoder is called ``ensemble``:
 
 ```
-manifest.json   as any driver's; its hash is that of the members' hashes and weights
-ensemble.json   folder, weight and hash of each member
+manifest.json   as any driver's; its hash is that of the members' hashes, weights and evaluator
+ensemble.json   folder, weight and hash of each member, and the evaluator
 driver.tflite   all members as one LiteRT model, for `donkey_rl.agents.lite_driver`
-member_00/ ...  the members' driver folders, without LiteRT models of their own
+member_00/ ...  the members' driver folders, without LiteRT models of their own, and without
+                critics where the evaluator asks none
 ```
 
 Nothing in it is a pickle, and each member is checked as any driver is.
@@ -21,15 +22,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 from gymnasium import spaces
 
-from donkey_rl.agents import folders, lite_conversion, manifest
-from donkey_rl.agents.driver import Driver, FloatArray
+from donkey_rl.agents import evaluators, folders, lite_conversion, manifest
+from donkey_rl.agents.driver import Apply, Driver, FloatArray, called
+from donkey_rl.agents.evaluators import Evaluator
 from donkey_rl.agents.manifest import DriverDescription, Manifest, ObservationSpec
 from donkey_rl.agents.tensorflow_setup import tf
 from donkey_rl.configuration import Config
@@ -39,6 +41,8 @@ AGENT: Final = "ensemble"
 """`DriverDescription.agent` and `Manifest.encoder` of an ensemble."""
 
 MOST_MEMBERS: Final = 32
+
+_BATCH = 128
 
 _FILE_NAME = "ensemble.json"
 _ALIKE = ("vehicle", "camera", "steering_limits", "throttle_limits")
@@ -54,9 +58,11 @@ class _Member(Config):
 
 
 class _Members(Config):
-    """All of ``ensemble.json``."""
+    """All of ``ensemble.json``; version 1, which has none of the rest, is of a mean."""
 
+    version: Literal[1, 2] = 1
     members: tuple[_Member, ...] = pydantic.Field(min_length=1, max_length=MOST_MEMBERS)
+    evaluator: Evaluator = Evaluator()
 
 
 class Ensemble:
@@ -64,21 +70,28 @@ class Ensemble:
 
     Attributes:
         members: The drivers.
-        weights: Share of each in the action; they add up to 1.
+        weights: Share of each in a mean; they add up to 1.
+        evaluator: What makes the action of what they propose.
         observation: What all of them see.
         description: Of all: the tracks of each, and its hash, run and weight in the notes.
     """
 
-    def __init__(self, members: Sequence[Driver], weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        members: Sequence[Driver],
+        weights: Sequence[float] | None = None,
+        evaluator: Evaluator | None = None,
+    ) -> None:
         """Joins drivers.
 
         Args:
             members: One driver at least.
             weights: How much each counts, positive, of any sum; alike by default.
+            evaluator: What makes the action; their mean by default.
 
         Raises:
             DriverError: There are none or too many, they do not see the same, their actions do
-                not mean the same, or a weight is not positive.
+                not mean the same, a weight is not positive, or they do not fit the evaluator.
         """
         given = [1.0] * len(members) if weights is None else [float(each) for each in weights]
         if not 1 <= len(members) <= MOST_MEMBERS:
@@ -93,6 +106,14 @@ class Ensemble:
             check_alike(members[0], other)
         self.members = tuple(members)
         self.weights = tuple(weight / sum(given) for weight in given)
+        self.evaluator = evaluator if evaluator is not None else Evaluator()
+        _check_evaluator(self.members, self.weights, self.evaluator)
+        self._evaluated = evaluators.model(
+            self.evaluator,
+            self.weights,
+            [member.critic for member in members],
+            [member.actor.input_shape[1] for member in members],
+        )
         self.observation: ObservationSpec = members[0].observation
         self.description = _described(self.members, self.weights)
         self._compiled = tf.function(
@@ -106,12 +127,25 @@ class Ensemble:
 
     def graph(self, image: Any, speed: Any, imu: Any, last_actions: Any) -> Any:
         """Returns the actions of several cars, (n, 2), as a part of a TensorFlow graph."""
-        return tf.add_n(
-            [w * member.graph(image, speed, imu, last_actions) for w, member in self.shares]
-        )
+        seen = [member.seen(image, speed, imu, last_actions) for member in self.members]
+        proposals = [member.actor(read) for member, read in zip(self.members, seen, strict=True)]
+        return self.joined(proposals, seen, speed / self.observation.scaling.speed)
+
+    def joined(
+        self, proposals: Sequence[Any], seen: Sequence[Any], speed: Any, apply: Apply = called
+    ) -> Any:
+        """Returns the action of several cars that the members' proposals make, (n, 2).
+
+        Args:
+            proposals: Actions of each member, (n, 2).
+            seen: What each member read, (n, F).
+            speed: The scaled speed, (n, 1).
+            apply: Applies a Keras model to tensors.
+        """
+        return apply(self._evaluated, evaluators.inputs(self.evaluator, proposals, seen, speed))
 
     def act(self, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
-        """Returns the mean of the members' actions; see `Driver.act`.
+        """Returns what the evaluator makes of the members' actions; see `Driver.act`.
 
         Args:
             observation: As for `Driver.act`.
@@ -139,10 +173,19 @@ class Ensemble:
 
     @functools.cached_property
     def hash(self) -> str:
-        """SHA-256 of the members' hashes and weights, 64 hexadecimal digits."""
+        """SHA-256 of the members' hashes, weights and evaluator, 64 hexadecimal digits."""
         # Weights that were read back and made to add up to 1 again differ in their last digits.
-        parts = [[member.hash, f"{weight:.6f}"] for weight, member in self.shares]
-        return hashlib.sha256(json.dumps([AGENT, parts]).encode()).hexdigest()
+        parts: list[Any] = [[member.hash, f"{weight:.6f}"] for weight, member in self.shares]
+        told: list[Any] = [AGENT, parts]
+        if self.evaluator != Evaluator():
+            told.append(self.evaluator.model_dump(mode="json"))
+        if self._has_critics:
+            told.append([member.critic_hash for member in self.members])
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    @property
+    def _has_critics(self) -> bool:
+        return self.evaluator.kind == "critic"
 
     def save(self, folder: str | Path, *, lite: bool = True) -> Manifest:
         """Writes the folder; one already there is replaced in one move.
@@ -161,9 +204,13 @@ class Ensemble:
             entries = []
             for number, (weight, member) in enumerate(self.shares):
                 name = f"member_{number:02d}"
-                member.save(draft / name, lite=False)
+                member.save(draft / name, lite=False, critic=self._has_critics)
                 entries.append(_Member(folder=name, weight=weight, hash=member.hash))
-            text = _Members(members=tuple(entries)).model_dump_json(indent=2)
+            version: Literal[1, 2] = 1 if self.evaluator == Evaluator() else 2
+            listed = _Members(version=version, members=tuple(entries), evaluator=self.evaluator)
+            # What is only a mean can be read by versions of this package that know nothing else.
+            left_out = {"version", "evaluator"} if version == 1 else None
+            text = listed.model_dump_json(indent=2, exclude=left_out)
             (draft / _FILE_NAME).write_text(text + "\n", encoding="utf-8")
             if lite:
                 model = lite_conversion.converted(self.graph, self.observation.shapes)
@@ -193,14 +240,14 @@ class Ensemble:
         try:
             if _FILE_NAME not in found.files:
                 raise ValueError(f"a driver with the encoder {found.encoder}")
-            listed = _Members.model_validate_json((folder / _FILE_NAME).read_bytes()).members
+            listed = _Members.model_validate_json((folder / _FILE_NAME).read_bytes())
         except (OSError, ValueError) as error:
             raise DriverError(
                 f"Expected an ensemble with its '{_FILE_NAME}' in '{folder}'. Received: "
                 f"{str(error).splitlines()[0]}. Copy the driver again, whole."
             ) from error
-        members = [Driver.load(folder / each.folder) for each in listed]
-        made = cls(members, [each.weight for each in listed])
+        members = [Driver.load(folder / each.folder) for each in listed.members]
+        made = cls(members, [each.weight for each in listed.members], listed.evaluator)
         if made.hash != found.hash:
             raise DriverError(
                 f"Expected the ensemble {found.hash[:12]}. Received: {made.hash[:12]} in "
@@ -217,6 +264,49 @@ def load(folder: str | Path) -> Driver | Ensemble:
     """
     single = manifest.read(Path(folder)).encoder != AGENT
     return Driver.load(folder) if single else Ensemble.load(folder)
+
+
+def calibrated(
+    members: Sequence[Driver],
+    observation: Mapping[str, npt.NDArray[Any]],
+    *,
+    kind: evaluators.Kind,
+    temperature: float,
+    slowing: float,
+) -> Evaluator:
+    """Returns an evaluator that knows what is usual for some members.
+
+    Args:
+        members: The drivers.
+        observation: Of n cars, from where the members were trained; see `Driver.act`.
+        kind: As in `Evaluator`.
+        temperature: As in `Evaluator`.
+        slowing: As in `Evaluator`.
+
+    Raises:
+        DriverError: A part of the observation is missing, or a critic that is asked.
+    """
+    proposals = [member.act(observation) for member in members]
+    found: dict[str, Any] = {"kind": kind, "slowing": slowing}
+    if slowing:
+        steering = np.stack([proposal[:, 0] for proposal in proposals], axis=1)
+        found["threshold"] = evaluators.usual_disagreement(steering.std(axis=1))
+    if kind == "critic":
+        check_critics(members)
+        said = [_values(member, proposals, observation) for member in members]
+        found |= {"temperature": temperature, "scales": evaluators.scales(np.stack(said, axis=1))}
+    return Evaluator.model_validate(found)
+
+
+def _values(
+    judge: Driver, proposals: Sequence[FloatArray], observation: Mapping[str, npt.NDArray[Any]]
+) -> FloatArray:
+    """Returns what the critic of a driver says of proposals, (n, K)."""
+    parts, _ = judge.observation.parts(observation)
+    rows = range(0, len(parts[0]), _BATCH)
+    seen = np.concatenate([judge.seen(*(part[k : k + _BATCH] for part in parts)) for k in rows])
+    said = [judge.critic(np.concatenate([seen, each], axis=1))[:, 0] for each in proposals]
+    return np.stack(said, axis=1)
 
 
 def check_alike(first: Driver, other: Driver) -> None:
@@ -239,6 +329,46 @@ def check_alike(first: Driver, other: Driver) -> None:
                 f"{name} {value} of {_called(first)}, {theirs[name]} of {_called(other)}. Leave "
                 "one out."
             )
+
+
+def check_critics(members: Sequence[Driver]) -> None:
+    """Refuses members of which one has no critic.
+
+    Raises:
+        DriverError: One has none.
+    """
+    without = [_called(each) for each in members if each.critic is None]
+    if without:
+        raise DriverError(
+            f"The evaluator critic asks the critic of every member. Received: {without[0]} "
+            "without one. Drivers of SAC keep theirs, with every encoder but cnn, if this version "
+            "of donkey-rl trained them: train it again, or take median or mean."
+        )
+
+
+def _check_evaluator(
+    members: Sequence[Driver], weights: Sequence[float], evaluator: Evaluator
+) -> None:
+    """Refuses members that an evaluator can do nothing with.
+
+    Raises:
+        DriverError: One has no critic, or weights would count for nothing.
+    """
+    if evaluator.kind == "mean":
+        return
+    if len(set(weights)) > 1:
+        raise DriverError(
+            f"Weights count in a mean only. Received: {', '.join(f'{w:g}' for w in weights)} for "
+            f"the evaluator {evaluator.kind}. Leave the weights out, or take the mean."
+        )
+    if evaluator.kind == "median":
+        return
+    check_critics(members)
+    if len(evaluator.scales) != len(members):
+        raise DriverError(
+            f"The evaluator has a scale for each of the {len(members)} members. Received: "
+            f"{len(evaluator.scales)}. Join them with `donkey-rl ensemble`."
+        )
 
 
 def _called(driver: Driver) -> str:

@@ -26,8 +26,9 @@ LARGEST_LITE_MODEL: Final = 100_000_000
 KERAS_PARTS: Final = frozenset(
     {
         # Layers, and models inside models.
-        "Activation", "AveragePooling2D", "Conv2D", "Cropping2D", "Dense", "Flatten", "Functional",
-        "InputLayer", "LayerNormalization", "Rescaling",
+        "Activation", "AveragePooling2D", "Concatenate", "Conv2D", "Cropping2D", "Dense",
+        "Flatten", "Functional", "InputLayer", "LayerNormalization", "Minimum", "ReLU",
+        "Rescaling",
         # Operations.
         "Add", "Cast", "Clip", "Maximum", "Mean", "Multiply", "Round", "Rsqrt", "Square",
         "Subtract", "Tanh",
@@ -36,13 +37,14 @@ KERAS_PARTS: Final = frozenset(
         "Zeros", "__keras_tensor__", "__tuple__",
     }
 )  # fmt: skip
-"""Classes that the Keras models of encoders and policies name."""
+"""Classes that the Keras models of encoders, policies and critics name."""
 
 LITE_OPERATORS: Final = frozenset(
     {
         "ADD", "ADD_N", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "CONV_2D", "DIV",
         "FULLY_CONNECTED", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG", "PAD", "RELU", "RESHAPE",
-        "ROUND", "RSQRT", "SQUARE", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB", "TANH",
+        "ROUND", "RSQRT", "SOFTMAX", "SQUARE", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB", "SUM",
+        "TANH", "TILE",
     }
 )  # fmt: skip
 """Operators that LiteRT's conversion makes of them."""

@@ -60,17 +60,14 @@ class Saliency:
             )
         self.samples, self.noise = samples, noise
         self._observation = driver.observation
-        parts = [(w, differentiable(d.encoder.model), d.actor) for w, d in driver.shares]
+        parts = [(differentiable(d.encoder.model), d.actor) for _, d in driver.shares]
 
         def slopes(images: Any, numbers: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(images)
-                actions = tf.add_n(
-                    [
-                        weight * actor(tf.concat([encoder(images), numbers], axis=-1))
-                        for weight, encoder, actor in parts
-                    ]
-                )
+                seen = [tf.concat([encoder(images), numbers], axis=-1) for encoder, _ in parts]
+                proposals = [actor(read) for (_, actor), read in zip(parts, seen, strict=True)]
+                actions = driver.joined(proposals, seen, numbers[:, :1])
                 steering = tf.reduce_sum(actions[:, 0])
             return tape.gradient(
                 steering, images, unconnected_gradients=tf.UnconnectedGradients.ZERO

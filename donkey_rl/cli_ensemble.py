@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from donkey_rl.cli_output import JsonOption, at_work, print_json
 from donkey_rl.errors import InputError
 
+if TYPE_CHECKING:
+    from donkey_rl.experiments.progress import ProgressDisplay
+
 app = typer.Typer(add_completion=False)
 
 
-@app.command(epilog="Example: donkey-rl ensemble 3f2a 81c0 77de --name night-shift")
+@app.command(epilog="Example: donkey-rl ensemble 3f2a 81c0 77de --evaluator critic --slowing 2")
 def ensemble(
     runs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="RUN", help="Runs (ids, the starts of them, or names), folders."),
-    ],
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the ensemble's run.")] = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="W,W", help="How much each counts. Default: alike.")
+        str | None,
+        typer.Option(metavar="W,W", help="How much each counts in a mean. Default: alike."),
     ] = None,
+    evaluator: Annotated[
+        str, typer.Option(help="What makes one action of theirs: mean, median or critic.")
+    ] = "mean",
+    temperature: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Of critic: the lower, the more the best action counts."),
+    ] = None,
+    slowing: Annotated[
+        float,
+        typer.Option(min=0.0, help="Throttle to take off where they disagree more than usual."),
+    ] = 0.0,
+    train: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Train N members first, alike but for their seeds."),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="With --train: as in train.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --train: as in train."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="With --train: of the first; the others have the next.")
+    ] = 0,
     choose: Annotated[
         bool,
         typer.Option(
@@ -35,31 +63,73 @@ def ensemble(
     ] = 30,
     as_json: JsonOption = False,
 ) -> None:
-    """Make one driver of several: the mean of their actions.
+    """Make one driver of several, which an evaluator makes one action of.
 
-    It is kept as a run of its own, which evaluate, compare and leaderboard take
-    as any other. The members see the same and drive the same car.
+    It is kept as a run of its own, which evaluate, export and race take as any
+    other. The members see the same and drive the same car.
     """
-    if choose and weights is not None:
-        raise InputError("--choose finds the weights. Leave --weights out, or --choose.")
-    given = _numbers(weights) if weights is not None else None
+    joining: dict[str, Any] = {"evaluator": evaluator, "slowing": slowing}
+    if weights is not None:
+        joining["weights"] = _numbers(weights)
+    if temperature is not None:
+        joining["temperature"] = temperature
+    if choose and (weights is not None or evaluator != "mean" or slowing):
+        raise InputError(
+            "--choose finds members and weights of a mean. Leave --weights, --evaluator and "
+            "--slowing out, or --choose."
+        )
+    if temperature is not None and evaluator != "critic":
+        raise InputError(
+            f"--temperature is of the evaluator critic. Received: {evaluator}. Leave it out."
+        )
+    training = _Training(train, recipe, setting or (), seed)
     with at_work(as_json) as progress:
+        from donkey_rl import configuration
         from donkey_rl.experiments import ensembles
 
-        if choose:
-            from donkey_rl.experiments.sweeps import committee
-
-            found = committee.choose(runs, committee.CommitteePlan(judged_races=races), progress)
-            made = committee.keep(found, name)
-            result = {**made.model_dump(mode="json"), "committee": found.as_json()}
-        else:
-            result = ensembles.make(runs, given, name).model_dump(mode="json")
+        how = configuration.validate(ensembles.Joining, joining)
+        found = [*(runs or ()), *training.trained(progress)]
+        result = _chosen(found, races, name, progress) if choose else None
+        if result is None:
+            result = ensembles.make(found, how, progress, name).model_dump(mode="json")
     if as_json:
         print_json(result)
         return
     from donkey_rl import result_tables
 
     result_tables.show_ensemble(result)
+
+
+class _Training(NamedTuple):
+    """What is to be trained first."""
+
+    members: int | None
+    recipe: str | None
+    settings: Sequence[str]
+    seed: int
+
+    def trained(self, progress: ProgressDisplay) -> list[str]:
+        """Trains the members; returns their runs."""
+        if self.members is None:
+            if self.recipe is not None or self.settings:
+                raise InputError("--recipe and --set are of members to train. Give --train N too.")
+            return []
+        from donkey_rl.experiments import ensemble_training
+
+        words = [] if self.recipe is None else ["--recipe", self.recipe]
+        words += [word for each in self.settings for word in ("--set", each)]
+        return ensemble_training.train(self.members, words, self.seed, progress)
+
+
+def _chosen(
+    runs: Sequence[str], races: int, name: str | None, progress: ProgressDisplay
+) -> dict[str, Any]:
+    """Chooses among drivers those that race best together."""
+    from donkey_rl.experiments.sweeps import committee
+
+    found = committee.choose(runs, committee.CommitteePlan(judged_races=races), progress)
+    made = committee.keep(found, name)
+    return {**made.model_dump(mode="json"), "committee": found.as_json()}
 
 
 def _numbers(text: str) -> list[float]:

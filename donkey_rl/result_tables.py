@@ -29,6 +29,13 @@ def show(
     terminal.lines(console, *sentences, *notes)
 
 
+def _slowing(evaluator: Mapping[str, Any]) -> str:
+    if not evaluator["slowing"]:
+        return ""
+    usual = f"above a disagreement of {evaluator['threshold']:.3f}, which is usual"
+    return f"; takes off {evaluator['slowing']:g} of throttle {usual}"
+
+
 def show_ensemble(result: Mapping[str, Any]) -> None:
     """Shows the members of an ensemble, what a choice among them came to, and its run.
 
@@ -41,6 +48,8 @@ def show_ensemble(result: Mapping[str, Any]) -> None:
         for name, weight in zip(result["members"], result["weights"], strict=True)
     ]
     console.print(terminal.table(result["name"], ("id", "weight"), rows))
+    made = result["evaluator"]
+    terminal.lines(console, f"evaluator {made['kind']}{_slowing(made)}")
     committee = result.get("committee")
     if committee is not None:
         terminal.lines(console, committee["sentence"], *committee["left_out"])

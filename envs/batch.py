@@ -5,6 +5,7 @@ One `Batch` drives N cars. The Gymnasium and Stable-Baselines3 environments are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from gymnasium import spaces
 
 from donkey_rl.envs import observing, simulators, tasks
 from donkey_rl.envs.lap_timer import LapTimer
+from donkey_rl.envs.latency import DelayedLink
 from donkey_rl.envs.observing import IMU_LIMIT, SPEED_LIMIT
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, vehicle
@@ -72,7 +74,11 @@ def action_space() -> spaces.Box:
 
 
 class Batch:
-    """N cars that drive one task on one track."""
+    """N cars that drive one task on one track.
+
+    Attributes:
+        link: What delays the commands, None where nothing does.
+    """
 
     def __init__(
         self,
@@ -100,6 +106,8 @@ class Batch:
             config, count, seed=seed, together=together
         )
         self._owns_world = world is None
+        late = config.latency.wanted
+        self.link = DelayedLink(config.latency, self.world, seed) if late else None
         self._may_be_lost = not isinstance(self.world, World)
         self.track = self.world.track
         self.vehicle = self.world.vehicle
@@ -139,9 +147,17 @@ class Batch:
         motion = self.motion
         return np.hypot(motion[:, physics.FORWARD], motion[:, physics.RIGHTWARD])
 
+    def seed(self, seed: int | Sequence[int]) -> None:
+        """Starts all random streams anew, see `World.seed`."""
+        self.world.seed(seed)
+        if self.link is not None:
+            self.link.seed(seed)
+
     def reset(self, cars: IntArray, start: Start | None = None) -> None:
         """Starts a new episode for some cars and draws what they see."""
         self.world.reset(cars, start)
+        if self.link is not None:
+            self.link.begin(cars)
         self._history[cars] = 0.0
         self.commands[cars] = 0.0
         self.best_progress[cars] = 0.0
@@ -199,10 +215,18 @@ class Batch:
             [wanted[:, 0] * config.steer_limit, middle + half * wanted[:, 1]]
         )
         earlier = self.observation() if self._may_be_lost else None
-        self.world.step(commands)
-        self.commands[:] = commands
+        taken: Flags | slice = slice(None)
+        if self.link is None:
+            self.world.step(commands)
+            self.commands[:] = commands
+        else:
+            self.commands[:] = self.link.drive(commands, self.steps)
+            taken = self.link.taken
+            # Whoever saw no frame took no decision.
+            wanted[~taken] = self._history[~taken, -2:]
         change = wanted[:, 0] - self._history[:, -2]
-        self._history = np.concatenate([self._history[:, 2:], wanted.astype(np.float32)], axis=1)
+        sent = np.concatenate([self._history[:, 2:], wanted.astype(np.float32)], axis=1)
+        self._history[taken] = sent[taken]
         self.steps += 1
         facts = self._facts(previous, before, change)
         self.timer.advance(
@@ -219,6 +243,8 @@ class Batch:
             "connection": self.world.restarted.copy(),
         }
         ending |= cut
+        if isinstance(self.world, World) and terminated.any():
+            self.world.failures.add(self.sensed[terminated, stepping.ARC])
         truncated = np.logical_or.reduce(list(cut.values()))
         self._front = 1 - self._front
         self.world.render(self._frames[self._front])

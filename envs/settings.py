@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from donkey_rl.configuration import Config
+from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.randomisation import Randomisation
@@ -29,6 +30,7 @@ class EnvironmentConfig(Config):
         track: Scene name, `NAME:mirror`, or the path of a track file.
         vehicle: Car generation.
         history: Number of past commands in the observation.
+        latency: How late commands arrive.
         throttle_min: Throttle at action -1.
         throttle_max: Throttle at action +1.
         steer_limit: Steering command at action +1.
@@ -42,6 +44,7 @@ class EnvironmentConfig(Config):
     randomisation: Randomisation = Field(default_factory=Randomisation)
     task: TaskConfig = Field(default_factory=TaskConfig)
     history: int = Field(default=3, ge=1, le=100)
+    latency: LatencyConfig = Field(default_factory=LatencyConfig)
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float = Field(default=1.0, ge=-1.0, le=1.0)
     steer_limit: float = Field(default=1.0, gt=0.0, le=1.0)
@@ -53,6 +56,11 @@ class EnvironmentConfig(Config):
                 f"throttle_min must be below throttle_max, "
                 f"received {self.throttle_min} and {self.throttle_max}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _history_spans_latency(self) -> Self:
+        self.latency.check_history(self.history)
         return self
 
     @model_validator(mode="after")

@@ -4,18 +4,47 @@ from __future__ import annotations
 
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy.typing as npt
+from pydantic import Field
+
+from donkey_rl.agents import ensemble, evaluators
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.ensemble import AGENT, Ensemble
+from donkey_rl.agents.evaluators import Evaluator
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import drivers, tracking
+from donkey_rl.experiments.deployment import frames
 from donkey_rl.experiments.drivers import Entrant, LearnedEntrant
+from donkey_rl.experiments.progress import ProgressDisplay
+
+Parts = Mapping[str, npt.NDArray[Any]]
 
 MEMBERS_TAG = "donkey_rl.members"
 """Tag of an ensemble's run: the runs of its members, with commas."""
+
+_FRAMES = 1600
+"""Observations on which what is usual for some drivers is found."""
+
+
+class Joining(Config):
+    """How drivers are joined.
+
+    Attributes:
+        evaluator: What makes one action of what they propose.
+        weights: Share of each in a mean, of any sum; alike where there are none.
+        temperature: Of the evaluator `critic`; see `Evaluator`.
+        slowing: Throttle taken off where they disagree more than is usual; see `Evaluator`.
+    """
+
+    evaluator: evaluators.Kind = "mean"
+    weights: tuple[float, ...] | None = None
+    temperature: float = Field(default=Evaluator().temperature, ge=0.01, le=100.0)
+    slowing: float = Field(default=0.0, ge=0.0, le=1000.0)
 
 
 class EnsembleResult(Config):
@@ -26,8 +55,9 @@ class EnsembleResult(Config):
             driver is of a folder.
         name: Its name.
         members: What its members are called: runs, or folders.
-        weights: Share of each in the action.
+        weights: Share of each in the action, or in the choice.
         driver_hash: SHA-256 of what it is.
+        evaluator: What makes the action of what they propose.
     """
 
     run_id: str
@@ -35,6 +65,7 @@ class EnsembleResult(Config):
     members: tuple[str, ...]
     weights: tuple[float, ...]
     driver_hash: str
+    evaluator: Evaluator = Evaluator()
 
 
 def load(references: Sequence[str]) -> tuple[LearnedEntrant, ...]:
@@ -73,13 +104,17 @@ def single_driver(entrant: Entrant) -> Driver:
 
 
 def make(
-    references: Sequence[str], weights: Sequence[float] | None = None, name: str | None = None
+    references: Sequence[str],
+    joining: Joining,
+    progress: ProgressDisplay,
+    name: str | None = None,
 ) -> EnsembleResult:
     """Makes an ensemble of stored drivers and keeps it as a run.
 
     Args:
         references: As in `drivers.load`.
-        weights: One for each; alike by default.
+        joining: How.
+        progress: Shows how far it is.
         name: Of the run.
 
     Raises:
@@ -87,18 +122,63 @@ def make(
         DriverError: The drivers do not fit together.
         StorageError: The run cannot be stored.
     """
-    members = load(references)
+    members, weights = load(references), joining.weights
     if weights is not None and len(weights) != len(members):
         raise InputError(
             f"Each of the {len(members)} different drivers has one weight. Received: "
             f"{len(weights)}. Give --weights as many numbers, with commas, or none."
         )
-    return keep(members, weights, name)
+    single = [single_driver(each) for each in members]
+    return keep(members, joined(single, joining, lambda: driven(single, progress)), name)
+
+
+def joined(members: Sequence[Driver], joining: Joining, seen: Callable[[], Parts]) -> Ensemble:
+    """Joins drivers.
+
+    Args:
+        members: The drivers.
+        joining: How.
+        seen: Returns what they see where they were trained, for what is usual for them; called
+            where that counts.
+
+    Raises:
+        DriverError: The drivers do not fit together, or not the evaluator.
+    """
+    if joining.evaluator != "critic" and not joining.slowing:
+        return Ensemble(members, joining.weights, Evaluator(kind=joining.evaluator))
+    if joining.evaluator == "critic":
+        # Before anything takes time.
+        ensemble.check_critics(members)
+    usual = ensemble.calibrated(
+        members,
+        seen(),
+        kind=joining.evaluator,
+        temperature=joining.temperature,
+        slowing=joining.slowing,
+    )
+    return Ensemble(members, joining.weights, usual)
+
+
+def driven(members: Sequence[Driver], progress: ProgressDisplay) -> Parts:
+    """Lets drivers drive where they were trained, as the mean of their actions.
+
+    Args:
+        members: The drivers.
+        progress: Shows how far it is.
+
+    Returns:
+        What they saw, by the names of its parts, of about 1600 observations.
+
+    Raises:
+        InputError: A track that they were trained on is not there any more.
+        DriverError: The drivers do not fit together.
+    """
+    return frames.rendered(Ensemble(members), progress, _FRAMES).parts
 
 
 def keep(
     members: Sequence[LearnedEntrant],
-    weights: Sequence[float] | None = None,
+    made: Ensemble,
     name: str | None = None,
     parent: str | None = None,
 ) -> EnsembleResult:
@@ -106,16 +186,13 @@ def keep(
 
     Args:
         members: Single drivers.
-        weights: One for each; alike by default.
+        made: What they are joined to.
         name: Of the run.
         parent: Id of the run that it belongs to.
 
     Raises:
-        InputError: A member is no single driver.
-        DriverError: The drivers do not fit together.
         StorageError: The run cannot be stored.
     """
-    made = Ensemble([single_driver(each) for each in members], weights)
     about = made.description
     named = name or f"ensemble of {len(members)} on {', '.join(about.tracks)}"
     tags = {
@@ -128,6 +205,7 @@ def keep(
     # MLflow takes no path as a parameter's name that has brackets or dots in it.
     keys = [each.run_id or each.hash[:12] for each in members]
     params = {f"weight.{key}": w for key, w in zip(keys, made.weights, strict=True)}
+    params |= {f"evaluator.{key}": value for key, value in made.evaluator.model_dump().items()}
     environment = drivers.environment_of(made)
     with (
         tempfile.TemporaryDirectory(prefix="donkey-rl-") as temporary,
@@ -142,4 +220,5 @@ def keep(
         members=tuple(labels),
         weights=made.weights,
         driver_hash=made.hash,
+        evaluator=made.evaluator,
     )

@@ -231,7 +231,7 @@ class Field:
         """
         batch, cars = self.batch, np.arange(len(self.batch))
         if not self._lent:
-            batch.world.seed(seeds)
+            batch.seed(seeds)
             batch.reset(cars, self._undisturbed_starts(seeds) if self._disturbed else None)
             return
         # Lent cars would start as their owner's episodes do, and go on from the race's seeds.
@@ -312,6 +312,9 @@ class Field:
         batch = self.batch
         taken = 1000.0 * batch.world.latency
         known = ~np.isnan(pilot.latency_ms)
+        latency_ms = np.where(known, pilot.latency_ms, taken)
+        if batch.link is not None:
+            latency_ms = batch.link.delay_ms + np.nan_to_num(latency_ms)
         motion, sensed = batch.motion, batch.sensed
         names = np.array(batch.world.hit_names(), dtype=object)
         return {
@@ -329,6 +332,6 @@ class Field:
             "off_track": batch.off_track,
             "hit": np.where(names == "none", "", names),
             "lap": batch.timer.count,
-            "latency_ms": np.where(known, pilot.latency_ms, taken),
+            "latency_ms": latency_ms,
             "missed": pilot.missed | (batch.world.missed > self._missed),
         }

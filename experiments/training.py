@@ -282,9 +282,15 @@ class _Session:
                 curve = self._checks.findings.curve
                 training_pictures.draw(self.run, self._config, curve, self._encoder)
             if race:
+                places = self._config.race_environments()
                 raced = evaluation.race_driver(
-                    driver, self._config.environments(), self.run, self._plan(), self.progress
+                    driver, places, self.run, self._plan(), self.progress
                 )
+                if self._config.latency.wanted:
+                    self.progress.message(
+                        "these races added no latency; with it: donkey-rl evaluate "
+                        f"{self.run.id} --latency-ms {sum(self._config.latency.range_ms) / 2:g}"
+                    )
                 best_lap = raced.best_lap_s
         return self._report(raced, best_lap)
 
@@ -310,15 +316,20 @@ class _Session:
             DriverDescription(
                 agent=config.agent,
                 vehicle=config.vehicle,
-                tracks=tuple(configs.lasting(config.track).split(",")),
+                tracks=tuple(map(configs.lasting, config.tracks)),
                 simulator=_simulator_name(config),
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
                 throttle_limits=(environment.throttle_min, environment.throttle_max),
+                latency_ms=config.latency.range_ms,
                 notes={"run_id": self.run.id, "seed": config.seed, "steps": model.num_timesteps},
             ),
             history=config.history,
             scaling=self._scaling,
+            # What critics read of a `cnn` goes on changing after the policy that is stored.
+            critic=model.action_value_model()
+            if isinstance(model, SAC) and self._encoder
+            else None,
         )
         with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
             folder = pathlib.Path(name) / "driver"

@@ -38,15 +38,25 @@ def description(shape: tuple[int, int, int] = SHAPE) -> DriverDescription:
     )
 
 
-def lane(seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Driver:
-    """A driver of a lane encoder and SAC's policy."""
+def lane(
+    seed: int = 0, shape: tuple[int, int, int] = SHAPE, critic: SACConfig | None = None
+) -> Driver:
+    """A driver of a lane encoder and SAC's policy, with critics where their settings are given."""
     config = LaneEncoderConfig(filters=(4, 8), dense=16, seed=seed)
     encoder = LaneEncoder(shape, ("left", "right", "heading"), config)
     actor = networks.actor(3 + 2 + 2 * HISTORY, 2, SACConfig(hidden=(16,)), seed=seed)
     random = np.random.default_rng(seed)
     actor.set_weights([random.normal(0, 0.3, each.shape) for each in actor.get_weights()])
     policy = networks.deterministic(actor)
-    return Driver(encoder, policy, description(shape), history=HISTORY, scaling=SCALING)
+    judge = None
+    if critic is not None:
+        features = policy.input_shape[1]
+        critics = networks.critics(features, 2, critic, seed)
+        critics.set_weights([random.normal(0, 0.3, each.shape) for each in critics.get_weights()])
+        judge = networks.value(critics, features, 2, critic)
+    return Driver(
+        encoder, policy, description(shape), history=HISTORY, scaling=SCALING, critic=judge
+    )
 
 
 def seeing(seed: int = 0) -> Driver:

@@ -192,6 +192,7 @@ def test_a_trained_driver_has_the_eyes_of_its_policy(
     assert {"environment", "encode", "act", "update"} <= set(result["time_split"])
     driver = Driver.load(tracking.download_driver(result["run_id"]))
     assert driver.encoder.name == "cnn"
+    assert driver.critic is None
     assert (driver.encoder.image_shape, driver.encoder.features) == ((120, 160, 3), 7)
     # A camera that sees something else makes it do something else.
     space = batches.observation_space(EnvironmentConfig())

@@ -26,6 +26,8 @@ from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.errors import DriverError, InputError
 from donkey_rl.experiments import drivers, ensembles, stored_runs, tracking
 from donkey_rl.experiments.drivers import LearnedEntrant
+from donkey_rl.experiments.ensembles import Joining
+from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps import committee
 from donkey_rl.experiments.sweeps.committee import CommitteePlan, Outcome
 
@@ -346,7 +348,7 @@ def test_an_ensemble_of_runs_is_a_run_that_is_raced_as_any(
     result = json.loads(capsys.readouterr().out)
     assert (result["run_id"], result["driver_hash"]) == (made["run_id"], made["driver_hash"])
     with pytest.raises(InputError, match="Received: an ensemble, 'run"):
-        ensembles.make(["all", folders[0]])
+        ensembles.make(["all", folders[0]], Joining(), ProgressDisplay())
     plan = {"races": 2, "judged_races": 2, "laps": 1}
     monkeypatch.setattr(committee, "CommitteePlan", lambda **_: CommitteePlan(**plan))
     assert cli.main(["ensemble", *folders, "--choose", "--json"]) == 0
@@ -360,7 +362,7 @@ def test_an_ensemble_of_runs_is_a_run_that_is_raced_as_any(
     ("words", "message"),
     [
         (["x", "y", "--weights", "1,b"], "--weights are numbers with commas"),
-        (["x", "y", "--weights", "1,1", "--choose"], "--choose finds the weights"),
+        (["x", "y", "--weights", "1,1", "--choose"], "--choose finds members and weights"),
         (["pursuit"], "Received: pursuit, 'pursuit'"),
     ],
 )

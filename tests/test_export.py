@@ -300,7 +300,7 @@ def test_halves_are_rounded_to_the_even_number() -> None:
     inputs = keras.Input((9,))
     model = keras.Model(inputs, keras.ops.round(inputs))
     source = keras.Input((9,))
-    layered = keras.Model(source, plain_layers.translated(model, source))
+    layered = keras.Model(source, plain_layers.translated(model, [source]))
     values = np.array([[0.0, 0.25, 0.5, 1.5, 2.5, 2.75, 254.5, 253.5, 255.0]], np.float32)
     assert np.asarray(layered(values)).tolist() == np.round(values).tolist()
 
@@ -309,7 +309,7 @@ def test_a_network_that_no_layers_stand_for_is_refused() -> None:
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.ops.sin(inputs))
     with pytest.raises(DriverError, match=r"'Sin'.*--to litert"):
-        plain_layers.translated(model, keras.Input((3,)))
+        plain_layers.translated(model, [keras.Input((3,))])
 
 
 @pytest.mark.parametrize("shape", [(48, 64, 3), (240, 320, 3), (120, 160, 1), (120, 80, 3)])

@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from donkey_rl import cli, configuration
@@ -131,7 +132,7 @@ def test_a_store_that_cannot_be_written_is_one_line(
 
 
 @pytest.mark.slow
-def test_learns_to_lap_from_camera_images(tmp_path: Path) -> None:
+def test_learns_to_lap_from_camera_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that does not learn never laps: random driving leaves the road within seconds."""
     words = ("--recipe", "first_lap", "--seed", "0", "--set", "evaluation.races=2")
     with train(tmp_path, *words) as process:
@@ -144,3 +145,15 @@ def test_learns_to_lap_from_camera_images(tmp_path: Path) -> None:
     assert result["first_clean_lap_steps"] is not None, err
     assert 0.0 < result["first_clean_lap_wall_s"] <= result["wall_s"]
     assert sum(result["time_split"].values()) == pytest.approx(1.0, abs=0.05)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    driver = Driver.load(tracking.download_driver(result["run_id"]))
+    assert driver.critic is not None
+    # On average over places it would rather not steer fully to one side than do so.
+    seen = np.random.default_rng(0).normal(0, 0.5, (64, driver.actor.input_shape[1]))
+    wise = np.asarray(driver.actor(seen))
+    blind = np.tile([[1.0, 1.0]], (64, 1))
+    said = [
+        np.asarray(driver.critic(np.concatenate([seen, each], axis=1))) for each in (wise, blind)
+    ]
+    assert said[0].mean() > said[1].mean()

@@ -47,14 +47,14 @@ def keras_model(driver: Driver | Ensemble) -> Any:
     chosen = np.zeros((seen.shapes["imu"][0], 1), np.float32)
     chosen[YAW_RATE] = 0.0 if "yaw_rate" in blind_to else 1.0 / seen.scaling.yaw_rate
     yaw_rate.set_weights([chosen])
-    actions = []
-    for number, (weight, member) in enumerate(driver.shares):
+    proposals, seen_by = [], []
+    for number, (_, member) in enumerate(driver.shares):
         features = _copy(member.encoder.model, f"encoder_{number}")(inputs["image"])
         both = keras.layers.Concatenate(name=f"seen_{number}")([features, *measured])
-        action = _copy(member.actor, f"actor_{number}")(both)
-        actions.append(keras.layers.Rescaling(weight, name=f"share_{number}")(action))
-    total = keras.layers.Add(name=OUTPUT)(actions) if len(actions) > 1 else actions[0]
-    return keras.Model(inputs, {OUTPUT: total}, name="driver")
+        seen_by.append(both)
+        proposals.append(_copy(member.actor, f"actor_{number}")(both))
+    action = driver.joined(proposals, seen_by, measured[0])
+    return keras.Model(inputs, {OUTPUT: action}, name="driver")
 
 
 def _copy(model: Any, name: str) -> Any:

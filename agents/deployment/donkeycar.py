@@ -12,7 +12,7 @@ are the last actions of ``linear``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -128,19 +128,20 @@ def model(driver: Driver | Ensemble, held: Held, *, memory: bool = False) -> Any
         image = keras.layers.AveragePooling2D(factor, name="smaller")(image)
         image = keras.layers.Rescaling(1.0, 0.5, name="half_more")(image)
         image = plain_layers.truncated(image, "rounded")
+    speed = _constant([held.speed / driver.observation.scaling.speed], image, "held_speed")
     inputs, measured = [camera], [_constants(driver, held, image, memory)]
     if memory:
         remembered = keras.Input((ACTIONS * driver.observation.history,), name=MEMORY_INPUT)
         inputs.append(remembered)
         measured.append(_actions(remembered, driver.description))
-    actions = []
+    proposals, seen_by = [], []
     for number, (_, member) in enumerate(driver.shares):
-        seen = plain_layers.translated(member.encoder.model, image, f"m{number}_")
+        seen = plain_layers.translated(member.encoder.model, [image], f"m{number}_")
         both = keras.layers.Concatenate(name=f"m{number}_seen")([seen, *measured])
-        actions.append(plain_layers.translated(member.actor, both, f"m{number}_policy_"))
-    if len(actions) > 1:
-        actions = [keras.layers.Concatenate(name="actions")(actions)]
-    outputs = [_command(driver, actions[0], index) for index in range(ACTIONS)]
+        seen_by.append(both)
+        proposals.append(plain_layers.translated(member.actor, [both], f"m{number}_policy_"))
+    action = driver.joined(proposals, seen_by, speed, plain_layers.translated)
+    outputs = [_command(driver, action, index) for index in range(ACTIONS)]
     return keras.Model(inputs, outputs, name="donkeycar")
 
 
@@ -153,9 +154,14 @@ def _constants(driver: Driver | Ensemble, held: Held, image: Any, memory: bool) 
         "last_actions": () if memory else held.action * history,
     }
     values = [0.0 if n in scaling.blind_to else v for n, part in told.items() for v in part]
+    return _constant(values, image, "held")
+
+
+def _constant(values: Sequence[float], image: Any, name: str) -> Any:
+    """Returns numbers that are the same for every image, (B, n)."""
     # A layer needs an input to have an output of its batch: of this one nothing is taken.
-    mean = keras.layers.GlobalAveragePooling2D(name="mean_colour")(image)
-    return _dense(mean, "held", np.zeros((IMAGE[2], len(values))), np.array(values))
+    mean = keras.layers.GlobalAveragePooling2D(name=f"{name}_of_none")(image)
+    return _dense(mean, name, np.zeros((IMAGE[2], len(values))), np.array(values))
 
 
 def _actions(remembered: Any, about: DriverDescription) -> Any:
@@ -169,13 +175,12 @@ def _actions(remembered: Any, about: DriverDescription) -> Any:
     return keras.layers.Rescaling(1.0, -1.0, name="last_actions")(known)
 
 
-def _command(driver: Driver | Ensemble, actions: Any, index: int) -> Any:
-    """Returns one command, the mean over the members, (B, 1)."""
+def _command(driver: Driver | Ensemble, action: Any, index: int) -> Any:
+    """Returns the command that a part of the action means, (B, 1)."""
     scale, offset = limits(driver.description)
-    kernel = np.zeros((ACTIONS * len(driver.shares), 1))
-    for number, (weight, _) in enumerate(driver.shares):
-        kernel[ACTIONS * number + index] = weight * scale[index]
-    return _dense(actions, OUTPUTS[index], kernel, offset[index : index + 1])
+    kernel = np.zeros((ACTIONS, 1))
+    kernel[index] = scale[index]
+    return _dense(action, OUTPUTS[index], kernel, offset[index : index + 1])
 
 
 def limits(about: DriverDescription) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,19 @@ from donkey_rl.errors import DriverError
 
 _SAME = (
     "Activation", "AveragePooling2D", "Conv2D", "Cropping2D", "Dense", "Flatten",
-    "LayerNormalization", "Rescaling",
+    "GlobalAveragePooling1D", "LayerNormalization", "ReLU", "RepeatVector", "Rescaling", "Reshape",
+    "UnitNormalization",
 )  # fmt: skip
 """Layers that Keras 2 has under the same names, with the same settings."""
+
+_JOINING = {
+    kind.__name__: kind
+    for kind in (
+        keras.layers.Add, keras.layers.Average, keras.layers.Concatenate, keras.layers.Maximum,
+        keras.layers.Minimum, keras.layers.Multiply, keras.layers.Subtract,
+    )
+}  # fmt: skip
+"""The same of layers that take several tensors; operations of these names are something else."""
 
 _LEAST_STEP = 1.0 / 256.0
 """Less than the step between means of up to 15 x 15 whole numbers, which is what is rounded."""
@@ -33,11 +43,13 @@ Tensor = Any
 
 
 class _Translation:
-    """Builds one model anew, from its outputs back to its input."""
+    """Builds one model anew, from its outputs back to its inputs."""
 
-    def __init__(self, prefix: str, model: Any, source: Tensor) -> None:
+    def __init__(self, prefix: str, model: Any, sources: Sequence[Tensor]) -> None:
         self._prefix = prefix
-        self._made: dict[int, Tensor] = {id(model.inputs[0]): source}
+        self._made: dict[int, Tensor] = {
+            id(old): new for old, new in zip(model.inputs, sources, strict=True)
+        }
         self._count = 0
 
     def of(self, tensor: Tensor) -> Tensor:
@@ -53,9 +65,11 @@ class _Translation:
         given = node.arguments.args
         if isinstance(operation, keras.Model):
             inner = f"{self._prefix}{operation.name}_"
-            return translated(operation, self.of(node.input_tensors[0]), inner)
+            return translated(operation, [self.of(each) for each in node.input_tensors], inner)
         if name in _SAME:
             return self._same(operation, self.of(node.input_tensors[0]))
+        if isinstance(operation, _JOINING.get(name, ())):
+            return self._same(operation, [self.of(each) for each in node.input_tensors])
         rule = _RULES.get(name)
         if rule is None:
             raise DriverError(
@@ -64,7 +78,7 @@ class _Translation:
             )
         return rule(self, given, operation)
 
-    def _same(self, layer: Any, source: Tensor) -> Tensor:
+    def _same(self, layer: Any, source: Tensor | list[Tensor]) -> Tensor:
         # Some layers take images in whole numbers here: the new input is in floats.
         config = {**layer.get_config(), "name": self.name(layer.name), "dtype": "float32"}
         copy = type(layer).from_config(config)
@@ -83,18 +97,19 @@ class _Translation:
         return layer(source)
 
 
-def translated(model: Any, source: Tensor, prefix: str = "") -> Tensor:
-    """Applies a network to a tensor, in layers that Keras 2 has.
+def translated(model: Any, sources: Sequence[Tensor], prefix: str = "") -> Tensor:
+    """Applies a network to tensors, in layers that Keras 2 has.
 
     Args:
-        model: Keras 3 model of one input and one output; its weights are copied.
-        source: What it is applied to.
+        model: Keras 3 model of one output; its weights are copied.
+        sources: What it is applied to, in the order of its inputs. They may have another axis
+            between the first and the last one where its layers take that.
         prefix: Begins the names of the layers.
 
     Raises:
         DriverError: It holds something that no layer stands for.
     """
-    return _Translation(prefix, model, source).of(model.outputs[0])
+    return _Translation(prefix, model, sources).of(model.outputs[0])
 
 
 def _multiplied(build: _Translation, given: Any, _: Any) -> Tensor:

@@ -160,6 +160,12 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         max_length=8,
         description="Distances (u) beyond 28 at which the road's middle is asked for as well.",
     )
+    bends: float = pydantic.Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the frames that are taken where the road bends, or just before.",
+    )
     huber: float = pydantic.Field(
         default=1.0,
         gt=0,

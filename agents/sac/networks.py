@@ -140,9 +140,20 @@ def critics(features: int, actions: int, config: SACConfig, seed: int) -> Any:
         A Keras model, features and action side by side (B, F + A), and with dropout a seed (2,)
         -> values (B, N) of N critics, or their quantiles (B, N, M).
     """
-    seeds = _layer_seeds(seed)
     inputs = keras.Input((features + actions,), name="features_and_actions")
     choice = keras.Input(batch_shape=(2,), dtype="int32", name="seed")
+    values = _stacks(inputs, choice, config, seed)
+    joined = keras.layers.Concatenate()(values) if len(values) > 1 else values[0]
+    if config.quantiles:
+        joined = keras.layers.Reshape((config.critics, config.quantiles))(joined)
+    return keras.Model(
+        [inputs, choice] if config.critic_dropout else inputs, joined, name="critics"
+    )
+
+
+def _stacks(inputs: Any, choice: Any, config: SACConfig, seed: int) -> list[Any]:
+    """Returns what each critic says of features and action, (B, 1) or its quantiles (B, M)."""
+    seeds = _layer_seeds(seed)
     plain = not (config.critic_dropout or config.critic_layer_norm)
     values = []
     dropped = 0
@@ -160,12 +171,37 @@ def critics(features: int, actions: int, config: SACConfig, seed: int) -> Any:
             if not plain:
                 x = keras.layers.ReLU()(x)
         values.append(_dense(max(1, config.quantiles), next(seeds))(x))
-    joined = keras.layers.Concatenate()(values) if len(values) > 1 else values[0]
-    if config.quantiles:
-        joined = keras.layers.Reshape((config.critics, config.quantiles))(joined)
-    return keras.Model(
-        [inputs, choice] if config.critic_dropout else inputs, joined, name="critics"
-    )
+    return values
+
+
+def value(critics_model: Any, features: int, actions: int, config: SACConfig) -> Any:
+    """Returns what the critics think of an action as a model of its own, for a driver folder.
+
+    That is what the actor learns to raise: the lowest of the critics (Haarnoja et al. 2018,
+    arXiv:1812.05905, equation 9), or the mean of all quantiles (Kuznetsov et al. 2020,
+    arXiv:2005.04269, TQC). Nothing drops out of it, and it is of single precision.
+
+    Args:
+        critics_model: Result of `critics`; the weights are copied.
+        features: Length F of what they read.
+        actions: Number A of actions.
+        config: Settings that the critics were built by.
+
+    Returns:
+        A Keras model, features and action side by side (B, F + A) -> value (B, 1).
+    """
+    inputs = keras.Input((features + actions,), name="features_and_actions")
+    sober = config.model_copy(update={"critic_dropout": 0.0, "critic_precision": "float32"})
+    said = _stacks(inputs, None, sober, seed=0)
+    joined = keras.layers.Concatenate()(said) if len(said) > 1 else said[0]
+    keras.Model(inputs, joined).set_weights(critics_model.get_weights())
+    if not config.quantiles:
+        lowest = keras.layers.Minimum(name="value")(said) if len(said) > 1 else joined
+        return keras.Model(inputs, lowest, name="critic")
+    mean = keras.layers.Dense(1, use_bias=False, name="value")
+    model = keras.Model(inputs, mean(joined), name="critic")
+    mean.set_weights([np.full((joined.shape[-1], 1), 1.0 / joined.shape[-1], np.float32)])
+    return model
 
 
 def deterministic(actor_model: Any) -> Any:

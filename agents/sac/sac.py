@@ -293,6 +293,21 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         """
         return networks.deterministic(self.learner.actor)
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether the critics have taken a gradient step."""
+        return self._n_updates > 0
+
+    def action_value_model(self) -> Any:
+        """Returns features and action (B, D + A) -> value (B, 1) as a Keras model.
+
+        The features are those of `deterministic_model`; the weights are copied.
+        """
+        width = math.prod(self.action_space.shape or ())
+        critics = self.learner.critics
+        first = critics.inputs[0]
+        return networks.value(critics, first.shape[-1] - width, width, self.config)
+
     def save_replay_buffer(self, path: Any) -> None:
         """Writes the buffer's rows and frames as plain arrays, a ``.npz`` file."""
         if self.replay_buffer is not None:

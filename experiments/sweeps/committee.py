@@ -194,7 +194,8 @@ def keep(found: Committee, name: str | None = None, parent: str | None = None) -
         StorageError: The run cannot be stored.
     """
     if len(found.members) > 1:
-        return ensembles.keep(found.members, found.weights, name, parent)
+        single = [ensembles.single_driver(each) for each in found.members]
+        return ensembles.keep(found.members, Ensemble(single, found.weights), name, parent)
     return EnsembleResult(
         run_id=found.best.run_id,
         name=found.best.name,

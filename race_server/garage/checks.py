@@ -20,7 +20,7 @@ from donkey_rl.errors import ConfigurationError, DriverError, UnknownNameError, 
 
 _KERAS = ".keras"
 _DESCRIPTIONS = {"encoder.json", "ensemble.json"}
-_MODELS = {"encoder.keras", "actor.keras", manifest.LITE_MODEL}
+_MODELS = {"encoder.keras", "actor.keras", "critic.keras", manifest.LITE_MODEL}
 _ALLOWED = {manifest.FILE_NAME} | _DESCRIPTIONS | _MODELS
 _MEMBER = re.compile("member_[0-9]{2}")
 _MOST_ENTRIES = 64

@@ -1,0 +1,48 @@
+"""Training of several drivers that are to be joined, one after another."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from donkey_rl.errors import DonkeyRLError
+from donkey_rl.experiments.progress import ProgressDisplay
+
+
+def train(count: int, words: Sequence[str], seed: int, progress: ProgressDisplay) -> list[str]:
+    """Trains drivers that differ by their seeds, each in a process of its own.
+
+    So each has a clock and a memory of its own, as if it had been trained by hand.
+
+    Args:
+        count: How many.
+        words: Of `donkey-rl train`, less seed and `--json`.
+        seed: Of the first; the others have the next ones.
+        progress: Says which one is trained.
+
+    Returns:
+        Their runs.
+
+    Raises:
+        DonkeyRLError: A training failed or was stopped; the message names the runs so far.
+    """
+    runs: list[str] = []
+    for number in range(count):
+        progress.message(f"member {number + 1} of {count}, seed {seed + number}")
+        command = [sys.executable, "-m", "donkey_rl", "train", *words]
+        command += ["--seed", str(seed + number), "--json"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+        failed = done.returncode != 0
+        result: dict[str, Any] = {"stopped": True} if failed else json.loads(done.stdout)
+        runs += [result["run_id"]] if "run_id" in result else []
+        if result["stopped"]:
+            kept = f" Kept are: {' '.join(runs)}." if runs else ""
+            raise DonkeyRLError(
+                f"Expected {count} trainings to end. Received: number {number + 1} ended early, "
+                f"see above.{kept} Join runs that are there with `donkey-rl ensemble RUN RUN`, "
+                "or train anew."
+            )
+    return runs
