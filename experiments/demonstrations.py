@@ -19,6 +19,7 @@ from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.pursuit import Pursuit
+from donkey_rl.envs.traffic import shown
 from donkey_rl.experiments import recorded_drives
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.data import reference
@@ -305,7 +306,7 @@ class _School:
         total = 0.0
         for done in range(rounds):
             pairs = zip(self._experts, self._cars.views, strict=True)
-            wanted = np.concatenate([expert.act(view.batch) for expert, view in pairs])
+            wanted = np.concatenate([shown(expert, view.batch) for expert, view in pairs])
             observation = self._cars.observation()
             self._collection.add(observation, wanted, kept=done >= learned)
             driven = driver(wanted)
