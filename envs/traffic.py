@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,12 @@ import numpy.typing as npt
 from donkey_rl.envs import observing, opponents, pursuit, reference
 from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.opponents import Opponent
+from donkey_rl.envs.passing import Others, Passing
+from donkey_rl.envs.pursuit import Moving
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.stepping import Cars
 from donkey_rl.envs.simulator.world import Start, World
 from donkey_rl.errors import DonkeyRLError, UnknownNameError
@@ -274,7 +277,7 @@ class Traffic:
     def _acted(self) -> FloatArray:
         """Returns what opponents do now, and zeros for the cars that others drive."""
         held = np.zeros((len(self.world), 3))
-        held[self._count :] = self._rivals.act(self._others)
+        held[self._count :] = self._rivals.act(self._others, self._around_opponents)
         for name, seat in self._seats.items():
             held[seat.cars, :2] = self._answered(name, seat)
         return held
@@ -347,6 +350,31 @@ class Traffic:
         for k in np.flatnonzero(lost):
             self._put(int(k), self._streams[self._owner[k]], 1.0, None)
 
+    def others(self) -> Others:
+        """Returns the opponents around each of the N cars, shape (N, K) each."""
+        shape, own = (self._count, self._each), self._others
+        lead = self._lead - self._length * np.rint(self._lead / self._length)
+        parts = own.sensed[:, [stepping.ARC, stepping.LATERAL]].T
+        rows = (lead, *parts, own.motion[:, physics.FORWARD])
+        return Others(*(np.reshape(row, shape) for row in rows))
+
+    def _around_opponents(self) -> Others:
+        """Returns the cars around each opponent, its own among them far away, (N K, 1 + K)."""
+        cars, owner = self.world.cars, self._owner
+        others = self.others()
+        around = [np.repeat(each, self._each, axis=0) for each in others]
+        lead = around[0] - self._lead[:, None]
+        lead -= self._length * np.rint(lead / self._length)
+        lead[np.arange(len(owner)), np.arange(len(owner)) % self._each] = self._length
+        own = (
+            -(self._lead - self._length * np.rint(self._lead / self._length)),
+            cars.sensed[owner, stepping.ARC],
+            cars.sensed[owner, stepping.LATERAL],
+            cars.motion[owner, physics.FORWARD],
+        )
+        joined = zip((lead, *around[1:]), own, strict=True)
+        return Others(*(np.column_stack([each, mine]) for each, mine in joined))
+
     def around(self) -> dict[str, npt.NDArray[np.generic]]:
         """Returns what a race's record says of other cars, shape (N,) each.
 
@@ -380,8 +408,31 @@ class Traffic:
         return self.world.hit_names()[: self._count]
 
 
+class Driven(Moving, Protocol):
+    """Cars of some world, such as a `Batch`."""
+
+    @property
+    def world(self) -> Simulator:
+        """Their world."""
+
+
+def shown(expert: pursuit.Pursuit, cars: Driven) -> npt.NDArray[np.float32]:
+    """Returns what the expert does: it passes opponents where there are some, (N, 2).
+
+    Args:
+        expert: Who drives.
+        cars: On its track.
+    """
+    world = cars.world
+    if not isinstance(world, Traffic):
+        return expert.act(cars)
+    return Passing(expert, world.track).act(cars, world.others())
+
+
 class _Rivals:
-    """The opponents that know where they are: they keep their line whatever others do.
+    """The opponents that know where they are.
+
+    They keep their line whatever others do, or pass whoever is slower.
 
     Attributes:
         parked: Which of the opponents stand, shape (M,).
@@ -398,6 +449,8 @@ class _Rivals:
         self._expert = pursuit.Pursuit(config.model_copy(update=full))
         self._who, self._share = who, config.opponents.lateral
         self.parked = np.array([each.name == opponents.PARKED for each in who])
+        self._passing = np.array([each.name == opponents.PASSING for each in who])
+        self._passes = Passing(self._expert, track.load(config.track))
         self._pace, self._aside = np.ones(len(who)), np.zeros(len(who))
 
     def placed(self, k: int, arc: float, rng: np.random.Generator, road: track.Track) -> Start:
@@ -422,10 +475,18 @@ class _Rivals:
         place = (arc, lateral, float(row[reference.TURN]), speed)
         return Start(*(np.array([value]) for value in place))
 
-    def act(self, cars: Cars) -> FloatArray:
-        """Returns steering, throttle and brake of all opponents, shape (M, 3)."""
+    def act(self, cars: Cars, around: Callable[[], Others]) -> FloatArray:
+        """Returns steering, throttle and brake of all opponents, shape (M, 3).
+
+        Args:
+            cars: The opponents.
+            around: Returns the cars around each.
+        """
         commands = np.zeros((len(self._who), 3))
         commands[:, :2] = self._expert.act(cars, pace=self._pace, aside=self._aside)
+        if self._passing.any():
+            passing = self._passes.act(cars, around(), pace=self._pace, aside=self._aside)
+            commands[self._passing, :2] = passing[self._passing]
         commands[self.parked] = (0.0, 0.0, 1.0)
         return commands
 
