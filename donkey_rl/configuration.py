@@ -36,12 +36,15 @@ RECIPE_SUFFIXES = (".yaml", ".yml")
 MAX_RECIPE_BYTES = 1_000_000
 
 FORMER_RECIPES = {
+    "generalist": "ppo_generalist",
+    "race": "ppo_race",
     "first_lap": "sac_fast",
     "thrifty": "sac_thrifty",
     "pace": "ppo_race",
     "pixels": "ppo_pixels",
 }
-"""Names that recipes of this package had before they were called AGENT_PURPOSE; they still do."""
+"""Shorter names: of the best recipe for a purpose, and those that recipes had before they were
+called AGENT_PURPOSE."""
 
 _LISTED = "`donkey-rl recipes` lists them."
 

@@ -98,12 +98,20 @@ class RaceConfig(Config):
     """The races of the finished driver.
 
     Attributes:
-        races: Races, from different starts.
+        races: Races on each track, from different starts.
         laps: Laps of a race.
+        tracks: Tracks to race on, as `TrainingConfig.track` names them; by default those of the
+            training.
     """
 
     races: int = Field(default=5, ge=1, le=256)
     laps: int = Field(default=3, ge=1, le=100)
+    tracks: str | None = None
+
+    @pydantic.field_validator("tracks")
+    @classmethod
+    def _known_tracks(cls, value: str | None) -> str | None:
+        return value if value is None else _loaded(value)
 
 
 class CheckpointConfig(Config):
@@ -255,8 +263,11 @@ class TrainingConfig(Config):
 
     def race_environments(self) -> tuple[EnvironmentConfig, ...]:
         """Returns where the finished driver is raced: no latency is added, as in evaluations."""
-        none = {"latency": LatencyConfig()}
-        return tuple(each.model_copy(update=none) for each in self.environments())
+        first, names = self.environment(), self.tracks
+        if self.evaluation.tracks is not None:
+            names = splits.tracks(self.evaluation.tracks)
+        none = LatencyConfig()
+        return tuple(first.model_copy(update={"track": n, "latency": none}) for n in names)
 
     def environment(self) -> EnvironmentConfig:
         """Returns the environment to learn in, of several that on the first track.

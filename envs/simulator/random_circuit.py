@@ -145,7 +145,8 @@ def _rounded(
         points.extend(last + (goal - last) * share for share in np.arange(1, steps) / steps)
     line = np.array(points)
     gaps = np.hypot(*(line - np.roll(line, 1, axis=0)).T)
-    return line[gaps > 0.3]
+    kept: FloatArray = line[gaps > 0.3]
+    return kept
 
 
 def _colour(
