@@ -10,7 +10,7 @@ import numpy as np
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
 
-__all__ = ["CnnConfig", "convolutions", "in_halves", "network", "shifted"]
+__all__ = ["CnnConfig", "convolutions", "in_halves", "network"]
 
 
 def convolutions(x: Any, filters: Sequence[int], initialiser: Callable[[], Any]) -> Any:
@@ -84,26 +84,3 @@ def in_halves(model: Any, images: Any) -> Any:
     # A single image goes through twice: TensorFlow's fused convolutions fail on no image.
     second = tf.minimum(middle, count - 1)
     return tf.concat([model(images[:middle]), model(images[second:])], axis=0)[:count]
-
-
-def shifted(images: Any, pixels: int, seed: Any) -> Any:
-    """Moves each image of a batch by a random number of whole pixels, its edge repeated.
-
-    DrQ's augmentation (Yarats et al. 2021, arXiv:2004.13649, section 3): padding on all sides,
-    then a crop of the old size anywhere.
-
-    Args:
-        images: (B, h, w, c), any type.
-        pixels: The farthest each way.
-        seed: Two integers, (2,).
-
-    Returns:
-        Shape and type of ``images``.
-    """
-    shape = tf.shape(images)
-    count, height, width = shape[0], shape[1], shape[2]
-    by = tf.random.stateless_uniform((2, count, 1), seed, -pixels, pixels + 1, tf.int32)
-    rows = tf.clip_by_value(tf.range(height)[None] + by[0], 0, height - 1)
-    columns = tf.clip_by_value(tf.range(width)[None] + by[1], 0, width - 1)
-    moved = tf.gather(images, rows, axis=1, batch_dims=1)
-    return tf.gather(moved, columns, axis=2, batch_dims=1)

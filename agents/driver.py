@@ -127,13 +127,13 @@ class Driver:
     def seen(self, image: Any, speed: Any, imu: Any, last_actions: Any) -> Any:
         """Returns what policy and critic read of several cars, (n, F), as a part of a graph."""
         scaling = self.observation.scaling
-        parts = [
-            self.encoder.model(image),
-            speed / scaling.speed,
-            imu[:, YAW_RATE : YAW_RATE + 1] / scaling.yaw_rate,
-            last_actions,
-        ]
-        return tf.concat(parts, axis=-1)
+        measured = {
+            "speed": speed / scaling.speed,
+            "yaw_rate": imu[:, YAW_RATE : YAW_RATE + 1] / scaling.yaw_rate,
+            "last_actions": last_actions,
+        }
+        read = [tf.zeros_like(p) if n in scaling.blind_to else p for n, p in measured.items()]
+        return tf.concat([self.encoder.model(image), *read], axis=-1)
 
     def act(self, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Returns the driver's action; always the same for the same observation.

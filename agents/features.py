@@ -3,13 +3,13 @@
 An observation is a ``Dict`` of ``image`` (uint8, H x W x C), ``speed`` (1,), ``imu`` (6,: linear
 acceleration, then angular velocity, x y z each) and ``last_actions`` (2 K,: steering and throttle
 of each, oldest first). Its features are, side by side: the encoder's output, the speed, the yaw
-rate (``imu[4]``, about the vertical axis), the last actions.
+rate (``imu[4]``, about the vertical axis), the last actions. What a policy is blind to is 0 there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,12 @@ YAW_RATE = 4
 """Index of the yaw rate in ``imu``."""
 
 
+Measurement = Literal["speed", "yaw_rate", "last_actions"]
+"""What a policy reads beside the image."""
+
+
 class FeatureScaling(Config):
-    """What the measurements are divided by before a policy reads them."""
+    """How the measurements are made into what a policy reads."""
 
     speed: float = pydantic.Field(
         default=10.0, gt=0, description="Divisor of the speed, in the unit it is reported in."
@@ -36,6 +40,40 @@ class FeatureScaling(Config):
     yaw_rate: float = pydantic.Field(
         default=1.0, gt=0, description="Divisor of the yaw rate, rad/s."
     )
+    blind_to: tuple[Measurement, ...] = pydantic.Field(
+        default=(),
+        max_length=3,
+        description="Measurements of which it reads 0, whatever they are.",
+    )
+
+    @pydantic.field_validator("blind_to")
+    @classmethod
+    def _in_one_order(cls, value: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+        return tuple(name for name in get_args(Measurement) if name in value)
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_what_is_usual(
+        self, handler: pydantic.SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """Leaves ``blind_to`` out where it is empty: hashes and manifests stay what they were."""
+        values: dict[str, Any] = handler(self)
+        if not self.blind_to:
+            values.pop("blind_to", None)
+        return values
+
+
+def mirror_signs(count: int) -> FloatArray:
+    """Returns what the numbers beside an image are multiplied by on a mirrored road, (count,).
+
+    Steering and yaw rate change their signs.
+
+    Args:
+        count: Of the numbers of `measurements`, 2 + 2 K.
+
+    >>> mirror_signs(6).tolist()
+    [1.0, -1.0, -1.0, 1.0, -1.0, 1.0]
+    """
+    return np.array([1.0, -1.0] + [-1.0, 1.0] * (count // 2 - 1), np.float32)
 
 
 def check_observation_space(
@@ -88,18 +126,16 @@ def measurements(observation: Observation, scaling: FeatureScaling) -> FloatArra
 
     Args:
         observation: A batch of n.
-        scaling: What the measurements are divided by.
+        scaling: How the measurements are made into numbers.
     """
     count = len(observation["image"])
-    return np.concatenate(
-        [
-            observation["speed"] / scaling.speed,
-            observation["imu"][:, YAW_RATE : YAW_RATE + 1] / scaling.yaw_rate,
-            observation["last_actions"].reshape(count, -1),
-        ],
-        axis=1,
-        dtype=np.float32,
-    )
+    parts = {
+        "speed": observation["speed"] / scaling.speed,
+        "yaw_rate": observation["imu"][:, YAW_RATE : YAW_RATE + 1] / scaling.yaw_rate,
+        "last_actions": observation["last_actions"].reshape(count, -1),
+    }
+    read = [np.zeros_like(p) if name in scaling.blind_to else p for name, p in parts.items()]
+    return np.concatenate(read, axis=1, dtype=np.float32)
 
 
 class FeatureExtractor:
@@ -107,7 +143,7 @@ class FeatureExtractor:
 
     Attributes:
         encoder: What reads the images.
-        scaling: What the measurements are divided by.
+        scaling: How the measurements are made into numbers.
         history: Number K of last actions.
         space: Space of the features of one observation.
     """

@@ -18,6 +18,7 @@ import typer
 
 import donkey_rl
 from donkey_rl import (
+    cli_augment,
     cli_data,
     cli_ensemble,
     cli_evaluate,
@@ -176,6 +177,7 @@ app.add_typer(cli_tracks.app, name="tracks")
 app.add_typer(cli_runs.runs_app, name="runs")
 for _commands in (
     cli_train.app,
+    cli_augment.app,
     cli_ensemble.app,
     cli_evaluate.app,
     cli_export.app,

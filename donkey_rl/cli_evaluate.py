@@ -26,20 +26,56 @@ def evaluate(
     ],
     track: Annotated[
         str | None,
-        typer.Option(help="Scene name or track file, several with commas. Default: as trained."),
+        typer.Option(
+            help="Scene name or track file, several with commas; random_circuit:1-20, "
+            "generalist:held_out. Default: as trained."
+        ),
     ] = None,
     held_out: Annotated[
-        bool, typer.Option("--held-out", help="Race on three tracks it was not trained on, too.")
+        bool,
+        typer.Option(
+            "--held-out",
+            help="Race on tracks it was not trained on, too: three, or those of its split.",
+        ),
     ] = False,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="generalist",
+            help="Race on all tracks of a split, and report training, validation and held-out.",
+        ),
+    ] = None,
+    look: Annotated[
+        str | None,
+        typer.Option(metavar="unseen", help="Race under looks that no recipe trains with."),
+    ] = None,
     races: Annotated[int, typer.Option(min=1, help="Races, each from another start seed.")] = 5,
     laps: Annotated[int, typer.Option(min=1, help="Laps of one race.")] = 3,
     seed: Annotated[int, typer.Option(help="Same seed, same races.")] = 0,
     latency_ms: Annotated[
         float,
-        typer.Option(
-            "--latency-ms", min=0.0, help="Latency from frame to command, in steps of 50 ms."
-        ),
+        typer.Option("--latency-ms", min=0.0, help="Two-way latency from frame to command."),
     ] = 0.0,
+    jitter_ms: Annotated[
+        float,
+        typer.Option("--jitter-ms", min=0.0, help="How much more or less that is, at most."),
+    ] = 0.0,
+    latency_profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--latency-profile",
+            metavar="FILE",
+            help="Latency as measured: donkey-rl doctor writes such a file.",
+        ),
+    ] = None,
+    opponents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHO[,WHO]",
+            help="Other cars that start ahead: pursuit:0.6 (a share of the expert's speed), "
+            "passing, parked, self, a run or a driver folder.",
+        ),
+    ] = None,
     robustness: Annotated[
         bool,
         typer.Option(
@@ -61,12 +97,13 @@ def evaluate(
         ),
     ] = 50.0,
     yardsticks: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--yardsticks/--no-yardsticks",
-            help="Hold it against untrained, pursuit and the best run before.",
+            help="Hold it against untrained, pursuit and the best run before. "
+            "Default: yes, but for a split.",
         ),
-    ] = True,
+    ] = None,
     probe: Annotated[
         str | None,
         typer.Option(
@@ -117,9 +154,11 @@ def evaluate(
 
     if tub is not None:
         raced = {
-            "--track": track, "--held-out": held_out, "--robustness": robustness,
+            "--track": track, "--held-out": held_out, "--split": split, "--look": look,
+            "--robustness": robustness,
             "--metric": metric, "--probe": probe, "--simulator": simulator, "--video": video,
-            "--frames": frames, "--latency-ms": latency_ms,
+            "--frames": frames, "--latency-ms": latency_ms, "--jitter-ms": jitter_ms,
+            "--latency-profile": latency_profile, "--opponents": opponents,
         }  # fmt: skip
         _check_alone("--tub", "races nothing", raced)
         _hold_against(driver, tub, setting or (), speed, plot, as_json)
@@ -132,15 +171,20 @@ def evaluate(
             "driver": driver,
             "track": track,
             "held_out": held_out,
+            "split": split,
+            "look": look,
             "settings": setting or (),
             "simulator": simulator or "embedded",
             "races": races,
             "laps": laps,
             "seed": seed,
             "latency_ms": latency_ms,
+            "jitter_ms": jitter_ms,
+            "latency_profile": latency_profile,
+            "opponents": opponents,
             "frame_limit_ms": frame_limit_ms,
             "robustness": robustness,
-            "yardsticks": yardsticks,
+            "yardsticks": split is None if yardsticks is None else yardsticks,
             "probe": probe,
             "metrics": metric or (),
             "video": video,

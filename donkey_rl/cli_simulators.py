@@ -136,6 +136,15 @@ def doctor(
     frame: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a frame to this .png file.")
     ] = None,
+    latency_profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--latency-profile",
+            metavar="FILE",
+            help="Measure for 20 s how late commands are, and write it to this .csv file, to "
+            "train and evaluate with.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation, and a simulator: each line with its remedy.
@@ -144,10 +153,12 @@ def doctor(
     """
     if frame is not None and frame.suffix.lower() != ".png":
         raise InputError(f"The frame is a .png file. Received: '{frame}'.")
+    if latency_profile is not None and latency_profile.suffix.lower() != ".csv":
+        raise InputError(f"The latency profile is a .csv file. Received: '{latency_profile}'.")
     with at_work(as_json) as progress:
         from donkey_rl.experiments import doctor as doctors
 
-        findings = doctors.examine(simulator, track, frame, progress)
+        findings = doctors.examine(simulator, track, frame, progress, latency_profile)
     healthy = all(each.ok for each in findings)
     if as_json:
         print_json(

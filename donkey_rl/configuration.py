@@ -36,12 +36,15 @@ RECIPE_SUFFIXES = (".yaml", ".yml")
 MAX_RECIPE_BYTES = 1_000_000
 
 FORMER_RECIPES = {
+    "generalist": "ppo_generalist",
+    "race": "ppo_race",
     "first_lap": "sac_fast",
     "thrifty": "sac_thrifty",
     "pace": "ppo_race",
     "pixels": "ppo_pixels",
 }
-"""Names that recipes of this package had before they were called AGENT_PURPOSE; they still do."""
+"""Shorter names: of the best recipe for a purpose, and those that recipes had before they were
+called AGENT_PURPOSE."""
 
 _LISTED = "`donkey-rl recipes` lists them."
 
@@ -116,7 +119,8 @@ def settings_over(
                 f"A setting is written key=value. Received: '{setting}'. "
                 "Example: --set sac.learning_rate=1e-3."
             )
-        _assign(changes, key, _value_of(setting_keys.annotation_at(model, key), key, text))
+        value = _value_of(setting_keys.annotation_at(model, key), key, text)
+        _assign(changes, setting_keys.current(model, key), value)
     return validate(model, _merged([model], mapping, changes))
 
 
@@ -135,7 +139,7 @@ def with_values(config: ConfigT, values: Mapping[str, Any]) -> ConfigT:
     changes: dict[str, Any] = {}
     for key, value in values.items():
         setting_keys.annotation_at(model, key)
-        _assign(changes, key, value)
+        _assign(changes, setting_keys.current(model, key), value)
     return validate(model, _merged([model], config.model_dump(), changes))
 
 

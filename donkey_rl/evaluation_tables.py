@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from donkey_rl import cue_tables, formatting, terminal
+from donkey_rl import cue_tables, formatting, split_tables, terminal
 from donkey_rl.terminal import UNKNOWN
 
 _RACES = 10
@@ -27,9 +27,14 @@ def show(result: Mapping[str, Any]) -> None:
             `ci_low`, `ci_high`, and where known `median` and `iqm`), and where known `driver`,
             `yardsticks`, `robustness`, `kept`, `cues`, `failures`, `files` (paths, or paths by
             name), `per_race`: one mapping of the same columns for each race, `missed_deadlines`,
-            and `others`: results of further tracks.
+            `others`: results of further tracks, and `split`: the sums over a split of tracks,
+            which then are all that is shown.
     """
     console = terminal.console()
+    if result.get("split"):
+        split_tables.show(console, result["split"])
+        terminal.lines(console, f"Kept in run {result['run_id']}, track by track.")
+        return
     for each in (result, *(result.get("others") or ())):
         _show_standing(console, each)
     _show_metrics(console, result)

@@ -86,15 +86,62 @@ def _keys(model: Model, prefix: str) -> Iterator[str]:
             yield from _keys(child, f"{prefix}{name}.")
 
 
+def current(model: Model, key: str) -> str:
+    """Returns a dotted key as it is called today.
+
+    A class names keys that it had before in ``FORMER``, with the dotted key below it that each of
+    them is now.
+
+    >>> class Look(pydantic.BaseModel):
+    ...     shift: int = 0
+    >>> class Agent(pydantic.BaseModel):
+    ...     FORMER: typing.ClassVar = {"random_shift": "look.shift"}
+    ...     look: Look = Look()
+    >>> current(Agent, "random_shift"), current(Agent, "look.shift")
+    ('look.shift', 'look.shift')
+    """
+    models: list[Model] = [model]
+    parts = key.split(".")
+    for index, part in enumerate(parts):
+        for each in models:
+            former: Mapping[str, str] = getattr(each, "FORMER", {})
+            if part in former:
+                return ".".join([*parts[:index], former[part], *parts[index + 1 :]])
+        field = field_of(models, part)
+        models = models_in(field.annotation) if field is not None else []
+    return key
+
+
+def moved(model: Model, values: Any) -> Any:
+    """Returns values with those of former keys where they belong today, as `current` does.
+
+    Args:
+        model: The class that they are of, with ``FORMER`` keys one group down.
+        values: By name; what is no mapping is returned as it is.
+    """
+    former: Mapping[str, str] = getattr(model, "FORMER", {})
+    if not isinstance(values, Mapping) or not former.keys() & values.keys():
+        return values
+    result = dict(values)
+    for name in former.keys() & values.keys():
+        group, _, leaf = former[name].partition(".")
+        inner = result.get(group)
+        if inner is None:
+            inner = model.model_fields[group].get_default(call_default_factory=True)
+        inner = inner.model_dump() if isinstance(inner, pydantic.BaseModel) else inner
+        result[group] = {**inner, leaf: result.pop(name)}
+    return result
+
+
 def annotation_at(model: Model, key: str) -> Any:
-    """Returns the type annotation behind a dotted key.
+    """Returns the type annotation behind a dotted key, today's or a former one.
 
     Raises:
         ConfigurationError: The key does not exist; the message has the nearest one.
     """
     models: list[Model] = [model]
     annotation: Any = model
-    for part in key.split("."):
+    for part in current(model, key).split("."):
         field = field_of(models, part)
         if field is None:
             if typing.get_origin(annotation) is dict:

@@ -5,6 +5,7 @@ One `Batch` drives N cars. The Gymnasium and Stable-Baselines3 environments are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +14,13 @@ from gymnasium import spaces
 
 from donkey_rl.envs import observing, simulators, tasks
 from donkey_rl.envs.lap_timer import LapTimer
+from donkey_rl.envs.latency import DelayedLink
 from donkey_rl.envs.observing import IMU_LIMIT, SPEED_LIMIT
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, vehicle
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.world import Start, World
+from donkey_rl.envs.traffic import Traffic
 from donkey_rl.errors import ActionError
 
 FloatArray = npt.NDArray[np.float64]
@@ -72,7 +75,11 @@ def action_space() -> spaces.Box:
 
 
 class Batch:
-    """N cars that drive one task on one track."""
+    """N cars that drive one task on one track.
+
+    Attributes:
+        link: What delays the commands, None where nothing does.
+    """
 
     def __init__(
         self,
@@ -100,7 +107,9 @@ class Batch:
             config, count, seed=seed, together=together
         )
         self._owns_world = world is None
-        self._may_be_lost = not isinstance(self.world, World)
+        late = config.latency.wanted
+        self.link = DelayedLink(config.latency, self.world, seed) if late else None
+        self._may_be_lost = not isinstance(self.world, World | Traffic)
         self.track = self.world.track
         self.vehicle = self.world.vehicle
         self._steps_allowed = tasks.count_steps(config.task.time_limit_s)
@@ -139,9 +148,17 @@ class Batch:
         motion = self.motion
         return np.hypot(motion[:, physics.FORWARD], motion[:, physics.RIGHTWARD])
 
+    def seed(self, seed: int | Sequence[int]) -> None:
+        """Starts all random streams anew, see `World.seed`."""
+        self.world.seed(seed)
+        if self.link is not None:
+            self.link.seed(seed)
+
     def reset(self, cars: IntArray, start: Start | None = None) -> None:
         """Starts a new episode for some cars and draws what they see."""
         self.world.reset(cars, start)
+        if self.link is not None:
+            self.link.begin(cars)
         self._history[cars] = 0.0
         self.commands[cars] = 0.0
         self.best_progress[cars] = 0.0
@@ -170,15 +187,8 @@ class Batch:
 
     def observation(self) -> Observation:
         """Returns what all cars see now; arrays have the car as axis 0."""
-        sensed, motion = self.sensed, self.motion
-        scale = self.vehicle.report_scale
-        return observing.observed(
-            self._frames[self._front],
-            self.speed / scale,
-            (sensed[:, stepping.ACCEL_RIGHT] / scale, sensed[:, stepping.ACCEL_FORWARD] / scale),
-            motion[:, physics.YAW_RATE],
-            self._history.copy(),
-        )
+        frames, history = self._frames[self._front], self._history.copy()
+        return observing.sensed(self.world.cars, self.vehicle, frames, history)
 
     def step(self, actions: npt.ArrayLike) -> Transition:
         """Drives all cars for one step.
@@ -199,16 +209,24 @@ class Batch:
             [wanted[:, 0] * config.steer_limit, middle + half * wanted[:, 1]]
         )
         earlier = self.observation() if self._may_be_lost else None
-        self.world.step(commands)
-        self.commands[:] = commands
+        taken: Flags | slice = slice(None)
+        if self.link is None:
+            self.world.step(commands)
+            self.commands[:] = commands
+        else:
+            self.commands[:] = self.link.drive(commands, self.steps)
+            taken = self.link.taken
+            # Whoever saw no frame took no decision.
+            wanted[~taken] = self._history[~taken, -2:]
         change = wanted[:, 0] - self._history[:, -2]
-        self._history = np.concatenate([self._history[:, 2:], wanted.astype(np.float32)], axis=1)
+        sent = np.concatenate([self._history[:, 2:], wanted.astype(np.float32)], axis=1)
+        self._history[taken] = sent[taken]
         self.steps += 1
         facts = self._facts(previous, before, change)
         self.timer.advance(
             self.sensed[:, stepping.TIME],
             self.sensed[:, stepping.PROGRESS],
-            facts.off_track | facts.hit,
+            facts.off_track | self._hit(),
         )
         ending = tasks.endings(config.task, facts)
         terms = tasks.reward_terms(config.task, facts, ending)
@@ -219,6 +237,8 @@ class Batch:
             "connection": self.world.restarted.copy(),
         }
         ending |= cut
+        if isinstance(self.world, World) and terminated.any():
+            self.world.failures.add(self.sensed[terminated, stepping.ARC])
         truncated = np.logical_or.reduce(list(cut.values()))
         self._front = 1 - self._front
         self.world.render(self._frames[self._front])
@@ -252,6 +272,16 @@ class Batch:
             )
         return np.clip(wanted, -1.0, 1.0)
 
+    def _hit(self) -> Flags:
+        """Returns which cars touched something, whosever fault it was."""
+        return np.asarray(self.world.cars.hit != stepping.NO_HIT)
+
+    @property
+    def blameless(self) -> Flags:
+        """Cars that were touched in the last step by an opponent whose fault it was, (N,)."""
+        world = self.world
+        return world.blameless if isinstance(world, Traffic) else np.zeros(len(self), np.bool_)
+
     def _road_ends(self) -> Flags:
         if self.track.closed:
             return np.zeros(len(self), dtype=np.bool_)
@@ -274,7 +304,7 @@ class Batch:
             left_track=left,
             wheels_off=self.world.cars.wheels_off.copy(),
             cte=sensed[:, stepping.CTE].copy(),
-            hit=self.world.cars.hit != stepping.NO_HIT,
+            hit=self._hit() & ~self.blameless,
             still_s=self.still_s.copy(),
             steering_change=change,
         )

@@ -79,7 +79,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
         """Puts the car on its start; a seed starts all random streams anew."""
         super().reset(seed=seed)
         if seed is not None:
-            self._batch.world.seed(seed)
+            self._batch.seed(seed)
         self._batch.reset(np.array([0]))
         self._episode += 1
         return self._observed(), self._info()

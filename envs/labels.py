@@ -23,6 +23,9 @@ AHEAD = (1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 28.0)
 _BESIDE = 1.3
 """Places reach this far from the road's middle, in half widths of the road."""
 
+_BEFORE_BENDS = (-2.0, 10.0)
+"""How far before a bend (u) places are taken for its sake."""
+
 _LESS_ALONG = 0.5
 """Engine and brake push less than a bend does."""
 
@@ -110,12 +113,26 @@ def lane(
     ).astype(np.float32)
 
 
-def _places(road: Track, rng: np.random.Generator, count: int, last: float) -> Start:
+def _arcs(
+    road: Track, rng: np.random.Generator, count: int, last: float, bends: float
+) -> npt.NDArray[np.float64]:
+    """Draws arc lengths up to the last one (u), a share of them in bends or before."""
+    arcs = rng.uniform(0.0, last, count)
+    if bends > 0.0:
+        turning = np.abs(road.path.curvature)
+        chosen = rng.choice(len(turning), count, p=turning / turning.sum())
+        bent = chosen * road.path.spacing - rng.uniform(*_BEFORE_BENDS, count)
+        bent = np.mod(bent, road.length) if road.closed else np.clip(bent, 0.0, last)
+        arcs = np.where(rng.random(count) < bends, bent, arcs)
+    return arcs
+
+
+def _places(road: Track, rng: np.random.Generator, count: int, last: float, bends: float) -> Start:
     """Draws places along a track up to an arc length (u), for cars that stand."""
     middle = 0.5 * (road.road_left + road.road_right)
     half = 0.5 * (road.road_right - road.road_left)
     return Start(
-        arc=rng.uniform(0.0, last, count),
+        arc=_arcs(road, rng, count, last, bends),
         lateral=middle + _BESIDE * half * rng.uniform(-1.0, 1.0, count),
         turn=np.clip(rng.normal(0.0, 0.3, count), -0.9, 0.9),
         speed=np.zeros(count),
@@ -141,6 +158,7 @@ def sample_frames(
     with_surfaces: bool = False,
     level: bool = False,
     farther: Sequence[float] = (),
+    bends: float = 0.0,
 ) -> Iterator[LabelledFrames]:
     """Yields labelled images from random places on and beside the road.
 
@@ -157,6 +175,8 @@ def sample_frames(
         level: Whether cars do not lean and cameras sit as configured, whatever is randomised: in
             these images the places of labels are known.
         farther: As in `lane`.
+        bends: Share of the places that are drawn by how much the road bends there or soon after;
+            tight bends are a small part of most roads.
     """
     road = track.load(config.track)
     car = vehicle.load(config.vehicle)
@@ -173,7 +193,7 @@ def sample_frames(
         size = min(batch, count)
         cars = np.arange(len(world))
         roll, pitch = np.zeros((2, len(cars))) if level else _leans(car, rng, len(cars))
-        start = _places(road, rng, len(cars), last)._replace(roll=roll, pitch=pitch)
+        start = _places(road, rng, len(cars), last, bends)._replace(roll=roll, pitch=pitch)
         world.reset(cars, start, redraw=drawn % _PLACES_PER_LOOK == 0)
         drawn += 1
         images = np.empty((size, *config.camera.shape), dtype=np.uint8)

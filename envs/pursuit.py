@@ -10,6 +10,7 @@ import functools
 import hashlib
 import math
 import pathlib
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,6 @@ from scipy import linalg
 from donkey_rl.envs import grip as grips
 from donkey_rl.envs import racing_line
 from donkey_rl.envs import reference as references
-from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.grip import Limits
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track, vehicle
@@ -59,12 +59,27 @@ _BESIDE, _CAUTION = 0.15, 0.25
 """Farther beside the line than this (u) a car wants less speed, by this share for each unit: at
 the limit nothing is left to come back with."""
 
+_TIGHTEST = 0.3
+"""A line beside the reference turns at most this many times more tightly, inverted."""
+
 _CRAWL = 1.0
 """Below this speed (u/s) a car counts as being so fast."""
 
 
+class Moving(Protocol):
+    """N cars on a track, as far as the expert knows them: a `Batch`, or the state of cars."""
+
+    @property
+    def sensed(self) -> FloatArray:
+        """See `stepping.Cars`, shape (N, 13)."""
+
+    @property
+    def motion(self) -> FloatArray:
+        """See `physics`, shape (N, 6)."""
+
+
 class Pursuit:
-    """Drives any car of a batch along a reference.
+    """Drives any car of a track along a reference.
 
     The reference's own commands are fed forward. What a car is off it, in place, direction,
     sideways velocity and yaw rate, is fed back to the wheels by a linear-quadratic regulator of
@@ -120,17 +135,22 @@ class Pursuit:
             digest.update(path.name.encode() + path.read_bytes())
         return digest.hexdigest()
 
-    def act(self, batch: Batch) -> npt.NDArray[np.float32]:
+    def act(
+        self, batch: Moving, *, pace: FloatArray | float = 1.0, aside: FloatArray | float = 0.0
+    ) -> npt.NDArray[np.float32]:
         """Returns steering and throttle in [-1, 1] for all cars, shape (N, 2).
 
         Args:
             batch: Cars on the track and with the limits of the configuration.
+            pace: Share of the reference's speed to drive at, one number or shape (N,).
+            aside: How far to the right of the reference to drive (u), one number or shape (N,).
         """
         config, arc = self._config, batch.sensed[:, stepping.ARC]
-        now = self.reference.at(arc)
+        now = self._wanted(arc, aside)
         speed = np.maximum(batch.motion[:, physics.FORWARD], _CRAWL)
         # A command holds for a while: it is that of the middle of this time.
-        soon = self.reference.at(arc + now[:, references.ADVANCE] * speed * 0.5 * _STEP_S)
+        ahead = now[:, references.ADVANCE] * speed * 0.5 * _STEP_S
+        soon = self._wanted(arc + ahead, aside)
         share = speed / now[:, references.FORWARD]
         wheel = self._turned(soon, share) - self._correction(batch, now, speed, share)
         rolling = np.arctan2(
@@ -141,11 +161,29 @@ class Pursuit:
         # Turned farther, the front wheels would only give less.
         wheel = np.clip(wheel, rolling - self._car.slip_peak, rolling + self._car.slip_peak)
         full = math.radians(self._car.steer_limit_deg) * config.steer_limit
-        command = self._throttle(batch, now, soon, speed)
+        command = self._throttle(batch, now, soon, pace)
         middle = 0.5 * (config.throttle_max + config.throttle_min)
         half = 0.5 * (config.throttle_max - config.throttle_min)
         actions = np.stack([wheel / full, (command - middle) / half], axis=1)
         return np.clip(actions, -1.0, 1.0).astype(np.float32)
+
+    def _wanted(self, arc: FloatArray, aside: FloatArray | float) -> FloatArray:
+        """Returns the reference at arc lengths, or the line that runs beside it, shape (N, 8)."""
+        rows = self.reference.at(arc)
+        if not np.any(aside):
+            return rows
+        bend = rows[:, references.RATE] / rows[:, references.FORWARD]
+        beside = bend / np.maximum(1.0 - aside * bend, _TIGHTEST)
+        base = self._car.wheelbase
+        rows[:, references.LATERAL] += aside
+        rows[:, references.WHEEL] += np.arctan(base * beside) - np.arctan(base * bend)
+        # No more sideways acceleration than the reference has, and no more speed.
+        sharper = np.abs(beside) > np.abs(bend)
+        slower = np.sqrt(np.where(sharper, bend / np.where(sharper, beside, 1.0), 1.0))
+        rows[:, references.FORWARD] *= slower
+        rows[:, references.RIGHTWARD] *= slower
+        rows[:, references.RATE] = rows[:, references.FORWARD] * beside
+        return rows
 
     def _turned(self, soon: FloatArray, share: FloatArray) -> FloatArray:
         """Returns the wheel angle of the reference (rad), with less slip where a car is slower."""
@@ -156,7 +194,7 @@ class Pursuit:
         return np.asarray(bend + slip * np.minimum(share, 1.0) ** 2, np.float64)
 
     def _correction(
-        self, batch: Batch, now: FloatArray, speed: FloatArray, share: FloatArray
+        self, batch: Moving, now: FloatArray, speed: FloatArray, share: FloatArray
     ) -> FloatArray:
         """Returns what the wheels are to be turned back by (rad), shape (N,)."""
         bend = now[:, references.RATE] / now[:, references.FORWARD]
@@ -181,16 +219,18 @@ class Pursuit:
         return np.asarray((gains * errors).sum(axis=1), np.float64)
 
     def _throttle(
-        self, batch: Batch, now: FloatArray, soon: FloatArray, speed: FloatArray
+        self, batch: Moving, now: FloatArray, soon: FloatArray, pace: FloatArray | float
     ) -> FloatArray:
         """Returns the throttle command, shape (N,)."""
         config, grip = self._config, self._grip
+        speed = np.maximum(batch.motion[:, physics.FORWARD], _CRAWL)
         beside = np.abs(batch.sensed[:, stepping.LATERAL] - now[:, references.LATERAL])
         late = 1.0 + _CAUTION * np.clip(beside - _BESIDE, 0.0, _FARTHEST)
-        missing = soon[:, references.FORWARD] / late - batch.motion[:, physics.FORWARD]
-        drive = soon[:, references.DRIVE] + _SPEED_GAIN * missing
+        missing = pace * soon[:, references.FORWARD] / late - batch.motion[:, physics.FORWARD]
+        fed = pace**2 * soon[:, references.DRIVE]
+        drive = fed + _SPEED_GAIN * missing
         low, high = grip.drives(np.abs(batch.motion[:, physics.YAW_RATE]) * speed)
-        drive = np.clip(drive, np.minimum(low, soon[:, references.DRIVE]), high)
+        drive = np.clip(drive, np.minimum(low, fed), high)
         pull = np.maximum(grip.full_pull(speed), 1e-6)
         command = (drive + grip.wheel_drag * speed) / pull
         return np.clip(command, config.throttle_min, config.throttle_max)

@@ -7,7 +7,9 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from donkey_rl.configuration import Config
+from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.link.config import LinkConfig
+from donkey_rl.envs.opponents import OpponentConfig
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.sensors import CameraConfig
@@ -29,9 +31,11 @@ class EnvironmentConfig(Config):
         track: Scene name, `NAME:mirror`, or the path of a track file.
         vehicle: Car generation.
         history: Number of past commands in the observation.
+        latency: How late commands arrive.
         throttle_min: Throttle at action -1.
         throttle_max: Throttle at action +1.
         steer_limit: Steering command at action +1.
+        opponents: Other cars on the road of each car.
     """
 
     simulator: str = "embedded"
@@ -42,9 +46,11 @@ class EnvironmentConfig(Config):
     randomisation: Randomisation = Field(default_factory=Randomisation)
     task: TaskConfig = Field(default_factory=TaskConfig)
     history: int = Field(default=3, ge=1, le=100)
+    latency: LatencyConfig = Field(default_factory=LatencyConfig)
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float = Field(default=1.0, ge=-1.0, le=1.0)
     steer_limit: float = Field(default=1.0, gt=0.0, le=1.0)
+    opponents: OpponentConfig = Field(default_factory=OpponentConfig)
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:
@@ -56,11 +62,25 @@ class EnvironmentConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _history_spans_latency(self) -> Self:
+        self.latency.check_history(self.history)
+        return self
+
+    @model_validator(mode="after")
     def _cues_can_be_shown(self) -> Self:
         present = self.randomisation.cues.present
         if present and self.simulator != "embedded":
             raise ValueError(
                 f"randomisation.cues.{present[0]} can only be shown in the embedded simulator, "
                 f"received simulator={self.simulator}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _opponents_can_be_there(self) -> Self:
+        if self.opponents.count and self.simulator != "embedded":
+            raise ValueError(
+                f"opponents.count can only be more than 0 in the embedded simulator, received "
+                f"simulator={self.simulator}"
             )
         return self

@@ -82,7 +82,7 @@ def open_simulator(
     """Opens the simulator that a configuration names.
 
     Args:
-        config: Simulator, track, car, camera, randomisation.
+        config: Simulator, track, car, camera, randomisation, opponents.
         cars: Number of cars.
         seed: Seed of all random streams.
         together: Whether all cars of the embedded simulator share one scene.
@@ -92,6 +92,16 @@ def open_simulator(
         LinkError: A simulator cannot be reached.
     """
     places = parse(config.simulator)
+    if config.opponents.count:
+        if together:
+            raise ConfigurationError(
+                "Cars that drive together are each other's opponents. Received: "
+                f"opponents.count={config.opponents.count}. Set it to 0."
+            )
+        # The expert takes a while to import, and few roads have opponents.
+        from donkey_rl.envs.traffic import Traffic
+
+        return Traffic(config, cars, seed=seed)
     if not places:
         return World(
             track.load(config.track),

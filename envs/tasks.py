@@ -79,7 +79,7 @@ class Facts(NamedTuple):
         left_track: Whether it left the road in this step.
         wheels_off: Wheels outside the road.
         cte: Cross-track error (u).
-        hit: Whether a contact began.
+        hit: Whether a contact began that was not an opponent's fault.
         still_s: Seconds since the car last moved.
         steering_change: Change of the steering command.
     """

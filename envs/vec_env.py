@@ -69,7 +69,7 @@ class SB3View(View):
     def reset(self) -> batches.Observation:
         """Starts all episodes anew, with the seed given before, if any."""
         if self._seeds[0] is not None:
-            self.batch.world.seed(int(self._seeds[0]))
+            self.batch.seed(int(self._seeds[0]))
         self._reset_seeds()
         self._left = None
         self._returns[:] = 0.0

@@ -96,7 +96,7 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         chosen = seed[0] if isinstance(seed, list) else seed
         super().reset(seed=chosen)
         if chosen is not None:
-            self.batch.world.seed(chosen)
+            self.batch.seed(chosen)
         self.batch.reset(np.arange(self.num_envs))
         return self._given(self.batch.observation()), _with_masks(privileged(self.batch), None)
 

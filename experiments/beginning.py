@@ -71,7 +71,9 @@ def lasting(config: TrainingConfig) -> TrainingConfig:
     # As values: read as a setting, a path with a '#' would end there.
     found = {key: str(pathlib.Path(value).resolve()) for key, value in _data(config).items()}
     changes = {"track": configs.lasting(config.track)} | found
-    if changes == {"track": config.track}:
+    if config.check.tracks is not None:
+        changes["check.tracks"] = configs.lasting(config.check.tracks)
+    if changes.items() <= configs.flat(config.model_dump(mode="json")).items():
         return config
     return configuration.with_values(config, changes)
 

@@ -206,17 +206,24 @@ class Checks(BaseCallback):
 
 def check_fields(config: TrainingConfig, trained: Cars) -> tuple[racing.Field, ...]:
     """Returns the cars of the checks: cars of their own, or those of the other simulators."""
-    embedded = simulators.count(config.simulator) is None
-    environments = config.environments()
-    return tuple(
-        racing.Field(
-            environment,
-            -(-config.check.races // len(environments)) if embedded else config.driven,
-            seed=CHECK_SEED,
-            world=None if embedded else view.batch.world,
-            disturbance=config.check_scene,
+    late = {"latency": config.latency.middle}
+    environments = [each.model_copy(update=late) for each in config.check_environments()]
+    scene = config.check_scene
+    if simulators.count(config.simulator) is not None:
+        return tuple(
+            racing.Field(
+                environment,
+                config.driven,
+                seed=CHECK_SEED,
+                world=view.batch.world,
+                disturbance=scene,
+            )
+            for environment, view in zip(environments, trained.views, strict=True)
         )
-        for environment, view in zip(environments, trained.views, strict=True)
+    races = -(-config.check.races // len(environments))
+    return tuple(
+        racing.Field(environment, races, seed=CHECK_SEED, disturbance=scene)
+        for environment in environments
     )
 
 

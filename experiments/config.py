@@ -10,18 +10,22 @@ from pydantic import Field
 
 from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import EncoderChoice, LaneEncoderConfig
+from donkey_rl.agents.features import Measurement
 from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
+from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.link.config import LinkConfig
+from donkey_rl.envs.opponents import OpponentConfig
 from donkey_rl.envs.settings import EnvironmentConfig, driving_link
 from donkey_rl.envs.simulator import track, vehicle
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.tasks import TaskConfig
 from donkey_rl.errors import UnknownNameError
+from donkey_rl.experiments import splits
 
 AGENTS = ("sac", "ppo")
 """Algorithms that a driver can be trained with."""
@@ -72,24 +76,42 @@ class CheckConfig(Config):
         every_later: The same after it.
         races: Races of a check, from different starts.
         laps: Laps of a race after the first clean lap; one before.
+        tracks: Tracks to race on, as `TrainingConfig.track` names them; by default those of the
+            training. The best policy is the one that is best there.
+        randomised: Whether looks and cars vary as in the training; they are nominal otherwise.
     """
 
     every: int = Field(default=2_000, ge=1)
     every_later: int = Field(default=25_000, ge=1)
     races: int = Field(default=8, ge=1, le=256)
     laps: int = Field(default=3, ge=1, le=100)
+    tracks: str | None = None
+    randomised: bool = False
+
+    @pydantic.field_validator("tracks")
+    @classmethod
+    def _known_tracks(cls, value: str | None) -> str | None:
+        return value if value is None else _loaded(value)
 
 
 class RaceConfig(Config):
     """The races of the finished driver.
 
     Attributes:
-        races: Races, from different starts.
+        races: Races on each track, from different starts.
         laps: Laps of a race.
+        tracks: Tracks to race on, as `TrainingConfig.track` names them; by default those of the
+            training.
     """
 
     races: int = Field(default=5, ge=1, le=256)
     laps: int = Field(default=3, ge=1, le=100)
+    tracks: str | None = None
+
+    @pydantic.field_validator("tracks")
+    @classmethod
+    def _known_tracks(cls, value: str | None) -> str | None:
+        return value if value is None else _loaded(value)
 
 
 class CheckpointConfig(Config):
@@ -114,15 +136,21 @@ class TrainingConfig(Config):
             one car, whatever `cars` says.
         link: How the connection to such a simulator is kept.
         track: Scene name, `NAME:mirror`, or a track file; several with commas, over which the
-            cars are spread.
+            cars are spread; `random_circuit:1-20` are twenty random circuits, and
+            `generalist:train` the tracks to learn on of the split `generalist`.
         seed: Decides weights, world and exploration.
         steps: Environment steps, all cars together.
         cars: Cars that drive side by side, each alone on its track.
         vehicle: Car generation.
         history: Number of past commands that the driver sees.
+        latency: How late commands arrive, and how many are lost; checks race at the middle of the
+            range.
+        blind_to: Measurements that it does not read: `speed`, `yaw_rate`, `last_actions`. Blind
+            to all of them it drives by the image alone, as donkeycar's own pilots do.
         throttle_min: Throttle at action -1.
         throttle_max: Throttle at action +1; by default what leaves the tyres grip to steer.
         camera: The car's camera.
+        opponents: Other cars on the road of each car.
         task: Reward and end of an episode.
         randomisation: What changes from one episode to the next.
         encoder: What turns the image into features; `encoder.name` chooses it.
@@ -143,9 +171,12 @@ class TrainingConfig(Config):
     cars: int = Field(default=64, ge=1, le=4096)
     vehicle: str = vehicle.DEFAULT_VEHICLE
     history: int = Field(default=3, ge=1, le=100)
+    latency: LatencyConfig = Field(default_factory=LatencyConfig)
+    blind_to: tuple[Measurement, ...] = ()
     throttle_min: float = Field(default=0.0, ge=-1.0, le=1.0)
     throttle_max: float | None = Field(default=None, ge=-1.0, le=1.0)
     camera: CameraConfig = Field(default_factory=CameraConfig)
+    opponents: OpponentConfig = Field(default_factory=OpponentConfig)
     task: TaskConfig = Field(default_factory=lambda: TaskConfig(time_limit_s=20.0, whole_car=True))
     randomisation: Randomisation = Field(default_factory=_training_randomisation)
     encoder: EncoderChoice = Field(default_factory=LaneEncoderConfig)
@@ -190,9 +221,7 @@ class TrainingConfig(Config):
     @pydantic.field_validator("track")
     @classmethod
     def _known_track(cls, value: str) -> str:
-        for name in _split(value):
-            track.load(name)
-        return value
+        return _loaded(value)
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -200,6 +229,11 @@ class TrainingConfig(Config):
             raise ValueError(
                 f"track names one track where simulator={self.simulator}, received {self.track}; "
                 "several are driven in the embedded simulator only"
+            )
+        if self.check.tracks is not None and self.simulator != simulators.EMBEDDED:
+            raise ValueError(
+                f"check.tracks is for the embedded simulator, received simulator={self.simulator};"
+                " others are raced on the track that they have loaded"
             )
         if self.cars < len(self.tracks):
             raise ValueError(
@@ -216,7 +250,7 @@ class TrainingConfig(Config):
     @property
     def tracks(self) -> tuple[str, ...]:
         """The tracks to learn on, each once."""
-        return _split(self.track)
+        return splits.tracks(self.track)
 
     def environments(self) -> tuple[EnvironmentConfig, ...]:
         """Returns the environments to learn in, one for each track.
@@ -226,6 +260,14 @@ class TrainingConfig(Config):
         """
         first = self.environment()
         return tuple(first.model_copy(update={"track": name}) for name in self.tracks)
+
+    def race_environments(self) -> tuple[EnvironmentConfig, ...]:
+        """Returns where the finished driver is raced: no latency is added, as in evaluations."""
+        first, names = self.environment(), self.tracks
+        if self.evaluation.tracks is not None:
+            names = splits.tracks(self.evaluation.tracks)
+        none = LatencyConfig()
+        return tuple(first.model_copy(update={"track": n, "latency": none}) for n in names)
 
     def environment(self) -> EnvironmentConfig:
         """Returns the environment to learn in, of several that on the first track.
@@ -244,14 +286,26 @@ class TrainingConfig(Config):
                 "randomisation": self.randomisation,
                 "task": self.task,
                 "history": self.history,
+                "latency": self.latency,
                 "throttle_min": self.throttle_min,
                 "throttle_max": self.highest_throttle,
+                "opponents": self.opponents,
             },
         )
 
+    def check_environments(self) -> tuple[EnvironmentConfig, ...]:
+        """Returns the environments of the checks, one for each track."""
+        if self.check.tracks is None:
+            return self.environments()
+        first = self.environment()
+        names = splits.tracks(self.check.tracks)
+        return tuple(first.model_copy(update={"track": name}) for name in names)
+
     @property
     def check_scene(self) -> Randomisation:
-        """What the checks' races have of the randomisation: the cues, so that they are seen."""
+        """What the checks' races have of the randomisation: at least the cues, to be seen."""
+        if self.check.randomised:
+            return self.randomisation
         return Randomisation(cues=self.randomisation.cues)
 
     @property
@@ -281,8 +335,11 @@ class TrainingConfig(Config):
         return round(min(1.0, _GRIP_SHARE * friction * vehicle.GRAVITY / float(full)), 3)
 
 
-def _split(tracks: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in tracks.split(",")))
+def _loaded(tracks: str) -> str:
+    """Returns a list of tracks when each of them could be loaded."""
+    for name in splits.tracks(tracks):
+        track.load(name)
+    return tracks
 
 
 def lasting(tracks: str) -> str:
@@ -295,7 +352,7 @@ def lasting(tracks: str) -> str:
     """
     return ",".join(
         str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
-        for name in _split(tracks)
+        for name in dict.fromkeys(part.strip() for part in tracks.split(","))
     )
 
 

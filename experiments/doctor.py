@@ -18,6 +18,7 @@ from donkey_rl.envs import recognition, simulators
 from donkey_rl.envs.link.link import Frame, SimulatorLink
 from donkey_rl.envs.link_source import open_link
 from donkey_rl.errors import InputError, LinkError, StorageError
+from donkey_rl.experiments import latency_measurement
 from donkey_rl.experiments.progress import ProgressDisplay
 
 WATCHED_S = 3.0
@@ -48,7 +49,11 @@ class Finding(Config):
 
 
 def examine(
-    where: str | None, scene: str, picture: pathlib.Path | None, progress: ProgressDisplay
+    where: str | None,
+    scene: str,
+    picture: pathlib.Path | None,
+    progress: ProgressDisplay,
+    profile: pathlib.Path | None = None,
 ) -> list[Finding]:
     """Looks at the installation, and at a simulator if one is named.
 
@@ -57,31 +62,41 @@ def examine(
         scene: What to load where the simulator stands in its menu.
         picture: Where to write a frame, if anywhere.
         progress: Shows that it goes on.
+        profile: Where to write how late commands are, if anywhere; measured for a while.
 
     Raises:
-        InputError: `where` is no address and no program, or there are several.
+        InputError: The profile cannot be written; `where` is no address and no program, or there
+            are several.
     """
     if where is None:
         if picture is not None:
             raise InputError("A frame comes from a simulator: add --simulator HOST:PORT.")
+        if profile is not None:
+            raise InputError("Latency is that of a simulator: add --simulator HOST:PORT.")
         return list(_installation())
     places = simulators.parse(where)
     if len(places) != 1:
         raise InputError(
             f"The doctor looks at one simulator at a time: HOST:PORT. Received: '{where}'."
         )
+    if profile is not None and not profile.absolute().parent.is_dir():
+        raise InputError(
+            f"The folder of the latency profile {profile} is not there. Make it, or name another."
+        )
     findings = list(_installation())
-    with progress.phase("looking at the simulator", None, "checks") as phase:
-        try:
-            with open_link(places[0], scene=scene) as link:
+    try:
+        with open_link(places[0], scene=scene) as link:
+            with progress.phase("looking at the simulator", None, "checks") as phase:
                 findings.append(_reached(link))
                 for check in (_scene, _sizes, _rates, _round_trip):
                     findings.extend(check(link))
                     phase.update(len(findings))
                 findings.extend(_picture(_standing(link), picture))
-        except LinkError as error:
-            found = str(error).removesuffix(f" {error.remedy}")
-            findings.append(Finding(check="simulator", ok=False, found=found, remedy=error.remedy))
+            if profile is not None:
+                findings.append(_latency(link, profile, progress))
+    except LinkError as error:
+        found = str(error).removesuffix(f" {error.remedy}")
+        findings.append(Finding(check="simulator", ok=False, found=found, remedy=error.remedy))
     return findings
 
 
@@ -186,6 +201,15 @@ def _round_trip(link: SimulatorLink) -> Iterator[Finding]:
         found=f"{1000.0 * found:.0f} ms from a command to the frame that shows it",
         remedy="" if found < _ECHO_S else "Train with latency, or drive from a nearer machine.",
     )
+
+
+def _latency(link: SimulatorLink, profile: pathlib.Path, progress: ProgressDisplay) -> Finding:
+    """Measures how late commands are, and writes it into a file."""
+    written, found = latency_measurement.write(
+        link, profile, progress, latency_measurement.MEASURED_S
+    )
+    remedy = "" if written else "Measure again; in a race commands are echoed from GO on."
+    return Finding(check="latency profile", ok=written, found=found, remedy=remedy)
 
 
 def _picture(frame: Frame, picture: pathlib.Path | None) -> Iterator[Finding]:

@@ -87,6 +87,11 @@ class Entrant(abc.ABC):
         """Whether it knows what no driver is told in a race, such as where it is."""
         return self.kind == PURSUIT
 
+    @property
+    def trained_latency_ms(self) -> tuple[float, float]:
+        """Two-way latency that it was trained for, lowest and highest."""
+        return 0.0, 0.0
+
     @abc.abstractmethod
     def pilot(self, field: Field) -> AbstractContextManager[Pilot]:
         """Returns what drives the cars of a field, to be closed after the races.
@@ -105,6 +110,11 @@ class LearnedEntrant(Entrant):
     """A driver of this package, which drives all cars in one call."""
 
     driver: learned.Driver | Ensemble = dataclasses.field(kw_only=True)
+
+    @property
+    def trained_latency_ms(self) -> tuple[float, float]:
+        """See `Entrant.trained_latency_ms`."""
+        return self.driver.description.latency_ms
 
     @contextlib.contextmanager
     def pilot(self, field: Field) -> Iterator[Pilot]:

@@ -75,6 +75,7 @@ def labelled(
     *,
     with_surfaces: bool = False,
     farther: Sequence[float] = (),
+    bends: float = 0.0,
 ) -> Iterator[LabelledFrames]:
     """Yields frames of the embedded simulator with their labels, of all tracks of a run in turn.
 
@@ -84,6 +85,7 @@ def labelled(
         seed: Decides places and looks.
         with_surfaces: As in `labels.sample_frames`.
         farther: As in `labels.sample_frames`.
+        bends: As in `labels.sample_frames`.
 
     Yields:
         Some frames, all of one track.
@@ -92,7 +94,9 @@ def labelled(
     shares = [len(part) for part in np.array_split(np.arange(count), len(tracks))]
     # In turn, since encoders keep the last frames for their report.
     sources = [
-        labels.sample_frames(each, share, seed=seed, with_surfaces=with_surfaces, farther=farther)
+        labels.sample_frames(
+            each, share, seed=seed, with_surfaces=with_surfaces, farther=farther, bends=bends
+        )
         for each, share in zip(tracks, shares, strict=True)
     ]
     for parts in itertools.zip_longest(*sources):

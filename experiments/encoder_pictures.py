@@ -58,7 +58,7 @@ def draw(encoder: Encoder, config: TrainingConfig, path: pathlib.Path) -> pathli
     if isinstance(encoder, Autoencoder) and len(encoder.examples):
         changed, drawn = encoder.reconstructed(encoder.examples)
         rows = {"frame": encoder.examples, "changed": changed, "drawn": drawn}
-        return _sheet(rows, {}, path, "autoencoder: frames as they are, as given, as drawn")
+        return sheet(rows, {}, path, "autoencoder: frames as they are, as given, as drawn")
     return None
 
 
@@ -96,10 +96,10 @@ def _draw_lane(encoder: LaneEncoder, config: TrainingConfig, path: pathlib.Path)
     if not (config.camera.fish_eye_x or config.camera.fish_eye_y):
         marks["true"] = road_points(part.labels, config.camera)
         marks["read"] = road_points(encoder.predict_labels(part.images), config.camera)
-    return _sheet(rows, marks, path, "lane: the road's middle at nine distances")
+    return sheet(rows, marks, path, "lane: the road's middle at nine distances")
 
 
-def _sheet(
+def sheet(
     rows: Mapping[str, ImageArray], marks: Mapping[str, FloatArray], path: pathlib.Path, title: str
 ) -> pathlib.Path:
     """Draws images in named rows, with marks in those of the first."""

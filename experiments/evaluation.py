@@ -15,12 +15,22 @@ from pydantic import Field, field_validator
 from donkey_rl.agents import driver as learned
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
+from donkey_rl.envs.latency import MOST_MS, LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import STEP_S
-from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.experiments import drivers, yardsticks
+from donkey_rl.errors import UnknownNameError
+from donkey_rl.experiments import (
+    drivers,
+    evaluation_tracks,
+    race_latency,
+    rivals,
+    split_report,
+    splits,
+    unseen_looks,
+    yardsticks,
+)
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments import evaluation_result as results
@@ -34,42 +44,24 @@ from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import registry, robustness
 from donkey_rl.metrics.registry import Metric
 
-HELD_OUT = (
-    "generated_track",
-    "circuit_launch",
-    "warren",
-    "warehouse",
-    "mini_monaco",
-    "mountain_track",
-    "roboracingleague_1",
-    "sparkfun_avc",
-    "waveshare",
-    "thunderhill",
-    "generated_road",
-)
-"""Tracks to hold out, in the order in which they are taken: short circuits first."""
-
-HELD_OUT_COUNT = 3
-"""Tracks that `--held-out` takes: the first ones that the driver was not trained on."""
-
 PROBES = ("cues",)
 """What a driver can be probed for."""
 
 MOST_PERTURBED = 10
 """Races under each change of `CHANGES`: the first ones of the evaluation."""
 
-CHANGES: dict[str, tuple[int, Randomisation]] = {
-    "latency": (2, Randomisation()),
-    "light": (0, Randomisation(light=0.5, gamma=0.3, contrast=0.3)),
+CHANGES: dict[str, tuple[float, Randomisation]] = {
+    "latency": (100.0, Randomisation()),
+    "light": (0.0, Randomisation(light=0.5, gamma=0.3, contrast=0.3)),
     "camera": (
-        0,
+        0.0,
         Randomisation(
             camera_offset=0.15, camera_pitch=3.0, camera_yaw=2.0, camera_roll=2.0, fov=5.0
         ),
     ),
-    "grip": (0, Randomisation(grip=0.25, mass=0.2)),
+    "grip": (0.0, Randomisation(grip=0.25, mass=0.2)),
 }
-"""What a driver must bear: control steps of delay, and what each race's seed draws."""
+"""What a driver must bear: latency that is added (ms), and what each race's seed draws."""
 
 
 class EvaluationRequest(Config):
@@ -78,13 +70,18 @@ class EvaluationRequest(Config):
     Attributes:
         driver: As in `drivers.load`.
         track: Tracks, with commas; by default that of the training.
-        held_out: Whether `HELD_OUT_COUNT` tracks are added that it was not trained on.
+        held_out: Whether tracks are added that it was not trained on: see `evaluation_tracks`.
+        split: Split of tracks on all of which it races, in place of `track`.
+        look: What the world looks like, of `unseen_looks.LOOKS`; by default as calibrated.
         settings: Assignments `key=value` to car, camera and limits.
+        opponents: Who else is on the road, with commas: see `envs.opponents.parse`.
         simulator: Where to drive.
         races: Races on each track.
         laps: Laps of a race.
         seed: Added to the seed of each race.
-        latency_ms: Latency to add between a frame and its command.
+        latency_ms: Two-way latency to add between a frame and its command.
+        jitter_ms: How much more or less it is from message to message, at most.
+        latency_profile: Measured latency to add in place of both.
         frame_limit_ms: Time of a stranger's driver to answer a frame.
         robustness: Whether it drives under `CHANGES` as well.
         yardsticks: Whether it is held against others.
@@ -99,12 +96,17 @@ class EvaluationRequest(Config):
     driver: str
     track: str | None = None
     held_out: bool = False
+    split: str | None = None
+    look: str | None = None
     settings: tuple[str, ...] = ()
+    opponents: str | None = None
     simulator: str = simulators.EMBEDDED
     races: int = Field(default=5, ge=1, le=1000)
     laps: int = Field(default=3, ge=1, le=100)
     seed: int = Field(default=0, ge=0, lt=2**31)
-    latency_ms: float = Field(default=0.0, ge=0.0, le=5000.0)
+    latency_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
+    jitter_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
+    latency_profile: pathlib.Path | None = None
     frame_limit_ms: float = Field(default=1000.0 * STEP_S, gt=0.0, le=5000.0)
     robustness: bool = False
     yardsticks: bool = True
@@ -115,12 +117,29 @@ class EvaluationRequest(Config):
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
 
+    @field_validator("split")
+    @classmethod
+    def _known_split(cls, value: str | None) -> str | None:
+        return value if value is None else splits.load(value).name
+
+    @field_validator("look")
+    @classmethod
+    def _known_look(cls, value: str | None) -> str | None:
+        if value is not None:
+            unseen_looks.load(value)
+        return value
+
     @field_validator("probe")
     @classmethod
     def _known_probe(cls, value: str | None) -> str | None:
         if value is not None and value not in PROBES:
             raise UnknownNameError("probe", value, PROBES)
         return value
+
+    @property
+    def latency(self) -> LatencyConfig:
+        """The latency to add."""
+        return race_latency.asked(self.latency_ms, self.jitter_ms, self.latency_profile)
 
 
 def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluation:
@@ -131,28 +150,40 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         LinkError: A simulator cannot be reached.
         StorageError: Results could not be written.
     """
-    places = simulators.parse(request.simulator)
-    if places and (request.robustness or request.latency_ms):
-        raise InputError(
-            "Latency, light, camera and grip are changed in the embedded simulator only. Leave "
-            "--simulator out, or --robustness and --latency-ms."
-        )
+    evaluation_tracks.check(
+        simulator=request.simulator,
+        split=request.split,
+        elsewhere=request.track is not None or request.held_out,
+        look=request.look,
+        robustness=request.robustness,
+        late=request.latency.wanted,
+        opponents=request.opponents is not None,
+    )
     metrics = _metrics(request.metrics)
-    delay_ms = 1000.0 * STEP_S * round(request.latency_ms / (1000.0 * STEP_S))
-    if delay_ms != request.latency_ms:
-        progress.message(
-            f"a latency of {request.latency_ms:g} ms is driven as {delay_ms:g} ms: the simulator "
-            f"takes commands every {1000.0 * STEP_S:g} ms"
-        )
-    for name in _split(request.track):
+    late = request.latency
+    for name in splits.tracks(request.track) if request.track is not None else ():
         track.load(name)
     entrant = drivers.load(
         request.driver, request.settings, limit_s=request.frame_limit_ms / 1000.0
     )
+    held = race_latency.padded(late, entrant.trained_latency_ms).added_ms
+    if held:
+        progress.message(
+            f"commands wait {held:g} ms, as at a race: the driver was trained for a latency of "
+            f"{entrant.trained_latency_ms[0]:g} ms at least"
+        )
+    place: dict[str, object] = {"simulator": request.simulator}
+    if request.opponents is not None:
+        place["opponents"] = rivals.of_race(request.opponents, request.driver)
     environments = [
-        entrant.environment.model_copy(update={"track": name, "simulator": request.simulator})
-        for name in _tracks(request, entrant)
+        entrant.environment.model_copy(update=place | {"track": name})
+        for name in evaluation_tracks.chosen(
+            request.track, request.split, entrant, held_out=request.held_out
+        )
     ]
+    split = splits.load(request.split) if request.split is not None else None
+    for line in split_report.warnings(split, entrant.tracks) if split is not None else ():
+        progress.message(line)
     for config in environments if request.probe else ():
         cues.check(config)
     wanted = [(config, _plan(request, entrant, config, metrics)) for config in environments]
@@ -163,7 +194,11 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         found = [
             _evaluate(drive, entrant, config, plan, request, progress) for config, plan in wanted
         ]
-    return Evaluation(**dict(found[0]), others=tuple(found[1:]))
+    summed = None
+    if split is not None:
+        by_name = {config.track: each for config, each in zip(environments, found, strict=True)}
+        summed = split_report.report(split, by_name, entrant.tracks, request.look)
+    return Evaluation(**dict(found[0]), others=tuple(found[1:]), split=summed)
 
 
 def _driving(
@@ -271,15 +306,16 @@ def _robustness(
 def _changed_plans(plan: RacePlan) -> dict[str, RacePlan]:
     """Returns the races under each of `CHANGES`."""
     plans = {}
-    for name, (delay, disturbance) in CHANGES.items():
+    for name, (added_ms, disturbance) in CHANGES.items():
+        late = race_latency.later(plan.latency, added_ms)
         drawn = disturbance.model_dump(exclude_defaults=True)
         plans[name] = dataclasses.replace(
             plan,
             races=min(MOST_PERTURBED, plan.races),
             folder=f"{plan.folder}-{name}",
-            delay=plan.delay + delay,
+            latency=late,
             disturbance=disturbance,
-            changes={**plan.changes, **driving.latency(plan.delay + delay), **drawn},
+            changes={**plan.changes, **race_latency.told(late), **drawn},
             plots=False,
             frames=False,
             films=False,
@@ -299,19 +335,24 @@ def _plan(
     metrics: tuple[Metric, ...],
 ) -> RacePlan:
     """Returns the races that are asked for on one track."""
-    delay = round(request.latency_ms / (1000.0 * STEP_S))
+    changes = race_latency.told(request.latency) | _changed(request.settings)
+    if request.look is not None:
+        changes |= {"look": request.look}
     plan = RacePlan(
         races=request.races,
         laps=request.laps,
         seed=request.seed,
-        delay=delay,
-        changes=driving.latency(delay) | _changed(request.settings),
+        latency=request.latency,
+        disturbance=unseen_looks.load(request.look) if request.look is not None else None,
+        changes=changes | _others(config),
         metrics=metrics,
         films=request.video is not None,
         video=request.video,
         frames=request.frames,
+        plots=request.split is None,
     )
-    marked = bool(request.settings) or entrant.kind != "run"
+    changed = request.settings or request.opponents or request.look is not None
+    marked = bool(changed) or entrant.kind != "run"
     return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
 
 
@@ -321,17 +362,10 @@ def _changed(settings: Sequence[str]) -> dict[str, float | int | str]:
     return {key.strip(): value.strip() for key, value in pairs if key.strip() != "vehicle"}
 
 
-def _tracks(request: EvaluationRequest, entrant: Entrant) -> tuple[str, ...]:
-    """Returns the tracks to race on, each once."""
-    wanted = _split(request.track) or (entrant.environment.track,)
-    if request.held_out:
-        known = {*wanted, *(name.partition(":")[0] for name in entrant.tracks)}
-        wanted += tuple(name for name in HELD_OUT if name not in known)[:HELD_OUT_COUNT]
-    return tuple(dict.fromkeys(wanted))
-
-
-def _split(tracks: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in tracks.split(",")) if tracks is not None else ()
+def _others(config: EnvironmentConfig) -> dict[str, float | int | str]:
+    """Returns who else is on the road, for the records."""
+    setting = config.opponents
+    return {"opponents": ",".join(setting.drivers)} if setting.count else {}
 
 
 def _metrics(references: Sequence[str]) -> tuple[Metric, ...]:

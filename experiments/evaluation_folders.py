@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from donkey_rl.envs import simulators
+from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DonkeyRLError
 from donkey_rl.experiments import evaluation_result as results
@@ -33,13 +34,16 @@ def name(
         config: What is driven.
         plan: How.
         marked: Whether its name ends with the beginning of its key, where one driver may be
-            raced with several settings.
+            raced with several settings; it does with several jitters or profiles.
     """
     place = place_name(config.track)
     where = "" if config.simulator == simulators.EMBEDDED else "-remote"
     folder = f"evaluation-{place}{where}-{plan.races}x{plan.laps}-seed{plan.seed}"
-    if plan.delay:
-        folder += f"-latency{plan.changes['latency_ms']:.0f}"
+    if plan.latency.wanted:
+        folder += f"-latency{plan.latency.range_ms[0]:.0f}"
+        marked |= plan.latency != LatencyConfig(
+            low_ms=(delay := plan.latency.low_ms), high_ms=delay
+        )
     return f"{folder}-{key(entrant, config, plan)[:_MARK]}" if marked else folder
 
 

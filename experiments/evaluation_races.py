@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 import donkey_rl
+from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.track import Track
@@ -25,14 +26,15 @@ from donkey_rl.errors import DriverError, StorageError
 from donkey_rl.experiments import evaluation_result as results
 from donkey_rl.experiments import (
     foreign_driver,
-    pilots,
     plots,
+    race_latency,
     race_recording,
     racing,
+    rivals,
     track_plot,
     video,
 )
-from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.drivers import Entrant, LearnedEntrant
 from donkey_rl.experiments.evaluation_result import EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.race_recording import RaceFiles
@@ -57,9 +59,9 @@ class RacePlan:
         laps: Laps of a race.
         seed: Added to the seed of each race.
         folder: Folder inside the run for records, plots and video.
-        delay: Control steps from a frame to its command.
+        latency: How late commands are.
         disturbance: Changes that each race's seed draws.
-        changes: What delay and disturbance are, for the records and for people.
+        changes: What latency and disturbance are, for the records and for people.
         metrics: What the races are scored by; None for all that are registered.
         plots: Whether plots of the first race are made.
         films: Whether a video of the first race is made.
@@ -71,7 +73,7 @@ class RacePlan:
     laps: int = 3
     seed: int = 0
     folder: str = "evaluation"
-    delay: int = 0
+    latency: LatencyConfig = dataclasses.field(default_factory=LatencyConfig)
     disturbance: Randomisation | None = None
     changes: Mapping[str, float | int | str] = dataclasses.field(default_factory=dict)
     metrics: tuple[Metric, ...] | None = None
@@ -112,21 +114,15 @@ Drive = Callable[[Entrant, EnvironmentConfig, "RacePlan", ProgressDisplay, str],
 """Drives the races of a plan and scores them: `drive`, or what does the same elsewhere."""
 
 
-def latency(delay: int) -> dict[str, float | int | str]:
-    """Returns what a record says of a delay of some control steps.
-
-    >>> latency(2), latency(0)
-    ({'latency_ms': 100.0}, {})
-    """
-    return {"latency_ms": 1000.0 * STEP_S * delay} if delay else {}
-
-
 def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
     """Returns a SHA-256 of everything that the races of a plan depend on."""
+    left_out = {"link", "task", "randomisation", "latency"}
+    left_out |= set() if config.opponents.count else {"opponents"}
+    late: object = race_latency.marking(plan.latency) if plan.latency.wanted else 0
     facts = {
         "driver": [entrant.kind, entrant.hash],
-        "environment": config.model_dump(mode="json", exclude={"link", "task", "randomisation"}),
-        "plan": [plan.races, plan.laps, plan.seed, plan.delay, dict(plan.changes)],
+        "environment": config.model_dump(mode="json", exclude=left_out),
+        "plan": [plan.races, plan.laps, plan.seed, late, dict(plan.changes)],
         "disturbance": plan.disturbance.model_dump() if plan.disturbance else None,
         "version": donkey_rl.__version__,
     }
@@ -159,7 +155,7 @@ def drive(
     Args:
         entrant: Who drives.
         config: Simulator, track, car and camera.
-        plan: How.
+        plan: How; commands of a driver that was trained for latency wait up to its lowest.
         progress: Shows how far it is.
         doing: What it shows.
 
@@ -169,16 +165,20 @@ def drive(
     """
     frames: list[npt.NDArray[np.uint8]] = []
     files = race_recording.place(config.simulator, plan.folder, frames=plan.frames)
+    late = race_latency.padded(plan.latency, entrant.trained_latency_ms)
+    # Drivers are raced at any latency, also where their history is too short for it.
+    config = config.model_copy(update={"latency": late})
     field = racing.Field(
         config, plan.races, seed=FIRST_SEED + plan.seed, disturbance=plan.disturbance
     )
+    rivals.seat(field.batch, entrant.driver.act if isinstance(entrant, LearnedEntrant) else None)
     with (
         contextlib.closing(field),
         entrant.pilot(field) as pilot,
         progress.phase(doing, 100, "%") as phase,
     ):
         races = field.race(
-            pilots.delayed(pilot, plan.delay, field.config),
+            pilot,
             plan.laps,
             about={
                 "run_id": entrant.run_id,

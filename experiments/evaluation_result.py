@@ -12,6 +12,7 @@ from pydantic import Field
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError
 from donkey_rl.experiments.cues.report import CueReport
+from donkey_rl.experiments.split_result import SplitReport
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import statistics
 from donkey_rl.metrics.race import Race
@@ -129,9 +130,11 @@ class Evaluation(EvaluationResult):
 
     Attributes:
         others: Results on the further tracks.
+        split: The sums over the parts of a split, where it was raced on one.
     """
 
     others: tuple[EvaluationResult, ...] = ()
+    split: SplitReport | None = None
 
 
 def load(path: pathlib.Path) -> EvaluationResult:

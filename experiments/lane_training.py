@@ -58,6 +58,7 @@ def train_encoder(
         config.seed + SEED_OFFSET,
         with_surfaces=settings.segmentation > 0,
         farther=settings.farther,
+        bends=settings.bends,
     )
     with progress.phase("rendering frames", settings.frames, "frames") as phase:
         for part in source:

@@ -1,8 +1,7 @@
-"""Who drives the cars of a race: a function of what they see, or one that can be late or fail."""
+"""Who drives the cars of a race: a function of what they see, or one that can fail."""
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable
 
 import numpy as np
@@ -53,44 +52,6 @@ class Pilot:
             driving: Cars that still race, shape (N,); what the others do is of no matter.
         """
         return self._act(observation)
-
-
-class Delayed(Pilot):
-    """A pilot whose commands reach the car some steps after the frame that they answer.
-
-    The image's way to the driver and the command's way back come to one delay. Until the first
-    command arrives the car stands. What the driver sees of its last commands is what it sent.
-    """
-
-    def __init__(self, pilot: Pilot, steps: int, config: EnvironmentConfig) -> None:
-        """Puts the delay between a pilot and its cars.
-
-        Args:
-            pilot: Who drives.
-            steps: The delay in whole control steps, 1 or more.
-            config: Limits and history of the cars.
-        """
-        self._pilot, self._steps, self._config = pilot, steps, config
-        self.begin(0)
-
-    def begin(self, cars: int) -> None:
-        """Empties the link."""
-        super().begin(cars)
-        self._pilot.begin(cars)
-        self._sent = np.zeros((cars, 2 * self._config.history), np.float32)
-        standing = np.tile(neutral(self._config), (cars, 1))
-        self._under_way = collections.deque([standing] * self._steps)
-
-    def drive(self, observation: Observation, driving: Flags) -> Actions:
-        """Returns the actions that arrive now, (N, 2); see `Pilot.drive`."""
-        seen = {**observation, "last_actions": self._sent.copy()}
-        sent = np.clip(self._pilot.drive(seen, driving), -1.0, 1.0).astype(np.float32)
-        self._sent = np.concatenate([self._sent[:, 2:], sent], axis=1)
-        self._under_way.append(sent)
-        self.lost, self.missed = self._pilot.lost, self._pilot.missed
-        own = np.nan_to_num(self._pilot.latency_ms, nan=0.0)
-        self.latency_ms = (own + 1000.0 * STEP_S * self._steps).astype(np.float32)
-        return self._under_way.popleft()
 
 
 class Noisy(Pilot):
@@ -169,11 +130,6 @@ class Timed(Pilot):
         self.lost = self._pilot.lost | (time_s + STEP_S >= self._limit_s)
         self.share = float(np.min(time_s)) / self._limit_s
         return actions
-
-
-def delayed(pilot: Pilot, steps: int, config: EnvironmentConfig) -> Pilot:
-    """Returns a pilot behind a delay of some control steps, the pilot itself where it is 0."""
-    return Delayed(pilot, steps, config) if steps else pilot
 
 
 def neutral(config: EnvironmentConfig) -> Actions:

@@ -1,9 +1,9 @@
 """Races: the one protocol that checks and evaluations share, in whichever simulator.
 
-Each race is one car, alone on the track, from the start grid, a little displaced and turned by
-the race's seed. It ends with its laps, or when the car stands, drives back, gets nowhere, or is
-lost far beside the road. Leaving the road, with one wheel already, or a hit spoils the lap, not
-the race.
+Each race is one car, alone on the track or among opponents, from the start grid, a little
+displaced and turned by the race's seed. It ends with its laps, or when the car stands, drives
+back, gets nowhere, or is lost far beside the road. Leaving the road, with one wheel already, or a
+hit spoils the lap, not the race.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.starts import Start
 from donkey_rl.envs.simulator.world import World
 from donkey_rl.envs.tasks import TaskConfig, count_steps
+from donkey_rl.envs.traffic import Traffic
 from donkey_rl.experiments import provenance
 from donkey_rl.experiments.pilots import Act, Pilot
 from donkey_rl.experiments.race_recording import RaceFiles, Recording
@@ -67,7 +68,10 @@ def race_environment(
     start = {"start_lateral": _START_LATERAL, "start_yaw": _START_YAW}
     start |= {"start_anywhere": False, "start_speed": 0.0}
     drawn = (disturbance or Randomisation()).model_copy(update=start)
-    return config.model_copy(update={"task": task, "randomisation": drawn})
+    # Who is passed stays behind until it is lapped.
+    opponents = config.opponents.model_copy(update={"reach": None})
+    changed = {"task": task, "randomisation": drawn, "opponents": opponents}
+    return config.model_copy(update=changed)
 
 
 class _Patience:
@@ -231,7 +235,7 @@ class Field:
         """
         batch, cars = self.batch, np.arange(len(self.batch))
         if not self._lent:
-            batch.world.seed(seeds)
+            batch.seed(seeds)
             batch.reset(cars, self._undisturbed_starts(seeds) if self._disturbed else None)
             return
         # Lent cars would start as their owner's episodes do, and go on from the race's seeds.
@@ -278,7 +282,7 @@ class Field:
         """
         road, arcs = self.batch.track, self.batch.sensed[:, stepping.ARC]
         first = start_line_progress(road.start_line, arcs, road.length, road.closed)
-        own = not simulators.parse(self.config.simulator)
+        own, world = not simulators.parse(self.config.simulator), self.batch.world
         fields = {
             "track": road.name,
             "track_digest": road.digest,
@@ -296,6 +300,7 @@ class Field:
             "version": donkey_rl.__version__,
             "versions": provenance.versions(),
             "camera": self.config.camera.model_dump(),
+            "opponents": world.names if isinstance(world, Traffic) else (),
             **about,
         }
         return [
@@ -312,6 +317,9 @@ class Field:
         batch = self.batch
         taken = 1000.0 * batch.world.latency
         known = ~np.isnan(pilot.latency_ms)
+        latency_ms = np.where(known, pilot.latency_ms, taken)
+        if batch.link is not None:
+            latency_ms = batch.link.delay_ms + np.nan_to_num(latency_ms)
         motion, sensed = batch.motion, batch.sensed
         names = np.array(batch.world.hit_names(), dtype=object)
         return {
@@ -329,6 +337,7 @@ class Field:
             "off_track": batch.off_track,
             "hit": np.where(names == "none", "", names),
             "lap": batch.timer.count,
-            "latency_ms": np.where(known, pilot.latency_ms, taken),
+            "latency_ms": latency_ms,
             "missed": pilot.missed | (batch.world.missed > self._missed),
+            **(batch.world.around() if isinstance(batch.world, Traffic) else {}),
         }

@@ -57,18 +57,42 @@ class RecordedDrive:
         return len(self.records)
 
     def observations(
-        self, rows: npt.NDArray[np.int64]
+        self, rows: npt.NDArray[np.int64], late_s: float = 0.0
     ) -> tuple[dict[str, npt.NDArray[Any]], FloatArray]:
         """Returns what was seen and done; records whose image cannot be read are left out.
 
         Args:
             rows: Of ``records``, shape (k,).
+            late_s: How much later commands are to arrive than they did for whoever recorded this
+                (s): a frame's label is then the action of the record that much later, and its
+                last actions are those before that record. Frames with no such record in their
+                drive are left out.
 
         Returns:
             An observation of m <= k cars, and their actions, (m, 2).
         """
-        kept, observation = self.observed(rows)
-        return observation, self.actions[kept]
+        if not late_s:
+            kept, observation = self.observed(rows)
+            return observation, self.actions[kept]
+        answer = self._later(late_s)
+        kept, observation = self.observed(rows[answer[rows] >= 0])
+        observation["last_actions"] = self.last_actions[answer[kept]]
+        return observation, self.actions[answer[kept]]
+
+    def _later(self, late_s: float) -> npt.NDArray[np.int64]:
+        """Returns for each record the one of the same drive nearest to `late_s` later, or -1."""
+        time_s = self.recording.time_s[self.records]
+        found = np.full(len(self), -1, dtype=np.int64)
+        for drive in np.unique(self.drive):
+            rows = np.flatnonzero(self.drive == drive)
+            own_s = time_s[rows]
+            wanted_s = own_s + late_s
+            there = wanted_s <= own_s[-1]
+            after = np.searchsorted(own_s, wanted_s[there])
+            before = np.maximum(after - 1, 0)
+            nearer = wanted_s[there] - own_s[before] < own_s[after] - wanted_s[there]
+            found[rows[there]] = rows[np.where(nearer, before, after)]
+        return found
 
     def observed(
         self, rows: npt.NDArray[np.int64]

@@ -20,8 +20,9 @@ _SPEED = 16.0
 
 
 def scaling(config: TrainingConfig) -> FeatureScaling:
-    """Returns what the measurements of a run's car are divided by."""
-    return FeatureScaling(speed=_SPEED / vehicle.load(config.vehicle).report_scale)
+    """Returns how the measurements of a run's car are read."""
+    speed = _SPEED / vehicle.load(config.vehicle).report_scale
+    return FeatureScaling(speed=speed, blind_to=config.blind_to)
 
 
 def environment(

@@ -30,6 +30,7 @@ from donkey_rl.experiments import (
     process_clock,
     provenance,
     resuming,
+    rivals,
     run_inputs,
     sight,
     tracking,
@@ -216,10 +217,12 @@ class _Session:
         self._model = algorithms.agent(config, self._env)
         self._model.set_logger(Logger(None, [MlflowWriter(self.run)]))
         started = process_clock.seconds()
+        fields = check_fields(config, environment)
+        rivals.seat_copies(environment, fields, self._model, self._env.extractor)
         with self.progress.phase("training driver", config.steps) as phase:
             self._checks = Checks(
                 config.check,
-                check_fields(config, environment),
+                fields,
                 self._env.extractor,
                 self.run,
                 phase,
@@ -282,9 +285,16 @@ class _Session:
                 curve = self._checks.findings.curve
                 training_pictures.draw(self.run, self._config, curve, self._encoder)
             if race:
+                # Alone, so that scores compare, whoever was on the road in training.
+                places = rivals.without(self._config.race_environments())
                 raced = evaluation.race_driver(
-                    driver, self._config.environments(), self.run, self._plan(), self.progress
+                    driver, places, self.run, self._plan(), self.progress
                 )
+                if self._config.latency.wanted:
+                    self.progress.message(
+                        "these races added no latency; with it: donkey-rl evaluate "
+                        f"{self.run.id} --latency-ms {sum(self._config.latency.range_ms) / 2:g}"
+                    )
                 best_lap = raced.best_lap_s
         return self._report(raced, best_lap)
 
@@ -310,11 +320,12 @@ class _Session:
             DriverDescription(
                 agent=config.agent,
                 vehicle=config.vehicle,
-                tracks=tuple(configs.lasting(config.track).split(",")),
+                tracks=tuple(map(configs.lasting, config.tracks)),
                 simulator=_simulator_name(config),
                 camera=config.camera.model_dump(),
                 steering_limits=(-environment.steer_limit, environment.steer_limit),
                 throttle_limits=(environment.throttle_min, environment.throttle_max),
+                latency_ms=config.latency.range_ms,
                 notes={"run_id": self.run.id, "seed": config.seed, "steps": model.num_timesteps},
             ),
             history=config.history,

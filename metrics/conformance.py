@@ -58,6 +58,15 @@ def _races() -> dict[str, Race]:
         "latency_ms": np.where(np.arange(count) > 0, 20.0 + np.arange(count) % 50, math.nan),
         "missed": np.arange(count) % 50 == 49,
     }
+    nearest = 15.0 + 14.0 * np.sin(0.02 * np.arange(count))
+    among = {
+        "opponents": ("red", "blue"),
+        "gap": np.where(nearest > 25.0, math.nan, nearest),
+        "gap_speed": np.where(nearest > 25.0, math.nan, 10.0),
+        "passed": np.arange(count) // 300,
+        "hit": np.where(np.arange(count) % 500 == 7, "red", ""),
+        "blameless": np.arange(count) % 1000 == 7,
+    }
     return {
         "without a row": drive([]),
         "of one row": drive([0.0]),
@@ -66,6 +75,7 @@ def _races() -> dict[str, Race]:
         "with a car that stands": drive(np.zeros(100)),
         "of three laps": drive(steady(16.0, 40.0)),
         "with excursions, hits and a reset": drive(way, **eventful),
+        "among other cars": drive(way, **among),
     }
 
 

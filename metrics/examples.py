@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race, RaceHeader
+from donkey_rl.metrics.race import COLUMNS, OPTIONAL, RIVALS, Race, RaceHeader
 
 LENGTH = 200.0
 """Length of the path (u)."""
@@ -68,7 +68,7 @@ def drive(progress: npt.ArrayLike, time_s: npt.ArrayLike | None = None, **change
             "road_left": -5.0,
             "road_right": 5.0,
         }
-        | {name: value for name, value in changes.items() if name not in COLUMNS}
+        | {name: value for name, value in changes.items() if name not in COLUMNS | RIVALS}
     )
     radius = LENGTH / (2.0 * math.pi)
     columns: dict[str, object] = {
@@ -83,5 +83,5 @@ def drive(progress: npt.ArrayLike, time_s: npt.ArrayLike | None = None, **change
         "node": np.floor(way / LENGTH * _NODES) % _NODES,
         "speed": np.abs(np.gradient(way, time)) if len(way) > 1 else np.zeros(len(way)),
     }
-    columns |= {name: value for name, value in changes.items() if name in COLUMNS}
+    columns |= {name: value for name, value in changes.items() if name in COLUMNS | RIVALS}
     return Race(header, columns)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from donkey_rl.errors import InputError, UnknownColumnError
 from donkey_rl.metrics.race_header import RaceHeader
 
-__all__ = ["COLUMNS", "OPTIONAL", "Race", "RaceHeader", "RaceRecorder"]
+__all__ = ["COLUMNS", "OPTIONAL", "RIVALS", "Race", "RaceHeader", "RaceRecorder", "columns_of"]
 
 COLUMNS: dict[str, tuple[type[np.generic], str]] = {
     "time_s": (np.float64, "s of simulation time since the race began"),
@@ -47,19 +47,36 @@ A row is a frame: commands, latency and deadline are those of the command that l
 for the frame in the row before.
 """
 
+RIVALS: dict[str, tuple[type[np.generic], str]] = {
+    "gap": (np.float32, "u along the path to the next car ahead, NaN without one"),
+    "gap_speed": (np.float32, "u/s, speed of that car, NaN without one"),
+    "passed": (np.int32, "cars passed so far, less those that passed this one"),
+    "blameless": (np.bool_, "the car was touched by another and is not to blame"),
+}
+"""Further columns of races with other cars on the road, see `RaceHeader.opponents`."""
+
 OPTIONAL: dict[str, Any] = {
     "hit": "",
     "lap": 0,
     "reset": False,
     "latency_ms": math.nan,
     "missed": False,
+    "gap": math.nan,
+    "gap_speed": math.nan,
+    "passed": 0,
+    "blameless": False,
 }
 """Columns that may be left out, with the value they then take."""
 
 MAX_NAME = 1024
 """Characters of the name of something that was hit."""
 
-_MAY_BE_NAN = ("latency_ms",)
+_MAY_BE_NAN = ("latency_ms", "gap", "gap_speed")
+
+
+def columns_of(header: RaceHeader) -> dict[str, tuple[type[np.generic], str]]:
+    """Returns the columns of a race, with their types and units, as `COLUMNS` has them."""
+    return COLUMNS | RIVALS if header.opponents else COLUMNS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,7 +85,7 @@ class Race:
 
     Attributes:
         header: What was driven, by whom and where.
-        columns: The arrays named in `COLUMNS`, each of shape (rows,), read-only; those of
+        columns: The arrays named in `columns_of`, each of shape (rows,), read-only; those of
             `OPTIONAL` may be left out.
     """
 
@@ -83,7 +100,7 @@ class Race:
                 of another type, or not finite (a latency may be NaN), or the time does not grow
                 from row to row.
         """
-        object.__setattr__(self, "columns", _checked(self.columns))
+        object.__setattr__(self, "columns", _checked(self.columns, columns_of(self.header)))
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """Returns one column, shape (rows,)."""
@@ -135,7 +152,7 @@ class Race:
                 )
         return cls(
             races[0].header,
-            {name: np.concatenate([race[name] for race in races]) for name in COLUMNS},
+            {n: np.concatenate([race[n] for race in races]) for n in columns_of(races[0].header)},
         )
 
     @property
@@ -174,7 +191,7 @@ class _KnownColumns(dict[str, npt.NDArray[Any]]):
     """Columns of a race of which some were not recorded."""
 
     def __missing__(self, name: str) -> npt.NDArray[Any]:
-        if name in COLUMNS:
+        if name in COLUMNS | RIVALS:
             raise UnknownColumnError(f"Nobody recorded the column '{name}' of this race.")
         raise KeyError(name)
 
@@ -183,19 +200,20 @@ class RaceRecorder:
     """Collects the rows of several cars that drive at once.
 
     Args:
-        headers: One header per car.
+        headers: One header per car, all with opponents or none.
         capacity: Rows to reserve; the space doubles when it is used up.
     """
 
     def __init__(self, headers: Sequence[RaceHeader], capacity: int = 2048) -> None:
         """Reserves the rows."""
         self._headers = tuple(headers)
+        self._columns = columns_of(headers[0]) if headers else COLUMNS
         self._rows = 0
         # Names are stored by number: a text column would cost more than all others together.
         self._hits: dict[str, int] = {"": 0}
         self._data: dict[str, npt.NDArray[Any]] = {
             name: np.zeros((capacity, len(self._headers)), np.int16 if name == "hit" else kind)
-            for name, (kind, _) in COLUMNS.items()
+            for name, (kind, _) in self._columns.items()
         }
         self._driving = np.zeros((capacity, len(self._headers)), np.bool_)
 
@@ -207,14 +225,14 @@ class RaceRecorder:
         """Adds one step of all cars.
 
         Args:
-            row: Each column of `COLUMNS` (those of `OPTIONAL` may be missing), as an array of
+            row: Each column of `columns_of` (those of `OPTIONAL` may be missing), as an array of
                 shape (cars,) or as one value for all cars.
             driving: Which cars still race, shape (cars,); the others get no row.
 
         Raises:
             InputError: If a column is missing or unknown.
         """
-        check_names(row.keys())
+        check_names(row.keys(), self._columns)
         if self._rows == len(self._driving):
             self._grow()
         for name, values in self._data.items():
@@ -252,30 +270,36 @@ class RaceRecorder:
         self._driving = np.concatenate([self._driving, np.zeros_like(self._driving)])
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str], columns: Mapping[str, Any]) -> None:
     """Checks that every column is there, save those that may be left out.
+
+    Args:
+        names: Of the columns that are given.
+        columns: Those of the race, see `columns_of`.
 
     Raises:
         InputError: If one is missing or unknown.
     """
-    given = {*names, *OPTIONAL}
-    missing = [name for name in COLUMNS if name not in given]
-    unknown = sorted(given - COLUMNS.keys())
+    given = {*names}
+    missing = [name for name in columns if name not in given and name not in OPTIONAL]
+    unknown = sorted(given - columns.keys())
     if missing or unknown:
         raise InputError(
-            f"A race has the columns {', '.join(COLUMNS)}. "
+            f"A race has the columns {', '.join(columns)}. "
             f"Received: missing={missing}, unknown={unknown}."
         )
 
 
-def _checked(columns: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
-    """Returns read-only copies of the columns in the types of `COLUMNS`."""
-    check_names(columns.keys())
-    arrays = {name: _typed(name, columns[name]) for name in COLUMNS if name in columns}
+def _checked(
+    columns: Mapping[str, npt.ArrayLike], known: Mapping[str, tuple[type[np.generic], str]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Returns read-only copies of the columns in the types of those that a race has."""
+    check_names(columns.keys(), known)
+    arrays = {name: _typed(name, columns[name]) for name in known if name in columns}
     rows = len(arrays["time_s"])
-    for name, value in OPTIONAL.items():
+    for name in known:
         if name not in arrays:
-            arrays[name] = np.full(rows, value, COLUMNS[name][0])
+            arrays[name] = np.full(rows, OPTIONAL[name], known[name][0])
     lengths = {name: array.shape for name, array in arrays.items()}
     if len(set(lengths.values())) > 1 or arrays["time_s"].ndim > 1:
         raise InputError(f"A race's columns must have one common length. Received: {lengths}.")
@@ -290,7 +314,7 @@ def _checked(columns: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]
             f"A race's time must grow from row to row. Received: time_s="
             f"{arrays['time_s'][row]} in row {row} after {arrays['time_s'][row - 1]}."
         )
-    return {name: arrays[name] for name in COLUMNS}
+    return {name: arrays[name] for name in known}
 
 
 def _typed(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -299,7 +323,7 @@ def _typed(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
     Raises:
         InputError: If a value cannot be had in it.
     """
-    kind = np.dtype(COLUMNS[name][0])
+    kind = np.dtype((COLUMNS | RIVALS)[name][0])
     try:
         given = np.atleast_1d(np.asarray(values))
     except ValueError as error:

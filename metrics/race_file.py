@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.metrics.race import COLUMNS, MAX_NAME, Race
+from donkey_rl.metrics.race import COLUMNS, MAX_NAME, RIVALS, Race, columns_of
 from donkey_rl.metrics.race_header import RaceHeader, read_header
 
 METADATA_KEY = b"donkey_rl.race"
@@ -72,7 +72,7 @@ def schema(header: RaceHeader, *, frames: bool = False, sources: bool = False) -
         )
     fields = [
         pa.field(name, _ARROW_TYPES[kind], nullable=False, metadata={"unit": unit})
-        for name, (kind, unit) in COLUMNS.items()
+        for name, (kind, unit) in columns_of(header).items()
     ]
     for name, wanted in ((FRAME, frames), (SOURCE, sources)):
         if wanted:
@@ -97,7 +97,8 @@ def save(race: Race, path: pathlib.Path) -> pathlib.Path:
 def values(race: Race) -> list[npt.NDArray[Any]]:
     """Returns the columns of a race in their order, as Arrow takes them."""
     # Arrow ends a NumPy text at its first NUL, a Python text at its end.
-    return [race[name].astype(object) if name == "hit" else race[name] for name in COLUMNS]
+    names = columns_of(race.header)
+    return [race[name].astype(object) if name == "hit" else race[name] for name in names]
 
 
 @contextlib.contextmanager
@@ -276,7 +277,7 @@ def described(path: pathlib.Path, file: Any) -> tuple[RaceHeader, list[str]]:
     for name in found.names:
         if found.names.count(name) > 1:
             raise InputError(f"{path}: a race has each column once. Received: '{name}' twice.")
-    wanted = {name: _ARROW_TYPES[kind] for name, (kind, _) in COLUMNS.items()}
+    wanted = {name: _ARROW_TYPES[kind] for name, (kind, _) in (COLUMNS | RIVALS).items()}
     wanted |= {name: kind for name, (kind, _) in _EXTRA.items()}
     unknown = sorted(set(found.names) - wanted.keys())
     if unknown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
@@ -101,6 +101,13 @@ class RaceHeader(Config):
         default_factory=dict, description="The camera's configuration."
     )
     units: Literal["u"] = pydantic.Field("u", description="Unit of length: Unity units.")
+    opponents: tuple[Annotated[str, pydantic.Field(min_length=1, max_length=64)], ...] = (
+        pydantic.Field(
+            (),
+            max_length=64,
+            description="Names of the other cars on the road, as `hit` has them.",
+        )
+    )
     timing: HostTiming | None = pydantic.Field(
         None,
         description="Laps and disqualification as a race host told them, where one did.",
@@ -116,11 +123,13 @@ class RaceHeader(Config):
         return self
 
     @pydantic.model_serializer(mode="wrap")
-    def _without_timing(self, dump: Callable[[RaceHeader], dict[str, Any]]) -> dict[str, Any]:
+    def _without_rarities(self, dump: Callable[[RaceHeader], dict[str, Any]]) -> dict[str, Any]:
         """Leaves out what few races have, so that older versions read all others."""
         fields = dump(self)
         if self.timing is None:
             fields.pop("timing", None)
+        if not self.opponents:
+            fields.pop("opponents", None)
         return fields
 
     @property

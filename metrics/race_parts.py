@@ -25,7 +25,7 @@ from pyarrow import parquet
 
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics import race_file
-from donkey_rl.metrics.race import COLUMNS, Race
+from donkey_rl.metrics.race import Race, columns_of
 from donkey_rl.metrics.race_header import RaceHeader, read_header
 
 LOGGER = logging.getLogger("donkey_rl.metrics")
@@ -57,7 +57,9 @@ def load(folder: pathlib.Path) -> Race:
     header = _header(folder)
     races = [race for _, race in _whole_parts(folder, header)]
     if not races:
-        return Race(header, {name: np.zeros(0, kind) for name, (kind, _) in COLUMNS.items()})
+        return Race(
+            header, {name: np.zeros(0, kind) for name, (kind, _) in columns_of(header).items()}
+        )
     return Race.joined(races)
 
 

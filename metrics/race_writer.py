@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics import race_file, race_parts
-from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
+from donkey_rl.metrics.race import Race, RaceHeader, columns_of
 
 WRITE_S = 0.25
 """Rows are on their way to the disk after this time at the latest (s, by the clock)."""
@@ -108,7 +108,7 @@ class RaceWriter:
         """Adds one row.
 
         Args:
-            row: Each column of `COLUMNS` as one value; those of `OPTIONAL` may be missing.
+            row: Each column of `columns_of` as one value; those of `OPTIONAL` may be missing.
             frame: The picture of the row, as a JPEG file.
 
         Raises:
@@ -140,7 +140,7 @@ class RaceWriter:
             return self._parts[-1]
         columns: dict[str, npt.NDArray[Any]] = {
             name: np.empty(size, object if kind is np.str_ else kind)
-            for name, (kind, _) in COLUMNS.items()
+            for name, (kind, _) in columns_of(self._header).items()
         }
         part = _Part(self._count, columns, [])
         self._count += 1
@@ -172,7 +172,7 @@ class RaceWriter:
             self._parts = [p for p in self._parts if p.written < p.rows or p is self._parts[-1]]
 
     def _write_part(self, part: _Part, rows: int) -> None:
-        columns: list[Any] = [part.columns[name][:rows] for name in COLUMNS]
+        columns: list[Any] = [values[:rows] for values in part.columns.values()]
         if self._frames:
             columns.append(part.frames[:rows])
         arrays = [pa.array(c, field.type) for c, field in zip(columns, self._schema, strict=True)]

@@ -11,11 +11,9 @@ from PIL import Image
 
 from donkey_rl import configuration
 from donkey_rl.agents.encoders import autoencoder_network, base
-from donkey_rl.agents.encoders.augmentation import augmented
 from donkey_rl.agents.encoders.autoencoder import Autoencoder
 from donkey_rl.agents.encoders.config import AutoencoderConfig
 from donkey_rl.agents.encoders.report import EncoderReport
-from donkey_rl.agents.tensorflow_setup import tf
 from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.errors import DriverError, InputError
@@ -29,10 +27,6 @@ SMALL = AutoencoderConfig(
     filters=(8, 16), dense=64, latent=8, frames=1000, epochs=12, batch_size=32,
     learning_rate=5e-3, noise=0.15, occlusion=0.6,
 )  # fmt: skip
-UNCHANGED = {
-    "brightness": 0.0, "contrast": 0.0, "gamma": 0.0, "noise": 0.0, "shadow": 0.0,
-    "occlusion": 0.0,
-}  # fmt: skip
 
 
 def boxes(count: int, seed: int = 0) -> ImageArray:
@@ -126,49 +120,6 @@ def test_bad_input_is_refused() -> None:
         encoder.fit(boxes(100))
     with pytest.raises(InputError, match="at least one batch of 32 frames"):
         encoder.fit(encoder.preprocess(boxes(30)))
-
-
-# What is done to frames.
-
-
-def changed(**amounts: float) -> npt.NDArray[np.float32]:
-    config = SMALL.model_copy(update=UNCHANGED | amounts)
-    images = np.full((64, 20, 40, 3), 100, np.uint8)
-    result: npt.NDArray[np.float32] = augmented(
-        tf.constant(images), tf.constant([3, 4]), config
-    ).numpy()
-    return result
-
-
-def test_a_shadow_darkens_a_band_of_each_frame_by_one_factor() -> None:
-    images = changed(shadow=0.5)
-    assert images.max() == 100.0
-    # Each band is at least 10 % of the width, and factors reach from 1 down to 0.5.
-    lowest = images.min(axis=(1, 2, 3))
-    assert 50.0 <= lowest.min() < 55.0
-    assert lowest.max() > 95.0
-    for image, dark in zip(images, lowest, strict=True):
-        assert set(np.unique(image).tolist()) <= {dark, 100.0}
-        row = image[10, :, 0]
-        inside = np.flatnonzero(row < 100.0)
-        assert len(inside) == 0 or np.ptp(inside) == len(inside) - 1
-
-
-def test_what_is_in_the_way_covers_one_rectangle_in_one_gray() -> None:
-    images = changed(occlusion=0.5)
-    covered = images[..., 0] != 100.0
-    assert 40 <= covered.any(axis=(1, 2)).sum() <= 64
-    for image, place in zip(images, covered, strict=True):
-        rows, columns = place.any(axis=1), place.any(axis=0)
-        assert (place == rows[:, None] & columns).all()
-        # Half of 20 rows and of 40 columns at most.
-        assert rows.sum() <= 10
-        assert columns.sum() <= 20
-        assert len(np.unique(image[place])) <= 1
-
-
-def test_amounts_of_zero_change_nothing() -> None:
-    assert (changed() == 100.0).all()
 
 
 # Where frames come from.

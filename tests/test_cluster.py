@@ -15,8 +15,9 @@ from optuna.trial import TrialState
 import donkey_rl
 from donkey_rl import configuration
 from donkey_rl.envs import joined_view
+from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import drivers, sight
+from donkey_rl.experiments import drivers, race_latency, sight
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments.cluster import connection, races, rollouts
 from donkey_rl.experiments.cluster.ray_engine import RayEngine
@@ -97,9 +98,12 @@ def test_races_on_the_cluster_are_those_of_this_machine(cluster: TwoNodes) -> No
     pieces = [
         races.Piece(
             entrant.environment.model_copy(update={"track": name}),
-            RacePlan(races=2, laps=1, delay=delay, changes=driving.latency(delay)),
+            RacePlan(races=2, laps=1, latency=late, changes=race_latency.told(late)),
         )
-        for name, delay in (("generated_track", 0), ("warren", 1))
+        for name, late in (
+            ("generated_track", LatencyConfig()),
+            ("warren", race_latency.asked(50.0, 20.0, None)),
+        )
     ]
     with ProgressDisplay() as progress:
         here = [driving.drive(entrant, *piece, progress, "here") for piece in pieces]

@@ -40,6 +40,7 @@ RULES = {
     "experiments": Rule(frozenset(SUBPACKAGES)),
     "race_server": Rule(frozenset(SUBPACKAGES)),
     "cli": Rule(frozenset(SUBPACKAGES)),
+    "cli_augment": Rule(frozenset(SUBPACKAGES)),
     "cli_data": Rule(frozenset(SUBPACKAGES)),
     "cli_ensemble": Rule(frozenset(SUBPACKAGES)),
     "cli_evaluate": Rule(frozenset(SUBPACKAGES)),

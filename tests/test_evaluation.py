@@ -11,7 +11,7 @@ import pytest
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DriverError, InputError, TrackError, UnknownNameError
-from donkey_rl.experiments import drivers, evaluation, mlflow_store, stored_runs
+from donkey_rl.experiments import drivers, evaluation, mlflow_store, race_latency, stored_runs
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments.drivers import LearnedEntrant, PursuitEntrant
@@ -237,20 +237,21 @@ def test_held_out_tracks_are_three_that_the_driver_was_not_trained_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("track", "where", "delay", "folder_name"),
+    ("track", "where", "delay_ms", "folder_name"),
     [
         ("generated_track", "embedded", 0, "evaluation-generated_track-5x3-seed2"),
         ("generated_track:mirror", "embedded", 0, "evaluation-generated_track-mirror-5x3-seed2"),
         ("/home/me/my track (1).json", "embedded", 0, "evaluation-my-track-1--5x3-seed2"),
-        ("warren", "localhost:9091", 2, "evaluation-warren-remote-5x3-seed2-latency100"),
+        ("warren", "localhost:9091", 100, "evaluation-warren-remote-5x3-seed2-latency100"),
     ],
 )
 def test_the_folder_of_an_evaluation_tells_it_from_others(
-    track: str, where: str, delay: int, folder_name: str
+    track: str, where: str, delay_ms: float, folder_name: str
 ) -> None:
     entrant = PursuitEntrant("pursuit", "pursuit", EnvironmentConfig())
     config = EnvironmentConfig(track=track, simulator=where)
-    plan = RacePlan(races=5, laps=3, seed=2, delay=delay, changes=driving.latency(delay))
+    late = race_latency.asked(delay_ms, 0.0, None)
+    plan = RacePlan(races=5, laps=3, seed=2, latency=late, changes=race_latency.told(late))
     assert folders.name(entrant, config, plan) == folder_name
     marked = folders.name(entrant, config, plan, marked=True)
     other = config.model_copy(update={"throttle_max": 0.5})

@@ -14,7 +14,7 @@ from donkey_rl import configuration
 from donkey_rl.agents import cnn
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.imitation import augmentation
-from donkey_rl.agents.imitation.augmentation import Augmentation
+from donkey_rl.agents.imitation.augmentation import Copier
 from donkey_rl.agents.imitation.cloning import Cloner, Demonstrations
 from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.observations import Parts
@@ -58,31 +58,10 @@ def test_mirror_turns_image_steering_and_rates_round() -> None:
     assert all((again[name] == seen[name]).all() for name in seen)
 
 
-def test_brightness_scales_whole_images_within_its_range() -> None:
-    images = np.full((200, 2, 2, 3), 100.0, np.float32)
-    found = augmentation.brightened(images, 0.2, [1, 2]).numpy()
-    assert (found == found[:, :1, :1, :1]).all()
-    assert found.min() >= 80.0
-    assert found.max() <= 120.0
-    assert found.std() > 5.0
-
-
-def test_shadow_darkens_one_side_of_a_line() -> None:
-    images = np.full((200, 24, 32, 3), 200.0, np.float32)
-    found = augmentation.shadowed(images, 0.5, [1, 2]).numpy()
-    for image in found[:20]:
-        # Lit as before, or darker by one and the same share, at most by half.
-        assert len(np.unique(image)) <= 2
-    assert found.min() >= 100.0
-    shaded = (found < 199.0).any(axis=3).mean(axis=(1, 2))
-    assert 0.3 < shaded.mean() < 0.7
-    assert augmentation.shadowed(images, 0.0, [1, 2]).numpy() == pytest.approx(200.0)
-
-
 def test_copies_are_seeded_and_mirrored_with_their_actions() -> None:
     seen, actions = observation(64), np.full((64, 2), 0.5, np.float32)
-    config = ImitationConfig(mirror=True)
-    one, other = (Augmentation(config, SIZE, seed=3) for _ in range(2))
+    config = ImitationConfig(mirror=True).augmentation
+    one, other = (Copier(config, SIZE, seed=3) for _ in range(2))
     first, wanted = one(seen, actions)
     same, _ = other(seen, actions)
     second, _ = one(seen, actions)
@@ -154,6 +133,33 @@ def test_policy_learns_to_see_what_was_shown() -> None:
     )
     assert report.rmse[0] < 0.2
     assert any((old != new).any() for old, new in zip(untrained, eye.get_weights(), strict=True))
+
+
+def test_copies_of_what_a_policy_sees_by_itself_are_made_in_the_update() -> None:
+    eye = cnn.network(SIZE, CnnConfig(filters=(8, 8), units=16), 1)
+    policy = ppo_networks.network(20, 2, (16,), 0.01, 1)
+    config = ImitationConfig(mirror=True, shift=0, shadow=0.0, copies=3, batch_size=32)
+    cloner = Cloner(policy, eye, config, seed=0)
+    seen = observation(40)
+    rows = np.full((40, 4), 0.5, np.float32)
+    aim, copied = np.full((40, 2), 0.5, np.float32), np.arange(40) >= 20
+    batch, wanted = cloner._changed([rows, seen["image"]], aim, copied, np.int32([0, 1]))
+    numbers, images = (part.numpy() for part in batch)
+    assert (images[:20] == seen["image"][:20]).all()
+    assert (numbers[:20] == 0.5).all()
+    turned = wanted.numpy()[:, 0] < 0.0
+    assert not turned[:20].any()
+    assert 2 < turned.sum() < 18
+    assert (numbers[turned] == [0.5, -0.5, -0.5, 0.5]).all()
+    # Each copy is lighter or darker as a whole, by a fifth of 255 at most.
+    ahead = np.where(turned[:, None, None, None], images[:, :, ::-1], images)
+    gaps = (ahead - seen["image"])[20:]
+    assert np.ptp(gaps, axis=(1, 2, 3)) == pytest.approx(0.0, abs=1e-3)
+    assert 20.0 < np.abs(gaps).max() <= 51.0
+    # Three copies beside each of 40.
+    data = Demonstrations(Parts(rows, seen["image"]), aim, Parts(rows, seen["image"]), aim)
+    report = cloner.fit(data, epochs=1, learning_rate=1e-3, progress=silent)
+    assert report.rows == 160
 
 
 def test_too_few_demonstrations_are_refused() -> None:

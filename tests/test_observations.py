@@ -92,22 +92,6 @@ def test_an_observation_of_another_shape_is_refused(
         observations.layout(space).split(observation)
 
 
-def test_shifts_move_whole_images_and_repeat_their_edge() -> None:
-    image = np.arange(20 * 20, dtype=np.float32).reshape(1, 20, 20, 1)
-    images = np.repeat(image, 200, axis=0)
-    moved = cnn.shifted(images, 2, (3, 4)).numpy()
-    # Rows count 20 each, columns 1: the middle pixel, 210, tells both shifts.
-    offsets = moved[:, 10, 10, 0] - 210.0
-    rows = np.round(offsets / 20.0)
-    columns = offsets - 20.0 * rows
-    assert set(rows) == set(columns) == {-2.0, -1.0, 0.0, 1.0, 2.0}
-    for index in range(20):
-        down, right = int(rows[index]), int(columns[index])
-        at = np.clip(np.arange(20) + down, 0, 19)[:, None]
-        across = np.clip(np.arange(20) + right, 0, 19)[None]
-        np.testing.assert_array_equal(moved[index, ..., 0], image[0, ..., 0][at, across])
-
-
 def test_the_network_is_bounded_and_seeded() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 24, 32, 3)).astype(np.uint8)
     one, same, other = (cnn.network((24, 32, 3), cnn.CnnConfig(), seed) for seed in (1, 1, 2))

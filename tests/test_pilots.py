@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.experiments.pilots import Delayed, Noisy, Pilot, Timed, delayed, neutral, noisy
+from donkey_rl.experiments.pilots import Noisy, Pilot, Timed, neutral, noisy
 
 CONFIG = EnvironmentConfig(history=2)
 
@@ -16,47 +16,6 @@ def observation(step: int) -> dict[str, np.ndarray]:
         "speed": np.full((1, 1), step, np.float32),
         "last_actions": np.full((1, 4), 9.0, np.float32),
     }
-
-
-def test_commands_arrive_as_many_steps_late_as_the_delay_has() -> None:
-    told: list[list[float]] = []
-
-    def act(seen: dict[str, np.ndarray]) -> np.ndarray:
-        told.append(seen["last_actions"][0].tolist())
-        return np.array([[seen["speed"][0, 0] / 10.0, 0.5]], np.float32)
-
-    pilot = Delayed(Pilot(act), 2, CONFIG)
-    everyone = np.ones(1, np.bool_)
-    for _ in range(2):
-        told.clear()
-        pilot.begin(1)
-        arrived = [pilot.drive(observation(step), everyone)[0].tolist() for step in range(1, 5)]
-        # Two steps it stands, throttle 0 being action -1; then the answers to frames 1 and 2.
-        np.testing.assert_allclose(arrived, [[0, -1], [0, -1], [0.1, 0.5], [0.2, 0.5]])
-        # The driver knows what it sent, not what the car did, oldest first.
-        np.testing.assert_allclose(
-            told, [[0, 0, 0, 0], [0, 0, 0.1, 0.5], [0.1, 0.5, 0.2, 0.5], [0.2, 0.5, 0.3, 0.5]]
-        )
-        assert pilot.latency_ms.tolist() == [100.0]
-
-
-def test_a_delay_adds_to_the_time_that_the_driver_takes_and_passes_on_its_failures() -> None:
-    class Slow(Pilot):
-        def drive(self, observation: object, driving: np.ndarray) -> np.ndarray:
-            self.latency_ms[:] = 20.0
-            self.lost[:] = self.missed[:] = [False, True]
-            return np.zeros((2, 2), np.float32)
-
-    pilot = Delayed(Slow(lambda _: np.zeros((2, 2), np.float32)), 1, CONFIG)
-    pilot.begin(2)
-    pilot.drive({"last_actions": np.zeros((2, 4), np.float32)}, np.ones(2, np.bool_))
-    assert pilot.latency_ms.tolist() == [70.0, 70.0]
-    assert pilot.lost.tolist() == pilot.missed.tolist() == [False, True]
-
-
-def test_without_a_delay_there_is_nothing_in_between() -> None:
-    pilot = Pilot(lambda _: np.zeros((1, 2), np.float32))
-    assert delayed(pilot, 0, CONFIG) is pilot
 
 
 def test_noise_is_drawn_anew_and_its_mean_is_what_the_pilot_wants() -> None:

@@ -12,12 +12,15 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from donkey_rl.agents import driving
+from donkey_rl.agents import driving, observations
+from donkey_rl.agents.augmentation.config import AugmentationConfig
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.observations import Parts
 from donkey_rl.agents.ppo import rollout
 from donkey_rl.agents.ppo.config import PPOConfig
+from donkey_rl.agents.ppo.learner import Learner
 from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.agents.ppo.rollout import Rollout
 from donkey_rl.errors import InputError
 
 IMAGE = (16, 24, 3)
@@ -251,3 +254,56 @@ def test_generators_decide_what_is_drawn() -> None:
 def test_images_too_small_for_the_convolutions_are_refused() -> None:
     with pytest.raises(InputError, match="large enough for 5 convolutions"):
         PPO(envs(), PPOConfig(cnn=CnnConfig(filters=(4,) * 5)))
+
+
+ROAD = spaces.Dict(
+    image=spaces.Box(0, 255, IMAGE, np.uint8),
+    numbers=spaces.Box(-np.inf, np.inf, (4,), np.float32),
+)
+
+
+def agreeing() -> tuple[Learner, Parts, Any]:
+    """Learns from steps that are worth nothing, so that agreement alone is learned."""
+    config = SMALL.model_copy(
+        update={
+            "n_epochs": 6,
+            "normalise_advantage": False,
+            "agreement": 5.0,
+            "augmentation": AugmentationConfig(mirror=True),
+        }
+    )
+    learner = Learner(observations.layout(ROAD), 2, config, 0, choices=False)
+    random = np.random.default_rng(1)
+    image = random.integers(0, 256, (256, *IMAGE)).astype(np.uint8)
+    plain = Parts(random.normal(size=(256, 4)).astype(np.float32), image)
+    actions, density, values = learner.act(plain)
+    nothing = np.zeros(256, np.float32)
+    steps = Rollout(rollout.seen(plain), actions, density, nothing, values, values)
+    return learner, plain, steps
+
+
+def asymmetry(learner: Learner, plain: Parts) -> float:
+    """Returns how differently the policy drives on mirrored roads, share of what it does."""
+    signs = np.array([1, -1, -1, 1], np.float32)
+    turned = Parts(plain.numbers * signs, plain.image[:, :, ::-1])
+    gaps = learner.decide(plain) - learner.decide(turned) * [-1.0, 1.0]
+    return float(np.abs(gaps).mean() / np.abs(learner.decide(plain)).mean())
+
+
+def test_policy_comes_to_agree_on_what_is_mirrored() -> None:
+    learner, plain, steps = agreeing()
+    before = asymmetry(learner, plain)
+    assert learner.update(steps, 3e-3, 0.2).metrics["agreement_loss"] > 0.0
+    assert asymmetry(learner, plain) < 0.7 * before
+    again, _, _ = agreeing()
+    again.update(steps, 3e-3, 0.2)
+    pairs = zip(learner.actor.get_weights(), again.actor.get_weights(), strict=True)
+    assert all((a == b).all() for a, b in pairs)
+
+
+def test_choices_are_not_mirrored() -> None:
+    config = SMALL.model_copy(
+        update={"agreement": 0.1, "augmentation": AugmentationConfig(mirror=True)}
+    )
+    with pytest.raises(InputError, match="to mirror them"):
+        PPO(envs(), config, seed=0)

@@ -83,3 +83,23 @@ def test_choices_are_drawn_by_their_probabilities() -> None:
     entropy = -(0.1 * math.log(0.1) + 0.6 * math.log(0.6) + 0.3 * math.log(0.3))
     assert policy.entropy(outputs[:1]).numpy()[0] == pytest.approx(entropy, rel=1e-5)
     assert policy.most_likely(outputs[:1]).numpy().tolist() == [[1]]
+
+
+def test_divergence_of_gaussians_is_that_of_their_means() -> None:
+    gaussian = Gaussian(tf.Variable([0.0, math.log(2.0)]))
+    wanted, outputs = tf.constant([[1.0, 2.0], [0.0, 0.0]]), tf.constant([[0.0, 0.0], [0.0, 0.0]])
+    # (1 / 1)^2 / 2 + (2 / 2)^2 / 2 = 1.
+    np.testing.assert_allclose(gaussian.divergence(wanted, outputs), [1.0, 0.0], atol=1e-6)
+    with tf.GradientTape() as tape:
+        tape.watch([wanted, outputs])
+        total = tf.reduce_sum(gaussian.divergence(wanted, outputs))
+    fixed, moved = tape.gradient(total, [wanted, outputs])
+    assert fixed is None
+    np.testing.assert_allclose(moved, [[-1.0, -0.5], [0.0, 0.0]], atol=1e-6)
+
+
+def test_divergence_of_choices() -> None:
+    wanted, outputs = tf.math.log([[0.5, 0.5]]), tf.math.log([[0.9, 0.1]])
+    # 0.5 ln(0.5 / 0.9) + 0.5 ln(0.5 / 0.1)
+    found = Categorical().divergence(wanted, outputs)
+    np.testing.assert_allclose(found, [0.510826], atol=1e-5)

@@ -165,6 +165,11 @@ def test_a_car_that_may_be_held_on_the_grid_is_not_stuck_before_it_has_moved() -
         ((100.0, 150.0), None, 0.170, 0.0, False),
         ((100.0, 150.0), None, 0.270, 0.0, True),
         ((100.0, 150.0), 200.0, 0.045, 0.200, False),
+        # Trained for everything up to 300 ms: nothing waits, and slower links are warned of.
+        ((0.0, 300.0), None, None, 0.0, False),
+        ((0.0, 300.0), None, 0.045, 0.0, False),
+        ((0.0, 300.0), None, 0.340, 0.0, False),
+        ((0.0, 300.0), None, 0.430, 0.0, True),
     ],
 )
 def test_commands_wait_until_the_whole_latency_is_what_was_trained(

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from donkey_rl.metrics import race_parts
-from donkey_rl.metrics.race import COLUMNS, OPTIONAL, RaceHeader
+from donkey_rl.metrics.race import COLUMNS, OPTIONAL, RIVALS, RaceHeader
 from donkey_rl.metrics.race_writer import RaceWriter
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "race_record.md"
@@ -29,10 +29,10 @@ def test_the_table_of_columns_is_that_of_the_code() -> None:
     shown = re.findall(r"^\| `(\w+)` \| (\w+) \|", section("Columns"), flags=re.MULTILINE)
     kinds = {
         name: "string" if kind is np.str_ else np.dtype(kind).name
-        for name, (kind, _) in COLUMNS.items()
+        for name, (kind, _) in (COLUMNS | RIVALS).items()
     }
     assert dict(shown) == kinds
-    assert [name for name, _ in shown] == list(COLUMNS)
+    assert [name for name, _ in shown] == list(COLUMNS | RIVALS)
     (words,) = re.findall(r"^(.*) may be left out\.$", TEXT, flags=re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", words)) == set(OPTIONAL)
 

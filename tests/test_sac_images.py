@@ -6,8 +6,11 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecTransposeImage
 
+from donkey_rl.agents import observations
+from donkey_rl.agents.augmentation.config import AugmentationConfig
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.sac.config import SACConfig
+from donkey_rl.agents.sac.learner import Learner
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.errors import InputError
 
@@ -21,7 +24,7 @@ SMALL = SACConfig(
     learning_starts=100,
     gradient_steps=2,
     buffer_size=2000,
-    random_shift=2,
+    augmentation=AugmentationConfig(shift=2),
     cnn=CnnConfig(filters=(8, 8), units=16),
 )
 
@@ -99,7 +102,10 @@ def test_only_the_critics_train_the_cnn():
 
 
 def test_pictures_are_shifted_while_it_learns():
-    shifted, still = weights_after_one_step(), weights_after_one_step(random_shift=0)
+    shifted, still = (
+        weights_after_one_step(),
+        weights_after_one_step(augmentation=AugmentationConfig()),
+    )
     assert np.abs(shifted[0] - still[0]).max() > 1e-4
 
 
@@ -138,4 +144,24 @@ def test_save_and_load_with_the_cnn(tmp_path):
 def test_pictures_too_small_for_the_cnn_are_refused():
     config = SMALL.model_copy(update={"cnn": CnnConfig(filters=(8,) * 4)})
     with pytest.raises(InputError, match="Expected images large enough for 4 convolutions"):
+        SAC(vector(), config, seed=0)
+
+
+def test_mirrored_transitions_have_mirrored_actions():
+    seen = spaces.Dict(
+        image=spaces.Box(0, 255, (12, 16, 3), np.uint8),
+        numbers=spaces.Box(-np.inf, np.inf, (4,), np.float32),
+    )
+    config = SMALL.model_copy(update={"augmentation": AugmentationConfig(mirror=True)})
+    learner = Learner(observations.layout(seen), 2, config, 0)
+    images = np.random.default_rng(0).integers(0, 256, (40, 2, 12, 16, 3)).astype(np.uint8)
+    # Speed, yaw rate, last action; action; return and discount; the numbers after.
+    rows = np.tile(np.arange(1.0, 13.0, dtype=np.float32), (40, 1))
+    found, turned = (part.numpy() for part in learner._changed(rows, images, np.int32([1, 2])))
+    mirrored = (turned == images[..., ::-1, :]).all(axis=(1, 2, 3, 4))
+    assert 8 < mirrored.sum() < 32
+    assert (turned[~mirrored] == images[~mirrored]).all()
+    assert (found[~mirrored] == rows[~mirrored]).all()
+    assert found[mirrored][0].tolist() == [1, -2, -3, 4, -5, 6, 7, 8, 9, -10, -11, 12]
+    with pytest.raises(InputError, match="to mirror them"):
         SAC(vector(), config, seed=0)

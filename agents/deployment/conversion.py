@@ -34,14 +34,18 @@ def keras_model(driver: Driver | Ensemble) -> Any:
         name: keras.Input(shape, dtype="uint8" if name == "image" else "float32", name=name)
         for name, shape in seen.shapes.items()
     }
+    blind_to = seen.scaling.blind_to
+    speed = 0.0 if "speed" in blind_to else 1.0 / seen.scaling.speed
     yaw_rate = keras.layers.Dense(1, use_bias=False, name="yaw_rate")
     measured = [
-        keras.layers.Rescaling(1.0 / seen.scaling.speed, name="speed_scaled")(inputs["speed"]),
+        keras.layers.Rescaling(speed, name="speed_scaled")(inputs["speed"]),
         yaw_rate(inputs["imu"]),
         inputs["last_actions"],
     ]
+    if "last_actions" in blind_to:
+        measured[-1] = keras.layers.Rescaling(0.0, name="last_actions_unread")(measured[-1])
     chosen = np.zeros((seen.shapes["imu"][0], 1), np.float32)
-    chosen[YAW_RATE] = 1.0 / seen.scaling.yaw_rate
+    chosen[YAW_RATE] = 0.0 if "yaw_rate" in blind_to else 1.0 / seen.scaling.yaw_rate
     yaw_rate.set_weights([chosen])
     proposals, seen_by = [], []
     for number, (_, member) in enumerate(driver.shares):

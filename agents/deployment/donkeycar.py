@@ -147,10 +147,13 @@ def model(driver: Driver | Ensemble, held: Held, *, memory: bool = False) -> Any
 
 def _constants(driver: Driver | Ensemble, held: Held, image: Any, memory: bool) -> Any:
     """Returns the measurements that are the same for every image, (B, n)."""
-    scaling = driver.observation.scaling
-    values = [held.speed / scaling.speed, held.yaw_rate / scaling.yaw_rate]
-    if not memory:
-        values += held.action * driver.observation.history
+    scaling, history = driver.observation.scaling, driver.observation.history
+    told = {
+        "speed": (held.speed / scaling.speed,),
+        "yaw_rate": (held.yaw_rate / scaling.yaw_rate,),
+        "last_actions": () if memory else held.action * history,
+    }
+    values = [0.0 if n in scaling.blind_to else v for n, part in told.items() for v in part]
     return _constant(values, image, "held")
 
 

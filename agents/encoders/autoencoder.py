@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents.augmentation.layers import Looks
 from donkey_rl.agents.encoders import autoencoder_network, training
-from donkey_rl.agents.encoders.augmentation import augmented
 from donkey_rl.agents.encoders.config import AutoencoderConfig
 from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.agents.encoders.trained import TrainedEncoder
@@ -59,6 +59,7 @@ class Autoencoder(TrainedEncoder):
         self.config = config if config is not None else AutoencoderConfig()
         super().__init__(image_shape, self.config.latent, self.config)
         self.examples: ImageArray = np.empty((0, *self.reduced_shape), np.uint8)
+        self._looks = Looks(self.config)
         drawn = autoencoder_network.drawn_shape(self.reduced_shape)
         self._decoder = autoencoder_network.decoder(self.features, drawn, self.config.seed or 0)
 
@@ -98,7 +99,7 @@ class Autoencoder(TrainedEncoder):
 
     def _loss(self, rows: Sequence[Any], seed: Any) -> Any:
         (images,) = rows
-        drawn = self._decoder(self.reader(augmented(images, seed, self.config)))
+        drawn = self._decoder(self.reader(self._looks(images, seed)))
         return tf.reduce_mean(tf.square(drawn - autoencoder_network.target(images)))
 
     def _standardise(self, measured: FloatArray) -> None:
@@ -138,7 +139,7 @@ class Autoencoder(TrainedEncoder):
             contrast of the images that they are of.
         """
         seed = tf.constant([self.config.seed or 0, 0], tf.int32)
-        changed = augmented(tf.constant(reduced), seed, self.config).numpy()
+        changed = self._looks(tf.constant(reduced), seed).numpy()
         drawn = self._drawn(changed)
         places = (1, 2)
         mean = reduced.mean(axis=places, keepdims=True)

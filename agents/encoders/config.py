@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from donkey_rl import setting_keys
+from donkey_rl.agents.augmentation.config import LookConfig
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError
 
@@ -54,7 +55,7 @@ class CnnEncoderConfig(EncoderConfig):
     name: Literal["cnn"] = "cnn"
 
 
-class TrainedEncoderConfig(EncoderConfig):
+class TrainedEncoderConfig(EncoderConfig, LookConfig):
     """Settings of an encoder that is trained before the policy: its network and its training."""
 
     filters: tuple[pydantic.PositiveInt, ...] = pydantic.Field(
@@ -89,18 +90,6 @@ class TrainedEncoderConfig(EncoderConfig):
     )
     contrast: float = pydantic.Field(
         default=0.2, ge=0, lt=1, description="Random change of each image's contrast, share."
-    )
-    gamma: float = pydantic.Field(
-        default=0.0, ge=0, lt=1, description="Random change of each image's gamma, share."
-    )
-    noise: float = pydantic.Field(
-        default=0.0, ge=0, le=1, description="Noise per pixel, share of full scale."
-    )
-    shadow: float = pydantic.Field(
-        default=0.0, ge=0, le=1, description="Most that a band across each image is darkened."
-    )
-    occlusion: float = pydantic.Field(
-        default=0.0, ge=0, le=1, description="Largest side of what covers a part of each image."
     )
     clip: float = pydantic.Field(
         default=5.0, gt=0, description="Bound of the features, in standard deviations."
@@ -170,6 +159,12 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         default=(),
         max_length=8,
         description="Distances (u) beyond 28 at which the road's middle is asked for as well.",
+    )
+    bends: float = pydantic.Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the frames that are taken where the road bends, or just before.",
     )
     huber: float = pydantic.Field(
         default=1.0,

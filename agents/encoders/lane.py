@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents.augmentation.layers import Looks
 from donkey_rl.agents.encoders import lane_network, segmentation, training
-from donkey_rl.agents.encoders.augmentation import augmented
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.losses import huber
 from donkey_rl.agents.encoders.report import EncoderReport
@@ -67,6 +67,7 @@ class LaneEncoder(TrainedEncoder):
         self._mean: FloatArray = np.zeros(self.features, np.float32)
         self._std: FloatArray = np.ones(self.features, np.float32)
         self._both: Any = None
+        self._looks = Looks(self.config)
 
     def start_from(self, other: TrainedEncoder) -> None:
         """Takes over what another encoder has learned to see, before `fit`.
@@ -186,12 +187,12 @@ class LaneEncoder(TrainedEncoder):
 
     def _loss(self, rows: Sequence[Any], seed: Any) -> Any:
         images, labels = rows
-        errors = self.reader(augmented(images, seed, self.config)) - labels
+        errors = self.reader(self._looks(images, seed)) - labels
         return huber(errors, self.config.huber)
 
     def _loss_of_both(self, rows: Sequence[Any], seed: Any) -> Any:
         images, labels, cells = rows
-        read, logits = self._both(augmented(images, seed, self.config))
+        read, logits = self._both(self._looks(images, seed))
         second = segmentation.cross_entropy(logits, cells)
         return huber(read - labels, self.config.huber) + self.config.segmentation * second
 

@@ -1,8 +1,10 @@
-"""Images of a drive made into others that ask for the same driving, as pure functions of tensors.
+"""Demonstrations made into others that ask for the same driving.
 
 After the steering networks of Bojarski et al. 2016 ("End to End Learning for Self-Driving Cars",
-arXiv:1604.07316) and the shifts of Yarats et al. 2021 (DrQ, arXiv:2004.13649). The same seed
-gives the same images.
+arXiv:1604.07316). The changes are those of `donkey_rl.agents.augmentation`. A policy that sees by
+itself learns from changed images inside its compiled update, see
+`donkey_rl.agents.imitation.cloning`; for a frozen encoder copies are made once, before it reads
+them. The same seed gives the same images.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.agents import cnn
+from donkey_rl.agents.augmentation import layers, mirroring
+from donkey_rl.agents.augmentation.config import AugmentationConfig
 from donkey_rl.agents.features import YAW_RATE
-from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.tensorflow_setup import tf
 
 FloatArray = npt.NDArray[np.float32]
@@ -24,38 +26,6 @@ Observation = dict[str, npt.NDArray[Any]]
 _SIDEWAYS_ACCELERATION = 0
 _ROLL_RATE = 5
 """Places in ``imu`` that a mirror turns round, with the yaw rate."""
-
-
-def brightened(images: Any, most: float, seed: Any) -> Any:
-    """Multiplies each image by a random factor in 1 - most .. 1 + most.
-
-    Args:
-        images: (B, h, w, c) float in 0..255.
-        most: The largest change.
-        seed: Two integers, (2,).
-    """
-    count = tf.shape(images)[0]
-    factor = tf.random.stateless_uniform((count, 1, 1, 1), seed, 1.0 - most, 1.0 + most)
-    return tf.clip_by_value(images * factor, 0.0, 255.0)
-
-
-def shadowed(images: Any, darkest: float, seed: Any) -> Any:
-    """Darkens one side of a random line through each image, by up to `darkest`.
-
-    Args:
-        images: (B, h, w, c) float in 0..255.
-        darkest: Share of the light that a shadow may take.
-        seed: Two integers, (2,).
-    """
-    shape = tf.shape(images)
-    count, height, width = shape[0], shape[1], shape[2]
-    drawn = tf.random.stateless_uniform((4, count, 1, 1), seed)
-    x = tf.linspace(-0.5, 0.5, width)[None, None, :]
-    y = tf.linspace(-0.5, 0.5, height)[None, :, None]
-    angle = 2.0 * np.pi * drawn[0]
-    place = x - (drawn[1] - 0.5), y - (drawn[2] - 0.5)
-    inside = tf.cast(tf.cos(angle) * place[0] + tf.sin(angle) * place[1] > 0.0, tf.float32)
-    return images * (1.0 - darkest * drawn[3] * inside)[..., None]
 
 
 def mirrored(
@@ -79,10 +49,10 @@ def mirrored(
     return {"image": image, "speed": observation["speed"], "imu": imu, "last_actions": actions}
 
 
-class Augmentation:
-    """Makes copies of observations, each by its own random numbers."""
+class Copier:
+    """Makes changed copies of observations, each by its own random numbers."""
 
-    def __init__(self, config: ImitationConfig, image: tuple[int, int, int], seed: int) -> None:
+    def __init__(self, config: AugmentationConfig, image: tuple[int, int, int], seed: int) -> None:
         """Compiles at the first use.
 
         Args:
@@ -91,6 +61,7 @@ class Augmentation:
             seed: Decides everything random.
         """
         self._config, self._seed, self._made = config, seed, 0
+        self._layer = layers.Augmentation(config)
         self._compiled = tf.function(
             self._changed,
             input_signature=[
@@ -100,24 +71,19 @@ class Augmentation:
         )
 
     def _changed(self, images: Any, seed: Any) -> Any:
-        config = self._config
-        changed = tf.cast(cnn.shifted(images, config.shift, seed), tf.float32)
-        changed = shadowed(changed, config.shadow, seed + tf.constant([0, 1]))
-        changed = brightened(changed, config.brightness, seed + tf.constant([0, 2]))
-        return tf.cast(tf.round(changed), tf.uint8)
+        changed = tf.cast(self._layer(images, seed), tf.float32)
+        return tf.cast(tf.round(tf.clip_by_value(changed, 0.0, 255.0)), tf.uint8)
 
     def __call__(
         self, observation: Mapping[str, npt.NDArray[Any]], actions: FloatArray
     ) -> tuple[Observation, FloatArray]:
         """Returns a copy of B observations and of the actions that they ask for, (B, 2)."""
         self._made += 1
-        count = len(actions)
-        chosen = np.zeros(count, np.bool_)
+        chosen = np.zeros(len(actions), np.bool_)
         if self._config.mirror:
-            chosen = np.random.default_rng([self._seed, self._made]).random(count) < 0.5
+            chosen = np.random.default_rng([self._seed, self._made]).random(len(actions)) < 0.5
         copy = mirrored(observation, chosen)
-        seed = np.array([self._seed, 3 * self._made], np.int32)
+        # Layers add less than 32 to a seed.
+        seed = np.array([self._seed, 32 * self._made], np.int32)
         copy["image"] = self._compiled(copy["image"], seed).numpy()
-        turned = actions.copy()
-        turned[chosen, 0] *= -1.0
-        return copy, turned
+        return copy, np.where(chosen[:, None], actions * mirroring.ACTION_SIGNS, actions)

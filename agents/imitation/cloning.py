@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from donkey_rl.agents import features
 from donkey_rl.agents.adam import Adam
+from donkey_rl.agents.augmentation import layers, mirroring
 from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.observations import FloatArray, Parts
 from donkey_rl.agents.tensorflow_setup import tf
@@ -50,7 +52,7 @@ class CloningReport:
     Attributes:
         rmse: Root mean square error of each action on what it was not trained on, (A,).
         loss: Training loss of each epoch.
-        rows: Observations trained on, augmented copies among them.
+        rows: Observations trained on, augmented copies among them, those made in the update too.
     """
 
     rmse: tuple[float, ...]
@@ -75,6 +77,12 @@ class Cloner:
         networks = [policy] if cnn is None else [policy, cnn]
         self._adam = Adam([v for network in networks for v in network.trainable_variables])
         self._random = np.random.default_rng(seed)
+        self._seed, self._taken = seed % 2**31, 0
+        change = config.augmentation
+        # Where observations hold no image, their copies were made and encoded before.
+        self._copies = 0 if cnn is None else config.copies
+        self._change = layers.Augmentation(change)
+        self._mirror = change.mirror
         self._compiled = tf.function(self._steps, reduce_retracing=True)
         self._act = tf.function(self._actions, reduce_retracing=True)
 
@@ -99,11 +107,12 @@ class Cloner:
             DonkeyRLError: The loss is no longer finite.
         """
         count, size = len(data.actions), self._config.batch_size
-        per_epoch = count // size
+        rows_each = count * (1 + self._copies)
+        per_epoch = rows_each // size
         if not per_epoch or not len(data.kept_actions):
             raise InputError(
                 f"Expected at least one batch of {size} demonstrations, and some to check by. "
-                f"Received: {count} and {len(data.kept_actions)}. Record a longer drive, "
+                f"Received: {rows_each} and {len(data.kept_actions)}. Record a longer drive, "
                 "or lower imitation.batch_size."
             )
         with tf.device("CPU"):
@@ -112,12 +121,13 @@ class Cloner:
         rate = tf.constant(learning_rate, tf.float32)
         history = []
         for epoch in range(epochs):
-            order = self._random.permutation(count)[: per_epoch * size]
+            order = self._random.permutation(rows_each)[: per_epoch * size]
             order = order.reshape(per_epoch, size).astype(np.int32)
             total = 0.0
             for first in range(0, per_epoch, _BATCHES_PER_CALL):
                 rows = order[first : first + _BATCHES_PER_CALL]
-                loss = float(self._compiled(seen, wanted, tf.constant(rows), rate).numpy())
+                compiled = self._compiled(seen, wanted, tf.constant(rows), self._seeds(rows), rate)
+                loss = float(compiled.numpy())
                 if not math.isfinite(loss):
                     raise DonkeyRLError(
                         f"Expected a finite loss. Received: {loss} in epoch {epoch + 1}. "
@@ -126,20 +136,50 @@ class Cloner:
                 total += loss * len(rows)
                 progress((epoch + (first + len(rows)) / per_epoch) / epochs, loss)
             history.append(total / per_epoch)
-        return CloningReport(self._errors(data), tuple(history), count)
+        return CloningReport(self._errors(data), tuple(history), rows_each)
+
+    def _seeds(self, rows: Any) -> Any:
+        """Returns two integers for each batch, (len(rows), 2), none of them used before."""
+        # Layers add less than 32 to a seed.
+        second = 32 * (self._taken + np.arange(len(rows), dtype=np.int64))
+        self._taken += len(rows)
+        return tf.constant(np.stack([np.full(len(rows), self._seed), second], 1).astype(np.int32))
 
     def _actions(self, numbers: Any, image: Any = None) -> Any:
         if image is None:
             return self._policy(numbers)
         return self._policy(tf.concat([self._cnn(image), numbers], axis=-1))
 
-    def _steps(self, seen: Any, wanted: Any, order: Any, learning_rate: Any) -> Any:
+    def _changed(self, seen: Any, aim: Any, copied: Any, seed: Any) -> tuple[Any, Any]:
+        """Returns a batch with some of its observations changed at random.
+
+        Args:
+            seen: Numbers (B, F) and images (B, h, w, c).
+            aim: What is to be done, (B, 2).
+            copied: Which ones, (B,), booleans.
+            seed: Two integers, (2,).
+        """
+        numbers, images = seen
+        images = tf.cast(images, tf.float32)
+        changed = tf.cast(self._change(images, seed), tf.float32)
+        images = tf.where(copied[:, None, None, None], changed, images)
+        if not self._mirror:
+            return [numbers, images], aim
+        chosen = copied & mirroring.every_second(tf.shape(aim)[0], seed + layers.MIRROR)
+        numbers = mirroring.numbers(numbers, features.mirror_signs(numbers.shape[1]), chosen)
+        aim = mirroring.numbers(aim, mirroring.ACTION_SIGNS, chosen)
+        return [numbers, mirroring.images(images, chosen)], aim
+
+    def _steps(self, seen: Any, wanted: Any, order: Any, seeds: Any, learning_rate: Any) -> Any:
         """Takes one gradient step per row of ``order`` and returns the mean loss."""
-        count = tf.shape(order)[0]
+        count, rows = tf.shape(order)[0], tf.shape(wanted)[0]
         total = 0.0
         for step in tf.range(count):
-            batch = [tf.gather(part, order[step]) for part in seen]
-            aim = tf.gather(wanted, order[step])
+            chosen = order[step] % rows
+            batch = [tf.gather(part, chosen) for part in seen]
+            aim = tf.gather(wanted, chosen)
+            if self._copies:
+                batch, aim = self._changed(batch, aim, order[step] >= rows, seeds[step])
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(self._adam.variables)
                 loss = tf.reduce_mean(tf.square(self._actions(*batch) - aim))

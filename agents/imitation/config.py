@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import pydantic
 from pydantic import Field
 
+from donkey_rl import setting_keys
+from donkey_rl.agents.augmentation.config import AugmentationConfig
 from donkey_rl.configuration import Config
 from donkey_rl.errors import UnknownNameError
 
@@ -17,6 +19,10 @@ EXPERTS = (NO_EXPERT, "pursuit")
 
 class ImitationConfig(Config):
     """Demonstrations, and how a policy is trained on them before it drives by itself."""
+
+    FORMER: ClassVar = {
+        name: f"augmentation.{name}" for name in ("mirror", "shift", "brightness", "shadow")
+    }
 
     expert: str = Field(
         default=NO_EXPERT,
@@ -73,15 +79,9 @@ class ImitationConfig(Config):
     copies: int = Field(
         default=1, ge=0, le=16, description="Augmented copies of each frame to learn from."
     )
-    mirror: bool = Field(
-        default=False, description="Whether half of the copies are mirrored, steering with them."
-    )
-    shift: int = Field(default=4, ge=0, le=64, description="Copies are moved by up to (pixels).")
-    brightness: float = Field(
-        default=0.2, ge=0, lt=1, description="Brightness of copies changes by up to this share."
-    )
-    shadow: float = Field(
-        default=0.5, ge=0, lt=1, description="How dark shadows on copies may be; 0 for none."
+    augmentation: AugmentationConfig = Field(
+        default_factory=lambda: AugmentationConfig(shift=4, brightness=0.2, shadow=0.5),
+        description="How copies are changed.",
     )
     epochs: int = Field(default=20, ge=1, le=1000, description="Passes over the demonstrations.")
     batch_size: int = Field(default=128, ge=1, le=4096, description="Rows per gradient step.")
@@ -93,6 +93,11 @@ class ImitationConfig(Config):
         default=True,
         description="Whether the expert's steps go into SAC's replay buffer, with their rewards.",
     )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _take_former_keys(cls, values: Any) -> Any:
+        return setting_keys.moved(cls, values)
 
     @pydantic.field_validator("expert")
     @classmethod

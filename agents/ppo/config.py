@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 import pydantic
 
+from donkey_rl.agents.augmentation.config import AugmentationConfig
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.configuration import Config
 
@@ -31,6 +32,16 @@ class PPOConfig(Config):
     cnn: CnnConfig = pydantic.Field(
         default_factory=CnnConfig,
         description="The network that sees, where observations hold an image.",
+    )
+    augmentation: AugmentationConfig = pydantic.Field(
+        default_factory=lambda: AugmentationConfig(shift=4),
+        description="How the images change that policy and critic are to agree on.",
+    )
+    agreement: float = pydantic.Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Weight of that agreement (DrAC: 0.1); 0 changes no image.",
     )
     n_steps: int = pydantic.Field(
         default=2048, ge=1, le=1_000_000, description="Steps of each environment in a rollout."

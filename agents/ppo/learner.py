@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from donkey_rl.agents import cnn, named_arrays
 from donkey_rl.agents.adam import Adam
+from donkey_rl.agents.augmentation import layers, mirroring
 from donkey_rl.agents.compiled import Compiled
 from donkey_rl.agents.observations import Layout, Parts
 from donkey_rl.agents.ppo import losses, networks
@@ -25,6 +26,9 @@ METRICS = (
 )  # fmt: skip
 """What `Learner.update` reports, averaged over its gradient steps."""
 
+AGREEMENT_METRIC = "agreement_loss"
+"""What it reports besides, where policy and critic are to agree on changed images."""
+
 _EPSILON = 1e-5
 _ACTOR_GAIN = 0.01
 _KL_SLACK = 1.5
@@ -35,7 +39,7 @@ class Update(NamedTuple):
     """What came of an update.
 
     Attributes:
-        metrics: The means of `METRICS`.
+        metrics: The means of `METRICS`, and of `AGREEMENT_METRIC` where there is one.
         gradient_steps: How many were taken; fewer than planned where `target_kl` stopped it.
     """
 
@@ -87,6 +91,13 @@ class Learner:
         if self.cnn is not None:
             trained += self.cnn.trainable_variables
         self._optimiser = Adam(trained if choices else [*trained, self.log_std], _EPSILON)
+        self._augmentation: layers.Augmentation | None = None
+        self._signs: FloatArray | None = None
+        if self.cnn is not None and config.agreement and config.augmentation.active:
+            self._augmentation = layers.Augmentation(config.augmentation)
+            if config.augmentation.mirror:
+                self._signs = mirroring.signs(layout, 0 if choices else outputs)
+        self._metrics = METRICS if self._augmentation is None else (*METRICS, AGREEMENT_METRIC)
         self._compile(layout)
 
     def _compile(self, layout: Layout) -> None:
@@ -100,7 +111,8 @@ class Learner:
         scalar = tf.TensorSpec((), tf.float32)
         rollout = Rollout(observed, done, numbers, numbers, numbers, numbers)
         order = tf.TensorSpec((None, None), tf.int32)
-        self._update = Compiled(self._update_many, [rollout, order, scalar, scalar])
+        seeds = tf.TensorSpec((None, None, 2), tf.int32)
+        self._update = Compiled(self._update_many, [rollout, order, seeds, scalar, scalar])
         noise = tf.TensorSpec((None, self._outputs), tf.float32)
         self._act = Compiled(self._drawn, [observed, noise])
         self._decide = Compiled(
@@ -145,10 +157,19 @@ class Learner:
         """
         count = len(rollout.advantages)
         order = np.stack([self.random.permutation(count) for _ in range(self._config.n_epochs)])
+        seeds = np.zeros((0, 0, 2), np.int32)
+        if self._augmentation is not None:
+            limits, batches = np.iinfo(np.int32), -(-count // self._config.batch_size)
+            shape = (len(order), batches, 2)
+            seeds = self.random.integers(limits.min, limits.max, shape, np.int32)
         means, steps = self._update(
-            rollout, order.astype(np.int32), np.float32(learning_rate), np.float32(clip_range)
+            rollout,
+            order.astype(np.int32),
+            seeds,
+            np.float32(learning_rate),
+            np.float32(clip_range),
         )
-        metrics = dict(zip(METRICS, means.numpy().tolist(), strict=True))
+        metrics = dict(zip(self._metrics, means.numpy().tolist(), strict=True))
         return Update(metrics, int(steps))
 
     def _drawn(self, parts: tuple[Any, ...], noise: Any) -> tuple[Any, Any, Any]:
@@ -158,9 +179,11 @@ class Learner:
         density = self._distribution.log_density(outputs, actions)
         return actions, density, self.critic(features)[:, 0]
 
-    def _update_many(self, rollout: Any, order: Any, learning_rate: Any, clip: Any) -> Any:
+    def _update_many(
+        self, rollout: Any, order: Any, seeds: Any, learning_rate: Any, clip: Any
+    ) -> Any:
         count, batch = tf.shape(order)[1], self._config.batch_size
-        totals = tf.zeros(len(METRICS))
+        totals = tf.zeros(len(self._metrics))
         steps = tf.constant(0)
         moved = tf.constant(0.0)
         target = self._config.target_kl
@@ -169,20 +192,29 @@ class Learner:
             for start in tf.range(0, count, batch):
                 if moved <= limit:
                     rows = order[epoch, start : start + batch]
-                    found = self._step(
-                        _chosen(rollout, rows),
-                        learning_rate,
-                        clip,
-                        limit,
-                    )
+                    seed = None
+                    if self._augmentation is not None:
+                        seed = seeds[epoch, start // batch]
+                    found = self._step(_chosen(rollout, rows), seed, (learning_rate, clip), limit)
                     moved = found[3]
                     totals += found
                     steps += 1
         return totals / tf.cast(steps, tf.float32), steps
 
-    def _step(self, batch: Rollout, learning_rate: Any, clip: Any, limit: float) -> Any:
-        """One gradient step, unless the policy has moved too far; returns `METRICS`, (6,)."""
-        config, variables = self._config, self._optimiser.variables
+    def _step(self, batch: Rollout, seed: Any, sizes: tuple[Any, Any], limit: float) -> Any:
+        """Takes one gradient step, unless the policy has moved too far.
+
+        Args:
+            batch: The steps.
+            seed: For changes of images, (2,); None where nothing changes.
+            sizes: Step size and clip range, () each.
+            limit: How far the policy may move.
+
+        Returns:
+            The metrics, (6,) or (7,).
+        """
+        (learning_rate, clip), config = sizes, self._config
+        variables = self._optimiser.variables
         advantages = batch.advantages
         if config.normalise_advantage:
             advantages = losses.normalised(advantages)
@@ -194,11 +226,9 @@ class Learner:
             log_ratio = density - batch.log_density
             ratio = tf.exp(log_ratio)
             policy_loss = losses.policy_loss(ratio, advantages, clip)
+            values = self.critic(features)[:, 0]
             value_loss = losses.value_loss(
-                self.critic(features)[:, 0],
-                batch.values,
-                batch.returns,
-                config.clip_range_values,
+                values, batch.values, batch.returns, config.clip_range_values
             )
             entropy_loss = -tf.reduce_mean(self._distribution.entropy(outputs))
             loss = (
@@ -206,6 +236,10 @@ class Learner:
                 + config.entropy_coefficient * entropy_loss
                 + config.value_coefficient * value_loss
             )
+            agreement = []
+            if self._augmentation is not None:
+                agreement.append(self._disagreement(batch.seen, outputs, values, seed))
+                loss += config.agreement * agreement[0]
         gradients, _ = tf.clip_by_global_norm(
             tape.gradient(loss, variables), config.max_gradient_norm
         )
@@ -213,7 +247,33 @@ class Learner:
         if moved <= limit:
             self._optimiser.apply(gradients, learning_rate)
         fraction = losses.clip_fraction(ratio, clip)
-        return tf.stack([policy_loss, value_loss, entropy_loss, moved, fraction, loss])
+        return tf.stack([policy_loss, value_loss, entropy_loss, moved, fraction, loss, *agreement])
+
+    def _disagreement(self, seen: tuple[Any, ...], outputs: Any, values: Any, seed: Any) -> Any:
+        """Returns how differently policy and critic answer changed images, ().
+
+        Source: Raileanu et al. 2021, "Automatic Data Augmentation for Generalization in
+        Reinforcement Learning", arXiv:2006.12862, section 4 (DrAC): what policy and critic say of
+        the images as they are is the aim, and gets no gradient. The surrogate loss itself takes no
+        changed images: its ratio would compare answers to different ones.
+
+        Args:
+            seen: Numbers (B, F) and images (B, h, w, c).
+            outputs: Of the actor for them, (B, A).
+            values: Of the critic, (B,).
+            seed: Two integers, (2,).
+        """
+        numbers, images = seen
+        images = self._augmentation(images, seed)  # type: ignore[misc]
+        if self._signs is not None:
+            chosen = mirroring.every_second(tf.shape(images)[0], seed + layers.MIRROR)
+            numbers = mirroring.numbers(numbers, self._signs, chosen)
+            images = mirroring.images(images, chosen)
+            outputs = mirroring.numbers(outputs, mirroring.ACTION_SIGNS, chosen)
+        features = self._features((numbers, images))
+        divergence = self._distribution.divergence(outputs, self.actor(features))
+        gap = tf.stop_gradient(values) - self.critic(features)[:, 0]
+        return tf.reduce_mean(divergence + tf.square(gap))
 
     def state(self) -> dict[str, FloatArray]:
         """Returns the deviation and the optimiser's moments, by name; the networks are apart."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
+from donkey_rl import setting_keys
+from donkey_rl.agents.augmentation.config import AugmentationConfig
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.configuration import Config
 
@@ -18,6 +20,8 @@ class SACConfig(Config):
     The defaults here are those of the algorithm by itself. ``donkey-rl train`` starts from those
     of ``experiments/config.py``, which ``docs/agents/sac.md`` lists.
     """
+
+    FORMER: ClassVar = {"random_shift": "augmentation.shift"}
 
     learning_rate: float = pydantic.Field(
         default=1e-3, gt=0, le=1, description="Adam's step size for actor, critics and entropy."
@@ -74,11 +78,9 @@ class SACConfig(Config):
     cnn: CnnConfig = pydantic.Field(
         default_factory=CnnConfig, description="The network that sees; not used without an image."
     )
-    random_shift: int = pydantic.Field(
-        default=4,
-        ge=0,
-        le=32,
-        description="Pixels by which images move at random while learning (DrQ); 0 for none.",
+    augmentation: AugmentationConfig = pydantic.Field(
+        default_factory=lambda: AugmentationConfig(shift=4),
+        description="How images change at random while learning (DrQ); not used without images.",
     )
     batch_size: int = pydantic.Field(
         default=256, ge=1, le=65_536, description="Transitions per gradient step."
@@ -134,6 +136,11 @@ class SACConfig(Config):
         le=10_000,
         description="Steps of the critics for each of actor and entropy (DroQ: gradient_steps).",
     )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _take_former_keys(cls, values: Any) -> Any:
+        return setting_keys.moved(cls, values)
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:

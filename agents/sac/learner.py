@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.agents import cnn, named_arrays
+from donkey_rl.agents import named_arrays
 from donkey_rl.agents.adam import Adam, unwrapped
+from donkey_rl.agents.augmentation import layers, mirroring
 from donkey_rl.agents.observations import Layout, Parts
 from donkey_rl.agents.replay import Batch
 from donkey_rl.agents.sac import losses, networks
@@ -37,7 +38,7 @@ class Update(NamedTuple):
     weights: list[FloatArray]
 
 
-_SHIFT, _TARGET, _CRITICS, _ACTOR = range(4)
+_CHANGE, _TARGET, _CRITICS, _ACTOR = range(4)
 """What the four seeds of a gradient step are for."""
 
 
@@ -100,9 +101,14 @@ class Learner:
         self.target_entropy = (
             -float(actions) if config.target_entropy is None else config.target_entropy
         )
-        self._seeded = bool(config.critic_dropout) or (
-            self.cnn is not None and config.random_shift > 0
-        )
+        self._augmentation: layers.Augmentation | None = None
+        self._signs: FloatArray | None = None
+        if self.cnn is not None and config.augmentation.active:
+            self._augmentation = layers.Augmentation(config.augmentation)
+            if config.augmentation.mirror:
+                numbers, rest = mirroring.signs(layout, actions), np.ones(2, np.float32)
+                self._signs = np.concatenate([numbers, mirroring.ACTION_SIGNS, rest, numbers])
+        self._seeded = bool(config.critic_dropout) or self._augmentation is not None
         self._steps = 0
         self._matrices: FloatArray = np.zeros((0, config.hidden[-1], actions), np.float32)
         self._compile()
@@ -235,8 +241,9 @@ class Learner:
         rows, images = both(batch)
         features = self._layout.numbers
         sizes = [features, self._actions, 1, 1, features]
+        rows, images = self._changed(rows, images, seeds[_CHANGE])
         numbers, actions, returns, discounts, following = tf.split(rows, sizes, axis=-1)
-        image, next_image = self._images(images, seeds[_SHIFT])
+        image, next_image = (None, None) if images is None else (images[:, 0], images[:, 1])
         targets = self._targets(
             returns[:, 0],
             discounts[:, 0],
@@ -271,15 +278,18 @@ class Learner:
             target.assign_add(self._config.tau * (variable - target))
         return tf.concat([tf.stack([loss, tf.reduce_mean(values)]), actor_metrics], axis=0)
 
-    def _images(self, images: Any, seed: Any) -> tuple[Any, Any]:
-        """Returns what was seen at the start and after, shifted, (B, h, w, c) each."""
-        if images is None:
-            return None, None
-        if self._config.random_shift:
-            shape = tf.shape(images)
-            flat = tf.reshape(images, tf.concat([[-1], shape[2:]], axis=0))
-            images = tf.reshape(cnn.shifted(flat, self._config.random_shift, seed), shape)
-        return images[:, 0], images[:, 1]
+    def _changed(self, rows: Any, images: Any, seed: Any) -> tuple[Any, Any]:
+        """Returns transitions with what was seen at the start and after changed at random."""
+        if self._augmentation is None:
+            return rows, images
+        shape = tf.shape(images)
+        flat = tf.reshape(images, (-1, *images.shape[2:]))
+        images = tf.reshape(self._augmentation(flat, seed), shape)
+        if self._signs is None:
+            return rows, images
+        chosen = mirroring.every_second(shape[0], seed + layers.MIRROR)
+        turned = mirroring.numbers(rows, self._signs, chosen)
+        return turned, mirroring.images(images, chosen)
 
     def _targets(self, returns: Any, discounts: Any, features: Any, noise: Any, seed: Any) -> Any:
         actions, log_density = self._policy.squashed(features, noise)

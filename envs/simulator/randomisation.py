@@ -27,6 +27,8 @@ class Randomisation(Config):
 
     Attributes:
         colours: Share by which each material's colour moves towards a random one.
+        hue: Turn of the hue of every colour, the same way for all: either way by half of this to
+            the whole (degrees). Grays and white lines stay.
         light: Relative change of brightness and of the warmth of the light.
         gamma: Change of the exponent of brightness (as a power of e), of ground and surroundings.
         contrast: Relative change of contrast around the middle gray, of the same.
@@ -48,6 +50,8 @@ class Randomisation(Config):
         mass: Relative change of the car's mass.
         grip: Relative change of the tyres' grip.
         start_anywhere: Whether an episode starts at a random place along the road.
+        start_at_failures: Share of the random starts that lie shortly before a place where an
+            earlier episode on that road was terminated, where there is one.
         start_lateral: Share of the half width of the road by which the start is moved sideways.
         start_yaw: Change of the start's direction (degrees).
         start_speed: Highest speed at the start (u/s).
@@ -55,6 +59,7 @@ class Randomisation(Config):
     """
 
     colours: float = Field(default=0.0, ge=0.0, le=1.0)
+    hue: float = Field(default=0.0, ge=0.0, le=180.0)
     light: float = Field(default=0.0, ge=0.0, le=0.9)
     gamma: float = Field(default=0.0, ge=0.0, le=1.0)
     contrast: float = Field(default=0.0, ge=0.0, le=0.9)
@@ -74,6 +79,7 @@ class Randomisation(Config):
     mass: float = Field(default=0.0, ge=0.0, le=0.5)
     grip: float = Field(default=0.0, ge=0.0, le=0.5)
     start_anywhere: bool = False
+    start_at_failures: float = Field(default=0.0, ge=0.0, le=1.0)
     start_lateral: float = Field(default=0.0, ge=0.0, le=0.9)
     start_yaw: float = Field(default=0.0, ge=0.0, le=90.0)
     start_speed: float = Field(default=0.0, ge=0.0, le=30.0)
@@ -142,6 +148,9 @@ def draw_look(setting: Randomisation, track: Track, rng: np.random.Generator) ->
             target = target + rng.uniform(-60.0, 60.0, size=(materials.COUNT, 3))
             share = setting.colours * rng.uniform(0.0, 1.0, size=(materials.COUNT, 1))
             table += share * (target - table)
+    if setting.hue > 0.0:
+        angle = math.radians(setting.hue) * rng.uniform(0.5, 1.0) * rng.choice((-1.0, 1.0))
+        ground, sky = _turned(ground, angle), _turned(sky, angle)
     light = np.ones(3)
     if setting.light > 0.0:
         warmth = rng.uniform(-0.35, 0.35) * setting.light
@@ -173,6 +182,18 @@ def draw_look(setting: Randomisation, track: Track, rng: np.random.Generator) ->
         shadow_key=key,
         bonnet=_draw_bonnet(setting, light, rng),
     )
+
+
+def _turned(colours: FloatArray, angle: float) -> FloatArray:
+    """Returns colours of shape (n, 3) turned around the axis of the grays by an angle (rad).
+
+    Rodrigues' rotation about k = (1, 1, 1) / sqrt(3):
+    v cos a + (k x v) sin a + k (k . v) (1 - cos a).
+    """
+    across = np.roll(colours, 1, axis=1) - np.roll(colours, -1, axis=1)
+    gray = colours.mean(axis=1, keepdims=True)
+    cosine, sine = math.cos(angle), math.sin(angle) / math.sqrt(3.0)
+    return cosine * colours + sine * across + (1.0 - cosine) * gray
 
 
 def draw_car(setting: Randomisation, nominal: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from typing import NamedTuple
 
@@ -17,6 +18,12 @@ IntArray = npt.NDArray[np.int64]
 
 _OPEN_END = 30.0
 """No random start lies within this distance of an open road's end (u)."""
+
+_REMEMBERED = 128
+"""Places of failures on one road that are kept, the newest."""
+
+_BEFORE = (8.0, 40.0)
+"""How far before such a place an episode starts (u)."""
 
 
 class Start(NamedTuple):
@@ -96,6 +103,53 @@ def draw_all(
     pairs = zip(slots, streams, strict=True)
     table = np.array([draw(setting, track, int(slot), rng) for slot, rng in pairs])
     return Start(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+
+
+class Failures:
+    """Places where episodes ended badly, to be tried again from shortly before.
+
+    A curriculum that needs no hand: what is driven well is seldom begun at (after Jiang et al.
+    2021, "Prioritized Level Replay", arXiv:2010.03934, by places in place of levels).
+    """
+
+    def __init__(self, track: Track) -> None:
+        """Begins with none.
+
+        Args:
+            track: The road.
+        """
+        self._track = track
+        self._arcs: collections.deque[float] = collections.deque(maxlen=_REMEMBERED)
+
+    def add(self, arcs: FloatArray) -> None:
+        """Takes in where episodes have just been terminated: arc lengths (u), shape (k,)."""
+        self._arcs.extend(float(arc) for arc in arcs)
+
+    def forget(self) -> None:
+        """Begins anew."""
+        self._arcs.clear()
+
+    def moved(self, start: Start, share: float, streams: list[np.random.Generator]) -> Start:
+        """Returns starts of which a share is moved along the road to before such a place.
+
+        Args:
+            start: As drawn.
+            share: Probability of each.
+            streams: Random streams of the cars, which nothing is drawn from without a place.
+        """
+        if not self._arcs:
+            return start
+        arcs = start.arc.copy()
+        for k, rng in enumerate(streams):
+            if rng.random() < share:
+                place = self._arcs[int(rng.integers(len(self._arcs)))] - rng.uniform(*_BEFORE)
+                last = self._track.length - _OPEN_END
+                arcs[k] = (
+                    place % self._track.length
+                    if self._track.closed
+                    else max(0.0, min(place, last))
+                )
+        return start._replace(arc=arcs)
 
 
 def motion(track: Track, start: Start) -> FloatArray:

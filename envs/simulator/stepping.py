@@ -261,7 +261,7 @@ def _finish(cars: Cars, i: int, route: Route) -> None:
 
 
 @njit(cache=True, nogil=True)
-def step(cars, surface, start, members, first, last):  # type: ignore[no-untyped-def]
+def step(cars, surface, start, members, arriving, first, last):  # type: ignore[no-untyped-def]
     """Moves all cars on to their next telemetry message.
 
     Physics runs at 50 Hz and telemetry at 20 Hz: messages lie three and two physics steps apart
@@ -272,6 +272,8 @@ def step(cars, surface, start, members, first, last):  # type: ignore[no-untyped
         surface: What they drive on.
         start: Where each group's part of `members` starts, shape (groups + 1,).
         members: Cars sorted by group, shape (n,).
+        arriving: Commands that cars hold from a physics step of the interval on, NaN where none
+            arrives, shape (n, 3, 3); shape (n, 0, 3) where none arrives at all.
         first: First group to move.
         last: Group behind the last one to move.
     """
@@ -282,6 +284,8 @@ def step(cars, surface, start, members, first, last):  # type: ignore[no-untyped
         for k in range(3):
             for i in own:
                 if k < 3 - cars.ticks[i] % 2:
+                    if k < arriving.shape[1] and not math.isnan(arriving[i, k, 0]):
+                        cars.command[i] = arriving[i, k]
                     _step_car(cars, i, surface)
             if own.shape[0] > 1:
                 _meet(cars, own)

@@ -22,6 +22,7 @@ import numpy as np
 
 from donkey_rl import errors
 from donkey_rl.envs.simulator import (
+    random_circuit,
     random_road,
     road_shape,
     script_road,
@@ -185,8 +186,8 @@ def load(name_or_path: str) -> Track:
 
     Args:
         name_or_path: A scene's name, or the path of a ``.json`` track file; with ``:mirror``
-            behind it, its mirror image. Of a random road each number is another road:
-            ``generated_road:7``; without a number it is road 0.
+            behind it, its mirror image. Of random roads each number is another one:
+            ``generated_road:7``, ``random_circuit:7``; without a number it is number 0.
 
     Raises:
         UnknownNameError: No scene has that name. Carries the nearest one.
@@ -197,14 +198,24 @@ def load(name_or_path: str) -> Track:
     numbered = re.fullmatch(r"(.+):(\d{1,9})", plain)
     number = int(numbered[2]) if numbered else None
     plain = numbered[1] if numbered else plain
+    if plain == random_circuit.NAME:
+        return _circuit(number or 0, wanted.endswith(MIRROR))
     if plain in _NAMES:
         file = FOLDER / f"{plain}.json"
     elif plain.endswith(".json"):
         file = pathlib.Path(plain)
     else:
-        raise errors.UnknownNameError("track", plain, _NAMES)
+        raise errors.UnknownNameError("track", plain, (*_NAMES, random_circuit.NAME))
     scene = plain if plain in _NAMES else None
     return _load(file, _changed(file), scene, number, wanted.endswith(MIRROR))
+
+
+@functools.lru_cache(maxsize=512)
+def _circuit(number: int, mirrored: bool) -> Track:
+    """Lays out a random circuit."""
+    name = f"{random_circuit.NAME}:{number}"
+    track = _build(pathlib.Path(name), random_circuit.fields(number), name, number)
+    return track.mirrored() if mirrored else track
 
 
 def _changed(file: pathlib.Path) -> int:
@@ -226,7 +237,7 @@ def _load(
         if fields.random_road is None:
             raise errors.TrackError(
                 f"Only a random road takes a number. Received: '{name}:{number}'. "
-                f"Leave the number out, or drive 'generated_road:{number}'."
+                f"Leave the number out, or drive '{random_circuit.NAME}:{number}'."
             )
         name = f"{name}:{number}"
     track = _build(file, fields, name, number or 0)

@@ -62,7 +62,7 @@ class Stripe(Config):
     end: Offset = pydantic.Field(description="lateral offset of its right side, u")
     material: Material
     dash: tuple[Length, Length] | None = pydantic.Field(
-        None, description="painted and unpainted length, u"
+        default=None, description="painted and unpainted length, u"
     )
 
 

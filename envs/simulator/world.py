@@ -58,6 +58,7 @@ class World:
         missed: Telemetry messages that were passed over, by car: none.
         latency: Time that commands took (s), by car: none, since time stands still meanwhile.
         restarted: Cars whose connection was lost: none.
+        failures: Where episodes ended badly, for `Randomisation.start_at_failures`.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class World:
         self._car_names = [_CAR_NAME] * count
         self._looks = looks.empty(count)
         self._noise_key = np.zeros(count, dtype=np.int64)
+        self.failures = starts.Failures(track)
         self.seed(seed)
         self.reset(np.arange(count))
 
@@ -185,6 +187,7 @@ class World:
             seed: One seed, of which each car draws its own stream; or one seed for each car,
                 which then draws what the first car of a world with that seed draws.
         """
+        self.failures.forget()
         if isinstance(seed, int | np.integer):
             self._streams = [np.random.default_rng([int(seed), i]) for i in range(len(self))]
         else:
@@ -212,6 +215,9 @@ class World:
         if start is None and self.randomise.varies_start:
             slots, streams = self._grouping.slot[chosen], [self._streams[i] for i in chosen]
             start = starts.draw_all(self.randomise, self.track, slots, streams)
+            share = self.randomise.start_at_failures
+            if share and self.randomise.start_anywhere:
+                start = self.failures.moved(start, share, streams)
         motion, sensed, lean = self.cars.motion, self.cars.sensed, self.cars.lean
         motion[chosen] = 0.0
         lean[chosen] = 0.0
@@ -312,9 +318,25 @@ class World:
             ActionError: The shape is wrong or a value is not finite; no car has moved.
         """
         stepping.hold(self.cars, np.arange(len(self)), commands)
+        self._move(np.empty((len(self), 0, 3)))
+
+    def step_arriving(self, commands: FloatArray) -> None:
+        """Drives all cars to their next telemetry message, as `step`; commands come on the way.
+
+        Args:
+            commands: Steering and throttle that reach a car before each physics step of the
+                interval, of which there are three or two; NaN where none does, and the car holds
+                on to what it has. Shape (N, 3, 2).
+        """
+        arriving = np.zeros((len(self), 3, 3))
+        arriving[:, :, :2] = np.clip(commands, -1.0, 1.0)
+        self._move(arriving)
+
+    def _move(self, arriving: FloatArray) -> None:
+        """Drives all cars on by a whole interval, see `stepping.step`."""
         self._clock[0][:] = 0
         groups = (self._grouping.start, self._grouping.members)
-        move = functools.partial(stepping.step, self.cars, self._surface, *groups)
+        move = functools.partial(stepping.step, self.cars, self._surface, *groups, arriving)
         parallel.over(len(groups[0]) - 1, move)
 
     def tick(self) -> IntArray:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import donkey_rl
 from donkey_rl.agents.driver import Driver
 from donkey_rl.envs import simulators
+from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.randomisation import Randomisation
@@ -52,7 +53,7 @@ def placed(
     """Has a driver's races driven on a cluster while this process does something else.
 
     Races that are filmed, of a stranger's driver, in another simulator than the embedded one, or
-    on a track that is a file of this machine are driven here.
+    on a track or under a latency that is a file of this machine are driven here.
 
     Args:
         address: ``HOST:PORT`` of the cluster; None for one of this machine's cores.
@@ -105,6 +106,7 @@ def _can_go(entrant: Entrant, piece: Piece) -> bool:
         and not simulators.parse(config.simulator)
         and config.track.partition(":")[0] in track.names()
         and not (plan.films or plan.frames)
+        and plan.latency.profile is None
     )
 
 
@@ -132,11 +134,12 @@ def _facts(entrant: Entrant) -> dict[str, Any]:
 
 def _values(plan: RacePlan) -> dict[str, Any]:
     """Returns what the races depend on, as plain values."""
-    kept = ("races", "laps", "seed", "folder", "delay")
+    kept = ("races", "laps", "seed", "folder")
     values = {name: getattr(plan, name) for name in kept}
     drawn = plan.disturbance
     values["disturbance"] = drawn.model_dump(mode="json") if drawn is not None else None
-    return values | {"changes": dict(plan.changes)}
+    late = plan.latency.model_dump(mode="json")
+    return values | {"latency": late, "changes": dict(plan.changes)}
 
 
 def _received(waiting: Any) -> tuple[Race, ...]:
@@ -174,7 +177,11 @@ def _race(
         )
     drawn = plan["disturbance"]
     wanted = RacePlan(
-        **{**plan, "disturbance": Randomisation(**drawn) if drawn is not None else None},
+        **{
+            **plan,
+            "disturbance": Randomisation(**drawn) if drawn is not None else None,
+            "latency": LatencyConfig(**plan["latency"]),
+        },
         metrics=(),
     )
     with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name, ProgressDisplay() as progress:

@@ -108,7 +108,10 @@ def _donkeycar(work: Work) -> list[Draft]:
     """Writes what a donkeycar can load, from the one that is told least on."""
     folder, about = work.folder, work.driver.description
     drafts = []
-    for memory, name in ((False, "linear"), (True, "memory")):
+    kept = {False: "linear", True: "memory"}
+    if "last_actions" in work.driver.observation.scaling.blind_to:
+        del kept[True]  # What it remembers would be read by nobody.
+    for memory, name in kept.items():
         model = donkeycar.model(work.driver, work.held, memory=memory)
         file = folder / f"{name}.tflite"
         file.write_bytes(_lite(work, lite_conversion.of_keras(model)))

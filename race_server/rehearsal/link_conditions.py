@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from donkey_rl.configuration import Config
+from donkey_rl.envs.latency import one_way_ms
 from donkey_rl.envs.link import wire
 from donkey_rl.envs.link.decoder import read_object
 
@@ -38,8 +39,8 @@ class LinkConditions(Config):
 
     def delay_s(self, rng: random.Random) -> float:
         """Returns how long one message takes one way (s)."""
-        late = self.latency_ms + rng.uniform(-self.jitter_ms, self.jitter_ms)
-        return max(0.0, late / 2000.0)
+        drawn = rng.uniform(-1.0, 1.0)
+        return 0.001 * float(one_way_ms(self.latency_ms, self.jitter_ms, drawn))
 
 
 class Disturbances:

@@ -1,0 +1,49 @@
+"""Lists of tracks as people type them: with commas, and with ranges of random roads."""
+
+from __future__ import annotations
+
+import re
+
+from donkey_rl.errors import ConfigurationError
+
+MOST_TRACKS = 256
+
+_RANGE = re.compile(r"(?P<name>[^:]+):(?P<first>\d{1,9})-(?P<last>\d{1,9})(?P<mirror>:mirror)?")
+
+
+def split(text: str) -> tuple[str, ...]:
+    """Returns the tracks of a list, each once.
+
+    Args:
+        text: Names or files with commas; `NAME:FIRST-LAST` stands for random roads in a row.
+
+    Raises:
+        ConfigurationError: A range ends before it begins, or there are too many tracks.
+
+    >>> split("warren, warehouse,warren")
+    ('warren', 'warehouse')
+    >>> split("random_circuit:8-10:mirror")
+    ('random_circuit:8:mirror', 'random_circuit:9:mirror', 'random_circuit:10:mirror')
+    """
+    found: dict[str, None] = {}
+    for part in text.split(","):
+        name = part.strip()
+        numbered = _RANGE.fullmatch(name)
+        found |= dict.fromkeys(_numbered(numbered) if numbered else (name,))
+    if len(found) > MOST_TRACKS:
+        raise ConfigurationError(
+            f"At most {MOST_TRACKS} tracks can be named. Received: {len(found)}. Leave some out."
+        )
+    return tuple(found)
+
+
+def _numbered(found: re.Match[str]) -> tuple[str, ...]:
+    """Returns the tracks of a range."""
+    first, last = int(found["first"]), int(found["last"])
+    if not first <= last < first + MOST_TRACKS:
+        raise ConfigurationError(
+            f"A range is NAME:FIRST-LAST, of {MOST_TRACKS} tracks at most. "
+            f"Received: '{found[0]}'. For instance random_circuit:1-20."
+        )
+    mirror = found["mirror"] or ""
+    return tuple(f"{found['name']}:{number}{mirror}" for number in range(first, last + 1))

@@ -1,0 +1,428 @@
+"""Cars of which each has opponents on its road, in the shape of a simulator.
+
+One `World` of N (1 + K) cars, in N groups: a car that somebody drives and learns from, and K
+opponents that drive themselves. Whoever holds a `Traffic` sees the N cars alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.envs import observing, opponents, pursuit, reference
+from donkey_rl.envs.observing import Observation
+from donkey_rl.envs.opponents import Opponent
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import physics, stepping, track
+from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs.simulator.stepping import Cars
+from donkey_rl.envs.simulator.world import Start, World
+from donkey_rl.errors import DonkeyRLError, UnknownNameError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+Act = Callable[[Observation], npt.NDArray[np.float32]]
+"""Observation of n cars to their actions, (n, 2)."""
+
+_STREAM = 70_211
+"""Opponents are drawn from another stream than their car."""
+
+_SEED_STEP = 1_000_003
+"""Between the seeds of a car's world and of its opponents'."""
+
+_APART = 6.0
+"""Nobody is put nearer to another car than this, along the road (u)."""
+
+_STILL_S, _STILL_SPEED = 2.0, 0.5
+_STEP_S = 0.05
+_ASTRAY = 1.0
+"""An opponent this far outside the road (u) is put back."""
+
+_PLACED_PACE = 0.5
+"""Share of the pursuit's speed at which learned opponents are put on the road."""
+
+_MARGIN = 1.0
+"""Opponents beside their line keep this far from the road's edges (u)."""
+
+_OPEN_END = 30.0
+"""Nobody is put nearer to an open road's end than this (u)."""
+
+_BESIDE = 0.5
+"""Cars whose middles are nearer than this along the road, in their lengths, are side by side."""
+
+
+class Limits(NamedTuple):
+    """What the actions of a seated driver mean: see `EnvironmentConfig`."""
+
+    throttle_min: float = 0.0
+    throttle_max: float = 1.0
+    steer_limit: float = 1.0
+
+
+@dataclasses.dataclass
+class _Seat:
+    """Opponents that one driver drives: their indices in the world, and what they saw last."""
+
+    cars: IntArray
+    history: npt.NDArray[np.float32]
+    frames: npt.NDArray[np.uint8]
+    act: Act | None = None
+    limits: Limits = dataclasses.field(default_factory=Limits)
+
+
+class Traffic:
+    """N cars and their opponents; a `Simulator` of the N cars.
+
+    Opponents act before each step: those that know where they are by themselves, learned ones by
+    what their own camera sees, once `seat` has given them a driver. One that leaves the road,
+    stands, turns round or is out of reach is put back ahead of its car, whose episode goes on.
+
+    Attributes:
+        track: The track.
+        vehicle: The car generation, the same for all.
+        camera: The camera, the same for all.
+        cars: State of the N cars.
+        missed: As in `Simulator`.
+        latency: As in `Simulator`.
+        restarted: As in `Simulator`.
+        world: All cars: first the N, then the opponents of the first one, and so on.
+        passed: Opponents that each car has passed since its reset, less those that have passed
+            it, shape (N,).
+        blameless: Cars that were touched by an opponent in the last step and are not to blame,
+            shape (N,).
+    """
+
+    def __init__(self, config: EnvironmentConfig, count: int, *, seed: int = 0) -> None:
+        """Builds the cars.
+
+        Args:
+            config: Track, car, camera, randomisation and opponents.
+            count: Number of cars N, without opponents.
+            seed: Seed of all random streams.
+        """
+        setting, each = config.opponents, config.opponents.count
+        self._config, self._count, self._each = config, count, each
+        self.track, self.vehicle = track.load(config.track), vehicles.load(config.vehicle)
+        self.camera = config.camera
+        owner = np.repeat(np.arange(count), each)
+        self._owner = owner
+        self._opponents = count + np.arange(count * each)
+        self._who = [setting.opponent(k) for k in range(count * each)]
+        self.world = World(
+            self.track,
+            self.vehicle,
+            config.camera,
+            count * (1 + each),
+            randomise=config.randomisation,
+            groups=[*range(count), *owner.tolist()],
+            seed=seed,
+        )
+        for k, i in enumerate(self._opponents):
+            self.world.dress(int(i), name=f"opponent {k % each + 1}")
+        self.cars = _rows(self.world.cars, slice(0, count))
+        self._others = _rows(self.world.cars, slice(count, None))
+        self.missed, self.latency = self.world.missed[:count], self.world.latency[:count]
+        self.restarted = self.world.restarted[:count]
+        self._rivals = _Rivals(config, self._who)
+        self._seats = self._seating()
+        self._length = self.track.length if self.track.closed else 1e9
+        # How far ahead of its car each opponent is (u), laps included, and in which of those laps.
+        self._lead, self._offset, self._turn = np.zeros((3, len(owner)))
+        self._still = np.zeros(len(owner))
+        self.passed, self.blameless = np.zeros(count, np.int64), np.zeros(count, np.bool_)
+        self._streams = [_stream(seed, i) for i in range(count)]
+
+    def __len__(self) -> int:
+        """Number of cars, without opponents."""
+        return self._count
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the opponents of a car, as `hit_names` has them."""
+        return tuple(f"opponent {k + 1}" for k in range(self._each))
+
+    def close(self) -> None:
+        """Holds nothing that would have to be given up."""
+
+    def _seating(self) -> dict[str, _Seat]:
+        """Returns the seats for learned drivers, by their references."""
+        shape, history = self.camera.shape, 2 * self._config.history
+        seats = {}
+        for name in dict.fromkeys(who.name for who in self._who if who.is_learned):
+            own = np.array([who.name == name for who in self._who])
+            cars = self._opponents[own]
+            seen = np.zeros((len(cars), *shape), np.uint8)
+            seats[name] = _Seat(cars, np.zeros((len(cars), history), np.float32), seen)
+        return seats
+
+    @property
+    def vacant(self) -> tuple[str, ...]:
+        """References of the learned drivers that nobody has seated yet."""
+        return tuple(name for name, seat in self._seats.items() if seat.act is None)
+
+    def seat(self, name: str, act: Act, limits: Limits) -> None:
+        """Gives a learned opponent its driver.
+
+        Args:
+            name: Its reference, one of those that were `vacant`.
+            act: The driver.
+            limits: What its actions mean.
+
+        Raises:
+            UnknownNameError: No opponent is driven by such a driver.
+        """
+        if name not in self._seats:
+            raise UnknownNameError("opponent", name, tuple(self._seats))
+        self._seats[name].act, self._seats[name].limits = act, limits
+
+    def seed(self, seed: int | Sequence[int]) -> None:
+        """Starts every car's random stream anew, see `World.seed`."""
+        if isinstance(seed, int | np.integer):
+            self.world.seed(seed)
+            self._streams = [_stream(int(seed), i) for i in range(self._count)]
+            return
+        each = range(1, self._each + 1)
+        rivals = [own + _SEED_STEP * number for own in seed for number in each]
+        self.world.seed([*seed, *rivals])
+        self._streams = [_stream(int(own), 0) for own in seed]
+
+    def reset(self, chosen: IntArray, start: Start | None = None) -> None:
+        """Puts cars back on a start, with their opponents around them."""
+        chosen = np.asarray(chosen, dtype=np.int64)
+        self.world.reset(chosen, start)
+        self.passed[chosen] = 0
+        self.blameless[chosen] = False
+        for i in chosen:
+            for k in range(self._each):
+                rng = self._streams[i]
+                behind = rng.uniform() < self._config.opponents.behind
+                self._put(int(i) * self._each + k, rng, -1.0 if behind else 1.0, first=k)
+
+    def _put(self, k: int, rng: np.random.Generator, side: float, first: int | None) -> None:
+        """Puts an opponent on the road.
+
+        Args:
+            k: Its number.
+            rng: The stream of its car.
+            side: 1.0 ahead of its car, -1.0 behind it.
+            first: At the start of an episode, how many of the car's opponents are there already;
+                they all are at other times (None).
+        """
+        i, own = int(self._owner[k]), int(self._opponents[k])
+        cars, setting = self.world.cars, self._config.opponents
+        base = k - k % self._each
+        others = self._lead[base : base + (self._each if first is None else first)]
+        others = np.delete(others, k - base) if first is None else others
+        gap = float(rng.uniform(*setting.gap))
+        while len(others) and (np.abs(others - side * gap) < _APART).any():
+            gap += _APART
+        arc = float(cars.sensed[i, stepping.ARC])
+        if self.track.closed:
+            lead, place = side * gap, (arc + side * gap) % self.track.length
+        else:
+            place = arc + side * gap
+            if place < 0.0 or place > self.track.length - _OPEN_END:
+                place = arc - side * gap
+            place = float(np.clip(place, 0.0, self.track.length))
+            lead = place - arc
+        start = self._rivals.placed(k, place, rng, self.track)
+        if first is not None:
+            # They come under way together with their car.
+            start = start._replace(speed=np.minimum(start.speed, cars.motion[i, physics.FORWARD]))
+        self.world.reset(np.array([own]), start, redraw=first is not None)
+        self._lead[k] = lead
+        self._origin(k)
+        self._still[k] = 0.0
+        for seat in self._seats.values():
+            seat.history[seat.cars == own] = 0.0
+
+    def _origin(self, k: int) -> None:
+        """Reckons anew how far ahead of its car an opponent is."""
+        self._offset[k] = self._lead[k] - self._gained()[k]
+        self._turn[k] = np.floor(self._lead[k] / self._length)
+
+    def _gained(self) -> FloatArray:
+        """Returns the way that each opponent has made more than its car (u), shape (N K,)."""
+        progress = self.world.cars.sensed[:, stepping.PROGRESS]
+        return np.asarray(progress[self._opponents] - progress[self._owner], np.float64)
+
+    def step(self, commands: npt.ArrayLike) -> None:
+        """Drives all cars to their next telemetry message; opponents act first."""
+        held = np.zeros((len(self.world), 3))
+        held[: self._count, :2] = commands
+        held[self._count :] = self._rivals.act(self._others)
+        for name, seat in self._seats.items():
+            held[seat.cars, :2] = self._answered(name, seat)
+        self.world.step(held)
+        self._lead = self._offset + self._gained()
+        self._count_passes()
+        self._blame()
+        self._put_back()
+
+    def _answered(self, name: str, seat: _Seat) -> FloatArray:
+        """Returns the commands of learned opponents to what they see, shape (n, 2)."""
+        if seat.act is None:
+            raise DonkeyRLError(f"Nobody has given the opponent '{name}' its driver.")
+        self.world.render(seat.frames, seat.cars)
+        part = _rows(self.world.cars, seat.cars)
+        seen = observing.sensed(part, self.vehicle, seat.frames, seat.history.copy())
+        actions = np.clip(seat.act(seen), -1.0, 1.0).astype(np.float32)
+        seat.history[:] = np.concatenate([seat.history[:, 2:], actions], axis=1)
+        low, high, steer = seat.limits
+        throttle = 0.5 * (high + low) + 0.5 * (high - low) * actions[:, 1]
+        return np.column_stack([steer * actions[:, 0], throttle])
+
+    def _count_passes(self) -> None:
+        """Counts whom each car has passed by its whole length, and who has passed it."""
+        ahead = self._lead - self._turn * self._length
+        won = ahead < -vehicles.BODY_LENGTH
+        lost = ahead > self._length + vehicles.BODY_LENGTH
+        self._turn += lost.astype(np.float64) - won
+        np.add.at(self.passed, self._owner, won.astype(np.int64) - lost)
+
+    def _blame(self) -> None:
+        """Finds the cars that were touched and are not to blame.
+
+        To blame is who comes from behind; side by side, who moves towards the other faster.
+        """
+        self.blameless[:] = False
+        now = self.world.cars
+        for i in np.flatnonzero(self.cars.hit >= stepping.CAR_HIT):
+            other = int(self.cars.hit[i]) - stepping.CAR_HIT
+            lead = self._signed(other - self._count)
+            if abs(lead) > _BESIDE * vehicles.BODY_LENGTH:
+                self.blameless[i] = lead < 0.0
+                continue
+            side = now.sensed[other, stepping.LATERAL] - now.sensed[i, stepping.LATERAL]
+            own, its = _sideways(now, int(i)), _sideways(now, other)
+            self.blameless[i] = np.sign(side) * (own + its) < 0.0
+
+    def _signed(self, k: int) -> float:
+        """Returns how far ahead of its car an opponent is (u), negative behind it."""
+        lead = float(self._lead[k])
+        return lead - self._length * round(lead / self._length)
+
+    def _put_back(self) -> None:
+        """Puts opponents back that have come to nothing, or are out of reach."""
+        own = self._others
+        moving = np.abs(own.motion[:, physics.FORWARD]) > _STILL_SPEED
+        self._still = np.where(moving, 0.0, self._still + _STEP_S)
+        lateral = own.sensed[:, stepping.LATERAL]
+        lost = lateral < self.track.road_left - _ASTRAY
+        lost |= lateral > self.track.road_right + _ASTRAY
+        lost |= (self._still >= _STILL_S) & ~self._rivals.parked
+        lost |= np.abs(own.sensed[:, stepping.HEADING_ERROR]) > 0.5 * np.pi
+        if not self.track.closed:
+            lost |= own.sensed[:, stepping.ARC] >= self.track.length - 1.0
+        reach = self._config.opponents.reach
+        if reach is not None:
+            lost |= np.abs(self._lead - self._length * np.rint(self._lead / self._length)) > reach
+        for k in np.flatnonzero(lost):
+            self._put(int(k), self._streams[self._owner[k]], 1.0, None)
+
+    def around(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Returns what a race's record says of other cars, shape (N,) each.
+
+        ``gap`` (u, along the path to the next car ahead, NaN without one) and its speed
+        ``gap_speed`` (u/s), ``passed``, and ``blameless``.
+        """
+        shape = (self._count, self._each)
+        ahead = self._lead.reshape(shape)
+        if self.track.closed:
+            ahead = ahead % self._length
+        ahead = np.where(ahead >= 0.0, ahead, np.inf)
+        nearest = ahead.argmin(axis=1)
+        rows = np.arange(self._count)
+        motion = self._others.motion
+        speed = np.hypot(motion[:, physics.FORWARD], motion[:, physics.RIGHTWARD]).reshape(shape)
+        gap = ahead[rows, nearest]
+        known = np.isfinite(gap)
+        return {
+            "gap": np.where(known, gap, np.nan),
+            "gap_speed": np.where(known, speed[rows, nearest], np.nan),
+            "passed": self.passed.copy(),
+            "blameless": self.blameless.copy(),
+        }
+
+    def render(self, out: npt.NDArray[np.uint8], chosen: IntArray | None = None) -> None:
+        """Draws what the cameras of the N cars see, see `World.render`."""
+        self.world.render(out, np.arange(self._count) if chosen is None else chosen)
+
+    def hit_names(self) -> list[str]:
+        """Returns what each car touched since its last telemetry, ``"none"`` for nothing."""
+        return self.world.hit_names()[: self._count]
+
+
+class _Rivals:
+    """The opponents that know where they are: they keep their line whatever others do.
+
+    Attributes:
+        parked: Which of the opponents stand, shape (M,).
+    """
+
+    def __init__(self, config: EnvironmentConfig, who: Sequence[Opponent]) -> None:
+        """Chooses their line.
+
+        Args:
+            config: Track, car and opponents.
+            who: All opponents; the learned ones are placed here as well.
+        """
+        full = {"throttle_min": -1.0, "throttle_max": 1.0, "steer_limit": 1.0}
+        self._expert = pursuit.Pursuit(config.model_copy(update=full))
+        self._who, self._share = who, config.opponents.lateral
+        self.parked = np.array([each.name == opponents.PARKED for each in who])
+        self._pace, self._aside = np.ones(len(who)), np.zeros(len(who))
+
+    def placed(self, k: int, arc: float, rng: np.random.Generator, road: track.Track) -> Start:
+        """Draws how an opponent will drive, and returns it on the road.
+
+        Args:
+            k: Its number.
+            arc: Arc length of its place (u).
+            rng: The stream of its car.
+            road: The track.
+        """
+        who, half = self._who[k], 0.5 * (road.road_right - road.road_left)
+        pace, aside = rng.uniform(*who.pace), rng.uniform(-1.0, 1.0) * self._share * half
+        row = self._expert.reference.at(np.array([arc]))[0]
+        if who.is_learned:
+            pace, aside = _PLACED_PACE, 0.0
+        low, high = road.road_left + _MARGIN, road.road_right - _MARGIN
+        line = float(row[reference.LATERAL])
+        lateral = float(np.clip(line + aside, min(low, line), max(high, line)))
+        self._pace[k], self._aside[k] = pace, lateral - line
+        speed = 0.0 if self.parked[k] else pace * float(row[reference.FORWARD])
+        place = (arc, lateral, float(row[reference.TURN]), speed)
+        return Start(*(np.array([value]) for value in place))
+
+    def act(self, cars: Cars) -> FloatArray:
+        """Returns steering, throttle and brake of all opponents, shape (M, 3)."""
+        commands = np.zeros((len(self._who), 3))
+        commands[:, :2] = self._expert.act(cars, pace=self._pace, aside=self._aside)
+        commands[self.parked] = (0.0, 0.0, 1.0)
+        return commands
+
+
+def _stream(seed: int, i: int) -> np.random.Generator:
+    """Returns the stream from which the opponents of car `i` are drawn."""
+    return np.random.default_rng([seed, i, _STREAM])
+
+
+def _sideways(cars: Cars, i: int) -> float:
+    """Returns how fast a car moves to the right of the path (u/s)."""
+    error, motion = cars.sensed[i, stepping.HEADING_ERROR], cars.motion[i]
+    return float(
+        motion[physics.FORWARD] * np.sin(error) + motion[physics.RIGHTWARD] * np.cos(error)
+    )
+
+
+def _rows(cars: Cars, rows: slice | IntArray) -> Cars:
+    """Returns some cars, of a slice over the same memory; the engine's table is that of all."""
+    parts = {name: value[rows] for name, value in cars._asdict().items() if name != "torque"}
+    return Cars(torque=cars.torque, **parts)

@@ -1,0 +1,122 @@
+"""Who drives the opponents that see by their cameras: past drivers, and copies of the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.agents.feature_env import Extractor
+from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs import batch as batches
+from donkey_rl.envs.batch import Batch, Observation
+from donkey_rl.envs.joined_view import Cars
+from donkey_rl.envs.opponents import ITSELF, MOST, OpponentConfig, parse
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.traffic import Act, Limits, Traffic
+from donkey_rl.errors import ConfigurationError, DriverError, InputError
+from donkey_rl.experiments import drivers
+from donkey_rl.experiments.racing import Field
+
+RACE_GAP = (8.0, 30.0)
+"""How far ahead opponents start in an evaluation (u)."""
+
+
+def seat(batch: Batch, itself: Act | None = None) -> None:
+    """Gives every opponent of some cars its driver.
+
+    Past drivers are loaded once for each track; they must see what the cars see.
+
+    Args:
+        batch: The cars; without learned opponents nothing happens.
+        itself: What drives the opponents called `self`: the policy as it is at each step.
+
+    Raises:
+        InputError: A reference means no learned driver, or there is no `self`.
+        DriverError: A driver was made for another camera, car or number of past commands.
+    """
+    world, config = batch.world, batch.config
+    if not isinstance(world, Traffic):
+        return
+    for reference in world.vacant:
+        if reference == ITSELF:
+            if itself is None:
+                raise InputError(
+                    "An opponent 'self' is a copy of a learned driver, which does not drive here. "
+                    "Name the driver instead."
+                )
+            world.seat(reference, itself, _limits(config))
+            continue
+        entrant = drivers.load(reference)
+        if not isinstance(entrant, drivers.LearnedEntrant):
+            raise InputError(
+                f"An opponent is pursuit, passing, parked, self, a run or a driver folder. "
+                f"Received: '{reference}'."
+            )
+        own = entrant.environment
+        if own.vehicle != config.vehicle:
+            raise DriverError(
+                f"Opponents drive the same car as everybody else, {config.vehicle}. Received: "
+                f"'{reference}', which drives {own.vehicle}."
+            )
+        try:
+            entrant.driver.check_observation_space(batches.observation_space(config))
+        except DriverError as error:
+            raise DriverError(f"The opponent '{reference}' does not fit: {error}") from error
+        world.seat(reference, entrant.driver.act, _limits(own))
+
+
+def seat_copies(
+    cars: Cars, fields: Sequence[Field], model: SAC | PPO, extractor: Extractor
+) -> None:
+    """Gives the opponents of a training and of its checks their drivers, see `seat`.
+
+    Args:
+        cars: What the policy learns in.
+        fields: The cars of the checks.
+        model: The policy, of which opponents called `self` are copies.
+        extractor: Makes what they see into what it reads.
+    """
+
+    def act(observation: Observation) -> npt.NDArray[np.float32]:
+        actions = model.predict(extractor(observation), deterministic=True)[0]
+        return np.asarray(actions, np.float32)
+
+    for batch in (*(view.batch for view in cars.views), *(field.batch for field in fields)):
+        seat(batch, act)
+
+
+def without(environments: Sequence[EnvironmentConfig]) -> tuple[EnvironmentConfig, ...]:
+    """Returns environments with nobody else on the road."""
+    alone = {"opponents": OpponentConfig()}
+    return tuple(each.model_copy(update=alone) for each in environments)
+
+
+def _limits(config: EnvironmentConfig) -> Limits:
+    return Limits(config.throttle_min, config.throttle_max, config.steer_limit)
+
+
+def of_race(text: str, driver: str) -> OpponentConfig:
+    """Returns the opponents of an evaluation, who start ahead and stay where they are passed.
+
+    Args:
+        text: Who they are, with commas: see `opponents.parse`.
+        driver: Reference of the driver that is evaluated, for the opponents called `self`.
+
+    Raises:
+        InputError: It cannot be read, or there are too many.
+
+    >>> of_race("pursuit:0.6,self", "3f2a").drivers
+    ('pursuit:0.6', '3f2a')
+    """
+    names = tuple(driver if part.strip() == ITSELF else part.strip() for part in text.split(","))
+    if len(names) > MOST:
+        raise InputError(f"A race has at most {MOST} opponents. Received: {len(names)}.")
+    for name in names:
+        try:
+            parse(name)
+        except ValueError as error:
+            raise ConfigurationError(f"An opponent {error}.") from error
+    return OpponentConfig(count=len(names), drivers=names, gap=RACE_GAP, reach=None)

@@ -1,0 +1,200 @@
+"""The expert that teaches: it drives, or says what it would have done in the driver's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from donkey_rl.agents.feature_env import ExtractedVecEnv
+from donkey_rl.agents.observations import FloatArray
+from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs.joined_view import Cars
+from donkey_rl.envs.pursuit import Pursuit
+from donkey_rl.experiments.collection import Collection
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.late_labels import AtOnce, Landed, Lesson, Shifted
+
+SEED_OFFSET = 15_485
+"""Disturbances and batches are drawn from other streams than the episodes."""
+
+_DELAY_STREAM = 1
+
+_WHEEL_WEIGHT = 40.0
+"""Lessons are given with calmer wheels than those that keep the line best, see `Pursuit`."""
+
+_NOISE_MEMORY = 0.9
+"""Share of a disturbance that is left after one step: it lasts for half a second."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+class School:
+    """The expert, the cars, and what is kept of their drives.
+
+    The expert is privileged and acts on the present. Where commands are late, the label of a
+    frame is what it does when the command for that frame arrives.
+
+    Attributes:
+        steps: Environment steps driven so far.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        environment: ExtractedVecEnv,
+        cars: Cars,
+        collection: Collection,
+        model: SAC | PPO,
+    ) -> None:
+        """Puts all cars on new starts.
+
+        Args:
+            config: The run.
+            environment: What the policy learns in.
+            cars: The same, with images and the cars' state.
+            collection: Takes what is learned from.
+            model: The agent.
+        """
+        setting = config.imitation
+        self.steps = 0
+        self._setting, self._environment, self._cars = setting, environment, cars
+        self._collection, self._model = collection, model
+        self._buffer = None
+        if isinstance(model, SAC) and setting.seed_replay:
+            self._buffer = model.replay_buffer
+        self._experts = [
+            Pursuit(
+                each,
+                grip=setting.grip,
+                margin=setting.margin,
+                motion=setting.motion,
+                wheel_weight=_WHEEL_WEIGHT,
+            )
+            for each in config.environments()
+        ]
+        self._random = np.random.default_rng([config.seed, SEED_OFFSET])
+        self._latency = config.latency if config.latency.wanted else None
+        self._delays = np.random.default_rng([config.seed, SEED_OFFSET, _DELAY_STREAM])
+        self._seen: Any = environment.reset()
+
+    def show(self, progress: Callable[[int], None]) -> float:
+        """Lets the expert drive, disturbed, and keeps what it wanted to do.
+
+        The disturbance takes the cars to where a policy's own mistakes will take them, and what is
+        learned there is the expert's way back (Laskey et al. 2017, "DART: Noise Injection for
+        Robust Imitation Learning", arXiv:1703.09327). The replay buffer gets what was really
+        driven.
+
+        The expert drives without latency. Its drive becomes one under a delay of D steps when
+        the frame of step k - D is given the commands that a driver would have sent up to then,
+        the K before step k, and the expert's action at step k. D is drawn anew for each episode.
+        The replay buffer gets nothing then: nobody drove like that.
+
+        Args:
+            progress: Called with the steps driven.
+
+        Returns:
+            The mean reward of a step.
+        """
+        shape = (self._cars.num_envs, 2)
+        fresh = np.sqrt(1.0 - _NOISE_MEMORY**2) * self._setting.noise
+        disturbance = np.zeros(shape)
+
+        def disturbed(wanted: FloatArray) -> FloatArray:
+            nonlocal disturbance
+            disturbance = _NOISE_MEMORY * disturbance + fresh * self._random.standard_normal(shape)
+            driven: FloatArray = np.clip(wanted + disturbance, -1.0, 1.0).astype(np.float32)
+            return driven
+
+        if self._latency is None:
+            return self._drive(self._setting.steps, disturbed, AtOnce(self._collection), progress)
+        lesson = Shifted(self._collection, self._cars, self._latency, self._delays)
+        buffer, self._buffer = self._buffer, None
+        self._pause(True)
+        try:
+            return self._drive(self._setting.steps, disturbed, lesson, progress)
+        finally:
+            self._pause(False)
+            self._buffer = buffer
+
+    def correct(self, progress: Callable[[int], None]) -> float:
+        """Lets the policy drive, and keeps what the expert would have done in its place.
+
+        Source: Ross et al. 2011, "A Reduction of Imitation Learning and Structured Prediction to
+        No-Regret Online Learning" (DAgger), arXiv:1011.0686, algorithm 3.1 with the expert driving
+        in the first round only. Under latency the policy drives with it, and a frame waits for its
+        label until its command has arrived; frames whose episode ends before are left out.
+
+        Args:
+            progress: Called with the steps driven.
+
+        Returns:
+            The mean reward of a step.
+        """
+
+        def own(_: FloatArray) -> FloatArray:
+            actions: FloatArray = self._model.predict(self._seen, deterministic=True)[0]
+            return actions
+
+        lesson: Lesson = AtOnce(self._collection)
+        if self._latency is not None:
+            lesson = Landed(self._collection, self._cars, self._latency)
+        return self._drive(self._setting.round_steps, own, lesson, progress)
+
+    def _pause(self, paused: bool) -> None:
+        """Lets nothing be late for a while, or again; all episodes begin anew."""
+        for view in self._cars.views:
+            if view.batch.link is not None:
+                view.batch.link.paused = paused
+        self._seen = self._environment.reset()
+
+    def _drive(
+        self,
+        steps: int,
+        driver: Callable[[FloatArray], FloatArray],
+        lesson: Lesson,
+        progress: Callable[[int], None],
+    ) -> float:
+        """Drives at least `steps` steps by what `driver` makes of the expert's actions."""
+        count = self._cars.num_envs
+        rounds = -(-steps // count)
+        learned = round((1.0 - self._setting.validation_share) * rounds)
+        total = 0.0
+        for done in range(rounds):
+            pairs = zip(self._experts, self._cars.views, strict=True)
+            wanted = np.concatenate([expert.act(view.batch) for expert, view in pairs])
+            observation = self._cars.observation()
+            lesson.see(observation, wanted, kept=done >= learned)
+            driven = driver(wanted)
+            following: Any
+            following, rewards, ended, infos = self._environment.step(driven)
+            lesson.go_on(ended)
+            if self._buffer is not None:
+                last = _last(following, infos)
+                self._buffer.add(self._seen, last, driven, rewards, ended, infos)
+            total += float(rewards.sum())
+            self._seen = following
+            self.steps += count
+            progress((done + 1) * count)
+        return total / (rounds * count)
+
+
+def _last(following: Any, infos: list[dict[str, Any]]) -> Any:
+    """Returns what was seen after a step: of ended episodes their last observation."""
+    ended = [i for i, info in enumerate(infos) if "terminal_observation" in info]
+    if not ended:
+        return following
+    if isinstance(following, dict):
+        last = {name: np.array(part) for name, part in following.items()}
+        for i in ended:
+            for name, part in infos[i]["terminal_observation"].items():
+                last[name][i] = part
+        return last
+    flat = np.array(following)
+    for i in ended:
+        flat[i] = infos[i]["terminal_observation"]
+    return flat

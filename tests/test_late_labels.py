@@ -1,0 +1,164 @@
+"""Lessons under latency: a frame's label is what the expert does when its command arrives."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from donkey_rl import configuration
+from donkey_rl.agents.encoders.config import LaneEncoderConfig
+from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.features import FeatureScaling
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs import labels, vec_env
+from donkey_rl.envs.joined_view import Cars
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.experiments import demonstrations, late_labels, sight
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.progress import ProgressDisplay
+
+CARS, HISTORY = 3, 6
+Actions = Any
+
+
+def cars(latency: dict[str, float], **settings: Any) -> contextlib.closing[Any]:
+    values = {
+        "camera": {"img_w": 32, "img_h": 24},
+        "history": HISTORY,
+        "latency": latency,
+        "task": {"end_off_track": False, "stuck_s": 60.0, **settings},
+        "randomisation": {"start_anywhere": True},
+    }
+    config = configuration.validate(EnvironmentConfig, values)
+    return contextlib.closing(vec_env.make(config, CARS, seed=1))
+
+
+class Lessons:
+    """Takes lessons in place of a collection."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, Actions]] = []
+
+    def add(self, observation: Any, actions: Actions, *, kept: bool) -> None:
+        for k in range(len(actions)):
+            self.rows.append(({n: np.array(v[k]) for n, v in observation.items()}, actions[k]))
+
+
+def drive(view: Cars, lesson: late_labels.Lesson, steps: int) -> tuple[Any, Actions, Any]:
+    """Drives by a known rule; returns what was seen, "expert's" actions, and ends, by step.
+
+    The expert's action tells the step, and the car: throttle 0.001 for each step of the drive,
+    steering 0.1 for each car.
+    """
+    seen, wanted, ends = [], [], []
+    view.reset()
+    for done in range(steps):
+        observation = view.observation()
+        seen.append({name: np.array(part) for name, part in observation.items()})
+        wanted.append(np.stack([0.1 * np.arange(CARS), np.full(CARS, 0.001 * done)], axis=1))
+        lesson.see(observation, wanted[-1], kept=False)
+        ends.append(view.step(wanted[-1].astype(np.float32))[2].copy())
+        lesson.go_on(ends[-1])
+    return seen, np.array(wanted), np.array(ends)
+
+
+def rows_by_frame(taken: Lessons, seen: Any) -> list[tuple[int, int, Any, Actions]]:
+    """Returns frame, car, observation and label of each row; frames are told by their images."""
+    found = []
+    for observation, action in taken.rows:
+        car = round(float(action[0]) / 0.1)
+        frames = [
+            k for k, each in enumerate(seen) if (each["image"][car] == observation["image"]).all()
+            and (each["speed"][car] == observation["speed"]).all()
+        ]  # fmt: skip
+        found.append((frames[-1], car, observation, action))
+    return found
+
+
+def test_frame_of_an_undelayed_drive_gets_the_action_and_the_commands_of_four_steps_later() -> (
+    None
+):
+    taken: Any = Lessons()
+    with cars({}) as view:
+        latency = EnvironmentConfig(
+            history=HISTORY, latency={"low_ms": 200, "high_ms": 200}
+        ).latency
+        lesson = late_labels.Shifted(taken, view, latency, np.random.default_rng(1))
+        seen, wanted, ends = drive(view, lesson, 40)
+    assert not ends.any()
+    rows = [row for row in rows_by_frame(taken, seen) if row[0] >= 4]
+    # 36 frames of each car have an answer four steps later; the first four still stand.
+    assert len(taken.rows) == 36 * CARS
+    assert len(rows) > 25 * CARS
+    for frame, car, observation, action in rows:
+        assert action == pytest.approx(wanted[frame + 4, car])
+        last = observation["last_actions"].reshape(HISTORY, 2)
+        sent = wanted[max(0, frame + 4 - HISTORY) : frame + 4, car]
+        assert last[-len(sent) :] == pytest.approx(sent)
+
+
+@pytest.mark.parametrize(("delay", "later"), [(100.0, 2), (240.0, None)])
+def test_frame_of_a_delayed_drive_waits_for_the_step_at_which_its_command_lands(
+    delay: float, later: int | None
+) -> None:
+    taken: Any = Lessons()
+    with cars({"low_ms": delay, "high_ms": delay}, time_limit_s=1.5) as view:
+        lesson = late_labels.Landed(taken, view, view.batch.config.latency)
+        seen, _, ends = drive(view, lesson, 70)
+    # Episodes of 30 steps: two have ended.
+    assert np.flatnonzero(ends[:, 0]).tolist() == [29, 59]
+    steps = [round(1000 * float(action[1])) for _, action in taken.rows]
+    # 240 ms are 12 physics steps: from frame 0 to tick 12, nearest to frame 5 (tick 13); from
+    # frame 1 (tick 3) to 15, frame 6; never into the next episode.
+    most = later or 5
+    by_episode = [30 - most, 30 - most, 10 - most]
+    assert len(taken.rows) == CARS * sum(by_episode)
+    assert min(steps) == most
+    for (observation, action), step in zip(taken.rows, steps, strict=True):
+        car = round(float(action[0]) / 0.1)
+        frame = step - most
+        assert (seen[frame]["image"][car] == observation["image"]).all()
+        assert (seen[frame]["last_actions"][car] == observation["last_actions"]).all()
+    assert not set(steps) & {30 + k for k in range(most)}
+
+
+def settings(**imitation: Any) -> TrainingConfig:
+    return configuration.validate(
+        TrainingConfig,
+        {
+            "cars": 4,
+            "camera": {"img_w": 80, "img_h": 60},
+            "history": HISTORY,
+            "latency": {"low_ms": 100, "high_ms": 200},
+            "sac": {"hidden": (16,), "buffer_size": 1_000},
+            "imitation": {
+                "expert": "pursuit",
+                "steps": 160,
+                "copies": 0,
+                "epochs": 1,
+                **imitation,
+            },
+        },
+    )
+
+
+def test_replay_is_seeded_by_the_policys_own_delayed_drive_alone() -> None:
+    config = settings(rounds=1, round_steps=20 * 4, noise=0.0)
+    encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS, LaneEncoderConfig())
+    told = io.StringIO()
+    with contextlib.closing(vec_env.make(config.environment(), 4, 1)) as view:
+        env = sight.environment(config, view, encoder, FeatureScaling())
+        agent = SAC(env, config.sac, seed=1)
+        progress = ProgressDisplay(told)
+        found = demonstrations.imitate(config, env, view, agent, progress, lambda: None)
+        assert view.batch.link is not None
+        assert not view.batch.link.paused
+    assert agent.replay_buffer.size() <= 20 * 4
+    assert agent.replay_buffer.size() > 10 * 4
+    assert "the replay buffer begins with the rounds" in told.getvalue()
+    # 36 of 40 steps to learn from, of which the first two to four have no answer; 18 of 20.
+    assert 4 * (32 + 14) <= found["imitation/rows"] <= 4 * (34 + 16)
