@@ -25,6 +25,7 @@ from donkey_rl import (
     cli_export,
     cli_metrics,
     cli_pictures,
+    cli_prove,
     cli_race,
     cli_race_init,
     cli_race_records,
@@ -134,8 +135,9 @@ def bench(
         typer.Option(
             help="Only this: simulator, learning, driver or link; may be repeated. Default: all. "
             "Or what takes minutes: driving (trains every agent for --seconds at most and races "
-            "it), sweep (one worker and two, --seconds in all), logging, race (a race server with "
-            "ten viewers), soak (--hours of simulation time in lock-step)."
+            "it), ensemble (trains members and races ensembles of them), sweep (one worker and "
+            "two, --seconds in all), logging, race (a race server with ten viewers), soak "
+            "(--hours of simulation time in lock-step)."
         ),
     ] = None,
     seconds: Annotated[
@@ -183,6 +185,7 @@ for _commands in (
     cli_export.app,
     cli_metrics.app,
     cli_pictures.app,
+    cli_prove.app,
     cli_record.app,
     cli_report.app,
     cli_results.app,

@@ -31,7 +31,7 @@ from donkey_rl.experiments.tracking import Run
 
 CONFIG_FILE, FACTS_FILE = "config.yaml", "beginning.json"
 
-_DATA = ("imitation.data", "encoder.data", "encoder.pretrained")
+_DATA = ("imitation.data", "encoder.data", "encoder.pretrained", "start.driver")
 """Settings that name what is learned from."""
 
 _LARGEST = 1_000_000

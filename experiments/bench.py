@@ -19,6 +19,7 @@ from donkey_rl.errors import UnknownNameError
 from donkey_rl.experiments import (
     driver_bench,
     driving_bench,
+    ensemble_bench,
     learning_bench,
     link_bench,
     race_bench,
@@ -51,6 +52,7 @@ class BenchResult(Config):
         served_hz: Telemetry messages per second and client of the served simulator with 16
             clients, see `link_bench.served_rates`.
         driving: How far each agent comes in the same time, see `driving_bench`.
+        ensemble: Ensembles beside their members, see `ensemble_bench`.
         sweep: What two workers of a sweep do beside twice what one does, see `sweep_bench`.
         logging: What logging costs a training, see `tracking_bench`.
         race: How fast a race server answers with its page open and its record on the disk.
@@ -67,6 +69,7 @@ class BenchResult(Config):
     link_delay_ms: dict[str, float] = Field(default_factory=dict)
     served_hz: dict[str, float] = Field(default_factory=dict)
     driving: tuple[driving_bench.DrivingResult, ...] = ()
+    ensemble: tuple[ensemble_bench.EnsembleRow, ...] = ()
     sweep: sweep_bench.Efficiency | None = None
     logging: tracking_bench.LoggingShare | None = None
     race: race_bench.RaceFigures | None = None
@@ -77,7 +80,7 @@ class BenchResult(Config):
 PARTS = ("simulator", "learning", "driver", "link")
 """What is measured in some minutes."""
 
-LONG = ("driving", "sweep", "logging", "race", "soak")
+LONG = ("driving", "ensemble", "sweep", "logging", "race", "soak")
 """What takes as long as trainings or races do, and is only measured when asked for."""
 
 
@@ -108,6 +111,10 @@ def run(
     found: dict[str, Any] = {}
     if "driving" in parts:
         found["driving"] = _driving(seconds, seeds, progress)
+    if "ensemble" in parts:
+        found["ensemble"] = tuple(
+            ensemble_bench.measure((), ensemble_bench.EnsemblePlan(), progress)
+        )
     if "sweep" in parts:
         found["sweep"] = sweep_bench.efficiency(seconds / 60.0, progress)
     if "logging" in parts:

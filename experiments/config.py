@@ -25,7 +25,8 @@ from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.tasks import TaskConfig
 from donkey_rl.errors import UnknownNameError
-from donkey_rl.experiments import splits
+from donkey_rl.experiments import check_config, splits
+from donkey_rl.experiments.check_config import CheckConfig
 
 AGENTS = ("sac", "ppo")
 """Algorithms that a driver can be trained with."""
@@ -68,32 +69,6 @@ def _training_randomisation() -> Randomisation:
     )
 
 
-class CheckConfig(Config):
-    """How the policy is raced while it learns: deterministic, from the start grid.
-
-    Attributes:
-        every: Environment steps between two checks before the first clean lap.
-        every_later: The same after it.
-        races: Races of a check, from different starts.
-        laps: Laps of a race after the first clean lap; one before.
-        tracks: Tracks to race on, as `TrainingConfig.track` names them; by default those of the
-            training. The best policy is the one that is best there.
-        randomised: Whether looks and cars vary as in the training; they are nominal otherwise.
-    """
-
-    every: int = Field(default=2_000, ge=1)
-    every_later: int = Field(default=25_000, ge=1)
-    races: int = Field(default=8, ge=1, le=256)
-    laps: int = Field(default=3, ge=1, le=100)
-    tracks: str | None = None
-    randomised: bool = False
-
-    @pydantic.field_validator("tracks")
-    @classmethod
-    def _known_tracks(cls, value: str | None) -> str | None:
-        return value if value is None else _loaded(value)
-
-
 class RaceConfig(Config):
     """The races of the finished driver.
 
@@ -111,7 +86,7 @@ class RaceConfig(Config):
     @pydantic.field_validator("tracks")
     @classmethod
     def _known_tracks(cls, value: str | None) -> str | None:
-        return value if value is None else _loaded(value)
+        return value if value is None else check_config.loaded(value)
 
 
 class CheckpointConfig(Config):
@@ -127,6 +102,17 @@ class CheckpointConfig(Config):
     keep: bool = False
 
 
+class StartConfig(Config):
+    """What a run begins with.
+
+    Attributes:
+        driver: A run or a driver folder, whose encoder, policy and, where it has some, critics
+            are taken over; None for networks that know nothing.
+    """
+
+    driver: str | None = None
+
+
 class TrainingConfig(Config):
     """A whole training run.
 
@@ -140,6 +126,7 @@ class TrainingConfig(Config):
             `generalist:train` the tracks to learn on of the split `generalist`.
         seed: Decides weights, world and exploration.
         steps: Environment steps, all cars together.
+        minutes: Wall time of the run after which no further step is taken; None for no limit.
         cars: Cars that drive side by side, each alone on its track.
         vehicle: Car generation.
         history: Number of past commands that the driver sees.
@@ -156,6 +143,7 @@ class TrainingConfig(Config):
         encoder: What turns the image into features; `encoder.name` chooses it.
         sac: Soft actor-critic.
         ppo: Proximal policy optimisation.
+        start: A driver to go on with.
         imitation: Demonstrations to learn from before the policy drives by itself.
         check: Races while learning.
         evaluation: Races of the finished driver.
@@ -168,6 +156,7 @@ class TrainingConfig(Config):
     track: str = "generated_track"
     seed: int = Field(default=0, ge=0, lt=2**31)
     steps: int = Field(default=200_000, ge=1)
+    minutes: float | None = Field(default=None, gt=0.0)
     cars: int = Field(default=64, ge=1, le=4096)
     vehicle: str = vehicle.DEFAULT_VEHICLE
     history: int = Field(default=3, ge=1, le=100)
@@ -194,6 +183,7 @@ class TrainingConfig(Config):
             initial_log_std=-0.7,
         )
     )
+    start: StartConfig = Field(default_factory=StartConfig)
     imitation: ImitationConfig = Field(default_factory=ImitationConfig)
     check: CheckConfig = Field(default_factory=CheckConfig)
     evaluation: RaceConfig = Field(default_factory=RaceConfig)
@@ -221,7 +211,7 @@ class TrainingConfig(Config):
     @pydantic.field_validator("track")
     @classmethod
     def _known_track(cls, value: str) -> str:
-        return _loaded(value)
+        return check_config.loaded(value)
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -239,6 +229,11 @@ class TrainingConfig(Config):
             raise ValueError(
                 f"cars must be one for each track at least, received cars={self.cars} for "
                 f"{len(self.tracks)} tracks"
+            )
+        if self.start.driver is not None and self.encoder.name == "cnn":
+            raise ValueError(
+                "start.driver brings its encoder along, received encoder.name=cnn as well; leave "
+                "one of them out"
             )
         self.environments()
         self.encoder.check(self.camera.shape)
@@ -333,13 +328,6 @@ class TrainingConfig(Config):
             friction *= min(track.load(name).road_friction for name in self.tracks)
         full = row[vehicle.DRIVE_FORCE] / row[vehicle.MASS]
         return round(min(1.0, _GRIP_SHARE * friction * vehicle.GRAVITY / float(full)), 3)
-
-
-def _loaded(tracks: str) -> str:
-    """Returns a list of tracks when each of them could be loaded."""
-    for name in splits.tracks(tracks):
-        track.load(name)
-    return tracks
 
 
 def lasting(tracks: str) -> str:

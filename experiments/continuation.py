@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,6 +60,7 @@ class Continuation(BaseCallback):
         super().__init__()
         self.seconds = 0.0
         self._steps, self._seed = config.steps, config.seed
+        self._limit_s = math.inf if config.minutes is None else 60.0 * config.minutes
         self._every = config.steps_between_checkpoints
         self._run = run
         self._checkpoints, self._checks, self._progress = checkpoints, checks, progress
@@ -103,7 +105,11 @@ class Continuation(BaseCallback):
             raise DivergedError(f"{error} {_LOWER.format(agent_state.losses(agent))}") from error
 
     def _on_step(self) -> bool:
-        return True
+        over = self._checks.wall_s >= self._limit_s
+        if over:
+            minutes, step = self._limit_s / 60.0, self.model.num_timesteps
+            self._progress.message(f"{minutes:g} minutes are over at step {step:,}")
+        return not over
 
     def _on_rollout_start(self) -> None:
         started = time.perf_counter()

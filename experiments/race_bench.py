@@ -11,9 +11,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import re
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,6 +25,7 @@ from donkey_rl import configuration
 from donkey_rl.configuration import Config
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.experiments import served_simulator
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.race_server.config import RaceConfig
 
@@ -35,7 +33,6 @@ VIEWERS = 10
 _TRACK = "generated_track"
 _START_S = 120.0
 _MOST_BYTES = 1 << 20
-_SERVED = re.compile(r"Serving .* on [^ ]*:(\d+) ")
 _LOOKS_S = 5.0
 _HOUR_S = 3600.0
 _WARM = 0.25
@@ -108,7 +105,7 @@ def latencies(seconds: float, progress: ProgressDisplay) -> RaceFigures:
     """
     with (
         _place() as folder,
-        _simulator("1") as port,
+        served_simulator.served(_TRACK, "1") as port,
         _process(_race, _settings(folder, port)) as racer,
         progress.phase("racing", round(seconds), "s") as phase,
     ):
@@ -149,7 +146,7 @@ def soak(hours: float, progress: ProgressDisplay) -> SoakFigures:
     begun = time.monotonic()
     with (
         _place() as folder,
-        _simulator("max") as port,
+        served_simulator.served(_TRACK, "max") as port,
         _process(_race, _settings(folder, port)) as racer,
         progress.phase("soaking", round(60.0 * hours), "simulated min") as phase,
     ):
@@ -215,33 +212,6 @@ def _settings(folder: Path, port: int) -> dict[str, Any]:
     )
     changed = configuration.with_values(config, {"page.port": 0})
     return changed.model_dump(mode="json")
-
-
-@contextlib.contextmanager
-def _simulator(time_scale: str) -> Iterator[int]:
-    """Serves the embedded simulator in a process of its own; yields its port."""
-    words = ("sim", "--track", _TRACK, "--port", "0", "--private-port", "0")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "donkey_rl", *words, "--time-scale", time_scale],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        told: list[str] = []
-        served = None
-        while served is None and process.stderr is not None:
-            line = process.stderr.readline()
-            told.append(line)
-            served = _SERVED.search(line)
-            if not line:
-                raise DonkeyRLError(f"The simulator did not come up: {' '.join(told)[-500:]}")
-        # What it says later is read, so that it never waits for a reader.
-        threading.Thread(target=process.communicate, daemon=True).start()
-        yield int(served[1]) if served is not None else 0
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextlib.contextmanager

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 
 from stable_baselines3.common.logger import Logger
 
-import donkey_rl
 from donkey_rl.agents import driving
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.feature_env import ExtractedVecEnv
-from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import batch as batches
@@ -25,6 +23,7 @@ from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
 from donkey_rl.experiments import (
     algorithms,
     demonstrations,
+    description,
     encoder_training,
     evaluation,
     process_clock,
@@ -34,6 +33,7 @@ from donkey_rl.experiments import (
     rivals,
     run_inputs,
     sight,
+    starting,
     tracking,
     training_pictures,
 )
@@ -71,10 +71,12 @@ def train(
     Raises:
         StorageError: The run could not be stored.
         LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
-        InputError: A recording to imitate cannot be learned from; no run is begun.
+        InputError: A recording to imitate cannot be learned from, or a driver to begin with
+            does not fit; no run is begun.
     """
     config = lessons.pinned(config)
     demonstrations.check(config, progress)
+    starting.load(config)
     tracking.prepare_in_background()
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",
@@ -173,6 +175,7 @@ class _Session:
         self._folder = folder
         self.progress = progress
         self._member = member
+        self._start: Driver | None = None
         self._encoder: Encoder | None = None
         self._model: SAC | PPO | None = None
         self._env: ExtractedVecEnv | None = None
@@ -189,7 +192,11 @@ class _Session:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         config = self._config
+        self._start = starting.load(config)
         self._encoder = self._folder.encoder(self.progress.message)
+        if self._encoder is None and self._start is not None:
+            self._encoder = self._start.encoder
+            self._folder.keep_encoder(self._encoder)
         if self._encoder is None and config.encoder.name != "cnn":
             self._encoder, figures = self._member.encoder(
                 encoder_training.key(config), self._trainer(interruption), interruption.check
@@ -238,8 +245,8 @@ class _Session:
             self._continuation = Continuation(
                 config, self.run, self._folder.checkpoints, self._checks, self.progress
             )
-            if config.imitation.wanted and self._continuation.resumed_at is None:
-                self._imitate(environment, self._model, interruption)
+            if self._continuation.resumed_at is None:
+                self._begin(environment, self._model, interruption)
             untrained = driving.weights(self._model)
             try:
                 self._continuation.learn(self._model)
@@ -249,14 +256,20 @@ class _Session:
                 self._learn_s = process_clock.seconds() - started
                 self._missed = environment.missed
 
-    def _imitate(self, environment: Cars, model: SAC | PPO, interruption: Interruption) -> None:
-        """Trains the policy on demonstrations and races it."""
+    def _begin(self, environment: Cars, model: SAC | PPO, interruption: Interruption) -> None:
+        """Has the policy begin with a driver or with demonstrations, and races it."""
         if self._env is None or self._checks is None:
             raise DonkeyRLError("There is nobody to race before the training has begun.")
-        found = demonstrations.imitate(
-            self._config, self._env, environment, model, self.progress, interruption.check
-        )
-        self.run.log_metrics(found, 0)
+        if self._start is None and not self._config.imitation.wanted:
+            return
+        if self._start is not None:
+            taken = " and ".join(starting.take_over(model, self._start))
+            self.progress.message(f"begins with {taken} of {self._config.start.driver}")
+        if self._config.imitation.wanted:
+            found = demonstrations.imitate(
+                self._config, self._env, environment, model, self.progress, interruption.check
+            )
+            self.run.log_metrics(found, 0)
         self._checks.init_callback(model)
         self._checks.check()
         if self._checks.findings.first_clean_lap_steps is not None:
@@ -314,17 +327,7 @@ class _Session:
         driver = Driver(
             sight.driver_encoder(config, model, self._encoder),
             model.deterministic_model(),
-            DriverDescription(
-                agent=config.agent,
-                vehicle=config.vehicle,
-                tracks=tuple(map(configs.lasting, config.tracks)),
-                simulator=_simulator_name(config),
-                camera=config.camera.model_dump(),
-                steering_limits=(-environment.steer_limit, environment.steer_limit),
-                throttle_limits=(environment.throttle_min, environment.throttle_max),
-                latency_ms=config.latency.range_ms,
-                notes={"run_id": self.run.id, "seed": config.seed, "steps": model.num_timesteps},
-            ),
+            description.of(config, self.run.id, model.num_timesteps, self._start),
             history=config.history,
             scaling=self._scaling,
             # What critics read of a `cnn` goes on changing after the policy that is stored.
@@ -389,10 +392,3 @@ class _Session:
             evaluation=raced,
             time_split=split,
         )
-
-
-def _simulator_name(config: TrainingConfig) -> str:
-    """Returns what a driver's description says of where it was trained."""
-    if config.simulator == simulators.EMBEDDED:
-        return f"{simulators.EMBEDDED} {donkey_rl.__version__}"
-    return config.simulator

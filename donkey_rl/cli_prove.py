@@ -1,0 +1,75 @@
+"""The command `donkey-rl prove`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from donkey_rl.cli_output import JsonOption, at_work, print_json
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: donkey-rl prove generalist latency --out proof")
+def prove(
+    table: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TABLE",
+            help="generalist, latency, specialists, ensemble, exports or transfer. Default: all.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where rows and tables are kept.")
+    ] = Path("proof"),
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Measure this driver; by default each table trains its own."
+        ),
+    ] = None,
+    races: Annotated[
+        int, typer.Option(min=2, max=1000, help="Races of a driver under each condition.")
+    ] = 30,
+    seed: Annotated[int, typer.Option(min=0, help="Of the trainings.")] = 0,
+    generalist_minutes: Annotated[
+        float, typer.Option("--generalist-minutes", min=0.1, help="Training of the generalist.")
+    ] = 60.0,
+    specialist_minutes: Annotated[
+        float, typer.Option("--specialist-minutes", min=0.1, help="Training of each other one.")
+    ] = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the tables that show what drivers are worth: train, race, write them as Markdown.
+
+    Hours in all. Every finished command is kept: the same command goes on where
+    it was interrupted, and does again what another version has done.
+    """
+    with at_work(as_json) as progress:
+        from donkey_rl import configuration
+        from donkey_rl.experiments.proof import running, tables
+
+        values: dict[str, Any] = {
+            "tables": tuple(table or tables.TABLES),
+            "folder": out,
+            "run": run,
+            "races": races,
+            "seed": seed,
+            "generalist_minutes": generalist_minutes,
+            "specialist_minutes": specialist_minutes,
+        }
+        plan = configuration.validate(tables.ProofPlan, values)
+        made = [each.model_dump(mode="json") for each in running.prove(plan, progress)]
+    if as_json:
+        print_json({"tables": made})
+        return
+    from donkey_rl import terminal
+
+    console = terminal.console()
+    for each in made:
+        heads = tuple(dict.fromkeys(head for row in each["rows"] for head in row))
+        cells = (tuple(row.get(head, "") for head in heads) for row in each["rows"])
+        console.print(terminal.table(each["name"], heads, cells))
+        terminal.lines(console, f"  {each['file']}")

@@ -1,0 +1,208 @@
+"""The tables: of which commands each is made, and what of their answers it shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pydantic import Field, field_validator, model_validator
+
+from donkey_rl.configuration import Config
+from donkey_rl.errors import InputError, UnknownNameError
+from donkey_rl.experiments.proof import reading
+from donkey_rl.experiments.proof.reading import Rows
+
+TRACKS: Final = ("generated_track", "mountain_track", "warehouse", "warren")
+CARS: Final = ("donkey_2021", "donkey_2022")
+
+GENERALIST, RACE = "generalist", "race"
+"""Recipes whose drivers are measured."""
+
+SEVERAL: Final = ("specialists", "ensemble")
+"""Tables of several drivers, which are always trained for them."""
+
+_TRAINED: Final = "{trained}"
+"""Stands for the run that the first step has trained, or that was named."""
+
+
+class ProofPlan(Config):
+    """Which tables, of what.
+
+    Attributes:
+        tables: Of `TABLES`.
+        folder: Where rows and tables are kept.
+        run: A driver to measure in place of one that is trained first, where a table is of one.
+        races: Of each driver under each condition.
+        seed: Of trainings.
+        generalist_minutes: Wall time of the training of `generalist`.
+        specialist_minutes: The same of each driver of `race`.
+    """
+
+    tables: tuple[str, ...]
+    folder: pathlib.Path
+    run: str | None = None
+    races: int = Field(default=30, ge=2, le=1000)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    generalist_minutes: float = Field(default=60.0, gt=0.0)
+    specialist_minutes: float = Field(default=30.0, gt=0.0)
+
+    @field_validator("tables")
+    @classmethod
+    def _known_tables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in TABLES:
+                raise UnknownNameError("table", name, tuple(TABLES))
+        return value
+
+    @model_validator(mode="after")
+    def _of_one_driver(self) -> ProofPlan:
+        several = [name for name in self.tables if name in SEVERAL]
+        if self.run is not None and several:
+            raise InputError(
+                f"The table {several[0]} trains drivers of its own. Received: --run {self.run} "
+                "as well. Leave --run out, or choose other tables."
+            )
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One command of a table.
+
+    Attributes:
+        name: Of its file.
+        words: What is typed after `donkey-rl`; `{trained}` stands for the run trained last,
+            `{served}` for the address of a simulator.
+        read: What rows its answer gives.
+        trains: Whether the run of its answer is what later steps call `{trained}`.
+        serves: The track, and the time scale, of a simulator that is served meanwhile.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    read: Callable[[Mapping[str, Any]], Rows] = reading.nothing
+    trains: bool = False
+    serves: tuple[str, str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: What it shows.
+        steps: The commands, in order.
+    """
+
+    title: str
+    steps: tuple[Step, ...]
+
+
+def generalist(plan: ProofPlan) -> Table:
+    """One driver on all tracks of the split, under looks that it never saw."""
+    split = _evaluated(plan, "split", "--split", "generalist", "--look", "unseen")
+    steps = (*_trained(plan, GENERALIST, plan.generalist_minutes), _of(split, reading.split))
+    return Table("One driver on tracks and looks that it never saw", steps)
+
+
+def latency(plan: ProofPlan) -> Table:
+    """The driver of `race` without latency and with 200 ms that vary by 40."""
+    late = ("--latency-ms", "200", "--jitter-ms", "40")
+    steps = (
+        *_trained(plan, RACE, plan.specialist_minutes),
+        _of(_evaluated(plan, "0-ms"), reading.races("0 ms")),
+        _of(_evaluated(plan, "200-ms", *late), reading.races("200 ms, 40 ms jitter")),
+    )
+    return Table("What latency takes", steps)
+
+
+def specialists(plan: ProofPlan) -> Table:
+    """Drivers of `race` by track and car."""
+    steps = []
+    for track in TRACKS:
+        for car in CARS:
+            place = ("--track", track, "--set", f"vehicle={car}")
+            name = f"{track}-{car}"
+            steps += _trained(plan, RACE, plan.specialist_minutes, f"train-{name}", *place)
+            raced = _evaluated(plan, f"race-{name}")
+            steps.append(_of(raced, reading.races(f"{track}, {car}")))
+    return Table("Specialists", tuple(steps))
+
+
+def ensemble(plan: ProofPlan) -> Table:
+    """Members and ensembles of them, as usual and under changes; see `ensemble_bench`."""
+    del plan
+    words = ("bench", "--part", "ensemble", "--json")
+    return Table("An ensemble beside its members", (Step("ensemble", words, reading.ensemble),))
+
+
+def exports(plan: ProofPlan) -> Table:
+    """What is exported, held against the driver."""
+    steps = [*_trained(plan, "sac_fast", None)]
+    for target, width in (
+        ("donkeycar", None),
+        ("donkeycar", "8bit"),
+        ("litert", None),
+        ("litert", "8bit"),
+        ("onnx", None),
+        ("keras", None),
+    ):
+        name = f"{target}-{width or 'float'}"
+        words = ["export", _TRAINED, "--to", target, "--output", str(plan.folder / name)]
+        words += [*(("--quantise", width) if width else ()), "--json"]
+        steps.append(Step(name, tuple(words), reading.export(name)))
+    return Table("Exports beside the driver", tuple(steps))
+
+
+def transfer(plan: ProofPlan) -> Table:
+    """A driver where it was not trained: other looks, the other car, over TCP."""
+    steps = [*_trained(plan, RACE, plan.specialist_minutes)]
+    cars = [(f"car {car}", ("--set", f"vehicle={car}")) for car in CARS]
+    for name, words in (("as trained", ()), ("unseen look", ("--look", "unseen")), *cars):
+        raced = _evaluated(plan, name.replace(" ", "-"), *words)
+        steps.append(_of(raced, reading.races(name)))
+    for name, scale, races in (("lock-step", "max", plan.races), ("real time", "1", 3)):
+        raced = _evaluated(
+            plan.model_copy(update={"races": races}),
+            f"tcp-{name.replace(' ', '-')}",
+            "--simulator",
+            "{served}",
+        )
+        served = dataclasses.replace(raced, serves=("generated_track", scale))
+        steps.append(_of(served, reading.races(f"over TCP with JPEG, {name}")))
+    return Table("From the embedded simulator to others", tuple(steps))
+
+
+TABLES: Final[Mapping[str, Callable[[ProofPlan], Table]]] = {
+    "generalist": generalist,
+    "latency": latency,
+    "specialists": specialists,
+    "ensemble": ensemble,
+    "exports": exports,
+    "transfer": transfer,
+}
+"""By name."""
+
+
+def _trained(
+    plan: ProofPlan, recipe: str, minutes: float | None, name: str = "train", *more: str
+) -> tuple[Step, ...]:
+    """Returns the training of a driver, none where one was named."""
+    if plan.run is not None:
+        return ()
+    limit = () if minutes is None else ("--set", f"minutes={minutes:g}")
+    seed = ("--seed", str(plan.seed))
+    words = ("train", "--recipe", recipe, *limit, *more, *seed, "--json")
+    return (Step(name, words, trains=True),)
+
+
+def _evaluated(plan: ProofPlan, name: str, *more: str) -> Step:
+    """Returns races of the driver, of which nothing is read yet."""
+    words = ("evaluate", _TRAINED, "--races", str(plan.races), *more, "--no-yardsticks", "--json")
+    return Step(name, words)
+
+
+def _of(step: Step, read: Callable[[Mapping[str, Any]], Rows]) -> Step:
+    return dataclasses.replace(step, read=read)

@@ -1,0 +1,89 @@
+"""Beginning a training with a driver that is there: its encoder, its policy and its critics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.ppo.ppo import PPO
+from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.errors import InputError
+from donkey_rl.experiments import drivers
+from donkey_rl.experiments.config import TrainingConfig
+
+
+def load(config: TrainingConfig) -> Driver | None:
+    """Returns the driver that a run begins with, None where it begins with nothing.
+
+    Args:
+        config: The run.
+
+    Raises:
+        InputError: The driver is none that a training can go on with, or sees otherwise.
+        UnknownNameError: There is no such run.
+        DriverError: The driver cannot be read.
+    """
+    if config.start.driver is None:
+        return None
+    entrant = drivers.load(config.start.driver)
+    driver = entrant.driver if isinstance(entrant, drivers.LearnedEntrant) else None
+    if not isinstance(driver, Driver):
+        raise InputError(
+            "start.driver: expected a run or the folder of one driver. Received: "
+            f"'{config.start.driver}'. Begin with a member of the ensemble, or with another run."
+        )
+    if driver.encoder.name == "cnn":
+        raise InputError(
+            "start.driver: expected a driver with an encoder that was trained before its policy. "
+            f"Received: one that sees by itself, '{config.start.driver}'. Begin with one whose "
+            "encoder is lane or autoencoder."
+        )
+    wanted = (config.camera.shape, config.history)
+    received = (driver.observation.image_shape, driver.observation.history)
+    if wanted != received:
+        raise InputError(
+            f"start.driver: expected a driver of images {wanted[0]} and {wanted[1]} past "
+            f"commands. Received: {received[0]} and {received[1]}. Set camera and history "
+            "as it has them."
+        )
+    return driver
+
+
+def take_over(model: SAC | PPO, driver: Driver) -> tuple[str, ...]:
+    """Gives an agent the policy of a driver, and its critics where both have such.
+
+    The width of its exploration, and the optimisers, begin anew.
+
+    Args:
+        model: The agent, not yet trained.
+        driver: What it begins with.
+
+    Returns:
+        What was taken over, by name.
+
+    Raises:
+        InputError: Their networks differ.
+    """
+    _copy(driver.actor, model.deterministic_model(), "policy")
+    if not isinstance(model, SAC) or driver.critic is None:
+        return ("policy",)
+    for critics in (model.learner.critics, model.learner.target_critics):
+        _copy(driver.critic, critics, "critics")
+    return ("policy", "critics")
+
+
+def _copy(source: Any, target: Any, what: str) -> None:
+    """Copies the weights of a network into one of the same shape."""
+    arrays = source.get_weights()
+    shapes = [array.shape for array in arrays]
+    expected = [array.shape for array in target.get_weights()]
+    if shapes != expected:
+        raise InputError(
+            f"start.driver: expected {what} of the layers {_layers(expected)}. Received: "
+            f"{_layers(shapes)}. Set agent, hidden layers and critics as that driver has them."
+        )
+    target.set_weights(arrays)
+
+
+def _layers(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join("x".join(map(str, shape)) for shape in shapes if len(shape) > 1)
