@@ -42,8 +42,6 @@ FloatArray = npt.NDArray[np.float32]
 Tensor = Any
 Kind = Literal["mean", "median", "critic"]
 
-KINDS: Final[tuple[Kind, ...]] = ("mean", "median", "critic")
-
 _USUAL: Final = 99.0
 """Percentile of the disagreement where the drivers were trained above which it is unusual."""
 

@@ -43,8 +43,7 @@ FORMER_RECIPES = {
     "pace": "ppo_race",
     "pixels": "ppo_pixels",
 }
-"""Shorter names: of the best recipe for a purpose, and those that recipes had before they were
-called AGENT_PURPOSE."""
+"""Shorter names, and names that recipes had before they were called AGENT_PURPOSE."""
 
 _LISTED = "`donkey-rl recipes` lists them."
 
@@ -328,9 +327,8 @@ def parse_recipe(text: str, name: str, what: str = "recipe") -> dict[str, Any]:
 
 
 def _place(error: yaml.YAMLError) -> str:
-    problem = getattr(error, "problem", None) or "unreadable"
-    mark = getattr(error, "problem_mark", None)
-    return f"{problem}, line {mark.line + 1}" if mark else str(problem)
+    problem, mark = (getattr(error, name, None) for name in ("problem", "problem_mark"))
+    return (problem or "unreadable") + (f", line {mark.line + 1}" if mark else "")
 
 
 def _value_of(annotation: Any, key: str, text: str) -> Any:

@@ -25,8 +25,8 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
     heads = ("part", "tracks", "races", *_FIGURES, "weakest track", "there")
     title = f"Split {report['name']}{look}"
     console.print(terminal.table(title, heads, _parts(report)))
-    heads = ("track", "part", "seen", "races", *_FIGURES)
-    console.print(terminal.table("Track by track", heads, _tracks(report)))
+    columns = ("track", "part", "seen", "races", *_FIGURES)
+    console.print(terminal.table("Track by track", columns, _tracks(report)))
     terminal.lines(console, *(f"WARNING: {line}" for line in report["warnings"]))
 
 

@@ -15,7 +15,7 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track, vehicle
 from donkey_rl.envs.simulator.surfaces import SurfaceWorld
 from donkey_rl.envs.simulator.track import Track
-from donkey_rl.envs.simulator.world import Start
+from donkey_rl.envs.simulator.world import Start, World
 
 AHEAD = (1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 28.0)
 """Distances along the road (u) at which its middle is asked for."""
@@ -32,6 +32,13 @@ _LESS_ALONG = 0.5
 _PLACES_PER_LOOK = 4
 """Drawing a look takes longer than drawing an image: each look is seen from some places."""
 
+_SIGHT, _NEAREST = 35.0, 0.8
+"""Another car is labelled between these distances ahead (u)."""
+
+_FADING = 12.0
+_ALONE = 0.25
+"""Share of the frames without another car in sight."""
+
 _CAMERA_POSE = ("camera_offset", "camera_pitch", "camera_yaw", "camera_roll", "fov")
 
 LANE_LABELS = (
@@ -44,7 +51,11 @@ LANE_LABELS = (
 """Distance to both edges (u), angle to the road (rad), the road's middle points (u)."""
 
 
-def names(farther: Sequence[float] = ()) -> tuple[str, ...]:
+CAR_LABELS = ("car_near", "car_right", "car_side")
+"""Of the nearest car ahead, with opponents on the road, see `_cars`."""
+
+
+def names(farther: Sequence[float] = (), *, cars: bool = False) -> tuple[str, ...]:
     """Returns the names of the labels with those of points still farther ahead.
 
     >>> names((40.0,))[-2:]
@@ -52,9 +63,11 @@ def names(farther: Sequence[float] = ()) -> tuple[str, ...]:
 
     Args:
         farther: Their distances along the road (u).
+        cars: Whether there are labels of another car.
     """
     added = ((f"right_{distance:g}", f"ahead_{distance:g}") for distance in farther)
-    return (*LANE_LABELS, *(name for pair in added for name in pair))
+    others = CAR_LABELS if cars else ()
+    return (*LANE_LABELS, *(name for pair in added for name in pair), *others)
 
 
 class LabelledFrames(NamedTuple):
@@ -62,7 +75,8 @@ class LabelledFrames(NamedTuple):
 
     Attributes:
         images: Shape (n, h, w, 3) uint8.
-        labels: In the order of `names`: shape (n, 21), or more with points farther ahead.
+        labels: In the order of `names`: shape (n, 21), or more with points farther ahead and
+            opponents.
         surfaces: How much of each pixel is of each of `surfaces.CLASSES`, of 255, shape
             (n, h, w, 3); None where it was not asked for.
     """
@@ -139,6 +153,54 @@ def _places(road: Track, rng: np.random.Generator, count: int, last: float, bend
     )
 
 
+def _put_ahead(world: World, road: Track, rng: np.random.Generator, count: int) -> None:
+    """Puts another car ahead of each of the first cars, or out of its sight.
+
+    Args:
+        world: Twice as many cars, each of the first with one of the others.
+        road: The track.
+        rng: Draws where.
+        count: Number of the first cars.
+    """
+    middle = 0.5 * (road.road_left + road.road_right)
+    half = 0.5 * (road.road_right - road.road_left)
+    ahead = 1.5 + (_SIGHT - 1.5) * rng.uniform(size=count) ** 2
+    ahead = np.where(rng.uniform(size=count) < _ALONE, -10.0, ahead)
+    arc = world.cars.sensed[:count, stepping.ARC] + ahead
+    arc = arc % road.length if road.closed else np.clip(arc, 0.0, road.length)
+    place = Start(
+        arc=arc,
+        lateral=middle + half * rng.uniform(-1.0, 1.0, count),
+        turn=np.clip(rng.normal(0.0, 0.15, count), -0.9, 0.9),
+        speed=np.zeros(count),
+    )
+    world.reset(count + np.arange(count), place, redraw=False)
+    for i, colour in enumerate(rng.uniform(0.0, 255.0, (count, 3))):
+        world.dress(count + i, colour=tuple(colour))
+
+
+def _cars(
+    motion: npt.NDArray[np.float64], other: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Returns the labels of another car, in the order of `CAR_LABELS`, shape (n, 3).
+
+    How near it is, ``exp(-ahead / 12 u)``, 0 where it is not ahead within `_SIGHT`; and, times
+    that, how far it is to the right (u), and the sine of its bearing. So all fade with its
+    distance, and are 0 where there is none.
+
+    Args:
+        motion: Of the cars, see `physics`, shape (n, 6).
+        other: Of the other ones, shape (n, 6).
+    """
+    dx, dz = (other[:, [physics.X, physics.Z]] - motion[:, [physics.X, physics.Z]]).T
+    sine, cosine = np.sin(motion[:, physics.YAW]), np.cos(motion[:, physics.YAW])
+    right, ahead = dx * cosine - dz * sine, dx * sine + dz * cosine
+    visible = (ahead > _NEAREST) & (ahead < _SIGHT) & (np.abs(right) < 1.5 * ahead)
+    near = np.where(visible, np.exp(-ahead / _FADING), 0.0)
+    bearing = right / np.maximum(np.hypot(right, ahead), 1e-6)
+    return np.stack([near, near * right, near * bearing], axis=1).astype(np.float32)
+
+
 def _leans(
     car: vehicle.Vehicle, rng: np.random.Generator, count: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -164,7 +226,8 @@ def sample_frames(
 
     What the configuration randomises is drawn anew for every fourth batch. Cars stand anywhere
     along the track, up to 30 % of its half width beside the road, turned by up to 50 degrees,
-    most by less, and lean as they would under any acceleration.
+    most by less, and lean as they would under any acceleration. Where there are opponents, most
+    cars have another one ahead of them, and the labels say where.
 
     Args:
         config: Track, camera and randomisation.
@@ -183,22 +246,31 @@ def sample_frames(
     randomise = config.randomisation
     if level:
         randomise = randomise.model_copy(update=dict.fromkeys(_CAMERA_POSE, 0.0))
+    shown = min(batch, count)
+    met = shown if config.opponents.count else 0
+    groups = [*range(shown), *range(met)]
     world = SurfaceWorld(
-        road, car, config.camera, min(batch, count), randomise=randomise, seed=seed
+        road, car, config.camera, shown + met, randomise=randomise, groups=groups, seed=seed
     )
     rng = np.random.default_rng([seed, 0x1ABE1])
+    others = np.random.default_rng([seed, 0xCA25])
     last = road.length - (0.0 if road.closed else max(AHEAD[-1], *farther, 0.0) + 2.0)
     drawn = 0
     while count > 0:
         size = min(batch, count)
-        cars = np.arange(len(world))
+        cars = np.arange(shown)
         roll, pitch = np.zeros((2, len(cars))) if level else _leans(car, rng, len(cars))
         start = _places(road, rng, len(cars), last, bends)._replace(roll=roll, pitch=pitch)
         world.reset(cars, start, redraw=drawn % _PLACES_PER_LOOK == 0)
         drawn += 1
+        if met:
+            _put_ahead(world, road, others, shown)
         images = np.empty((size, *config.camera.shape), dtype=np.uint8)
         world.render(images, cars[:size])
         labels = lane(road, world.cars.sensed[:size], world.cars.motion[:size], farther)
+        if met:
+            seen = _cars(world.cars.motion[:size], world.cars.motion[shown : shown + size])
+            labels = np.concatenate([labels, seen], axis=1)
         kinds = np.empty_like(images) if with_surfaces else None
         if kinds is not None:
             world.surfaces(kinds, cars[:size])

@@ -22,9 +22,8 @@ from pydantic import Field, field_validator, model_validator
 
 from donkey_rl.configuration import Config
 from donkey_rl.envs import latency_profile
-from donkey_rl.envs.simulator.interface import Simulator
+from donkey_rl.envs.simulator.interface import PhysicsStepped, Simulator
 from donkey_rl.envs.simulator.physics import TIME_STEP
-from donkey_rl.envs.simulator.world import World
 from donkey_rl.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -191,7 +190,7 @@ class DelayedLink:
         """
         count = len(world)
         self._config, self._world = config, world
-        self._fine = isinstance(world, World)
+        self._fine = isinstance(world, PhysicsStepped)
         self._tick_ms = 1000.0 * TIME_STEP if self._fine else STEP_MS
         self._profile = None if config.profile is None else latency_profile.read(config.profile)
         self._cars = np.arange(count)
@@ -238,7 +237,7 @@ class DelayedLink:
             self._refill(int(i))
         speed = np.abs(self._world.cars.motion[cars, 3:5]).sum(axis=1)
         rolling = cars[speed > 0.0]
-        if isinstance(self._world, World) and len(rolling) and not self.paused:
+        if isinstance(self._world, PhysicsStepped) and len(rolling) and not self.paused:
             self._world.command(rolling, np.zeros((len(rolling), 2)))
 
     def _refill(self, i: int) -> None:
@@ -263,7 +262,7 @@ class DelayedLink:
             self._world.step(commands)
             return commands
         arriving = self._send(commands, steps)
-        if isinstance(self._world, World):
+        if isinstance(self._world, PhysicsStepped):
             self._world.step_arriving(arriving)
             held: FloatArray = self._world.cars.command[:, :2].copy()
             return held
@@ -297,7 +296,7 @@ class DelayedLink:
         length = 3 - steps % 2 if self._fine else np.ones_like(steps)
         ticks = np.arange(3 if self._fine else 1)
         places = (now[:, None] + ticks) % room
-        found = self._arriving[cars[:, None], places]
+        found: FloatArray = self._arriving[cars[:, None], places]
         found[ticks >= length[:, None]] = np.nan
         rows, columns = np.nonzero(ticks < length[:, None])
         self._arriving[rows, places[rows, columns]] = np.nan

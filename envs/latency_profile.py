@@ -61,7 +61,8 @@ class LatencyProfile:
         # What rounding took from a row's own time must not fall to the row before.
         within = first + np.mod(time_s - first, around) + 1e-9
         row = np.searchsorted(self.time_s, within, side="right") - 1
-        return self.delay_ms[row]
+        found: FloatArray = self.delay_ms[row]
+        return found
 
 
 def read(path: str | pathlib.Path) -> LatencyProfile:

@@ -6,29 +6,27 @@ opponents that drive themselves. Whoever holds a `Traffic` sees the N cars alone
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.envs import observing, opponents, pursuit, reference
-from donkey_rl.envs.observing import Observation
-from donkey_rl.envs.opponents import Opponent
+from donkey_rl.envs import pursuit
+from donkey_rl.envs.opponent_drivers import Act, KnowingDrivers, Limits, Seat, rows_of
+from donkey_rl.envs.passing import Others, Passing
+from donkey_rl.envs.pursuit import Moving
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
+from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.stepping import Cars
 from donkey_rl.envs.simulator.world import Start, World
-from donkey_rl.errors import DonkeyRLError, UnknownNameError
+from donkey_rl.errors import UnknownNameError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-
-Act = Callable[[Observation], npt.NDArray[np.float32]]
-"""Observation of n cars to their actions, (n, 2)."""
 
 _STREAM = 70_211
 """Opponents are drawn from another stream than their car."""
@@ -44,36 +42,11 @@ _STEP_S = 0.05
 _ASTRAY = 1.0
 """An opponent this far outside the road (u) is put back."""
 
-_PLACED_PACE = 0.5
-"""Share of the pursuit's speed at which learned opponents are put on the road."""
-
-_MARGIN = 1.0
-"""Opponents beside their line keep this far from the road's edges (u)."""
-
 _OPEN_END = 30.0
 """Nobody is put nearer to an open road's end than this (u)."""
 
 _BESIDE = 0.5
 """Cars whose middles are nearer than this along the road, in their lengths, are side by side."""
-
-
-class Limits(NamedTuple):
-    """What the actions of a seated driver mean: see `EnvironmentConfig`."""
-
-    throttle_min: float = 0.0
-    throttle_max: float = 1.0
-    steer_limit: float = 1.0
-
-
-@dataclasses.dataclass
-class _Seat:
-    """Opponents that one driver drives: their indices in the world, and what they saw last."""
-
-    cars: IntArray
-    history: npt.NDArray[np.float32]
-    frames: npt.NDArray[np.uint8]
-    act: Act | None = None
-    limits: Limits = dataclasses.field(default_factory=Limits)
 
 
 class Traffic:
@@ -125,11 +98,11 @@ class Traffic:
         )
         for k, i in enumerate(self._opponents):
             self.world.dress(int(i), name=f"opponent {k % each + 1}")
-        self.cars = _rows(self.world.cars, slice(0, count))
-        self._others = _rows(self.world.cars, slice(count, None))
+        self.cars = rows_of(self.world.cars, slice(0, count))
+        self._others = rows_of(self.world.cars, slice(count, None))
         self.missed, self.latency = self.world.missed[:count], self.world.latency[:count]
         self.restarted = self.world.restarted[:count]
-        self._rivals = _Rivals(config, self._who)
+        self._rivals = KnowingDrivers(config, self._who)
         self._seats = self._seating()
         self._length = self.track.length if self.track.closed else 1e9
         # How far ahead of its car each opponent is (u), laps included, and in which of those laps.
@@ -150,7 +123,7 @@ class Traffic:
     def close(self) -> None:
         """Holds nothing that would have to be given up."""
 
-    def _seating(self) -> dict[str, _Seat]:
+    def _seating(self) -> dict[str, Seat]:
         """Returns the seats for learned drivers, by their references."""
         shape, history = self.camera.shape, 2 * self._config.history
         seats = {}
@@ -158,7 +131,7 @@ class Traffic:
             own = np.array([who.name == name for who in self._who])
             cars = self._opponents[own]
             seen = np.zeros((len(cars), *shape), np.uint8)
-            seats[name] = _Seat(cars, np.zeros((len(cars), history), np.float32), seen)
+            seats[name] = Seat(cars, np.zeros((len(cars), history), np.float32), seen)
         return seats
 
     @property
@@ -254,29 +227,37 @@ class Traffic:
 
     def step(self, commands: npt.ArrayLike) -> None:
         """Drives all cars to their next telemetry message; opponents act first."""
-        held = np.zeros((len(self.world), 3))
+        held = self._acted()
         held[: self._count, :2] = commands
-        held[self._count :] = self._rivals.act(self._others)
-        for name, seat in self._seats.items():
-            held[seat.cars, :2] = self._answered(name, seat)
         self.world.step(held)
+        self._go_on()
+
+    def step_arriving(self, commands: FloatArray) -> None:
+        """Drives as `step`, commands come on the way: see `World.step_arriving`."""
+        arriving = np.full((len(self.world), 3, 3), np.nan)
+        arriving[:, 0] = self._acted()
+        arriving[: self._count, :, :2], arriving[: self._count, :, 2] = commands, 0.0
+        self.world.step_arriving(arriving)
+        self._go_on()
+
+    def command(self, chosen: IntArray, commands: npt.ArrayLike) -> None:
+        """Sets what cars hold from now on, see `World.command`."""
+        self.world.command(chosen, commands)
+
+    def _acted(self) -> FloatArray:
+        """Returns what opponents do now, and zeros for the cars that others drive."""
+        held = np.zeros((len(self.world), 3))
+        held[self._count :] = self._rivals.act(self._others, self._around_opponents)
+        for name, seat in self._seats.items():
+            held[seat.cars, :2] = seat.commands(name, self.world)
+        return held
+
+    def _go_on(self) -> None:
+        """Counts, blames and puts back after a step."""
         self._lead = self._offset + self._gained()
         self._count_passes()
         self._blame()
         self._put_back()
-
-    def _answered(self, name: str, seat: _Seat) -> FloatArray:
-        """Returns the commands of learned opponents to what they see, shape (n, 2)."""
-        if seat.act is None:
-            raise DonkeyRLError(f"Nobody has given the opponent '{name}' its driver.")
-        self.world.render(seat.frames, seat.cars)
-        part = _rows(self.world.cars, seat.cars)
-        seen = observing.sensed(part, self.vehicle, seat.frames, seat.history.copy())
-        actions = np.clip(seat.act(seen), -1.0, 1.0).astype(np.float32)
-        seat.history[:] = np.concatenate([seat.history[:, 2:], actions], axis=1)
-        low, high, steer = seat.limits
-        throttle = 0.5 * (high + low) + 0.5 * (high - low) * actions[:, 1]
-        return np.column_stack([steer * actions[:, 0], throttle])
 
     def _count_passes(self) -> None:
         """Counts whom each car has passed by its whole length, and who has passed it."""
@@ -326,6 +307,31 @@ class Traffic:
         for k in np.flatnonzero(lost):
             self._put(int(k), self._streams[self._owner[k]], 1.0, None)
 
+    def others(self) -> Others:
+        """Returns the opponents around each of the N cars, shape (N, K) each."""
+        shape, own = (self._count, self._each), self._others
+        lead = self._lead - self._length * np.rint(self._lead / self._length)
+        parts = own.sensed[:, [stepping.ARC, stepping.LATERAL]].T
+        rows = (lead, *parts, own.motion[:, physics.FORWARD])
+        return Others(*(np.reshape(row, shape) for row in rows))
+
+    def _around_opponents(self) -> Others:
+        """Returns the cars around each opponent, its own among them far away, (N K, 1 + K)."""
+        cars, owner = self.world.cars, self._owner
+        others = self.others()
+        around = [np.repeat(each, self._each, axis=0) for each in others]
+        lead = around[0] - self._lead[:, None]
+        lead -= self._length * np.rint(lead / self._length)
+        lead[np.arange(len(owner)), np.arange(len(owner)) % self._each] = self._length
+        own = (
+            -(self._lead - self._length * np.rint(self._lead / self._length)),
+            cars.sensed[owner, stepping.ARC],
+            cars.sensed[owner, stepping.LATERAL],
+            cars.motion[owner, physics.FORWARD],
+        )
+        joined = zip((lead, *around[1:]), own, strict=True)
+        return Others(*(np.column_stack([each, mine]) for each, mine in joined))
+
     def around(self) -> dict[str, npt.NDArray[np.generic]]:
         """Returns what a race's record says of other cars, shape (N,) each.
 
@@ -359,54 +365,25 @@ class Traffic:
         return self.world.hit_names()[: self._count]
 
 
-class _Rivals:
-    """The opponents that know where they are: they keep their line whatever others do.
+class Driven(Moving, Protocol):
+    """Cars of some world, such as a `Batch`."""
 
-    Attributes:
-        parked: Which of the opponents stand, shape (M,).
+    @property
+    def world(self) -> Simulator:
+        """Their world."""
+
+
+def shown(expert: pursuit.Pursuit, cars: Driven) -> npt.NDArray[np.float32]:
+    """Returns what the expert does: it passes opponents where there are some, (N, 2).
+
+    Args:
+        expert: Who drives.
+        cars: On its track.
     """
-
-    def __init__(self, config: EnvironmentConfig, who: Sequence[Opponent]) -> None:
-        """Chooses their line.
-
-        Args:
-            config: Track, car and opponents.
-            who: All opponents; the learned ones are placed here as well.
-        """
-        full = {"throttle_min": -1.0, "throttle_max": 1.0, "steer_limit": 1.0}
-        self._expert = pursuit.Pursuit(config.model_copy(update=full))
-        self._who, self._share = who, config.opponents.lateral
-        self.parked = np.array([each.name == opponents.PARKED for each in who])
-        self._pace, self._aside = np.ones(len(who)), np.zeros(len(who))
-
-    def placed(self, k: int, arc: float, rng: np.random.Generator, road: track.Track) -> Start:
-        """Draws how an opponent will drive, and returns it on the road.
-
-        Args:
-            k: Its number.
-            arc: Arc length of its place (u).
-            rng: The stream of its car.
-            road: The track.
-        """
-        who, half = self._who[k], 0.5 * (road.road_right - road.road_left)
-        pace, aside = rng.uniform(*who.pace), rng.uniform(-1.0, 1.0) * self._share * half
-        row = self._expert.reference.at(np.array([arc]))[0]
-        if who.is_learned:
-            pace, aside = _PLACED_PACE, 0.0
-        low, high = road.road_left + _MARGIN, road.road_right - _MARGIN
-        line = float(row[reference.LATERAL])
-        lateral = float(np.clip(line + aside, min(low, line), max(high, line)))
-        self._pace[k], self._aside[k] = pace, lateral - line
-        speed = 0.0 if self.parked[k] else pace * float(row[reference.FORWARD])
-        place = (arc, lateral, float(row[reference.TURN]), speed)
-        return Start(*(np.array([value]) for value in place))
-
-    def act(self, cars: Cars) -> FloatArray:
-        """Returns steering, throttle and brake of all opponents, shape (M, 3)."""
-        commands = np.zeros((len(self._who), 3))
-        commands[:, :2] = self._expert.act(cars, pace=self._pace, aside=self._aside)
-        commands[self.parked] = (0.0, 0.0, 1.0)
-        return commands
+    world = cars.world
+    if not isinstance(world, Traffic):
+        return expert.act(cars)
+    return Passing(expert, world.track).act(cars, world.others())
 
 
 def _stream(seed: int, i: int) -> np.random.Generator:
@@ -420,9 +397,3 @@ def _sideways(cars: Cars, i: int) -> float:
     return float(
         motion[physics.FORWARD] * np.sin(error) + motion[physics.RIGHTWARD] * np.cos(error)
     )
-
-
-def _rows(cars: Cars, rows: slice | IntArray) -> Cars:
-    """Returns some cars, of a slice over the same memory; the engine's table is that of all."""
-    parts = {name: value[rows] for name, value in cars._asdict().items() if name != "torque"}
-    return Cars(torque=cars.torque, **parts)

@@ -37,6 +37,7 @@ from donkey_rl.envs import labels
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.tasks import STEP_S
+from donkey_rl.envs.traffic import shown
 from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.experiments import model_registry, pilots, stored_runs
 from donkey_rl.experiments.foreign_driver import ForeignPilot
@@ -138,7 +139,7 @@ class PursuitEntrant(Entrant):
     def pilot(self, field: Field) -> Iterator[Pilot]:
         """See `Entrant.pilot`."""
         expert = Pursuit(field.config)
-        yield Pilot(lambda _: expert.act(field.batch))
+        yield Pilot(lambda _: shown(expert, field.batch))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 from donkey_rl.envs import simulators
-from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DonkeyRLError
 from donkey_rl.experiments import evaluation_result as results
@@ -40,10 +39,8 @@ def name(
     where = "" if config.simulator == simulators.EMBEDDED else "-remote"
     folder = f"evaluation-{place}{where}-{plan.races}x{plan.laps}-seed{plan.seed}"
     if plan.latency.wanted:
-        folder += f"-latency{plan.latency.range_ms[0]:.0f}"
-        marked |= plan.latency != LatencyConfig(
-            low_ms=(delay := plan.latency.low_ms), high_ms=delay
-        )
+        folder += f"-latency{plan.latency.range_ms[0]:g}"
+        marked |= bool(plan.latency.jitter_ms) or plan.latency.profile is not None
     return f"{folder}-{key(entrant, config, plan)[:_MARK]}" if marked else folder
 
 

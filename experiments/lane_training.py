@@ -46,7 +46,8 @@ def train_encoder(
     """
     if settings.seed is None:
         settings = settings.model_copy(update={"seed": config.seed})
-    encoder = LaneEncoder(config.camera.shape, labels.names(settings.farther), settings)
+    known = labels.names(settings.farther, cars=config.opponents.count > 0)
+    encoder = LaneEncoder(config.camera.shape, known, settings)
     if settings.pretrained is not None:
         encoder.start_from(_stored(settings.pretrained))
     images: list[npt.NDArray[np.uint8]] = []

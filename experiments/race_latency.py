@@ -75,6 +75,19 @@ def told(latency: LatencyConfig) -> dict[str, float | int | str]:
     return found
 
 
+def remark(latency: LatencyConfig, run_id: str) -> str:
+    """Returns what people are told when a driver that was trained for latency has been raced.
+
+    >>> remark(LatencyConfig(high_ms=300), "3f2a")[-40:]
+    'donkey-rl evaluate 3f2a --latency-ms 150'
+    """
+    low, high = latency.range_ms
+    return (
+        f"these races were driven at a latency of {low:g} ms; at another: donkey-rl evaluate "
+        f"{run_id} --latency-ms {0.5 * (low + high):g}"
+    )
+
+
 def marking(latency: LatencyConfig) -> list[str]:
     """Returns what tells a latency from others, for the key of an evaluation."""
     found = [latency.model_dump_json(exclude={"profile"})]

@@ -238,6 +238,8 @@ class Field:
             batch.seed(seeds)
             batch.reset(cars, self._undisturbed_starts(seeds) if self._disturbed else None)
             return
+        if batch.link is not None:
+            batch.link.seed(seeds)
         # Lent cars would start as their owner's episodes do, and go on from the race's seeds.
         streams = [np.random.default_rng([own, 0]) for own in seeds]
         slots = np.zeros(len(cars), dtype=np.int64)

@@ -13,9 +13,10 @@ from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs.batch import Batch, Observation
 from donkey_rl.envs.joined_view import Cars
+from donkey_rl.envs.opponent_drivers import Act, Limits
 from donkey_rl.envs.opponents import ITSELF, MOST, OpponentConfig, parse
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.traffic import Act, Limits, Traffic
+from donkey_rl.envs.traffic import Traffic
 from donkey_rl.errors import ConfigurationError, DriverError, InputError
 from donkey_rl.experiments import drivers
 from donkey_rl.experiments.racing import Field

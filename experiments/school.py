@@ -14,6 +14,7 @@ from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.pursuit import Pursuit
+from donkey_rl.envs.traffic import shown
 from donkey_rl.experiments.collection import Collection
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.late_labels import AtOnce, Landed, Lesson, Shifted
@@ -166,7 +167,7 @@ class School:
         total = 0.0
         for done in range(rounds):
             pairs = zip(self._experts, self._cars.views, strict=True)
-            wanted = np.concatenate([expert.act(view.batch) for expert, view in pairs])
+            wanted = np.concatenate([shown(expert, view.batch) for expert, view in pairs])
             observation = self._cars.observation()
             lesson.see(observation, wanted, kept=done >= learned)
             driven = driver(wanted)

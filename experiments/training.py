@@ -28,6 +28,7 @@ from donkey_rl.experiments import (
     evaluation,
     process_clock,
     provenance,
+    race_latency,
     resuming,
     rivals,
     run_inputs,
@@ -300,14 +301,10 @@ class _Session:
             if race:
                 # Alone, so that scores compare, whoever was on the road in training.
                 places = rivals.without(self._config.race_environments())
-                raced = evaluation.race_driver(
-                    driver, places, self.run, self._plan(), self.progress
-                )
-                if self._config.latency.wanted:
-                    self.progress.message(
-                        "these races added no latency; with it: donkey-rl evaluate "
-                        f"{self.run.id} --latency-ms {sum(self._config.latency.range_ms) / 2:g}"
-                    )
+                plan, late = self._plan(), self._config.latency
+                raced = evaluation.race_driver(driver, places, self.run, plan, self.progress)
+                if late.wanted:
+                    self.progress.message(race_latency.remark(late, self.run.id))
                 best_lap = raced.best_lap_s
         return self._report(raced, best_lap)
 

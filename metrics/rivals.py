@@ -77,7 +77,7 @@ def blocked_s(race: Race) -> float:
     ahead = race["gap_speed"].astype(np.float64)
     alike = np.abs(race["speed"] - ahead) <= _SAME + _SAME_SHARE * ahead
     held = alike & (race["gap"] <= NEAR)
-    return float(np.sum(np.diff(race["time_s"])[held[:-1]])) if len(race) else 0.0
+    return float(np.sum(np.diff(race["time_s"])[held[:-1]]))
 
 
 @metric(unit="", direction="higher")
@@ -93,7 +93,7 @@ def overtakes(race: Race) -> float:
     """
     if not race.header.opponents:
         return math.nan
-    return float(race["passed"][-1] - race["passed"][0]) if len(race) else 0.0
+    return float(race["passed"][-1] - race["passed"][0])
 
 
 def _begun(race: Race) -> Flags:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from gymnasium import spaces
+from PIL import Image
 
-from donkey_rl import configuration
+from donkey_rl import cli, configuration
 from donkey_rl.agents import observations
 from donkey_rl.agents.augmentation import layers, mirroring
 from donkey_rl.agents.augmentation.config import AugmentationConfig, LookConfig
@@ -216,3 +219,21 @@ def test_former_keys_are_taken_and_the_others_keep_their_defaults() -> None:
 def test_what_cannot_be_is_refused(settings: list[str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         configuration.with_settings(TrainingConfig(), settings)
+
+
+def test_a_sheet_shows_each_change_and_all_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["encoder.name=cnn", "sac.augmentation.mirror=true", "sac.augmentation.hue=0.2"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    file = tmp_path / "sheet.png"
+    assert cli.main(["augment", *words, "--out", str(file), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["file"] == str(file)
+    assert {name for name, value in told["amounts"].items() if value} == {"hue", "mirror", "shift"}
+    with Image.open(file) as picture:
+        # Frames, three changes and all of them: five rows of 1.7 for six columns of 2.2 inches.
+        assert picture.height / picture.width == pytest.approx(9.3 / 13.8, rel=0.01)
+    still = ["--set", "encoder.brightness=0", "--set", "encoder.contrast=0"]
+    assert cli.main(["augment", *still, "--out", str(file)]) == 2
+    assert "--set encoder.noise=0.05" in capsys.readouterr().err

@@ -24,7 +24,11 @@ from donkey_rl.errors import DriverError
 from donkey_rl.race_server.garage import checks
 from tests import small_drivers
 
-CRITIC = SACConfig(hidden=(16, 16))
+CRITICS = (
+    SACConfig(hidden=(16, 16)),
+    SACConfig(hidden=(16,), critic_dropout=0.1, critic_layer_norm=True),
+    SACConfig(hidden=(8,), critics=3, quantiles=5),
+)
 SCALES = (0.05, 0.1, 0.2)
 KINDS = {
     "median": Evaluator(kind="median"),
@@ -36,7 +40,8 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def three() -> tuple[Driver, ...]:
-    return tuple(small_drivers.lane(seed, critic=CRITIC) for seed in range(3))
+    """Drivers with critics of three kinds: plain, DroQ's and TQC's."""
+    return tuple(small_drivers.lane(seed, critic=critic) for seed, critic in enumerate(CRITICS))
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.experiments import demonstrations, late_labels, sight
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.recorded_drives import RecordedDrive
 
 CARS, HISTORY = 3, 6
 Actions = Any
@@ -162,3 +164,34 @@ def test_replay_is_seeded_by_the_policys_own_delayed_drive_alone() -> None:
     assert "the replay buffer begins with the rounds" in told.getvalue()
     # 36 of 40 steps to learn from, of which the first two to four have no answer; 18 of 20.
     assert 4 * (32 + 14) <= found["imitation/rows"] <= 4 * (34 + 16)
+
+
+def test_recorded_frame_gets_the_action_of_the_record_that_much_later() -> None:
+    """Two drives of five and four records, the first with a record that came late."""
+    time_s = np.array([0.0, 0.05, 0.10, 0.18, 0.20, 9.0, 9.05, 9.10, 9.15])
+    numbers = np.arange(9, dtype=np.float32)
+
+    def images(chosen: Any) -> tuple[Any, Any]:
+        # The image of record 6 is damaged.
+        kept = chosen[chosen != 6]
+        return kept, np.repeat(kept, 12).reshape(-1, 2, 2, 3).astype(np.uint8)
+
+    drive = RecordedDrive(
+        recording=SimpleNamespace(time_s=time_s, images=images),  # type: ignore[arg-type]
+        shape=(2, 2),
+        records=np.arange(9),
+        speed=10.0 * numbers,
+        yaw_rate=numbers,
+        actions=np.stack([0.01 * numbers, numbers], axis=1),
+        last_actions=np.stack([0.01 * (numbers - 1), numbers - 1], axis=1),
+        drive=np.array([1] * 5 + [2] * 4),
+    )
+    observation, actions = drive.observations(np.arange(9), 0.1)
+    # Of the first drive records 0 and 2 have one 0.1 s later, and of 0.15 s that of 0.18 is the
+    # nearest; of the second drive only 5 is left beside the damaged one.
+    assert observation["speed"][:, 0].tolist() == [0.0, 10.0, 20.0, 50.0]
+    assert observation["image"][:, 0, 0, 0].tolist() == [0, 1, 2, 5]
+    assert actions[:, 1].tolist() == [2.0, 3.0, 4.0, 7.0]
+    assert observation["last_actions"][:, 1].tolist() == [1.0, 2.0, 3.0, 6.0]
+    plain, same = drive.observations(np.arange(9))
+    assert same[:, 1].tolist() == plain["image"][:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 7, 8]

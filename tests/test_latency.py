@@ -16,6 +16,7 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics
 from donkey_rl.envs.simulator.starts import Start
 from donkey_rl.envs.simulator.world import World
+from donkey_rl.envs.traffic import Traffic
 from donkey_rl.errors import ConfigurationError
 
 HISTORY = 8
@@ -168,6 +169,23 @@ def test_every_view_delays_alike() -> None:
         env.close()
 
 
+def test_commands_come_late_among_other_cars_as_they_do_alone() -> None:
+    alone = always(130.0, jitter_ms=30.0)
+    among = configuration.validate(
+        EnvironmentConfig,
+        alone.model_dump() | {"opponents": {"count": 1, "drivers": ["pursuit"], "gap": [30, 40]}},
+    )
+    found = []
+    for setting in (alone, among):
+        batch = Batch(setting, 2, seed=6)
+        batch.reset(np.arange(2))
+        found.append(drive(batch, 30))
+    assert (found[0] == found[1]).all()
+    assert isinstance(batch.world, Traffic)
+    # The opponents drive as well, and not late.
+    assert (batch.world.world.cars.motion[2:, physics.FORWARD] > 1.0).all()
+
+
 class Other:
     """Cars of another program: it can be told a command once a step."""
 
@@ -178,6 +196,8 @@ class Other:
         return len(self.world)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("command", "step_arriving"):
+            raise AttributeError(name)
         return getattr(self.world, name)
 
     def step(self, commands: Any) -> None:

@@ -90,6 +90,10 @@ def test_scores_of_a_steady_drive() -> None:
             "latency_ms": math.nan,
             "latency_p95_ms": math.nan,
             "missed_deadlines": math.nan,
+            "contacts": math.nan,  # nobody else was on the road
+            "contacts_to_blame": math.nan,
+            "blocked_s": math.nan,
+            "overtakes": math.nan,
         },
         rel=1e-4,
         nan_ok=True,

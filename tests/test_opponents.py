@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from donkey_rl import configuration
-from donkey_rl.envs import joined_view, traffic
+from donkey_rl.envs import joined_view, opponent_drivers
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.opponents import OpponentConfig, parse
 from donkey_rl.envs.pursuit import Pursuit
@@ -210,14 +210,14 @@ def test_learned_opponents_see_by_their_own_cameras_and_act_within_their_limits(
     with pytest.raises(DonkeyRLError, match="self"):
         made.step(np.zeros((2, 2)))
     with pytest.raises(UnknownNameError):
-        world.seat("nobody", lambda _: np.zeros((1, 2), np.float32), traffic.Limits())
+        world.seat("nobody", lambda _: np.zeros((1, 2), np.float32), opponent_drivers.Limits())
     seen: list[dict[str, npt.NDArray[np.generic]]] = []
 
     def act(observation: dict[str, npt.NDArray[np.generic]]) -> npt.NDArray[np.float32]:
         seen.append({name: np.array(value) for name, value in observation.items()})
         return np.array([[0.25, 1.0]], np.float32)
 
-    world.seat("self", act, traffic.Limits(throttle_max=0.5))
+    world.seat("self", act, opponent_drivers.Limits(throttle_max=0.5))
     assert world.vacant == ()
     for _ in range(2):
         made.step(np.zeros((2, 2)))

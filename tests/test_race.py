@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics import race_file
-from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race, RaceHeader, RaceRecorder
+from donkey_rl.metrics.race import COLUMNS, OPTIONAL, RIVALS, Race, RaceHeader, RaceRecorder
 
 
 def header(**changes: object) -> RaceHeader:
@@ -106,7 +106,7 @@ def test_a_missing_column_is_named() -> None:
 
 def test_columns_that_may_be_left_out_take_their_values() -> None:
     values = columns()
-    for name in OPTIONAL:
+    for name in OPTIONAL.keys() & COLUMNS.keys():
         del values[name]
     race = Race(header(), values)
     assert list(race.columns) == list(COLUMNS)
@@ -115,6 +115,24 @@ def test_columns_that_may_be_left_out_take_their_values() -> None:
     # Nobody measured it, which is not the same as no latency.
     assert np.isnan(race["latency_ms"]).all()
     assert not race["missed"].any()
+
+
+def test_a_race_among_others_has_more_columns_and_all_other_races_are_as_they_were(
+    tmp_path: pathlib.Path,
+) -> None:
+    among = Race(header(opponents=("red",)), columns() | {"gap": [5.0, np.nan, 4.0, 3.0]})
+    assert list(among.columns) == [*COLUMNS, *RIVALS]
+    loaded = Race.load(among.save(tmp_path / "among.parquet"))
+    assert loaded.header.opponents == ("red",)
+    np.testing.assert_array_equal(loaded["gap"], np.array([5.0, np.nan, 4.0, 3.0], np.float32))
+    assert not loaded["passed"].any()
+    assert np.isnan(loaded["gap_speed"]).all()
+    alone = Race(header(), columns())
+    assert "opponents" not in alone.header.model_dump()
+    with pytest.raises(InputError, match="unknown"):
+        Race(header(), columns() | {"gap": np.zeros(4)})
+    # Older records among others may lack the columns.
+    assert np.isnan(Race(among.header, alone.columns)["gap"]).all()
 
 
 def test_columns_cannot_be_changed() -> None:

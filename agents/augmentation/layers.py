@@ -181,7 +181,7 @@ class Looks(keras.layers.Layer):  # type: ignore[misc]
         super().__init__()
         look = config
         # Each with what is added to the seed for it.
-        layers = [
+        layers: list[tuple[bool, Any, int]] = [
             (look.blur > 0, Blur(look.blur), 4),
             (look.shadow > 0, Shadow(look.shadow), 2),
             (look.occlusion > 0, Occlusion(look.occlusion), 3),

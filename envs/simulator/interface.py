@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -63,3 +63,14 @@ class Simulator(Protocol):
 
     def close(self) -> None:
         """Gives up everything that is held; may be called twice."""
+
+
+@runtime_checkable
+class PhysicsStepped(Protocol):
+    """A simulator whose cars can be told something before each of its physics steps."""
+
+    def command(self, chosen: IntArray, commands: npt.ArrayLike) -> None:
+        """Sets what cars hold from the next physics step on, see `World.command`."""
+
+    def step_arriving(self, commands: npt.NDArray[np.float64]) -> None:
+        """Drives all cars to their next message, commands come on the way, see `World`."""

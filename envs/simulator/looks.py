@@ -78,8 +78,8 @@ def give(looks: Looks, i: int, look: Look) -> None:
         getattr(looks, name)[i] = value
 
 
-def signal(looks: Looks, signals: cues.Signals, arcs: npt.NDArray[np.float64]) -> None:
-    """Shows every car the cues of the place where it is.
+def signal(looks: Looks, signals: cues.Signals, arcs: npt.NDArray[np.float64]) -> Looks:
+    """Shows every car the cues of the place where it is; returns the same looks.
 
     Args:
         looks: How each car sees the world.
@@ -94,6 +94,7 @@ def signal(looks: Looks, signals: cues.Signals, arcs: npt.NDArray[np.float64]) -
         looks.sky[:] = looks.sky_cues[cars, cues.STATES * behind + above]
     if "object" in present:
         looks.posts[:] = signals.posts_shown()
+    return looks
 
 
 def paint(looks: Looks, i: int, colour: Sequence[float] | None) -> None:

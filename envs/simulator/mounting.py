@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from donkey_rl.envs.simulator import camera, effects, leaning, randomisation
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.vehicle import Vehicle
+from donkey_rl.errors import ConfigurationError
 
 
 def _margins(config: CameraConfig, vehicle: Vehicle, setting: Randomisation) -> tuple[int, int]:
@@ -85,3 +87,27 @@ class Mount:
             rng.bit_generator.state = dict(state)
             self.aim(i, rng)
             self._aims[i] = state
+
+    def check(self, out: npt.NDArray[np.uint8], cars: int, images: int) -> None:
+        """Refuses images that it cannot draw into.
+
+        Args:
+            out: What is to be filled in.
+            cars: Number of cars of the world.
+            images: How many are wanted.
+
+        Raises:
+            ConfigurationError: `out` has the wrong shape or type, or the cameras were built for
+                another number of cars.
+        """
+        if self.count != cars:
+            raise ConfigurationError(
+                f"The mount must be built for this world's {cars} cars. "
+                f"Received: one for {self.count}."
+            )
+        shape = (images, *self.config.shape)
+        if out.shape != shape or out.dtype != np.uint8:
+            raise ConfigurationError(
+                f"Images must be uint8 of shape {shape}. Received: {out.dtype} of shape "
+                f"{out.shape}."
+            )

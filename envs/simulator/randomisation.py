@@ -193,7 +193,8 @@ def _turned(colours: FloatArray, angle: float) -> FloatArray:
     across = np.roll(colours, 1, axis=1) - np.roll(colours, -1, axis=1)
     gray = colours.mean(axis=1, keepdims=True)
     cosine, sine = math.cos(angle), math.sin(angle) / math.sqrt(3.0)
-    return cosine * colours + sine * across + (1.0 - cosine) * gray
+    turned: FloatArray = cosine * colours + sine * across + (1.0 - cosine) * gray
+    return turned
 
 
 def draw_car(setting: Randomisation, nominal: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -97,12 +97,27 @@ def draw(
 
 
 def draw_all(
-    setting: Randomisation, track: Track, slots: IntArray, streams: list[np.random.Generator]
+    setting: Randomisation,
+    track: Track,
+    slots: IntArray,
+    streams: list[np.random.Generator],
+    failures: Failures | None = None,
 ) -> Start:
-    """Draws a start for each of some cars, around its grid slot or anywhere on the road."""
+    """Draws a start for each of some cars, around its grid slot or anywhere on the road.
+
+    Args:
+        setting: What is randomised.
+        track: The road.
+        slots: Grid slot of each car.
+        streams: Random stream of each car.
+        failures: Places that `Randomisation.start_at_failures` of the starts lie before.
+    """
     pairs = zip(slots, streams, strict=True)
     table = np.array([draw(setting, track, int(slot), rng) for slot, rng in pairs])
-    return Start(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+    start = Start(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+    if failures is None or not (setting.start_anywhere and setting.start_at_failures):
+        return start
+    return failures.moved(start, setting.start_at_failures, streams)
 
 
 class Failures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +102,32 @@ def empty(parameters: FloatArray, torque: FloatArray, group: IntArray) -> Cars:
         ticks=np.zeros(count, dtype=np.int64),
         group=group,
     )
+
+
+def hit_name(code: int, things: Sequence[str], cars: Sequence[str]) -> str:
+    """Returns what was hit.
+
+    Args:
+        code: As `Cars.hit` has it.
+        things: Names of the track's things, see `solids.names`.
+        cars: Names of the cars.
+    """
+    if code == NO_HIT:
+        return "none"
+    return cars[code - CAR_HIT] if code >= CAR_HIT else things[code]
+
+
+def clamped(commands: FloatArray) -> FloatArray:
+    """Returns commands in [-1, 1], and brakes in [0, 1], 0 where there are none; (N, T, 3).
+
+    Args:
+        commands: Shape (N, T, 2) or (N, T, 3); what is NaN stays so.
+    """
+    limited = np.zeros((*commands.shape[:2], 3))
+    limited[:, :, :2] = np.clip(commands[:, :, :2], -1.0, 1.0)
+    if commands.shape[2] == 3:
+        limited[:, :, 2] = np.clip(commands[:, :, 2], 0.0, 1.0)
+    return limited
 
 
 def hold(cars: Cars, chosen: IntArray, commands: npt.ArrayLike) -> None:

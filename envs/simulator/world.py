@@ -32,7 +32,6 @@ from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.starts import Start as Start
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import Vehicle
-from donkey_rl.errors import ConfigurationError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -214,10 +213,7 @@ class World:
             self._draw_episode(int(i))
         if start is None and self.randomise.varies_start:
             slots, streams = self._grouping.slot[chosen], [self._streams[i] for i in chosen]
-            start = starts.draw_all(self.randomise, self.track, slots, streams)
-            share = self.randomise.start_at_failures
-            if share and self.randomise.start_anywhere:
-                start = self.failures.moved(start, share, streams)
+            start = starts.draw_all(self.randomise, self.track, slots, streams, self.failures)
         motion, sensed, lean = self.cars.motion, self.cars.sensed, self.cars.lean
         motion[chosen] = 0.0
         lean[chosen] = 0.0
@@ -324,13 +320,11 @@ class World:
         """Drives all cars to their next telemetry message, as `step`; commands come on the way.
 
         Args:
-            commands: Steering and throttle that reach a car before each physics step of the
-                interval, of which there are three or two; NaN where none does, and the car holds
-                on to what it has. Shape (N, 3, 2).
+            commands: Steering and throttle, and brake if there are three, that reach a car before
+                each physics step of the interval, of which there are three or two; NaN where none
+                does, and the car holds on to what it has. Shape (N, 3, 2) or (N, 3, 3).
         """
-        arriving = np.zeros((len(self), 3, 3))
-        arriving[:, :, :2] = np.clip(commands, -1.0, 1.0)
-        self._move(arriving)
+        self._move(stepping.clamped(commands))
 
     def _move(self, arriving: FloatArray) -> None:
         """Drives all cars on by a whole interval, see `stepping.step`."""
@@ -380,30 +374,20 @@ class World:
             ConfigurationError: `out` has the wrong shape or type, or the mount was built for
                 another number of cars.
         """
-        if mount.count != len(self):
-            raise ConfigurationError(
-                f"The mount must be built for this world's {len(self)} cars. "
-                f"Received: one for {mount.count}."
-            )
         cars = np.asarray(chosen, dtype=np.int64)
+        mount.check(out, len(self), len(cars))
         for i in cars if self.randomise.moves_camera else ():
             mount.aim_as(int(i), self._aims[int(i)])
         self._draw(mount, out, cars, self._seen())
 
     def _seen(self) -> looks.Looks:
         """Returns how each car sees the world from where it is."""
-        looks.signal(self._looks, self.signals, self.cars.sensed[:, stepping.ARC])
-        return self._looks
+        return looks.signal(self._looks, self.signals, self.cars.sensed[:, stepping.ARC])
 
     def _draw(
         self, mount: Mount, out: npt.NDArray[np.uint8], cars: IntArray, seen: looks.Looks
     ) -> None:
-        shape = (len(cars), *mount.config.shape)
-        if out.shape != shape or out.dtype != np.uint8:
-            raise ConfigurationError(
-                f"Images must be uint8 of shape {shape}. Received: {out.dtype} of shape "
-                f"{out.shape}."
-            )
+        mount.check(out, len(self), len(cars))
         now, keys = self.cars, self._noise_key + 7919 * self.cars.ticks
         state = (now.motion, now.lean, now.group, mount.view_of, keys)
         fixed = (mount.views, self._scene, mount.lens)
@@ -412,11 +396,4 @@ class World:
 
     def hit_names(self) -> list[str]:
         """Returns what each car touched since its last telemetry, ``"none"`` for nothing."""
-        return [self._hit_name(int(k)) for k in self.cars.hit]
-
-    def _hit_name(self, k: int) -> str:
-        if k == stepping.NO_HIT:
-            return "none"
-        if k >= stepping.CAR_HIT:
-            return self._car_names[k - stepping.CAR_HIT]
-        return self._names[k]
+        return [stepping.hit_name(int(k), self._names, self._car_names) for k in self.cars.hit]

@@ -120,7 +120,7 @@ def latency(plan: ProofPlan) -> Table:
 
 def specialists(plan: ProofPlan) -> Table:
     """Drivers of `race` by track and car."""
-    steps = []
+    steps: list[Step] = []
     for track in TRACKS:
         for car in CARS:
             place = ("--track", track, "--set", f"vehicle={car}")
