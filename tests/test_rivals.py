@@ -84,7 +84,7 @@ def test_an_opponent_that_is_no_learned_driver_is_refused_before_anything_is_dri
     with pytest.raises(InputError, match="copy of a learned driver"):
         rivals.seat(Batch(config, 1))
     named = config.opponents.model_copy(update={"drivers": ("untrained",)})
-    with pytest.raises(DriverError, match="'untrained' does not fit.*shape"):
+    with pytest.raises(DriverError, match=r"'untrained' does not fit.*shape"):
         rivals.seat(Batch(config.model_copy(update={"opponents": named}), 1))
     batch = Batch(EnvironmentConfig(opponents=named), 1)
     rivals.seat(batch)  # learned, if badly, and with the usual camera
