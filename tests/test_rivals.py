@@ -15,7 +15,7 @@ from donkey_rl.envs import labels
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.traffic import Traffic, shown
-from donkey_rl.errors import ConfigurationError, InputError
+from donkey_rl.errors import ConfigurationError, DriverError, InputError
 from donkey_rl.experiments import drivers, racing, rivals
 from donkey_rl.metrics import registry
 from donkey_rl.metrics.examples import drive
@@ -84,8 +84,10 @@ def test_an_opponent_that_is_no_learned_driver_is_refused_before_anything_is_dri
     with pytest.raises(InputError, match="copy of a learned driver"):
         rivals.seat(Batch(config, 1))
     named = config.opponents.model_copy(update={"drivers": ("untrained",)})
-    batch = Batch(config.model_copy(update={"opponents": named}), 1)
-    rivals.seat(batch)  # a learned driver, if a poor one
+    with pytest.raises(DriverError, match=r"'untrained' does not fit.*shape"):
+        rivals.seat(Batch(config.model_copy(update={"opponents": named}), 1))
+    batch = Batch(EnvironmentConfig(opponents=named), 1)
+    rivals.seat(batch)  # learned, if badly, and with the usual camera
     assert isinstance(batch.world, Traffic)
     assert batch.world.vacant == ()
     batch.step(np.zeros((1, 2)))
