@@ -40,6 +40,9 @@ def prove(
     specialist_minutes: Annotated[
         float, typer.Option("--specialist-minutes", min=0.1, help="Training of each other one.")
     ] = 30.0,
+    tuning_minutes: Annotated[
+        float, typer.Option("--tuning-minutes", min=0.1, help="Tuning over TCP, real time.")
+    ] = 10.0,
     as_json: JsonOption = False,
 ) -> None:
     """Make the tables that show what drivers are worth: train, race, write them as Markdown.
@@ -59,6 +62,7 @@ def prove(
             "seed": seed,
             "generalist_minutes": generalist_minutes,
             "specialist_minutes": specialist_minutes,
+            "tuning_minutes": tuning_minutes,
         }
         plan = configuration.validate(tables.ProofPlan, values)
         made = [each.model_dump(mode="json") for each in running.prove(plan, progress)]

@@ -156,12 +156,14 @@ def test_training_and_evaluation_among_others(
 
     def train(agent: str, *settings: str) -> str:
         given = [word for each in (*small, *settings) for word in ("--set", each)]
-        return str(run("train", "--agent", agent, "--steps", "300", *given)["run_id"])
+        return str(run("train", "--agent", agent, *given)["run_id"])
 
     lessons = ("imitation.expert=pursuit", "imitation.steps=256", "imitation.epochs=1")
-    lessons += ("imitation.rounds=1", "imitation.round_steps=128")
+    lessons += ("imitation.rounds=1", "imitation.round_steps=128", "sac.learning_starts=32")
     first = train("sac", "opponents.drivers=[self,pursuit:0.4-0.7]", *lessons)
-    second = train("ppo", f"opponents.drivers=[{first},passing:0.8]", "ppo.n_steps=32")
+    second = train(
+        "ppo", f"opponents.drivers=[{first},passing:0.8]", "ppo.n_steps=16", "ppo.batch_size=64"
+    )
     words = ("evaluate", second, "--races", "1", "--laps", "1", "--no-yardsticks")
     found = run(*words, "--opponents", f"pursuit:0.3,{first}")
     assert found["conditions"]["opponents"] == f"pursuit:0.3,{first}"

@@ -46,6 +46,17 @@ def races(name: str) -> Callable[[Mapping[str, Any]], Rows]:
     return read
 
 
+def tuning(answer: Mapping[str, Any]) -> Rows:
+    """Returns a row of how soon a training came to a clean lap, from `donkey-rl train --json`."""
+    steps, seconds = answer["first_clean_lap_steps"], answer["first_clean_lap_wall_s"]
+    if seconds is None:
+        found = f"tuned for {answer['wall_s'] / 60.0:.1f} min: no clean lap"
+    else:
+        found = f"tuned: first clean lap after {seconds / 60.0:.1f} min, {steps:,} steps"
+    late = f"{answer['missed_deadlines']:,} of {answer['steps']:,} frames missed"
+    return [{"what": f"{found}; {late}", "best lap (s)": _number(answer["best_lap_s"], 2)}]
+
+
 def split(answer: Mapping[str, Any]) -> Rows:
     """Returns a row for each part and each track, from `donkey-rl evaluate --split --json`."""
     report = answer["split"]

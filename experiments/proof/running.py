@@ -35,6 +35,7 @@ class Kept(Config):
     Attributes:
         format: Version of the file.
         command: What was typed after `donkey-rl`.
+        serves: Of the simulator that was served meanwhile, as `Step.serves`; None for none.
         version: Of this package.
         date: When it ended (UTC).
         wall_s: How long it took (s).
@@ -45,6 +46,7 @@ class Kept(Config):
 
     format: int = _FORMAT
     command: tuple[str, ...]
+    serves: tuple[str, ...] | None
     version: str
     date: str
     wall_s: float
@@ -89,7 +91,7 @@ def _make(name: str, table: Table, plan: ProofPlan, progress: ProgressDisplay) -
     for number, step in enumerate(table.steps, 1):
         words = tuple(word.replace("{trained}", trained) for word in step.words)
         file = folder / f"{step.name}.json"
-        kept = _found(file, words)
+        kept = _found(file, words, step.serves)
         if kept is None:
             progress.message(f"{name}, {number} of {len(table.steps)}: donkey-rl {_typed(words)}")
             kept = _carried_out(step, words)
@@ -101,13 +103,16 @@ def _make(name: str, table: Table, plan: ProofPlan, progress: ProgressDisplay) -
     return Made(name=name, file=str(folder / "table.md"), rows=rows)
 
 
-def _found(file: pathlib.Path, words: tuple[str, ...]) -> Kept | None:
+def _found(
+    file: pathlib.Path, words: tuple[str, ...], serves: tuple[str, ...] | None
+) -> Kept | None:
     """Returns what is kept of a command, None where it is not there or of another one."""
     with contextlib.suppress(OSError, pydantic.ValidationError):
         with file.open("rb") as opened:
             content = opened.read(_LARGEST)
         kept = Kept.model_validate_json(content)
-        if (kept.format, kept.command, kept.version) == (_FORMAT, words, donkey_rl.__version__):
+        wanted = (_FORMAT, words, serves, donkey_rl.__version__)
+        if (kept.format, kept.command, kept.serves, kept.version) == wanted:
             return kept
     return None
 
@@ -123,6 +128,7 @@ def _carried_out(step: Step, words: tuple[str, ...]) -> Kept:
         answer = _answer(typed)
     return Kept(
         command=words,
+        serves=step.serves,
         version=donkey_rl.__version__,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         wall_s=round(time.monotonic() - started, 1),
@@ -151,6 +157,15 @@ def _typed(words: tuple[str, ...]) -> str:
     return " ".join(words)
 
 
+def _served(kept: Kept) -> str:
+    """Returns what is said of the simulator that was served while a command ran."""
+    if kept.serves is None:
+        return ""
+    track, time_scale, *more = kept.serves
+    words = ("sim", "--track", track, "--time-scale", time_scale, *more)
+    return f" beside `donkey-rl {_typed(words)}`"
+
+
 def _markdown(table: Table, done: list[tuple[Step, Kept]]) -> str:
     """Returns a table as it stands, with what it was made by and on."""
     rows = [row for _, kept in done for row in kept.rows]
@@ -176,7 +191,7 @@ def _markdown(table: Table, done: list[tuple[Step, Kept]]) -> str:
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| `donkey-rl {_typed(kept.command)}` | {kept.date} | {kept.wall_s:.0f} | "
+        f"| `donkey-rl {_typed(kept.command)}`{_served(kept)} | {kept.date} | {kept.wall_s:.0f} | "
         f"{'-' if kept.load is None else kept.load} | {kept.run_id[:8]} |"
         for _, kept in done
     ]

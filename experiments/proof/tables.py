@@ -17,14 +17,29 @@ from donkey_rl.experiments.proof.reading import Rows
 TRACKS: Final = ("generated_track", "mountain_track", "warehouse", "warren")
 CARS: Final = ("donkey_2021", "donkey_2022")
 
-GENERALIST, RACE = "generalist", "race"
+GENERALIST, RACE, FAST = "generalist", "race", "sac_fast"
 """Recipes whose drivers are measured."""
 
 SEVERAL: Final = ("specialists", "ensemble")
 """Tables of several drivers, which are always trained for them."""
 
-_TRAINED: Final = "{trained}"
-"""Stands for the run that the first step has trained, or that was named."""
+_TRAINED, SERVED = "{trained}", "{served}"
+"""Stand for the run trained last, or named, and for the address of a simulator."""
+
+TUNING: Final = (
+    "--set", "check.every=600", "--set", "check.races=1", "--set", "evaluation.races=1",
+    "--set", "sac.learning_starts=0", "--set",
+)  # fmt: skip
+"""Settings with which a driver is tuned in a simulator that does not wait; a driver follows."""
+
+_OTHER_LOOK: Final = (
+    "--set", "randomisation.hue=120", "--set", "randomisation.colours=0.3",
+    "--set", "randomisation.light=0.5", "--set", "randomisation.contrast=0.3",
+)  # fmt: skip
+"""How a served simulator is made to look otherwise than any that was trained in."""
+
+_TCP_RACES: Final = 5
+"""Races in a simulator of one car, one after another, some of them in real time."""
 
 
 class ProofPlan(Config):
@@ -38,6 +53,7 @@ class ProofPlan(Config):
         seed: Of trainings.
         generalist_minutes: Wall time of the training of `generalist`.
         specialist_minutes: The same of each driver of `race`.
+        tuning_minutes: The same of the tuning in a simulator that does not wait.
     """
 
     tables: tuple[str, ...]
@@ -47,6 +63,7 @@ class ProofPlan(Config):
     seed: int = Field(default=0, ge=0, lt=2**31)
     generalist_minutes: float = Field(default=60.0, gt=0.0)
     specialist_minutes: float = Field(default=30.0, gt=0.0)
+    tuning_minutes: float = Field(default=10.0, gt=0.0)
 
     @field_validator("tables")
     @classmethod
@@ -77,14 +94,15 @@ class Step:
             `{served}` for the address of a simulator.
         read: What rows its answer gives.
         trains: Whether the run of its answer is what later steps call `{trained}`.
-        serves: The track, and the time scale, of a simulator that is served meanwhile.
+        serves: Of a simulator that is served meanwhile, as `served_simulator.served` takes them:
+            track, time scale and further options.
     """
 
     name: str
     words: tuple[str, ...]
     read: Callable[[Mapping[str, Any]], Rows] = reading.nothing
     trains: bool = False
-    serves: tuple[str, str] | None = None
+    serves: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +158,7 @@ def ensemble(plan: ProofPlan) -> Table:
 
 def exports(plan: ProofPlan) -> Table:
     """What is exported, held against the driver."""
-    steps = [*_trained(plan, "sac_fast", None)]
+    steps = [*_trained(plan, FAST, None)]
     for target, width in (
         ("donkeycar", None),
         ("donkeycar", "8bit"),
@@ -157,22 +175,51 @@ def exports(plan: ProofPlan) -> Table:
 
 
 def transfer(plan: ProofPlan) -> Table:
-    """A driver where it was not trained: other looks, the other car, over TCP."""
-    steps = [*_trained(plan, RACE, plan.specialist_minutes)]
-    cars = [(f"car {car}", ("--set", f"vehicle={car}")) for car in CARS]
-    for name, words in (("as trained", ()), ("unseen look", ("--look", "unseen")), *cars):
-        raced = _evaluated(plan, name.replace(" ", "-"), *words)
-        steps.append(_of(raced, reading.races(name)))
-    for name, scale, races in (("lock-step", "max", plan.races), ("real time", "1", 3)):
-        raced = _evaluated(
-            plan.model_copy(update={"races": races}),
-            f"tcp-{name.replace(' ', '-')}",
-            "--simulator",
-            "{served}",
-        )
-        served = dataclasses.replace(raced, serves=("generated_track", scale))
-        steps.append(_of(served, reading.races(f"over TCP with JPEG, {name}")))
+    """A driver where it was not trained: other looks, the other car, over TCP, and tuned there."""
+    steps = [*_trained(plan, FAST, None)]
+    rows: tuple[tuple[str, tuple[str, ...]], ...] = (
+        ("as trained", ()),
+        ("unseen look", ("--look", "unseen")),
+        ("donkey_2022 driver in donkey_2021", ("--set", "vehicle=donkey_2021")),
+    )
+    for name, words in rows:
+        steps.append(_of(_evaluated(plan, name.replace(" ", "-"), *words), reading.races(name)))
+    steps += _over_tcp(plan)
+    if plan.run is None:
+        steps += _trained(plan, FAST, None, "train-2021", "--set", "vehicle=donkey_2021")
+        for name, words in (
+            ("donkey_2021 driver in its own car", ()),
+            ("donkey_2021 driver in donkey_2022", ("--set", "vehicle=donkey_2022")),
+        ):
+            raced = _evaluated(plan, name.replace(" ", "-"), *words)
+            steps.append(_of(raced, reading.races(name)))
     return Table("From the embedded simulator to others", tuple(steps))
+
+
+def _over_tcp(plan: ProofPlan) -> list[Step]:
+    """Returns races and fine-tuning in a served simulator, one car, pictures as JPEG."""
+    few = plan.model_copy(update={"races": min(plan.races, _TCP_RACES)})
+    there = ("--simulator", SERVED)
+    usual, other = (TRACKS[0],), (TRACKS[0], *_OTHER_LOOK)
+    steps = []
+    for name, (track, *look), scale in (
+        ("over TCP, lock-step", usual, "max"),
+        ("over TCP, real time", usual, "1"),
+        ("over TCP, real time, other look", other, "1"),
+    ):
+        raced = _evaluated(few, name.replace(", ", "-").replace(" ", "-"), *there)
+        served = dataclasses.replace(raced, serves=(track, scale, *look))
+        steps.append(_of(served, reading.races(name)))
+    tuned = ("train", "--recipe", FAST, *there, *TUNING, f"start.driver={_TRAINED}")
+    words = (*tuned, "--set", f"minutes={plan.tuning_minutes:g}", "--seed", str(plan.seed))
+    serves = (TRACKS[0], "1", *_OTHER_LOOK)
+    steps.append(
+        Step("tune", (*words, "--json"), reading.tuning, trains=True, serves=serves),
+    )
+    raced = _evaluated(few, "over-tcp-tuned", *there)
+    name = "over TCP, real time, other look, tuned there"
+    steps.append(_of(dataclasses.replace(raced, serves=serves), reading.races(name)))
+    return steps
 
 
 TABLES: Final[Mapping[str, Callable[[ProofPlan], Table]]] = {
