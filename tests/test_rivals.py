@@ -115,7 +115,7 @@ def test_the_expert_passes_a_slower_car_without_touching_it() -> None:
 
 def test_labels_of_the_car_ahead_say_where_it_is() -> None:
     config = configuration.validate(EnvironmentConfig, {**SMALL, "opponents": {"count": 1}})
-    (frames,) = labels.sample_frames(config, 64, seed=4, batch=64)
+    (frames,) = labels.sample_frames(config, 64, seed=4, sampling=labels.Sampling(batch=64))
     names = labels.names(cars=True)
     assert frames.labels.shape == (64, len(names))
     near, right, side = frames.labels[:, -3:].T
@@ -127,7 +127,7 @@ def test_labels_of_the_car_ahead_say_where_it_is() -> None:
     assert (np.abs(side) <= near + 1e-6).all()
     # Without opponents frames and labels are what they were.
     alone = config.model_copy(update={"opponents": EnvironmentConfig().opponents})
-    (plain,) = labels.sample_frames(alone, 64, seed=4, batch=64)
+    (plain,) = labels.sample_frames(alone, 64, seed=4, sampling=labels.Sampling(batch=64))
     assert plain.labels.shape == (64, len(labels.LANE_LABELS))
     np.testing.assert_array_equal(plain.labels, frames.labels[:, : plain.labels.shape[1]])
     # A car ahead changes what is seen, and nothing else does.
