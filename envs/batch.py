@@ -203,24 +203,8 @@ class Batch:
         config = self.config
         previous = self.sensed[:, stepping.PROGRESS].copy()
         before = self.sensed[:, stepping.TIME].copy()
-        middle = 0.5 * (config.throttle_max + config.throttle_min)
-        half = 0.5 * (config.throttle_max - config.throttle_min)
-        commands = np.column_stack(
-            [wanted[:, 0] * config.steer_limit, middle + half * wanted[:, 1]]
-        )
         earlier = self.observation() if self._may_be_lost else None
-        taken: Flags | slice = slice(None)
-        if self.link is None:
-            self.world.step(commands)
-            self.commands[:] = commands
-        else:
-            self.commands[:] = self.link.drive(commands, self.steps)
-            taken = self.link.taken
-            # Whoever saw no frame took no decision.
-            wanted[~taken] = self._history[~taken, -2:]
-        change = wanted[:, 0] - self._history[:, -2]
-        sent = np.concatenate([self._history[:, 2:], wanted.astype(np.float32)], axis=1)
-        self._history[taken] = sent[taken]
+        change = self._drive(wanted)
         self.steps += 1
         facts = self._facts(previous, before, change)
         self.timer.advance(
@@ -255,6 +239,28 @@ class Batch:
             terms=terms,
             ending=ending,
         )
+
+    def _drive(self, wanted: FloatArray) -> FloatArray:
+        """Sends actions, drives the world on, and returns the changes of steering, (N,)."""
+        config = self.config
+        middle = 0.5 * (config.throttle_max + config.throttle_min)
+        half = 0.5 * (config.throttle_max - config.throttle_min)
+        commands = np.column_stack(
+            [wanted[:, 0] * config.steer_limit, middle + half * wanted[:, 1]]
+        )
+        taken: Flags | slice = slice(None)
+        if self.link is None:
+            self.world.step(commands)
+            self.commands[:] = commands
+        else:
+            self.commands[:] = self.link.drive(commands, self.steps)
+            taken = self.link.taken
+            # Whoever saw no frame took no decision.
+            wanted[~taken] = self._history[~taken, -2:]
+        change: FloatArray = wanted[:, 0] - self._history[:, -2]
+        sent = np.concatenate([self._history[:, 2:], wanted.astype(np.float32)], axis=1)
+        self._history[taken] = sent[taken]
+        return change
 
     def _checked(self, actions: npt.ArrayLike) -> FloatArray:
         wanted = np.asarray(actions, dtype=np.float64)

@@ -211,16 +211,44 @@ def _leans(
     return roll * sideways, -_LESS_ALONG * pitch * forward
 
 
+class Sampling(NamedTuple):
+    """Which places are shown, and how many at a time.
+
+    Attributes:
+        batch: Images at a time.
+        level: Whether cars do not lean and cameras sit as configured, whatever is randomised: in
+            these images the places of labels are known.
+        bends: Share of the places that are drawn by how much the road bends there or soon after;
+            tight bends are a small part of most roads.
+    """
+
+    batch: int = 256
+    level: bool = False
+    bends: float = 0.0
+
+
+def _world(
+    config: EnvironmentConfig, sampling: Sampling, shown: int, met: int, seed: int
+) -> SurfaceWorld:
+    """Returns cars that are shown, each alone or with one of those that are met."""
+    randomise = config.randomisation
+    if sampling.level:
+        randomise = randomise.model_copy(update=dict.fromkeys(_CAMERA_POSE, 0.0))
+    road, car = track.load(config.track), vehicle.load(config.vehicle)
+    groups = [*range(shown), *range(met)]
+    return SurfaceWorld(
+        road, car, config.camera, shown + met, randomise=randomise, groups=groups, seed=seed
+    )
+
+
 def sample_frames(
     config: EnvironmentConfig,
     count: int,
     *,
     seed: int,
-    batch: int = 256,
     with_surfaces: bool = False,
-    level: bool = False,
     farther: Sequence[float] = (),
-    bends: float = 0.0,
+    sampling: Sampling | None = None,
 ) -> Iterator[LabelledFrames]:
     """Yields labelled images from random places on and beside the road.
 
@@ -233,34 +261,25 @@ def sample_frames(
         config: Track, camera and randomisation.
         count: Images in all.
         seed: Seed of places and looks.
-        batch: Images at a time.
         with_surfaces: Whether the kind of ground in every pixel is wanted too.
-        level: Whether cars do not lean and cameras sit as configured, whatever is randomised: in
-            these images the places of labels are known.
         farther: As in `lane`.
-        bends: Share of the places that are drawn by how much the road bends there or soon after;
-            tight bends are a small part of most roads.
+        sampling: Which places, and how many at a time.
     """
+    wanted = sampling or Sampling()
     road = track.load(config.track)
     car = vehicle.load(config.vehicle)
-    randomise = config.randomisation
-    if level:
-        randomise = randomise.model_copy(update=dict.fromkeys(_CAMERA_POSE, 0.0))
-    shown = min(batch, count)
+    shown = min(wanted.batch, count)
     met = shown if config.opponents.count else 0
-    groups = [*range(shown), *range(met)]
-    world = SurfaceWorld(
-        road, car, config.camera, shown + met, randomise=randomise, groups=groups, seed=seed
-    )
+    world = _world(config, wanted, shown, met, seed)
     rng = np.random.default_rng([seed, 0x1ABE1])
     others = np.random.default_rng([seed, 0xCA25])
     last = road.length - (0.0 if road.closed else max(AHEAD[-1], *farther, 0.0) + 2.0)
     drawn = 0
     while count > 0:
-        size = min(batch, count)
+        size = min(wanted.batch, count)
         cars = np.arange(shown)
-        roll, pitch = np.zeros((2, len(cars))) if level else _leans(car, rng, len(cars))
-        start = _places(road, rng, len(cars), last, bends)._replace(roll=roll, pitch=pitch)
+        roll, pitch = np.zeros((2, len(cars))) if wanted.level else _leans(car, rng, len(cars))
+        start = _places(road, rng, len(cars), last, wanted.bends)._replace(roll=roll, pitch=pitch)
         world.reset(cars, start, redraw=drawn % _PLACES_PER_LOOK == 0)
         drawn += 1
         if met:

@@ -22,7 +22,6 @@ from donkey_rl.envs import reference as references
 from donkey_rl.envs.grip import Limits
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track, vehicle
-from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import GRAVITY, Vehicle
 
 FloatArray = npt.NDArray[np.float64]
@@ -114,7 +113,7 @@ class Pursuit:
         road, self._car = track.load(config.track), vehicle.load(config.vehicle)
         self._config = config
         self._grip = grips.measure(road, self._car, 1.0)
-        self._gains = _feedback(road, self._car, wheel_weight)
+        self._gains = _feedback(road.road_friction, self._car, wheel_weight)
         shipped = references.load(road, self._car)
         full = (config.throttle_min, config.throttle_max, config.steer_limit) == (-1.0, 1.0, 1.0)
         if shipped is not None and full and motion:
@@ -236,10 +235,11 @@ class Pursuit:
         return np.clip(command, config.throttle_min, config.throttle_max)
 
 
-def _feedback(road: Track, car: Vehicle, wheel_weight: float) -> FloatArray:
+@functools.lru_cache(maxsize=16)
+def _feedback(road_friction: float, car: Vehicle, wheel_weight: float) -> FloatArray:
     """Returns the gains from errors to the wheel angle over `_SPEEDS`, shape (K, 4)."""
     front, rear, base = car.front_axle, car.rear_axle, car.wheelbase
-    friction = car.friction_lateral * (road.road_friction if car.friction_from_ground else 1.0)
+    friction = car.friction_lateral * (road_friction if car.friction_from_ground else 1.0)
     slope = 1.5 * (1.0 - _SLIP_SHARE**2) / car.slip_peak * friction * GRAVITY
     stiff_front, stiff_rear = slope * rear / base, slope * front / base
     gyration = (vehicle.BODY_LENGTH**2 + vehicle.BODY_WIDTH**2) / 12.0
@@ -258,4 +258,5 @@ def _feedback(road: Track, car: Vehicle, wheel_weight: float) -> FloatArray:
             state, wheel, np.diag(_WEIGHTS), np.array([[wheel_weight]])
         )
         gains[row] = np.linalg.solve(wheel_weight + wheel.T @ cost @ wheel, wheel.T @ cost @ state)
+    gains.flags.writeable = False
     return gains

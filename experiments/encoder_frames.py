@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs import labels, simulators, vec_env
-from donkey_rl.envs.labels import LabelledFrames
+from donkey_rl.envs.labels import LabelledFrames, Sampling
 from donkey_rl.envs.recordings import frames as frame_files
 from donkey_rl.envs.recordings import race_records
 from donkey_rl.errors import InputError
@@ -85,7 +85,7 @@ def labelled(
         seed: Decides places and looks.
         with_surfaces: As in `labels.sample_frames`.
         farther: As in `labels.sample_frames`.
-        bends: As in `labels.sample_frames`.
+        bends: As in `labels.Sampling`.
 
     Yields:
         Some frames, all of one track.
@@ -95,7 +95,12 @@ def labelled(
     # In turn, since encoders keep the last frames for their report.
     sources = [
         labels.sample_frames(
-            each, share, seed=seed, with_surfaces=with_surfaces, farther=farther, bends=bends
+            each,
+            share,
+            seed=seed,
+            with_surfaces=with_surfaces,
+            farther=farther,
+            sampling=Sampling(bends=bends),
         )
         for each, share in zip(tracks, shares, strict=True)
     ]

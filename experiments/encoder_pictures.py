@@ -83,7 +83,11 @@ def road_points(values: npt.NDArray[Any], camera: CameraConfig) -> FloatArray:
 def _draw_lane(encoder: LaneEncoder, config: TrainingConfig, path: pathlib.Path) -> pathlib.Path:
     part = next(
         labels.sample_frames(
-            config.environment(), _FRAMES, seed=config.seed + _SEED, with_surfaces=True, level=True
+            config.environment(),
+            _FRAMES,
+            seed=config.seed + _SEED,
+            with_surfaces=True,
+            sampling=labels.Sampling(level=True),
         )
     )
     rows = {"frame": part.images}

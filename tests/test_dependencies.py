@@ -48,6 +48,7 @@ RULES = {
     "cli_metrics": Rule(frozenset(SUBPACKAGES)),
     "cli_output": Rule(frozenset(SUBPACKAGES)),
     "cli_pictures": Rule(frozenset(SUBPACKAGES)),
+    "cli_prove": Rule(frozenset(SUBPACKAGES)),
     "cli_race": Rule(frozenset(SUBPACKAGES)),
     "cli_race_init": Rule(frozenset(SUBPACKAGES)),
     "cli_race_records": Rule(frozenset(SUBPACKAGES)),

@@ -42,7 +42,9 @@ def test_labels_by_hand_on_the_first_straight() -> None:
 def test_frames_come_in_full_and_repeat_with_their_seed() -> None:
     runs = []
     for seed in (1, 1, 2):
-        parts = list(labels.sample_frames(CONFIG, 70, seed=seed, batch=32))
+        parts = list(
+            labels.sample_frames(CONFIG, 70, seed=seed, sampling=labels.Sampling(batch=32))
+        )
         assert [len(part.images) for part in parts] == [32, 32, 6]
         runs.append(
             (
@@ -61,7 +63,12 @@ def test_frames_come_in_full_and_repeat_with_their_seed() -> None:
 
 def test_places_cover_the_road_and_a_strip_beside_it() -> None:
     found = np.concatenate(
-        [part.labels for part in labels.sample_frames(CONFIG, 600, seed=0, batch=300)]
+        [
+            part.labels
+            for part in labels.sample_frames(
+                CONFIG, 600, seed=0, sampling=labels.Sampling(batch=300)
+            )
+        ]
     )
     left, right = found[:, 0], found[:, 1]
     # The road is 10 u wide: both distances sum to its width, whatever the place.

@@ -15,7 +15,7 @@ from donkey_rl.envs import labels
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.traffic import Traffic, shown
-from donkey_rl.errors import ConfigurationError, InputError
+from donkey_rl.errors import ConfigurationError, DriverError, InputError
 from donkey_rl.experiments import drivers, racing, rivals
 from donkey_rl.metrics import registry
 from donkey_rl.metrics.examples import drive
@@ -84,8 +84,10 @@ def test_an_opponent_that_is_no_learned_driver_is_refused_before_anything_is_dri
     with pytest.raises(InputError, match="copy of a learned driver"):
         rivals.seat(Batch(config, 1))
     named = config.opponents.model_copy(update={"drivers": ("untrained",)})
-    batch = Batch(config.model_copy(update={"opponents": named}), 1)
-    rivals.seat(batch)  # a learned driver, if a poor one
+    with pytest.raises(DriverError, match=r"'untrained' does not fit.*shape"):
+        rivals.seat(Batch(config.model_copy(update={"opponents": named}), 1))
+    batch = Batch(EnvironmentConfig(opponents=named), 1)
+    rivals.seat(batch)  # learned, if badly, and with the usual camera
     assert isinstance(batch.world, Traffic)
     assert batch.world.vacant == ()
     batch.step(np.zeros((1, 2)))
@@ -113,7 +115,7 @@ def test_the_expert_passes_a_slower_car_without_touching_it() -> None:
 
 def test_labels_of_the_car_ahead_say_where_it_is() -> None:
     config = configuration.validate(EnvironmentConfig, {**SMALL, "opponents": {"count": 1}})
-    (frames,) = labels.sample_frames(config, 64, seed=4, batch=64)
+    (frames,) = labels.sample_frames(config, 64, seed=4, sampling=labels.Sampling(batch=64))
     names = labels.names(cars=True)
     assert frames.labels.shape == (64, len(names))
     near, right, side = frames.labels[:, -3:].T
@@ -125,7 +127,7 @@ def test_labels_of_the_car_ahead_say_where_it_is() -> None:
     assert (np.abs(side) <= near + 1e-6).all()
     # Without opponents frames and labels are what they were.
     alone = config.model_copy(update={"opponents": EnvironmentConfig().opponents})
-    (plain,) = labels.sample_frames(alone, 64, seed=4, batch=64)
+    (plain,) = labels.sample_frames(alone, 64, seed=4, sampling=labels.Sampling(batch=64))
     assert plain.labels.shape == (64, len(labels.LANE_LABELS))
     np.testing.assert_array_equal(plain.labels, frames.labels[:, : plain.labels.shape[1]])
     # A car ahead changes what is seen, and nothing else does.
@@ -154,12 +156,14 @@ def test_training_and_evaluation_among_others(
 
     def train(agent: str, *settings: str) -> str:
         given = [word for each in (*small, *settings) for word in ("--set", each)]
-        return str(run("train", "--agent", agent, "--steps", "300", *given)["run_id"])
+        return str(run("train", "--agent", agent, *given)["run_id"])
 
     lessons = ("imitation.expert=pursuit", "imitation.steps=256", "imitation.epochs=1")
-    lessons += ("imitation.rounds=1", "imitation.round_steps=128")
+    lessons += ("imitation.rounds=1", "imitation.round_steps=128", "sac.learning_starts=32")
     first = train("sac", "opponents.drivers=[self,pursuit:0.4-0.7]", *lessons)
-    second = train("ppo", f"opponents.drivers=[{first},passing:0.8]", "ppo.n_steps=32")
+    second = train(
+        "ppo", f"opponents.drivers=[{first},passing:0.8]", "ppo.n_steps=16", "ppo.batch_size=64"
+    )
     words = ("evaluate", second, "--races", "1", "--laps", "1", "--no-yardsticks")
     found = run(*words, "--opponents", f"pursuit:0.3,{first}")
     assert found["conditions"]["opponents"] == f"pursuit:0.3,{first}"
