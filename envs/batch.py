@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from donkey_rl.envs import observing, simulators, tasks
+from donkey_rl.envs import observing, sensing, simulators, tasks
 from donkey_rl.envs.lap_timer import LapTimer
 from donkey_rl.envs.latency import DelayedLink
 from donkey_rl.envs.observing import IMU_LIMIT, SPEED_LIMIT
@@ -188,7 +188,7 @@ class Batch:
     def observation(self) -> Observation:
         """Returns what all cars see now; arrays have the car as axis 0."""
         frames, history = self._frames[self._front], self._history.copy()
-        return observing.sensed(self.world.cars, self.vehicle, frames, history)
+        return sensing.sensed(self.world.cars, self.vehicle, frames, history)
 
     def step(self, actions: npt.ArrayLike) -> Transition:
         """Drives all cars for one step.

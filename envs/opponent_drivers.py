@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.envs import observing, opponents, pursuit, reference
+from donkey_rl.envs import opponents, pursuit, reference, sensing
 from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.opponents import Opponent
 from donkey_rl.envs.passing import Others, Passing
@@ -72,7 +72,7 @@ class Seat:
             raise DonkeyRLError(f"Nobody has given the opponent '{name}' its driver.")
         world.render(self.frames, self.cars)
         now = rows_of(world.cars, self.cars)
-        seen = observing.sensed(now, world.vehicle, self.frames, self.history.copy())
+        seen = sensing.sensed(now, world.vehicle, self.frames, self.history.copy())
         actions = np.clip(self.act(seen), -1.0, 1.0).astype(np.float32)
         self.history[:] = np.concatenate([self.history[:, 2:], actions], axis=1)
         low, high, steer = self.limits

@@ -11,7 +11,7 @@ import pytest
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DriverError, InputError, TrackError, UnknownNameError
-from donkey_rl.experiments import drivers, evaluation, mlflow_store, race_latency, stored_runs
+from donkey_rl.experiments import drivers, mlflow_store, race_latency, stored_runs
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments.drivers import LearnedEntrant, PursuitEntrant
@@ -125,7 +125,7 @@ def test_races_and_result_lie_in_a_run_of_the_driver(result: Evaluation) -> None
     place = result.files["result"].rpartition("/")[0]
     stored, races = folders.read(run, place)
     assert stored is not None
-    assert stored.model_dump() == result.model_dump(exclude={"others"})
+    assert stored.model_dump() == result.model_dump(exclude={"others", "split"})
     assert [race.header.seed for race in races] == [1000, 1001, 1002]
     header = races[0].header
     assert (header.driver, header.conditions, header.simulator) == ("pursuit", {}, "embedded")
@@ -229,11 +229,10 @@ def test_held_out_tracks_are_three_that_the_driver_was_not_trained_on() -> None:
     entrant = PursuitEntrant(
         "p", "pursuit", EnvironmentConfig(track="warren"), tracks=("warren:mirror", "warehouse")
     )
-    request = EvaluationRequest(driver="p", held_out=True)
     expected = ("warren", "generated_track", "circuit_launch", "mini_monaco")
-    assert evaluation._tracks(request, entrant) == expected
-    chosen = request.model_copy(update={"track": "circuit_launch, warren", "held_out": False})
-    assert evaluation._tracks(chosen, entrant) == ("circuit_launch", "warren")
+    assert evaluation_tracks.chosen(None, None, entrant, held_out=True) == expected
+    named = evaluation_tracks.chosen("circuit_launch, warren", None, entrant, held_out=False)
+    assert named == ("circuit_launch", "warren")
 
 
 @pytest.mark.parametrize(

