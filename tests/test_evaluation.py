@@ -11,7 +11,13 @@ import pytest
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DriverError, InputError, TrackError, UnknownNameError
-from donkey_rl.experiments import drivers, mlflow_store, race_latency, stored_runs
+from donkey_rl.experiments import (
+    drivers,
+    evaluation_tracks,
+    mlflow_store,
+    race_latency,
+    stored_runs,
+)
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments.drivers import LearnedEntrant, PursuitEntrant
