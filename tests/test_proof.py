@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,22 +117,28 @@ def test_every_command_of_every_table_is_one_that_there_is(
     capsys.readouterr()
 
 
-def test_the_address_of_a_served_simulator_is_filled_in(
+def test_a_simulator_is_served_while_its_command_runs(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = Table("A simulator", (
-        Step("doctor", ("doctor", "--simulator", "{served}", "--json"), doctored,
-             serves=("waveshare", "max")),
-    ))  # fmt: skip
-    monkeypatch.setitem(tables.TABLES, "served", lambda plan: served)  # type: ignore[attr-defined]
-    (made,) = running.prove(plan(tmp_path, "served"), ProgressDisplay())
-    assert made.rows == [{"ok": "True"}]
-    kept = json.loads((tmp_path / "served" / "doctor.json").read_text())
-    assert kept["command"] == ["doctor", "--simulator", "{served}", "--json"]
+    greeted: list[bytes] = []
 
+    def greet(words: tuple[str, ...]) -> Mapping[str, Any]:
+        host, port = words[2].split(":")
+        with socket.create_connection((host, int(port)), timeout=60.0) as peer:
+            greeted.append(peer.recv(4096))
+        return {}
 
-def doctored(answer: Mapping[str, Any]) -> reading.Rows:
-    return [{"ok": str("waveshare" in json.dumps(answer))}]
+    step = Step("greet", ("doctor", "--simulator", "{served}"), serves=("waveshare", "max"))
+    tables_there = {"served": lambda plan: Table("A simulator", (step,))}
+    monkeypatch.setattr(tables, "TABLES", tables_there)
+    monkeypatch.setattr(running, "TABLES", tables_there)
+    monkeypatch.setattr(running, "_answer", greet)
+    running.prove(plan(tmp_path, "served"), ProgressDisplay())
+    assert b"msg_type" in greeted[0]
+    kept = json.loads((tmp_path / "served" / "greet.json").read_text())
+    assert kept["command"] == ["doctor", "--simulator", "{served}"]
+    page = (tmp_path / "served" / "table.md").read_text()
+    assert "beside `donkey-rl sim --track waveshare --time-scale max`" in page
 
 
 def test_a_command_that_fails_is_named(tmp_path: pathlib.Path) -> None:

@@ -29,7 +29,7 @@ from donkey_rl.experiments.proof import reading
 from donkey_rl.experiments.splits import Split
 
 TINY = Split(
-    name="tiny", train="warren", validation="waveshare", held_out="waveshare:mirror,thunderhill"
+    name="tiny", train="warren", validation="waveshare", held_out="waveshare:mirror,warehouse"
 )
 
 
@@ -84,7 +84,7 @@ def test_a_training_takes_its_tracks_and_those_of_its_checks_from_a_split(
     )
     assert config.tracks == ("warren",)
     fields = checks.check_fields(config, SimpleNamespace(views=()))  # type: ignore[arg-type]
-    assert [field.batch.track.name for field in fields] == ["waveshare:mirror", "thunderhill"]
+    assert [field.batch.track.name for field in fields] == ["waveshare:mirror", "warehouse"]
     assert [len(field.seeds) for field in fields] == [2, 2]
     for field in fields:
         field.close()
@@ -131,14 +131,14 @@ def test_the_expert_races_on_all_parts_under_an_unseen_look(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setitem(splits._SPLITS, "tiny", TINY.model_copy(
-        update={"train": "waveshare", "validation": "waveshare:mirror", "held_out": "warehouse"}
+        update={"train": "waveshare", "validation": "waveshare:mirror", "held_out": "random_circuit:197"}
     ))  # fmt: skip
     words = ("pursuit", "--split", "tiny", "--look", "unseen", "--races", "2", "--laps", "1")
     found = run(capsys, *words)
     report = found["split"]
     assert (report["name"], report["look"]) == ("tiny", "unseen")
     assert [row["track"] for row in report["tracks"]] == [
-        "waveshare", "waveshare:mirror", "warehouse"
+        "waveshare", "waveshare:mirror", "random_circuit:197"
     ]  # fmt: skip
     assert [row["part"] for row in report["parts"]] == ["train", "validation", "held_out"]
     assert all(row["seen"] is None for row in report["tracks"])
@@ -208,7 +208,7 @@ def test_a_held_out_track_that_the_driver_knows_is_called_no_evidence() -> None:
     found = {
         "waveshare": result("waveshare", 10, 1.0, 0.9),
         "waveshare:mirror": result("waveshare:mirror", 4, 0.5, None),
-        "thunderhill": result("thunderhill", 10, 0.9, 0.8),
+        "warehouse": result("warehouse", 10, 0.9, 0.8),
     }
     report = split_report.report(TINY, found, ["warren", "waveshare:mirror"])
     (line,) = report.warnings
@@ -232,8 +232,8 @@ def test_held_out_tracks_are_those_of_the_drivers_split(monkeypatch: pytest.Monk
         entrant: Any = SimpleNamespace(environment=environment, tracks=trained)
         return evaluation_tracks.chosen(None, None, entrant, held_out=True)
 
-    assert chosen("warren") == ("warren", "waveshare:mirror", "thunderhill")
-    assert chosen("warren", "warehouse")[:3] == ("warren", "generated_track", "circuit_launch")
+    assert chosen("warren") == ("warren", "waveshare:mirror", "warehouse")
+    assert chosen("warren", "mini_monaco")[:3] == ("warren", "generated_track", "circuit_launch")
 
 
 def hsv(packed: Any) -> Any:

@@ -176,7 +176,7 @@ def exports(plan: ProofPlan) -> Table:
 
 def transfer(plan: ProofPlan) -> Table:
     """A driver where it was not trained: other looks, the other car, over TCP, and tuned there."""
-    steps = [*_trained(plan, FAST, None)]
+    steps = [*_trained(plan, None, None)]
     rows: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("as trained", ()),
         ("unseen look", ("--look", "unseen")),
@@ -186,7 +186,7 @@ def transfer(plan: ProofPlan) -> Table:
         steps.append(_of(_evaluated(plan, name.replace(" ", "-"), *words), reading.races(name)))
     steps += _over_tcp(plan)
     if plan.run is None:
-        steps += _trained(plan, FAST, None, "train-2021", "--set", "vehicle=donkey_2021")
+        steps += _trained(plan, None, None, "train-2021", "--set", "vehicle=donkey_2021")
         for name, words in (
             ("donkey_2021 driver in its own car", ()),
             ("donkey_2021 driver in donkey_2022", ("--set", "vehicle=donkey_2022")),
@@ -210,7 +210,7 @@ def _over_tcp(plan: ProofPlan) -> list[Step]:
         raced = _evaluated(few, name.replace(", ", "-").replace(" ", "-"), *there)
         served = dataclasses.replace(raced, serves=(track, scale, *look))
         steps.append(_of(served, reading.races(name)))
-    tuned = ("train", "--recipe", FAST, *there, *TUNING, f"start.driver={_TRAINED}")
+    tuned = ("train", "--agent", "sac", *there, *TUNING, f"start.driver={_TRAINED}")
     words = (*tuned, "--set", f"minutes={plan.tuning_minutes:g}", "--seed", str(plan.seed))
     serves = (TRACKS[0], "1", *_OTHER_LOOK)
     steps.append(
@@ -234,14 +234,15 @@ TABLES: Final[Mapping[str, Callable[[ProofPlan], Table]]] = {
 
 
 def _trained(
-    plan: ProofPlan, recipe: str, minutes: float | None, name: str = "train", *more: str
+    plan: ProofPlan, recipe: str | None, minutes: float | None, name: str = "train", *more: str
 ) -> tuple[Step, ...]:
-    """Returns the training of a driver, none where one was named."""
+    """Returns the training of a driver, the default one without a recipe; none for a named run."""
     if plan.run is not None:
         return ()
     limit = () if minutes is None else ("--set", f"minutes={minutes:g}")
     seed = ("--seed", str(plan.seed))
-    words = ("train", "--recipe", recipe, *limit, *more, *seed, "--json")
+    what = ("--agent", "sac") if recipe is None else ("--recipe", recipe)
+    words = ("train", *what, *limit, *more, *seed, "--json")
     return (Step(name, words, trains=True),)
 
 
