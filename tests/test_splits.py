@@ -130,9 +130,9 @@ def test_the_expert_races_on_all_parts_under_an_unseen_look(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    monkeypatch.setitem(splits._SPLITS, "tiny", TINY.model_copy(
-        update={"train": "waveshare", "validation": "waveshare:mirror", "held_out": "random_circuit:197"}
-    ))  # fmt: skip
+    parts = {"train": "waveshare", "validation": "waveshare:mirror"}
+    parts["held_out"] = "random_circuit:197"
+    monkeypatch.setitem(splits._SPLITS, "tiny", TINY.model_copy(update=parts))
     words = ("pursuit", "--split", "tiny", "--look", "unseen", "--races", "2", "--laps", "1")
     found = run(capsys, *words)
     report = found["split"]
