@@ -134,13 +134,12 @@ def recipes(
 
     if agent not in (None, *AGENTS):
         raise UnknownNameError("agent", str(agent), AGENTS)
-    former = {new: old for old, new in configuration.FORMER_RECIPES.items()}
     rows = [
         {
             "name": name,
             "agent": configuration.read_recipe(name)["agent"],
             "purpose": configuration.recipe_purpose(name),
-            "also": former.get(name),
+            "also": ", ".join(configuration.aliases(name)) or None,
         }
         for name in configuration.recipes()
     ]

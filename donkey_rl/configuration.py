@@ -35,7 +35,7 @@ from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError, n
 RECIPE_SUFFIXES = (".yaml", ".yml")
 MAX_RECIPE_BYTES = 1_000_000
 
-FORMER_RECIPES = {
+RECIPE_ALIASES = {
     "generalist": "ppo_generalist",
     "race": "ppo_race",
     "first_lap": "sac_fast",
@@ -156,6 +156,11 @@ def recipes() -> tuple[str, ...]:
     return tuple(sorted(name.stem for name in names if name.suffix == ".yaml"))
 
 
+def aliases(name: str) -> tuple[str, ...]:
+    """Returns the other names of a recipe."""
+    return tuple(alias for alias, meant in RECIPE_ALIASES.items() if meant == name)
+
+
 def recipe_purpose(name: str) -> str:
     """Returns what a recipe of this package is for: the comment that its file begins with.
 
@@ -187,9 +192,9 @@ def read_recipe(path_or_name: str | Path, agent: str | None = None) -> dict[str,
     path = Path(typed)
     if path.suffix in RECIPE_SUFFIXES or len(path.parts) > 1:
         return parse_recipe(read_file(path), typed)
-    name = FORMER_RECIPES.get(typed, typed)
+    name = RECIPE_ALIASES.get(typed, typed)
     if name not in recipes():
-        raise UnknownNameError("recipe", typed, [*recipes(), *FORMER_RECIPES], remedy=_LISTED)
+        raise UnknownNameError("recipe", typed, [*recipes(), *RECIPE_ALIASES], remedy=_LISTED)
     values = parse_recipe(_packaged(name), typed)
     if agent is not None and values.get("agent") != agent:
         own = [each for each in recipes() if each.startswith(f"{agent}_")]

@@ -77,7 +77,7 @@ def show_recipes(rows: Iterable[Mapping[str, Any]]) -> None:
     """Shows what recipes are for.
 
     Args:
-        rows: Each with `name`, `purpose` and `also`, its former name or None.
+        rows: Each with `name`, `purpose` and `also`, its other names or None.
     """
     console = _console()
     for row in rows:

@@ -63,8 +63,8 @@ def test_each_agent_has_a_recipe_for_each_purpose() -> None:
     assert wanted <= set(configuration.recipes())
 
 
-@pytest.mark.parametrize(("old", "new"), list(configuration.FORMER_RECIPES.items()))
-def test_a_recipe_is_still_known_by_its_former_name(old: str, new: str) -> None:
+@pytest.mark.parametrize(("old", "new"), list(configuration.RECIPE_ALIASES.items()))
+def test_a_recipe_is_known_by_its_other_names(old: str, new: str) -> None:
     assert configuration.read_recipe(old) == configuration.read_recipe(new)
     with pytest.raises(InputError, match=f"recipe '{old}' is made for"):
         configuration.read_recipe(old, "ppo" if new.startswith("sac") else "sac")
@@ -80,6 +80,8 @@ def test_recipes_are_listed_with_their_purpose(capsys: pytest.CaptureFixture[str
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["recipes"]}
     assert set(rows) == {name for name in configuration.recipes() if name.startswith("sac_")}
     assert rows["sac_fast"]["also"] == "first_lap"
+    assert rows["sac_race"]["also"] is None
+    assert configuration.aliases("ppo_race") == ("race", "pace")
     assert cli.main(["recipes"]) == 0
     text = capsys.readouterr().out
     assert [name for name in configuration.recipes() if f"\n{name}" not in f"\n{text}"] == []
