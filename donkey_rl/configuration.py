@@ -19,7 +19,6 @@ Run(steps=5000, adam=Adam(learning_rate=0.0003))
 from __future__ import annotations
 
 import itertools
-import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -29,7 +28,7 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
-from donkey_rl import setting_keys
+from donkey_rl import setting_keys, yaml_dialect
 from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError, nearest
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -218,66 +217,7 @@ def written(config: Config) -> str:
     track: '1e3'
     """
     values = config.model_dump(mode="json")
-    return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads the scalars of YAML 1.2, and refuses a key that stands twice.
-
-    YAML 1.1, PyYAML's own, takes `1e-3` for text, `no` for false and `1:30` for ninety.
-    """
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012  (shared by all instances in PyYAML's design)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Builds a mapping, or raises if a key stands in it twice."""
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"keys are text, received {key!r}", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands here a second time", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_SCALARS = {
-    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    "int": (r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+", list("-+0123456789")),
-    "float": (
-        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf)|\.(nan|NaN)",
-        list("-+.0123456789"),
-    ),
-}
-for _tag, (_pattern, _first) in _SCALARS.items():
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^({_pattern})$"), _first
-    )
-
-
-def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    """Reads `012` as twelve, where PyYAML takes it for octal."""
-    text = str(loader.construct_scalar(node)).replace("_", "")
-    return int(text, 16 if text.startswith("0x") else 10)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader` reads: text that it would take for a number goes into quotes."""
-
-    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
-
-
-def _load_yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
+    return yaml_dialect.dumped(values)
 
 
 def _packaged(name: str) -> str:
@@ -318,9 +258,11 @@ def parse_recipe(text: str, name: str, what: str = "recipe") -> dict[str, Any]:
         ConfigurationError: It is not a YAML mapping, or has a key twice.
     """
     try:
-        content = _load_yaml(text)
+        content = yaml_dialect.load(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"The {what} '{name}' is not YAML: {_place(error)}.") from error
+        raise ConfigurationError(
+            f"The {what} '{name}' is not YAML: {yaml_dialect.reason(error)}."
+        ) from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -329,11 +271,6 @@ def parse_recipe(text: str, name: str, what: str = "recipe") -> dict[str, Any]:
             f"Received: {type(content).__name__}. Write each line as 'key: value'."
         )
     return content
-
-
-def _place(error: yaml.YAMLError) -> str:
-    problem, mark = (getattr(error, name, None) for name in ("problem", "problem_mark"))
-    return (problem or "unreadable") + (f", line {mark.line + 1}" if mark else "")
 
 
 def _value_of(annotation: Any, key: str, text: str) -> Any:
@@ -346,9 +283,11 @@ def _value_of(annotation: Any, key: str, text: str) -> Any:
     if sequence and "," in text and not text.startswith("["):
         text = f"[{text}]"
     try:
-        return _load_yaml(text)
+        return yaml_dialect.load(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{key}: '{text}' is not YAML: {_place(error)}.") from error
+        raise ConfigurationError(
+            f"{key}: '{text}' is not YAML: {yaml_dialect.reason(error)}."
+        ) from error
 
 
 def _assign(mapping: dict[str, Any], key: str, value: Any) -> None:

@@ -17,7 +17,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import stored_races, stored_runs, verdicts
+from donkey_rl.experiments import splits, stored_races, stored_runs, verdicts
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.stored_races import Course, StoredRaces
 from donkey_rl.experiments.stored_runs import StoredRun
@@ -312,7 +312,9 @@ def _check_cars(runs: Sequence[StoredRun]) -> None:
 
 def _trained_track(runs: Sequence[StoredRun]) -> str:
     """Returns the track that all runs were trained on first."""
-    places = {run.id[:8]: run.tags["track"].split(",")[0] for run in runs if "track" in run.tags}
+    places = {
+        run.id[:8]: splits.tracks(run.tags["track"])[0] for run in runs if "track" in run.tags
+    }
     if len(set(places.values())) != 1:
         listed = ", ".join(f"{run}: {place}" for run, place in places.items()) or "none known"
         raise InputError(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from donkey_rl import cli
+from donkey_rl import cli, yaml_dialect
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -57,12 +57,11 @@ def test_python_of_document_runs(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("agent", ["sac", "ppo", "imitation"])
 def test_settings_of_agent_page_are_those_of_a_training(agent: str) -> None:
-    from donkey_rl import configuration
     from donkey_rl.experiments.config import TrainingConfig
 
     page = (ROOT / f"docs/agents/{agent}.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", page, flags=re.MULTILINE)
-    shown = {name: configuration._load_yaml(value) for name, value in rows}
+    shown = {name: yaml_dialect.load(value) for name, value in rows}
     assert shown == getattr(TrainingConfig(), agent).model_dump(mode="json")
 
 
@@ -98,4 +97,4 @@ def test_settings_of_configuration_page_exist() -> None:
     shown = {key for key in re.findall(r"--set ([a-z_.]+)=", page) if key != "key"}
     assert shown <= set(configuration.keys(TrainingConfig))
     for recipe in blocks("docs/configuration.md", "yaml"):
-        configuration.validate(TrainingConfig, configuration._load_yaml(recipe))
+        configuration.validate(TrainingConfig, yaml_dialect.load(recipe))

@@ -12,6 +12,8 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track, track_names
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.sweeps import plan as plans
+from donkey_rl.experiments.sweeps.plan import SweepRequest
 
 _NUMBERS = range(40)
 
@@ -33,6 +35,19 @@ def test_same_number_is_the_same_circuit(circuits: list[Track]) -> None:
     assert again.digest == circuits[7].digest
     assert again.look == circuits[7].look
     assert again.stripes == circuits[7].stripes
+
+
+@pytest.mark.parametrize(
+    ("number", "length", "right", "road"),
+    [(903, 275.758, 4.57, (130, 159, 146)), (1000, 367.441, 5.1, (115, 94, 91))],
+)
+def test_numbers_stay_the_roads_that_drivers_were_measured_on(
+    number: int, length: float, right: float, road: tuple[int, int, int]
+) -> None:
+    circuit = track.load(f"random_circuit:{number}")
+    assert circuit.length == pytest.approx(length, abs=0.01)
+    assert circuit.road_right == right
+    assert circuit.look.colours["road"] == road
 
 
 def test_they_span_widths_bends_and_directions(circuits: list[Track]) -> None:
@@ -89,6 +104,11 @@ def test_lists_of_tracks_may_hold_ranges() -> None:
     assert config.tracks == (
         "warren", "random_circuit:4", "random_circuit:5", "random_circuit:6",
     )  # fmt: skip
+
+
+def test_sweeps_take_ranges() -> None:
+    plan = plans.make(SweepRequest(study="s", track="warren,random_circuit:4-5"))
+    assert plan.tracks == ("warren", "random_circuit:4", "random_circuit:5")
 
 
 @pytest.mark.parametrize("wrong", ["random_circuit:9-3", "random_circuit:1-900"])

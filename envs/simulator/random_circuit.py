@@ -24,6 +24,8 @@ NAME = "random_circuit"
 
 _STREAM = 0xC12C
 _CORNERS = (6, 14)
+"""Fewest corners, and one more than the most."""
+
 _SIZES = (22.0, 75.0)
 """Mean distance of the corners from the centre (u)."""
 
@@ -212,11 +214,13 @@ def _stripes(rng: np.random.Generator, road: track_fields.Road) -> tuple[tuple[S
             material="edge_line" if rng.random() < 0.8 else "centre_line",
         ),
     ]
-    stripes += edges if both else [edges[int(rng.integers(2))]] if rng.random() < 0.5 else []
+    if both:
+        stripes += edges
+    elif rng.random() < 0.5:
+        stripes.append(edges[int(rng.integers(2))])
     if rng.random() < 0.6:
-        middle = 0.5 * (left + right) + 0.25 * (right - left) * _between(rng, (-1.0, 1.0)) * float(
-            rng.random() < 0.3
-        )
+        aside = 0.25 * (right - left) * _between(rng, (-1.0, 1.0))
+        middle = 0.5 * (left + right) + (aside if rng.random() < 0.3 else 0.0)
         painted = Stripe(
             start=middle - 0.5 * width,
             end=middle + 0.5 * width,

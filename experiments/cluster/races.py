@@ -104,7 +104,7 @@ def _can_go(entrant: Entrant, piece: Piece) -> bool:
     return (
         isinstance(entrant, LearnedEntrant | PursuitEntrant)
         and not simulators.parse(config.simulator)
-        and config.track.partition(":")[0] in track.names()
+        and ".json" not in config.track
         and not (plan.films or plan.frames)
         and plan.latency.profile is None
     )

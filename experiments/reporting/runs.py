@@ -14,6 +14,7 @@ from donkey_rl.experiments import (
     check_history,
     compute_bill,
     learning_curves,
+    splits,
     stored_races,
     tracking,
 )
@@ -206,7 +207,7 @@ def _courses(
     shared = Counter(course for each in stored for course in each.courses)
 
     def rank(course: Course, run: StoredRun, races: StoredRaces) -> tuple[bool, int, bool, int]:
-        trained = course.track == run.tags.get("track")
+        trained = course.track in splits.tracks(run.tags.get("track", ""))
         return not course.conditions, shared[course], trained, len(races.courses[course])
 
     return tuple(

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from donkey_rl.configuration import Config
 from donkey_rl.errors import StorageError
-from donkey_rl.experiments import tracking
+from donkey_rl.experiments import splits, tracking
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from donkey_rl.experiments.sweeps import results, studies, summary
 from donkey_rl.experiments.sweeps import storage as storages
@@ -148,9 +148,8 @@ def _committee(
     if len(drivers) < 2:
         progress.message("no committee: it takes two drivers of complete trials at least")
         return None
-    tracks = ",".join(plan.tracks).split(",")
     wanted = committee.CommitteePlan(
-        tracks=tuple(dict.fromkeys(tracks)), highest_disqualified=plan.most_disqualified
+        tracks=splits.tracks(",".join(plan.tracks)), highest_disqualified=plan.most_disqualified
     )
     found = committee.choose(drivers, wanted, progress)
     made = committee.keep(found, f"committee of {plan.study}", run_id)

@@ -17,7 +17,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import ConfigurationError, InputError
-from donkey_rl.experiments import beginning
+from donkey_rl.experiments import beginning, splits
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.search_space import SearchSpace
@@ -155,7 +155,7 @@ def make(request: SweepRequest) -> SweepPlan:
     """
     config = _config(request)
     # A recipe's several tracks are those of one training, which a driver learns together.
-    tracks = [part.strip() for part in request.track.split(",")] if request.track else []
+    tracks = splits.tracks(request.track) if request.track else ()
     for name in tracks:
         track.load(name)
     if request.space is None:
