@@ -23,6 +23,7 @@ from donkey_rl import (
     cli_ensemble,
     cli_evaluate,
     cli_export,
+    cli_former,
     cli_metrics,
     cli_pictures,
     cli_prove,
@@ -50,7 +51,6 @@ app = typer.Typer(
     name="donkey-rl",
     help="Train, measure and race drivers for the DonkeyCar simulator.",
     epilog="Start with: donkey-rl train --agent sac",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
-        code = app(words, prog_name=app.info.name, standalone_mode=False)
+        code = app(cli_former.renamed(words), prog_name=app.info.name, standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:
             return _fail("interrupted.", INTERRUPTED)
@@ -81,17 +81,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     except Exception as error:
-        return _fail_unexpectedly(error)
+        return _fail_unexpectedly(error, words)
 
 
-def _fail_unexpectedly(error: Exception) -> int:
+def _fail_unexpectedly(error: Exception, words: Sequence[str]) -> int:
     """Ends after an error that is none of ours: of Typer, of the system, or a mistake."""
     usage = getattr(error, "format_message", None)
     if usage is not None:
         # Typer has printed the help already where the message is empty.
         if not (message := str(usage())):
             return BAD_INPUT
+        message = message.partition(", unable to")[0]
         stop = "" if message.endswith((".", "?", "!")) else "."
+        received = _received(error, words)
+        if received and f"'{received}'" not in message:
+            stop += f" Received: '{received}'."
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "donkey-rl"
         return _fail(f"{message}{stop} See '{command} --help'.", BAD_INPUT)
@@ -100,6 +104,19 @@ def _fail_unexpectedly(error: Exception) -> int:
         return _fail(f"{error.strerror}{place}.", FAILURE)
     text = f"{type(error).__name__}: {error}".rstrip(".")
     return _fail(f"{text}. Run with {DEBUG_VARIABLE}=1 for the traceback.", FAILURE)
+
+
+def _received(error: Exception, words: Sequence[str]) -> str:
+    """Returns the value of the option that an error of Typer is about, empty for none."""
+    if not str(error).startswith("Input should"):
+        return ""
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            if word == option:
+                return following
+            if word.startswith(f"{option}="):
+                return word.partition("=")[2]
+    return ""
 
 
 def _fail(message: str, code: int) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
     from donkey_rl.experiments.progress import ProgressDisplay
@@ -23,6 +26,10 @@ SimulatorOption = Annotated[
         "with commas. Default: embedded.",
     ),
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Of the Ray cluster. Default: this machine."),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Let --out replace a file that is no page of ours.")
 ]
@@ -36,6 +43,32 @@ def at_work(as_json: bool) -> Iterator[ProgressDisplay]:
     redirect = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
     with redirect, ProgressDisplay() as progress:
         yield progress
+
+
+def check_suffix(what: str, file: Path | None, suffix: str) -> None:
+    """Refuses a file of another kind than is written, before any work is done.
+
+    Args:
+        what: What the file is, such as `"video"`.
+        file: The file; None for none.
+        suffix: How its name must end, such as `".mp4"`.
+
+    Raises:
+        InputError: It ends otherwise.
+    """
+    if file is not None and file.suffix.lower() != suffix:
+        article = "an" if suffix == ".mp4" else "a"
+        raise InputError(f"The {what} is {article} {suffix} file. Received: '{file}'.")
+
+
+def check_there(option: str, path: Path | None) -> None:
+    """Refuses a path of which nothing is there, before any work is done.
+
+    Raises:
+        InputError: Nothing is there.
+    """
+    if path is not None and not path.exists():
+        raise InputError(f"{option}: there is nothing at '{path}'. Check the path.")
 
 
 def print_json(values: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ _FOLDER = typer.Argument(
 def register(app: typer.Typer) -> None:
     """Adds the commands to those of `donkey-rl race`."""
     app.command(epilog=f"Example: donkey-rl race log {_EXAMPLE}")(log)
-    app.command(epilog=f"Example: donkey-rl race replay {_EXAMPLE} --speed 2")(replay)
+    app.command(epilog=f"Example: donkey-rl race replay {_EXAMPLE} --time-scale 2")(replay)
 
 
 def log(folder: Annotated[Path, _FOLDER], as_json: JsonOption = False) -> None:
@@ -44,8 +44,8 @@ def log(folder: Annotated[Path, _FOLDER], as_json: JsonOption = False) -> None:
 
 def replay(
     folder: Annotated[Path, _FOLDER],
-    speed: Annotated[
-        float, typer.Option(min=0.1, max=100.0, help="How much faster than it was driven.")
+    time_scale: Annotated[
+        float, typer.Option(min=0.1, max=100.0, help="Seconds of the record per second.")
     ] = 1.0,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")
@@ -75,6 +75,6 @@ def replay(
     with Page(PageConfig(port=port), answer) as page:
         typer.echo(f"The race is played at {page.url} (Ctrl-C ends it)", err=True)
         try:
-            replays.play(record, page, speed, ended=ended, stays=True)
+            replays.play(record, page, time_scale, ended=ended, stays=True)
         except KeyboardInterrupt:
             ended.set()

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from donkey_rl import cli_completion
 from donkey_rl.cli_output import JsonOption, at_work, print_json
 from donkey_rl.errors import StorageError
 
 app = typer.Typer(add_completion=False)
 runs_app = typer.Typer(
-    help="What runs have logged and the run store does not have yet.",
+    help="Look after what runs have logged and the run store does not have yet.",
     no_args_is_help=True,
     epilog="Example: donkey-rl runs send",
 )
@@ -39,7 +40,11 @@ def dashboard(
 def register(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="A run: its id, the start of it, or its name."),
+        typer.Argument(
+            metavar="RUN",
+            help="A run: its id, the start of it, or its name.",
+            autocompletion=cli_completion.run,
+        ),
     ],
     name: Annotated[str, typer.Option(help="Name of the registered model.")] = "donkey-driver",
     alias: Annotated[

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
-from donkey_rl.errors import InputError
+from donkey_rl import cli_completion
+from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json
 
 if TYPE_CHECKING:
     from donkey_rl.envs.serving.server import Server
@@ -26,7 +26,10 @@ LOOPBACK = "127.0.0.1"
 def sim(
     track: Annotated[
         str | None,
-        typer.Option(help="Scene name or track file. Default: the menu, clients choose."),
+        typer.Option(
+            help="Scene name or track file. Default: the menu, clients choose.",
+            autocompletion=cli_completion.track,
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port for drivers.")] = 9091,
     private_port: Annotated[
@@ -67,12 +70,6 @@ def sim(
         values["race"] = configuration.read_recipe(str(rules)) if rules is not None else {}
     config = configuration.validate(ServerConfig, values)
     config = configuration.with_settings(config, setting or ())
-    if not _is_loopback(config.host):
-        typer.echo(
-            f"warning: listening on {config.host}: whoever reaches this machine can drive, load "
-            "scenes and reset cars, without a password. Leave --host out to keep it to yourself.",
-            err=True,
-        )
     with _log_shown():
         background.serve(config, _announce)
 
@@ -94,6 +91,13 @@ def _log_shown() -> Iterator[None]:
 
 
 def _announce(server: Server) -> None:
+    if not _is_loopback(server.config.host):
+        typer.echo(
+            f"warning: listening on {server.config.host}: whoever reaches this machine can drive, "
+            "load scenes and reset cars, without a password. Leave --host out to keep it to "
+            "yourself.",
+            err=True,
+        )
     scene = server.config.track or "the menu"
     typer.echo(
         f"Serving {scene} on {server.config.host}:{server.port} (Ctrl-C ends it). Drive it: "
@@ -131,7 +135,11 @@ def doctor(
         typer.Option(metavar="WHERE", help="HOST:PORT of a simulator, or the PATH of one."),
     ] = None,
     track: Annotated[
-        str, typer.Option(help="Scene to load if the simulator stands in its menu.")
+        str,
+        typer.Option(
+            help="Scene to load if the simulator stands in its menu.",
+            autocompletion=cli_completion.track,
+        ),
     ] = "generated_track",
     frame: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a frame to this .png file.")
@@ -151,10 +159,8 @@ def doctor(
 
     Exit code 1 if something is broken.
     """
-    if frame is not None and frame.suffix.lower() != ".png":
-        raise InputError(f"The frame is a .png file. Received: '{frame}'.")
-    if latency_profile is not None and latency_profile.suffix.lower() != ".csv":
-        raise InputError(f"The latency profile is a .csv file. Received: '{latency_profile}'.")
+    check_suffix("frame", frame, ".png")
+    check_suffix("latency profile", latency_profile, ".csv")
     with at_work(as_json) as progress:
         from donkey_rl.experiments import doctor as doctors
 

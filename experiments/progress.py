@@ -144,6 +144,7 @@ class Phase:
         self._fields: dict[str, Value] = {}
         self._samples: deque[tuple[float, int]] = deque()
         self._started = self._drawn = self._clock()
+        self._shown = False
 
     def __enter__(self) -> Phase:
         """Shows the phase."""
@@ -162,7 +163,9 @@ class Phase:
         """Shows the last state and closes the phase."""
         now = self._clock()
         self._samples = deque([(self._started, 0), (now, self.done)])
-        self._display._draw(self, self._status(f"{duration(now - self._started)} taken"))
+        # What failed before anything was done or shown is said by its error alone.
+        if error is None or self.done or self._shown:
+            self._display._draw(self, self._status(f"{duration(now - self._started)} taken"))
         self._display._end(self)
 
     def update(self, done: int, **fields: Value) -> None:
@@ -180,6 +183,7 @@ class Phase:
         if now - self._drawn < interval:
             return
         self._drawn = now
+        self._shown = True
         self._samples.append((now, done))
         while len(self._samples) > 2 and now - self._samples[0][0] > SPEED_WINDOW_S:
             self._samples.popleft()
