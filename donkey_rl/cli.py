@@ -24,7 +24,9 @@ from donkey_rl import (
     cli_evaluate,
     cli_export,
     cli_former,
+    cli_logging,
     cli_metrics,
+    cli_output,
     cli_pictures,
     cli_prove,
     cli_race,
@@ -40,6 +42,7 @@ from donkey_rl import (
     cli_tracks,
     cli_train,
     cli_tub,
+    cli_version,
 )
 from donkey_rl.cli_output import JsonOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
@@ -63,9 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What was typed after `donkey-rl`. Defaults to the arguments of the process.
     """
+    words = cli_former.renamed(sys.argv[1:] if arguments is None else arguments)
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        code = app(cli_former.renamed(words), prog_name=app.info.name, standalone_mode=False)
+        cli_logging.set_up()
+        code = app(words, prog_name=app.info.name, standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:
             return _fail("interrupted.", INTERRUPTED)
@@ -123,7 +127,7 @@ def _fail(message: str, code: int) -> int:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exc()
     label = "error:"
-    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+    if cli_output.is_coloured(sys.stderr):
         label = typer.style(label, fg=typer.colors.RED, bold=True)
     typer.echo(f"{label} {' '.join(message.split())}", err=True)
     return code
@@ -209,5 +213,6 @@ for _commands in (
     cli_runs.app,
     cli_simulators.app,
     cli_sweep.app,
+    cli_version.app,
 ):
     app.registered_commands += _commands.registered_commands

@@ -28,7 +28,9 @@ def ensemble(
             autocompletion=cli_completion.run,
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the ensemble's run.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the ensemble's run.")
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(metavar="W,W", help="How much each counts in a mean. Default: alike."),

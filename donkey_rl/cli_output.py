@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -22,8 +23,8 @@ SimulatorOption = Annotated[
     str | None,
     typer.Option(
         metavar="WHERE",
-        help="embedded, HOST:PORT of a running simulator, or the PATH of one to start; several "
-        "with commas. Default: embedded.",
+        help="Where to drive: embedded, HOST:PORT of a running simulator, or the PATH of one to "
+        "start; several with commas. Default: embedded.",
     ),
 ]
 AddressOption = Annotated[
@@ -43,6 +44,19 @@ def at_work(as_json: bool) -> Iterator[ProgressDisplay]:
     redirect = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
     with redirect, ProgressDisplay() as progress:
         yield progress
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Whether a stream takes colours: a terminal that can, unless the environment says else.
+
+    ``NO_COLOR`` set to anything wins, then ``FORCE_COLOR``; ``TERM=dumb`` is a terminal that
+    cannot.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def check_suffix(what: str, file: Path | None, suffix: str) -> None:
@@ -76,6 +90,8 @@ def print_json(values: Mapping[str, Any]) -> None:
     import json
 
     typer.echo(json.dumps(_finite(values), allow_nan=False))
+    # Servers print theirs when they are up, and go on.
+    sys.stdout.flush()
 
 
 def _finite(value: Any) -> Any:

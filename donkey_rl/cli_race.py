@@ -71,8 +71,9 @@ def race(
 ) -> None:
     """Race a driver at a race host, with a live page; Ctrl-C ends it.
 
-    The car waits for the host's race_start, or for GO on the page. It comes back by itself after
-    any loss. The record of the race is stored in MLflow at the end.
+    The car waits for the host's race_start, or for GO on the page. It comes back
+    by itself after any loss. The record of the race is stored in MLflow at the
+    end.
     """
     if context.invoked_subcommand is not None:
         return

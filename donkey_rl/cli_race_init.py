@@ -76,8 +76,9 @@ def init(
 ) -> None:
     """Write a race.yaml: where to race, as whom, with which driver.
 
-    It asks for what no option gives, and checks each answer at once. The driver is looked at, and
-    kept beside the races, so that the evening needs no run store.
+    It asks for what no option gives, and checks each answer at once. The driver
+    is looked at, and kept beside the races, so that the evening needs no run
+    store.
     """
     from donkey_rl import configuration
     from donkey_rl.race_server import race_file

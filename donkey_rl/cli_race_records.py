@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
 def log(folder: Annotated[Path, _FOLDER], as_json: JsonOption = False) -> None:
     """Score a race and log it to MLflow, with its record, plot and video.
 
-    A race does this by itself when it ends. This is for races whose run store did not answer, or
-    that were killed. A record that is logged already stays one run.
+    A race does this by itself when it ends. This is for races whose run store did
+    not answer, or that were killed. A record that is logged already stays one run.
     """
     with at_work(as_json) as progress:
         from donkey_rl.experiments import race_runs
@@ -50,10 +50,12 @@ def replay(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")
     ] = 8886,
+    as_json: JsonOption = False,
 ) -> None:
     """Play the record of a race on the live page; Ctrl-C ends it.
 
-    GO, STOP and the other buttons do nothing there but say so.
+    GO, STOP and the other buttons do nothing there but say so. With --json it
+    says where the page is once it can be opened.
     """
     import threading
 
@@ -74,6 +76,8 @@ def replay(
     ended = threading.Event()
     with Page(PageConfig(port=port), answer) as page:
         typer.echo(f"The race is played at {page.url} (Ctrl-C ends it)", err=True)
+        if as_json:
+            print_json({"address": page.url, "problems": list(record.problems)})
         try:
             replays.play(record, page, time_scale, ended=ended, stays=True)
         except KeyboardInterrupt:

@@ -82,8 +82,8 @@ def rehearse(
 ) -> None:
     """Hold a whole race evening on this machine: practice, qualifying, heats, final order.
 
-    Exit code 1 if our car broke a rule: moved before GO, was not braked when frames stopped, was
-    not back after a fault, or lost a line of its record.
+    Exit code 1 if our car broke a rule: moved before GO, was not braked when
+    frames stopped, was not back after a fault, or lost a line of its record.
     """
     from donkey_rl import configuration
 

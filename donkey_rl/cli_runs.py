@@ -21,17 +21,21 @@ runs_app = typer.Typer(
 @app.command(epilog="Example: donkey-rl dashboard --port 5001")
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    as_json: JsonOption = False,
 ) -> None:
     """Open the MLflow pages of all runs; Ctrl-C ends them.
 
     They open with the runs' charts: best lap, laps and score while learning.
-    Where MLFLOW_TRACKING_URI names a server, its own pages are opened.
+    Where MLFLOW_TRACKING_URI names a server, its own pages are opened. With
+    --json it says where they are once they can be opened.
     """
     from donkey_rl.experiments import dashboard as pages
 
     def announce(address: str, ours: bool) -> None:
         ending = " (Ctrl-C ends them)" if ours else ""
         typer.echo(f"MLflow's pages: {address}{ending}", err=True)
+        if as_json:
+            print_json({"address": address, "ends_with_this": ours})
 
     pages.open_dashboard(port, announce=announce)
 
@@ -46,7 +50,9 @@ def register(
             autocompletion=cli_completion.run,
         ),
     ],
-    name: Annotated[str, typer.Option(help="Name of the registered model.")] = "donkey-driver",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the registered model.")
+    ] = "donkey-driver",
     alias: Annotated[
         str, typer.Option(help="What the driver is called; taken from the one that had it.")
     ] = "race",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import ipaddress
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl import cli_completion
+from donkey_rl import cli_completion, cli_logging
 from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json
 
 if TYPE_CHECKING:
@@ -52,11 +50,13 @@ def sim(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve the embedded simulator over TCP, as if it were Unity; Ctrl-C ends it.
 
     Any DonkeyCar client can drive it: gym-donkeycar, donkeycar, or
-    donkey-rl train --simulator 127.0.0.1:9091.
+    donkey-rl train --simulator 127.0.0.1:9091. With --json it says where it
+    listens once it does.
     """
     from donkey_rl import configuration
     from donkey_rl.envs.serving import background
@@ -70,27 +70,11 @@ def sim(
         values["race"] = configuration.read_recipe(str(rules)) if rules is not None else {}
     config = configuration.validate(ServerConfig, values)
     config = configuration.with_settings(config, setting or ())
-    with _log_shown():
-        background.serve(config, _announce)
+    with cli_logging.at_least_info("donkey_rl.serving"):
+        background.serve(config, functools.partial(_announce, as_json=as_json))
 
 
-@contextlib.contextmanager
-def _log_shown() -> Iterator[None]:
-    """Shows what the server logs on standard error: clients' mistakes, a race's course."""
-    logger = logging.getLogger("donkey_rl.serving")
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-
-
-def _announce(server: Server) -> None:
+def _announce(server: Server, *, as_json: bool) -> None:
     if not _is_loopback(server.config.host):
         typer.echo(
             f"warning: listening on {server.config.host}: whoever reaches this machine can drive, "
@@ -107,6 +91,16 @@ def _announce(server: Server) -> None:
     if server.private_port is not None:
         typer.echo(
             f"Private API on port {server.private_port}, key {server.private_key}.", err=True
+        )
+    if as_json:
+        print_json(
+            {
+                "track": server.config.track,
+                "host": server.config.host,
+                "port": server.port,
+                "private_port": server.private_port,
+                "private_key": server.private_key,
+            }
         )
 
 

@@ -141,7 +141,7 @@ def record(
     simulator: Annotated[
         str, typer.Option(metavar="WHERE", help="HOST:PORT of a simulator, or the PATH of one.")
     ],
-    name: Annotated[str, typer.Option(help="Of the new track.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Of the new track.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The track file. Default: NAME.json.")
     ] = None,
