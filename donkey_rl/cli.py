@@ -44,7 +44,7 @@ from donkey_rl import (
     cli_tub,
     cli_version,
 )
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
 
 SUCCESS, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -126,10 +126,9 @@ def _received(error: Exception, words: Sequence[str]) -> str:
 def _fail(message: str, code: int) -> int:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exc()
-    label = "error:"
-    if cli_output.is_coloured(sys.stderr):
-        label = typer.style(label, fg=typer.colors.RED, bold=True)
-    typer.echo(f"{label} {' '.join(message.split())}", err=True)
+    coloured = cli_output.is_coloured(sys.stderr)
+    label = typer.style("error:", fg=typer.colors.RED, bold=True) if coloured else "error:"
+    typer.echo(f"{label} {' '.join(message.split())}", err=True, color=coloured)
     return code
 
 
@@ -179,7 +178,8 @@ def bench(
 ) -> None:
     """Measure the speed of the simulator, of learning and of the link on this machine."""
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import bench as benchmark
+        with loading(progress):
+            from donkey_rl.experiments import bench as benchmark
 
         result = benchmark.run(progress, part or benchmark.PARTS, seconds, seeds, hours)
     if as_json:

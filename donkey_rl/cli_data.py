@@ -44,17 +44,20 @@ SetArgument = Annotated[
 @app.command("list", epilog="Example: donkey-rl data list --store s3://bucket/data --json")
 def list_sets(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """List the data sets of a store."""
-    with at_work(as_json):
+    with at_work(as_json) as progress:
         from donkey_rl.experiments.data import cards
         from donkey_rl.experiments.data.store import open_store
 
-        shared = open_store(store, must_exist=store is not None)
+        _check_there(store)
+        shared = open_store(store)
         sets, unreadable = [], []
-        for name in shared.names():
-            try:
-                sets.append(cards.card(shared.dataset(name)).model_dump(mode="json"))
-            except StorageError as error:
-                unreadable.append(str(error))
+        with progress.phase("reading the data sets", None, "sets") as phase:
+            for count, name in enumerate(shared.names(), 1):
+                try:
+                    sets.append(cards.card(shared.dataset(name)).model_dump(mode="json"))
+                except StorageError as error:
+                    unreadable.append(str(error))
+                phase.update(count)
         result = {"store": shared.shown, "sets": sets, "unreadable": unreadable}
     if as_json:
         print_json(result)
@@ -280,6 +283,17 @@ def verify(
         data_tables.show_verify(result)
     if report.problems:
         raise typer.Exit(1)
+
+
+def _check_there(store: str | None) -> None:
+    """Refuses a folder that is not there: a push makes it, nothing else is found in it."""
+    if store is None or ":" in store.removeprefix(Path(store).drive):
+        return
+    if not Path(store).expanduser().is_dir():
+        raise InputError(
+            f"There is no data store '{store}': no folder of that name. Check --store; a push "
+            f"makes a new one: donkey-rl data push FOLDER --name NAME --store {store}."
+        )
 
 
 def _numbers(shares: str) -> list[float]:

@@ -9,7 +9,7 @@ import typer
 
 from donkey_rl import cli_completion
 from donkey_rl.cli_completion import one_of
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def ensemble(
     training = _Training(train, recipe, setting or (), seed)
     with at_work(as_json) as progress:
         from donkey_rl import configuration
-        from donkey_rl.experiments import ensembles
+
+        with loading(progress):
+            from donkey_rl.experiments import ensembles
 
         how = configuration.validate(ensembles.Joining, joining)
         found = [*(runs or ()), *training.trained(progress)]

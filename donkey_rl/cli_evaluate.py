@@ -17,6 +17,7 @@ from donkey_rl.cli_output import (
     at_work,
     check_suffix,
     check_there,
+    loading,
     print_json,
 )
 from donkey_rl.errors import InputError
@@ -182,7 +183,8 @@ def evaluate(
         return
     _check_alone("Racing", "needs --tub for these", {"--speed": speed is not None, "--plot": plot})
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import evaluation
+        with loading(progress):
+            from donkey_rl.experiments import evaluation
 
         values: dict[str, Any] = {
             "driver": driver,
@@ -230,7 +232,9 @@ def _hold_against(
     """Holds a driver's steering against a recording, and shows how they agree."""
     with at_work(as_json) as progress:
         from donkey_rl import configuration
-        from donkey_rl.experiments import tub_agreement
+
+        with loading(progress):
+            from donkey_rl.experiments import tub_agreement
 
         values = {
             "driver": driver,

@@ -9,7 +9,7 @@ import typer
 
 from donkey_rl import cli_completion
 from donkey_rl.cli_completion import one_of
-from donkey_rl.cli_output import JsonOption, at_work, check_there, print_json
+from donkey_rl.cli_output import JsonOption, at_work, check_there, loading, print_json
 
 app = typer.Typer(add_completion=False)
 
@@ -68,7 +68,8 @@ def export(
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.experiments.deployment import export as exports
+        with loading(progress):
+            from donkey_rl.experiments.deployment import export as exports
         from donkey_rl.experiments.deployment.result import ExportRequest
 
         values = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -44,6 +44,30 @@ def at_work(as_json: bool) -> Iterator[ProgressDisplay]:
     redirect = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
     with redirect, ProgressDisplay() as progress:
         yield progress
+
+
+@contextlib.contextmanager
+def loading(progress: ProgressDisplay) -> Iterator[None]:
+    """Shows on a terminal that libraries are loaded, which takes seconds; elsewhere nothing."""
+    if not progress.is_interactive:
+        yield
+        return
+    with progress.phase("loading", None, "") as phase:
+        phase.update(0)
+        yield
+
+
+@contextlib.contextmanager
+def until_up(progress: ProgressDisplay, what: str) -> Iterator[Callable[[], None]]:
+    """Shows that something starts, until the function that is yielded is called.
+
+    Args:
+        progress: Where.
+        what: What is done, such as `"starting the simulator"`.
+    """
+    with contextlib.ExitStack() as shown:
+        shown.enter_context(progress.phase(what, None, "")).update(0)
+        yield shown.close
 
 
 def is_coloured(stream: TextIO) -> bool:

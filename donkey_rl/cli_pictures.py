@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from donkey_rl import cli_completion
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 from donkey_rl.errors import UnknownNameError
 
 app = typer.Typer(add_completion=False)
@@ -61,7 +61,8 @@ def plot(
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import pictures
+        with loading(progress):
+            from donkey_rl.experiments import pictures
 
         kinds = [word.strip() for word in what.split(",")] if what is not None else []
         for kind in kinds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from donkey_rl import cli_completion
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, print_json, until_up
 from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,11 +133,8 @@ def _race(
 ) -> tuple[CarResult, ...]:
     from donkey_rl.race_server import team
 
-    loading = progress.phase("loading the drivers", len(configs), "cars")
-
     def announce(started: Started) -> None:
-        loading.update(len(configs))
-        loaded.close()
+        loaded()
         if not all(each.guid for each in configs):
             typer.echo(
                 "warning: no guid: a program that is started anew is another competitor to the "
@@ -155,8 +151,7 @@ def _race(
     def say(car: str, level: Level, text: str) -> None:
         typer.echo(f"{car}: {'' if level == 'info' else level + ': '}{text}", err=True)
 
-    with contextlib.ExitStack() as loaded, team.until_told() as ended:
-        loaded.enter_context(loading)
+    with until_up(progress, "loading the drivers") as loaded, team.until_told() as ended:
         return team.race(configs, announce, ended=ended, minutes=minutes, log=say)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from donkey_rl import cli_completion, cli_data
 from donkey_rl.cli_data import StoreOption
-from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, loading, print_json
 
 app = typer.Typer(add_completion=False)
 
@@ -98,7 +98,8 @@ def record(
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.experiments.recording import record as recording
+        with loading(progress):
+            from donkey_rl.experiments.recording import record as recording
 
         if recover is not None:
             found = recording.recover(recover)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from donkey_rl import cli_completion
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, print_json, until_up
 from donkey_rl.errors import StorageError
 
 app = typer.Typer(add_completion=False)
@@ -32,12 +32,14 @@ def dashboard(
     from donkey_rl.experiments import dashboard as pages
 
     def announce(address: str, ours: bool) -> None:
+        is_up()
         ending = " (Ctrl-C ends them)" if ours else ""
         typer.echo(f"MLflow's pages: {address}{ending}", err=True)
         if as_json:
             print_json({"address": address, "ends_with_this": ours})
 
-    pages.open_dashboard(port, announce=announce)
+    with at_work(False) as progress, until_up(progress, "starting MLflow's pages") as is_up:
+        pages.open_dashboard(port, announce=announce)
 
 
 @app.command(epilog="Example: donkey-rl register 3f2a --alias race")

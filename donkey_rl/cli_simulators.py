@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from donkey_rl import cli_completion, cli_logging
-from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json
+from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json, until_up
 
 if TYPE_CHECKING:
     from donkey_rl.envs.serving.server import Server
@@ -70,8 +69,17 @@ def sim(
         values["race"] = configuration.read_recipe(str(rules)) if rules is not None else {}
     config = configuration.validate(ServerConfig, values)
     config = configuration.with_settings(config, setting or ())
-    with cli_logging.at_least_info("donkey_rl.serving"):
-        background.serve(config, functools.partial(_announce, as_json=as_json))
+    with (
+        cli_logging.at_least_info("donkey_rl.serving"),
+        at_work(False) as progress,
+        until_up(progress, "starting the simulator") as is_up,
+    ):
+
+        def announce(server: Server) -> None:
+            is_up()
+            _announce(server, as_json=as_json)
+
+        background.serve(config, announce)
 
 
 def _announce(server: Server, *, as_json: bool) -> None:

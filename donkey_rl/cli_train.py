@@ -9,7 +9,14 @@ import typer
 
 from donkey_rl import cli_completion
 from donkey_rl.cli_completion import one_of
-from donkey_rl.cli_output import AddressOption, JsonOption, SimulatorOption, at_work, print_json
+from donkey_rl.cli_output import (
+    AddressOption,
+    JsonOption,
+    SimulatorOption,
+    at_work,
+    loading,
+    print_json,
+)
 from donkey_rl.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -115,7 +122,8 @@ def train(
     if address is not None and collectors is None:
         raise InputError("--address names a cluster for collectors. Give --collectors N as well.")
     with at_work(as_json) as progress, _collecting(collectors, address, progress) as member:
-        from donkey_rl.experiments import training
+        with loading(progress):
+            from donkey_rl.experiments import training
 
         if resume is not None:
             done = training.resume(resume, changes, progress, member)

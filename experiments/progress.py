@@ -72,7 +72,7 @@ class ProgressDisplay:
         Args:
             name: What is being done, such as `"training"`.
             total: How many units make it complete; None if that is not known.
-            unit: What is counted.
+            unit: What is counted; empty where nothing is.
         """
         return Phase(self, name, total, unit)
 
@@ -202,8 +202,8 @@ class Phase:
 
     def _status(self, time_text: str) -> str:
         count = f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
-        parts = [f"{count} {self._unit}"]
-        if (speed := self._speed()) > 0.0:
+        parts = [f"{count} {self._unit}"] if self._unit else []
+        if self._unit and (speed := self._speed()) > 0.0:
             parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s")
         for name, value in self._fields.items():
             if value is not None:

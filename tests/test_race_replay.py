@@ -125,7 +125,7 @@ def test_the_command_plays_a_record_on_the_page_until_it_is_told(tmp_path: Path)
     script = records.Script(tmp_path / "race")
     script.heat(1.0)
     script.close()
-    words = ("race", "replay", str(tmp_path / "race"), "--speed", "100", "--port", "0")
+    words = ("race", "replay", str(tmp_path / "race"), "--time-scale", "100", "--port", "0")
     command = [sys.executable, "-m", "donkey_rl", *words]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -34,30 +34,14 @@ _ARRIVAL_S = (0.5, 2.0)
 """Waits for a change that is just being written, where a place shows it meanwhile."""
 
 
-def open_store(url: str | None = None, *, must_exist: bool = False) -> Store:
+def open_store(url: str | None = None) -> Store:
     """Returns the store at an address; see `backends.open_backend`.
 
-    Args:
-        url: The address.
-        must_exist: Whether a folder has to be there already; a push makes it.
-
     Raises:
-        InputError: It is no address of a store, or a folder that is not there.
+        InputError: It is no address of a store.
         StorageError: It cannot be reached.
     """
-    if must_exist and url is not None and not _is_there(url):
-        raise InputError(
-            f"There is no data store '{url}': no folder of that name. Check --store; a push makes "
-            f"a new one: donkey-rl data push FOLDER --name NAME --store {url}."
-        )
     return Store(open_backend(url))
-
-
-def _is_there(url: str) -> bool:
-    """Whether an address may be that of a store: a folder that is there, or some other place."""
-    return (
-        ":" in url.removeprefix(pathlib.Path(url).drive) or pathlib.Path(url).expanduser().is_dir()
-    )
 
 
 class Store:
