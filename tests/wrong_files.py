@@ -10,7 +10,9 @@ import sqlite3
 
 from donkey_rl.agents import manifest
 from donkey_rl.agents.manifest import FileEntry, Manifest, ObservationSpec
-from donkey_rl.experiments import mlflow_store
+from donkey_rl.experiments import beginning, mlflow_store, resuming
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.run_folder import RunFolder
 from tests import small_drivers
 
 TEXTS = {
@@ -40,9 +42,15 @@ TEXTS = {
     "damaged_tub/manifest.json": '["image/array", "user/angle"\n',
     "damaged_driver/manifest.json": '{"format": 1, "hash": ',
     "number_driver/manifest.json": "1\n",
+    "newer_record/record-00001.jsonl": '{"format": 99}\n',
+    "damaged-lap/settings": "",
 }
 BINARY = ("binary.json", "binary.yaml", "binary.csv", "binary.parquet")
 RUNS = {"123e" + 28 * "a": "slow-lap", "123e" + 28 * "b": "fast-lap"}
+"""Finished, without a driver; their ids begin alike."""
+
+ENDED = {"7c" + 30 * "1": "newer-lap", "8d" + 30 * "1": "lost-lap", "9e" + 30 * "1": "damaged-lap"}
+"""Ended early; the folders of their checkpoints are called like them, where there are any."""
 
 
 def make(folder: pathlib.Path) -> None:
@@ -88,14 +96,19 @@ def _drivers(folder: pathlib.Path) -> None:
 
 
 def _runs(database: pathlib.Path) -> None:
-    """Makes runs without a driver, of which two ids begin alike."""
+    """Makes runs without a driver: MLflow chooses their ids, which are replaced by ours."""
+    folder = database.parent
+    begun = beginning.of(TrainingConfig())
+    newer = begun.model_copy(update={"versions": {**begun.versions, "donkey-rl": "99.0"}})
+    RunFolder(folder / "newer-lap").keep_settings(newer.model_dump())
     uri = f"sqlite:///{database}"
     store = mlflow_store.client(uri)
     experiment = mlflow_store.experiment_id(store, uri)
     made = {}
-    for run_id, name in RUNS.items():
-        run = store.create_run(experiment, run_name=name)
-        store.set_terminated(run.info.run_id)
+    for run_id, name in (RUNS | ENDED).items():
+        tags = {resuming.PLACE_TAG: str(folder / name)} if run_id in ENDED else {}
+        run = store.create_run(experiment, run_name=name, tags=tags)
+        store.set_terminated(run.info.run_id, "KILLED" if run_id in ENDED else "FINISHED")
         made[run.info.run_id] = run_id
     with sqlite3.connect(database) as connection:
         for old, new in made.items():
