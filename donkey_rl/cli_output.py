@@ -47,12 +47,12 @@ def at_work(as_json: bool) -> Iterator[ProgressDisplay]:
 
 
 @contextlib.contextmanager
-def loading(progress: ProgressDisplay) -> Iterator[None]:
-    """Shows on a terminal that libraries are loaded, which takes seconds; elsewhere nothing."""
+def loading(progress: ProgressDisplay, what: str = "loading") -> Iterator[None]:
+    """Shows on a terminal that something takes seconds, such as libraries; elsewhere nothing."""
     if not progress.is_interactive:
         yield
         return
-    with progress.phase("loading", None, "") as phase:
+    with progress.phase(what, None, "") as phase:
         phase.update(0)
         yield
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 
 _EXAMPLE = "races/20261128-193000-generated_track-donkey-rl"
 _FOLDER = typer.Argument(
@@ -28,7 +28,8 @@ def log(folder: Annotated[Path, _FOLDER], as_json: JsonOption = False) -> None:
     not answer, or that were killed. A record that is logged already stays one run.
     """
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import race_runs
+        with loading(progress):
+            from donkey_rl.experiments import race_runs
 
         result = race_runs.log_result(folder, progress)
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from donkey_rl import cli_completion
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 from donkey_rl.cli_race import one_driver
 from donkey_rl.errors import InputError
 
@@ -88,8 +88,9 @@ def rehearse(
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.race_server.rehearsal import evening
-        from donkey_rl.race_server.rehearsal.plan import RehearsalPlan
+        with loading(progress):
+            from donkey_rl.race_server.rehearsal import evening
+            from donkey_rl.race_server.rehearsal.plan import RehearsalPlan
 
         values: dict[str, Any] = {
             "race": _race(one_driver(run, driver), config).model_dump(),

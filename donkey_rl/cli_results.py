@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from donkey_rl import cli_completion
-from donkey_rl.cli_output import ForceOption, JsonOption, at_work, print_json
+from donkey_rl.cli_output import ForceOption, JsonOption, at_work, loading, print_json
 
 app = typer.Typer(add_completion=False)
 
@@ -60,7 +60,8 @@ def compare(
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import comparison, page, result_pages, result_rows
+        with loading(progress):
+            from donkey_rl.experiments import comparison, page, result_pages, result_rows
 
         if out is not None:
             page.check_target(out, force=force)

@@ -9,7 +9,7 @@ import typer
 
 from donkey_rl import cli_completion
 from donkey_rl.cli_completion import one_of
-from donkey_rl.cli_output import AddressOption, JsonOption, at_work, print_json
+from donkey_rl.cli_output import AddressOption, JsonOption, at_work, loading, print_json
 
 if TYPE_CHECKING:
     from donkey_rl.experiments.sweeps.plan import SweepPlan
@@ -109,7 +109,8 @@ def sweep(
         _show_space(plan, as_json)
         return
     with at_work(as_json) as progress:
-        from donkey_rl.experiments.sweeps import command
+        with loading(progress):
+            from donkey_rl.experiments.sweeps import command
 
         given = {
             "storage": storage, "trials": trials, "workers": workers, "minutes": minutes,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from donkey_rl import cli_completion
-from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json
+from donkey_rl.cli_output import JsonOption, at_work, check_suffix, loading, print_json
 
 if TYPE_CHECKING:
     from donkey_rl.envs.simulator.track import Track
@@ -232,7 +232,8 @@ def compare(
 
     training = configuration.with_settings(TrainingConfig(), setting or ())
     with at_work(as_json) as progress:
-        from donkey_rl.experiments.fidelity import comparison
+        with loading(progress):
+            from donkey_rl.experiments.fidelity import comparison
 
         request = comparison.ComparisonRequest(
             recording=recording, track=track, vehicle=vehicle, run_id=run, training=training,

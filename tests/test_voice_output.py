@@ -20,7 +20,9 @@ import donkey_rl
 from donkey_rl import cli, cli_completion, cli_output
 from donkey_rl.configuration import RECIPE_ALIASES, recipes
 from donkey_rl.envs.simulator import track
+from donkey_rl.errors import StorageError
 from donkey_rl.experiments import dashboard
+from donkey_rl.experiments.progress import ProgressDisplay
 
 ESCAPE = "\x1b["
 COLOURS = ("NO_COLOR", "FORCE_COLOR", "TERM", "PY_COLORS", "GITHUB_ACTIONS", "COLUMNS")
@@ -134,6 +136,36 @@ def test_logs_are_shown_from_the_level_that_the_environment_names(
     assert [line.rpartition(" of ")[2][0] for line in lines] == list(shown)
     assert all("one line of " in line for line in lines)
     assert sum(" warning: " in line for line in lines) == shown.count("w")
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(1.0, 0), (11.0, 2)])
+def test_work_that_fails_at_once_is_told_by_its_error_alone(seconds: float, lines: int) -> None:
+    stream, times = io.StringIO(), iter((0.0, 0.0, seconds, seconds))
+
+    def work() -> None:
+        with (
+            ProgressDisplay(stream, clock=lambda: next(times)) as progress,
+            progress.phase("racing", 3, "races") as phase,
+        ):
+            # A line is due every ten seconds.
+            phase.update(0)
+            raise StorageError("The disk is full.")
+
+    with pytest.raises(StorageError):
+        work()
+    assert len(stream.getvalue().splitlines()) == lines
+
+
+def test_a_pipe_is_told_once_that_something_is_up() -> None:
+    stream = io.StringIO()
+    with ProgressDisplay(stream) as progress:
+        with cli_output.loading(progress):
+            assert stream.getvalue() == ""
+        with cli_output.until_up(progress, "starting the simulator") as is_up:
+            assert stream.getvalue() == ""
+            is_up()
+            progress.message("Serving.")
+    assert stream.getvalue().splitlines() == ["starting the simulator: 0:00 taken", "Serving."]
 
 
 def test_an_unknown_level_of_logs_is_refused(
