@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import platform
@@ -25,6 +26,7 @@ _THREADS = (
     "CUDA_VISIBLE_DEVICES",
 )
 _POOLS = {"tbb": "tbbpool", "omp": "omppool", "workqueue": "workqueue"}
+"""Layers of Numba in the order in which it tries them, with the module of each."""
 
 
 class Versions(Config):
@@ -94,12 +96,8 @@ def _numba_layer() -> str:
     wanted = os.environ.get("NUMBA_THREADING_LAYER", "default")
     if wanted in _POOLS:
         return wanted
-    import numba
-
-    for layer in numba.config.THREADING_LAYER_PRIORITY:
-        try:
-            importlib.import_module(f"numba.np.ufunc.{_POOLS[layer]}")
-        except (ImportError, KeyError):
-            continue
-        return str(layer)
+    for layer, pool in _POOLS.items():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"numba.np.ufunc.{pool}")
+            return layer
     return "none"
