@@ -8,13 +8,15 @@ a way to end it, exit code 0: the best driver so far is kept and the run is mark
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
 
 import donkey_rl
 from donkey_rl import (
@@ -60,6 +62,12 @@ app = typer.Typer(
 )
 
 
+@functools.cache
+def commands() -> Any:
+    """Returns the tree of all commands as Typer runs it; to make it takes as long as a command."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
@@ -69,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = cli_former.renamed(sys.argv[1:] if arguments is None else arguments)
     try:
         cli_logging.set_up()
-        code = app(words, prog_name=app.info.name, standalone_mode=False)
+        code = commands().main(words, prog_name=app.info.name, standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:
             return _fail("interrupted.", INTERRUPTED)

@@ -232,13 +232,11 @@ def _unknown(model: Model, key: str) -> str:
     sibling = nearest(leaf, siblings)
     near = nearest(key, [*known, *groups])
     found = [siblings[sibling]] if sibling else elsewhere or ([near] if near else [])
-    named = _either([f"'{name}'" for name in found[:_MOST_NAMED]])
-    hint = (
-        f"Did you mean {named}?"
-        if found
-        else f"Known: {', '.join(known[:8])}{', ...' if len(known) > 8 else '.'}"
-    )
-    return f"Unknown setting '{key}'. {hint}"
+    if found:
+        named = _either([f"'{name}'" for name in found[:_MOST_NAMED]])
+        return f"Unknown setting '{key}'. Did you mean {named}?"
+    some = ", ".join(known[:8])
+    return f"Unknown setting '{key}'. Known: {some}{', ...' if len(known) > 8 else '.'}"
 
 
 def _mismatch(key: str, detail: ErrorDetails) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-import typer.main
 
 from donkey_rl import cli, cli_former
 
@@ -83,7 +82,7 @@ VERBS = frozenset(
 
 def tree(command: Any = None, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yields every command and group with the words that call it."""
-    command = command or typer.main.get_command(cli.app)
+    command = command or cli.commands()
     yield path, command
     for name, inner in getattr(command, "commands", {}).items():
         yield from tree(inner, (*path, name))
