@@ -15,8 +15,9 @@ import pydantic
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-import donkey_rl  # noqa: E402
 import site_pages  # noqa: E402
+
+import donkey_rl  # noqa: E402
 
 project = "donkey-rl"
 author = "the authors of donkey-rl"

@@ -50,7 +50,7 @@ def small(name: str) -> tuple[SAC | PPO, int, set[str]]:
     """An agent, how long it learns here, and what it logs under other circumstances."""
     pendulum = gymnasium.make("Pendulum-v1")
     if name == "sac":
-        config = SACConfig(hidden=(8,), batch_size=8, learning_starts=8, buffer_size=300)
+        config = SACConfig(hidden=(8,), batch_size=8, learning_starts=8, overlap=False)
         return SAC(pendulum, config, seed=0, real_time=True), 210, set()
     ppo = PPO(pendulum, PPOConfig(hidden=(8,), n_steps=200, batch_size=100, n_epochs=1), seed=0)
     return ppo, 400, {f"train/{learner.AGREEMENT_METRIC}"}
