@@ -42,10 +42,14 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
+# Two hyphens of an option stay two.
+smartquotes = False
+
 html_theme = "pydata_sphinx_theme"
 html_title = "donkey-rl"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_sidebars = {"index": [], "architecture": []}
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -104,6 +108,14 @@ def readable(
         lines[start:] = ["", *site_pages.fields_table(thing), ""]
 
 
+def unsplit(
+    _app: Any, what: str, _name: str, _thing: Any, _options: Any, lines: list[str]
+) -> None:
+    """Keeps Napoleon from taking the words before a colon for the type of a property."""
+    if what in ("property", "attribute", "data") and lines:
+        lines.insert(0, "")
+
+
 def _without_fences(lines: list[str]) -> list[str]:
     """Returns a docstring whose blocks between Markdown's fences are literal blocks."""
     made: list[str] = []
@@ -131,5 +143,6 @@ def setup(app: Any) -> None:
     if Path(app.srcdir) == site_pages.DOCS:
         site_pages.write()
     app.connect("source-read", navigated)
+    app.connect("autodoc-process-docstring", unsplit, priority=400)
     app.connect("autodoc-process-docstring", readable)
     app.connect("autodoc-process-signature", without_fields)

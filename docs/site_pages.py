@@ -281,9 +281,8 @@ def settings_page(model: type[pydantic.BaseModel]) -> str:
         "depends on other settings is shown as None.",
         "",
     ]
-    for prefix, group, values in _groups(model, model()):
-        heading = f"{prefix}, with {prefix}.name={values.name}" if _is_kind(group) else prefix
-        lines += [*_title(heading or "The run", "-"), *_settings(group, prefix, values), ""]
+    for heading, prefix, values in _groups("The run", "", model()):
+        lines += [*_title(heading, "-"), *_settings(prefix, values), ""]
     return "\n".join(lines)
 
 
@@ -291,41 +290,37 @@ def fields_table(model: type[pydantic.BaseModel]) -> list[str]:
     """Returns the fields of a configuration class as a table in reStructuredText."""
     meanings = _attributes(model)
     rows = [
-        (f"``{name}``", _default(field), _range(field), _meaning(field, meanings.get(name, "")))
+        (f"``{name}``", _default(field), _meaning(field, meanings.get(name, "")), _range(field))
         for name, field in model.model_fields.items()
     ]
-    return _table("field,default,range,meaning", rows)
-
-
-def _is_kind(model: type[pydantic.BaseModel]) -> bool:
-    return "name" in model.model_fields
+    return _table("field,default,meaning,range", rows)
 
 
 def _groups(
-    model: type[pydantic.BaseModel], values: pydantic.BaseModel, prefix: str = ""
-) -> Iterator[tuple[str, type[pydantic.BaseModel], Any]]:
-    """Yields each group of settings: its dotted prefix, its class, and its default values."""
-    yield prefix, model, values
-    for name, field in model.model_fields.items():
-        inner = models_in(field.annotation) or [
-            each for part in field.metadata for each in models_in(part)
-        ]
-        for kind in inner:
-            mine = getattr(values, name)
-            start = mine if isinstance(mine, kind) else kind()
-            yield from _groups(kind, start, f"{prefix}.{name}".strip("."))
+    heading: str, prefix: str, values: pydantic.BaseModel
+) -> Iterator[tuple[str, str, pydantic.BaseModel]]:
+    """Yields each group of settings: its heading, its dotted prefix, and its default values."""
+    yield heading, prefix, values
+    for name, field in type(values).model_fields.items():
+        key, mine = f"{prefix}.{name}".strip("."), getattr(values, name)
+        kinds = models_in(field.annotation)
+        for kind in kinds:
+            group = mine if isinstance(mine, kind) else kind()
+            of_several = f"{key}, with {key}.name={getattr(group, 'name', '')}"
+            yield from _groups(of_several if len(kinds) > 1 else key, key, group)
 
 
-def _settings(model: type[pydantic.BaseModel], prefix: str, values: Any) -> list[str]:
+def _settings(prefix: str, values: pydantic.BaseModel) -> list[str]:
+    """Returns the table of the settings of one group."""
+    model = type(values)
     meanings = _attributes(model)
     rows = []
     for name, field in model.model_fields.items():
-        if models_in(field.annotation):
-            continue
-        key = f"{prefix}.{name}".strip(".")
-        value = f"``{getattr(values, name)!r}``"
-        rows.append((f"``{key}``", value, _range(field), _meaning(field, meanings.get(name, ""))))
-    return _table("setting,default,range,meaning", rows) if rows else ["Groups only."]
+        if not models_in(field.annotation):
+            key, value = f"{prefix}.{name}".strip("."), getattr(values, name)
+            told = (_meaning(field, meanings.get(name, "")), _range(field))
+            rows.append((f"``{key}``", f"``{value!r}``", *told))
+    return _table("setting,default,meaning,range", rows) if rows else ["Groups only."]
 
 
 def _default(field: Any) -> str:
@@ -341,7 +336,7 @@ def _range(field: Any) -> str:
     """Returns the limits that a field's values keep to."""
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
     told = [
-        f"{sign} {getattr(part, limit):g}"
+        f"{sign} {getattr(part, limit):,}"
         for part in field.metadata
         for limit, sign in signs.items()
         if hasattr(part, limit)
