@@ -16,8 +16,10 @@ import pydantic
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import site_pages  # noqa: E402
+import site_settings  # noqa: E402
 
 import donkey_rl  # noqa: E402
+from donkey_rl.metrics import registry  # noqa: E402
 
 project = "donkey-rl"
 author = "the authors of donkey-rl"
@@ -78,15 +80,16 @@ def navigated(_app: Any, name: str, source: list[str]) -> None:
     """
     up = "../" * name.count("/")
     text = MADE.sub(lambda found: _links(site_pages.LISTS[found[1]], up), source[0])
-    for page, file in site_pages.DOCUMENTS.items():
-        text = text.replace(f"]({up}../{file}", f"]({up}generated/{page}.md")
+    if not name.startswith("generated/"):
+        folder = site_pages.DOCS / Path(name).parent
+        text = site_pages.linked(text, folder, folder)
     if name == "index" or name.startswith("sections/"):
         text += _toctree([f"{title} <{page}>" for title, page in ITEM.findall(text)])
     if name == "metrics":
         text = re.sub(
             r"^\| `(\w+)` \|", r"| [`\1`](generated/metrics/\1.rst) |", text, flags=re.MULTILINE
         )
-        text += _toctree([f"generated/metrics/{each}" for each in site_pages.registry.names()])
+        text += _toctree([f"generated/metrics/{each}" for each in registry.names()])
     source[0] = text
 
 
@@ -105,7 +108,7 @@ def readable(
     lines[:] = _without_fences(lines)
     if isinstance(thing, type) and issubclass(thing, pydantic.BaseModel) and thing.model_fields:
         start = next((k for k, line in enumerate(lines) if line.startswith(":ivar")), len(lines))
-        lines[start:] = ["", *site_pages.fields_table(thing), ""]
+        lines[start:] = ["", *site_settings.fields_table(thing), ""]
 
 
 def unsplit(

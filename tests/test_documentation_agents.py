@@ -48,12 +48,12 @@ def logged_by(agent: SAC | PPO, steps: int) -> set[str]:
 
 def small(name: str) -> tuple[SAC | PPO, int, set[str]]:
     """An agent, how long it learns here, and what it logs under other circumstances."""
-    pendulum = gymnasium.make("Pendulum-v1")
+    pendulum = gymnasium.make("Pendulum-v1", max_episode_steps=20)
     if name == "sac":
         config = SACConfig(hidden=(8,), batch_size=8, learning_starts=8, overlap=False)
-        return SAC(pendulum, config, seed=0, real_time=True), 210, set()
-    ppo = PPO(pendulum, PPOConfig(hidden=(8,), n_steps=200, batch_size=100, n_epochs=1), seed=0)
-    return ppo, 400, {f"train/{learner.AGREEMENT_METRIC}"}
+        return SAC(pendulum, config, seed=0, real_time=True), 60, set()
+    ppo = PPO(pendulum, PPOConfig(hidden=(8,), n_steps=40, batch_size=20, n_epochs=1), seed=0)
+    return ppo, 80, {f"train/{learner.AGREEMENT_METRIC}"}
 
 
 @pytest.mark.parametrize("name", ["sac", "ppo"])

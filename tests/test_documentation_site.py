@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -37,13 +38,11 @@ PIXEL = (
 
 
 @pytest.fixture(scope="module")
-def made() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("site_pages", DOCS / "site_pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def made() -> Iterator[ModuleType]:
+    """The module that makes pages, as `docs/conf.py` imports it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        yield importlib.import_module("site_pages")
 
 
 def listed(page: str) -> list[str]:
@@ -59,7 +58,7 @@ def test_every_page_is_two_clicks_from_the_first_and_listed_once() -> None:
     first = listed("index.md")
     second = [page for section in first if "sections/" in section for page in listed(section)]
     found = ["index.md", *first, *second]
-    assert sorted(found) == sorted(PAGES)
+    assert sorted(found) == sorted(PAGES), "list each page once, in a page of docs/sections/"
 
 
 def test_pages_outside_are_named_by_whole_addresses() -> None:
@@ -113,15 +112,12 @@ def test_ranges_in_words(made: ModuleType, low: float, high: float, words: str) 
 
 
 def test_page_of_settings_has_every_key_once(made: ModuleType) -> None:
-    page = made.settings_page(TrainingConfig)
+    page = made.site_settings.settings_page(TrainingConfig)
     shown = re.findall(r"^   \* - ``([\w.]+)``$", page, re.MULTILINE)
     assert set(shown) == set(configuration.keys(TrainingConfig))
     row = page[page.index("* - ``ppo.gamma``") :].splitlines()[:4]
-    assert [line.strip() for line in row[1:]] == [
-        "- ``0.97``",
-        "- ≥ 0, ≤ 1",
-        "- Discount per step.",
-    ]
+    told = ["- ``0.97``", "- Discount per step.", "- ≥ 0, ≤ 1"]
+    assert [line.strip() for line in row[1:]] == told
 
 
 def test_page_of_commands_has_those_of_groups_and_their_options(made: ModuleType) -> None:
@@ -135,12 +131,16 @@ def test_page_of_commands_has_those_of_groups_and_their_options(made: ModuleType
     assert "* - ``--json``" in train
 
 
-def test_links_of_documents_lead_to_pages(made: ModuleType) -> None:
+def test_links_out_of_the_pages_lead_to_what_the_site_shows(made: ModuleType) -> None:
     text = (
         "[a](docs/tracks.md#the-scenes) [b](CHANGELOG.md) [c](LICENSE) [d](https://x.org) [e](#f)"
     )
-    assert made.moved(text) == (
+    assert made.linked(text, ROOT, DOCS / "generated") == (
         "[a](../tracks.md#the-scenes) [b](changelog.md) c [d](https://x.org) [e](#f)"
+    )
+    text = "[a](../../README.md) [b](../../examples/own_metric.py) ![c](../pictures/scaling.png)"
+    assert made.linked(text, DOCS / "agents", DOCS / "agents") == (
+        "[a](../index.md) [b](../generated/examples.rst) ![c](../pictures/scaling.png)"
     )
 
 
