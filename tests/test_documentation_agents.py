@@ -9,6 +9,8 @@ import gymnasium
 import pytest
 from stable_baselines3.common.logger import KVWriter, Logger
 
+from donkey_rl.agents.encoders import lane
+from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.agents.ppo import learner
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.ppo import PPO
@@ -64,3 +66,16 @@ def test_every_logged_name_is_explained_and_no_other(name: str) -> None:
     common = explained("tracking.md", "### What a training logs")
     assert names - own - common == set()
     assert own - names == set()
+
+
+def test_what_lessons_log_is_explained() -> None:
+    code = (DOCS.parent / "experiments" / "demonstrations.py").read_text(encoding="utf-8")
+    names = set(re.findall(r'"(imitation/\w+)"', code))
+    assert len(names) > 5
+    assert explained("agents/imitation.md", "## Logged") == names
+
+
+def test_what_encoders_report_is_explained() -> None:
+    found = dict.fromkeys(lane.SURFACES, 0.5)
+    report = EncoderReport({"left": 0.9}, {"left": 0.1}, (0.1,), 64, 1.0, found)
+    assert explained("agents/lane_encoder.md", "## Report") == set(report.metrics())
