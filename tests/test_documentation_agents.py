@@ -38,7 +38,7 @@ def explained(page: str, heading: str) -> set[str]:
         rf"^#{{1,{len(level)}}} ", text.split(f"{heading}\n")[1], flags=re.MULTILINE
     )
     cells = re.findall(r"^\| ([^|]+) \|", section[0], flags=re.MULTILINE)
-    return {name for cell in cells for name in re.findall(r"`([a-z_]+/[a-z_]+)`", cell)}
+    return {name for cell in cells for name in re.findall(r"`([a-z_]+/\w+)`", cell)}
 
 
 def logged_by(agent: SAC | PPO, steps: int) -> set[str]:
@@ -52,8 +52,8 @@ def small(name: str) -> tuple[SAC | PPO, int, set[str]]:
     """An agent, how long it learns here, and what it logs under other circumstances."""
     pendulum = gymnasium.make("Pendulum-v1", max_episode_steps=20)
     if name == "sac":
-        config = SACConfig(hidden=(8,), batch_size=8, learning_starts=8, overlap=False)
-        return SAC(pendulum, config, seed=0, real_time=True), 60, set()
+        config = SACConfig(hidden=(8,), batch_size=8, learning_starts=8)
+        return SAC(pendulum, config, seed=0), 60, {"train/updates_dropped"}
     ppo = PPO(pendulum, PPOConfig(hidden=(8,), n_steps=40, batch_size=20, n_epochs=1), seed=0)
     return ppo, 80, {f"train/{learner.AGREEMENT_METRIC}"}
 
