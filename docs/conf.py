@@ -37,15 +37,17 @@ myst_enable_extensions = ["dollarmath"]
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+# Shown by the names that the code gives them.
+autodoc_type_aliases = {
+    name: name.rpartition(".")[2]
+    for name in ("npt.ArrayLike", "FloatArray", "IntArray", "ImageArray", "Flags", "Observation")
+}
 add_module_names = False
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
-
-# Two hyphens of an option stay two.
-smartquotes = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "donkey-rl"

@@ -150,17 +150,26 @@ def commands_page() -> str:
         "",
     ]
     for words, command, inner in _commands(program, context):
-        lines += [*rst.title(f"donkey-rl {words}", "-"), (command.help or "").strip(), ""]
+        lines += [
+            *rst.title(f"donkey-rl {words}", "-"),
+            _with_options((command.help or "").strip()),
+            "",
+        ]
         lines += [".. code-block:: text", ""]
         lines += [f"   {' '.join([inner.command_path, *command.collect_usage_pieces(inner)])}", ""]
         records = [each.get_help_record(inner) for each in command.get_params(inner)]
-        told = [(f"``{record[0]}``", rst.escaped(record[1])) for record in records if record]
+        told = [(f"``{record[0]}``", _with_options(record[1])) for record in records if record]
         if told:
             lines += [*rst.table("option,meaning", told), ""]
         if command.epilog:
             example = command.epilog.removeprefix("Example: ")
             lines += ["Example:", "", ".. code-block:: sh", "", f"   {example}", ""]
     return "\n".join(lines)
+
+
+def _with_options(text: str) -> str:
+    """Returns a text of a command's help with the options in it as they are typed."""
+    return re.sub(r"(?<![\w-])--[a-z][\w-]*", r"``\g<0>``", rst.escaped(text))
 
 
 def _commands(group: Any, context: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
