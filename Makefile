@@ -22,7 +22,7 @@ endef
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test check pytest format bench dashboard clean
+.PHONY: help install train test check pytest docs format bench dashboard clean
 .PHONY: wheels versions wheel-check licences
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make test       check and run all tests"
 	@echo "make check      ruff and mypy only"
 	@echo "make pytest     the tests only"
+	@echo "make docs       make the documentation, build/docs/index.html"
 	@echo "make format     format the code and mend what ruff can"
 	@echo "make bench      speed figures of this machine"
 	@echo "make dashboard  open the MLflow pages"
@@ -54,6 +55,11 @@ check: .venv/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+# Strictly: a broken link, picture or docstring is an error.
+docs: .venv/.installed-dev
+	$(RUN) -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "Open build/docs/index.html; it needs no network."
 
 format: .venv/.installed-dev
 	$(RUN) -m ruff check --fix .
@@ -82,7 +88,7 @@ licences: .venv/.installed-dev
 	$(RUN) -m scripts.list_licences
 
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .hypothesis .pytest_cache .ruff_cache .coverage
+	rm -rf build dist docs/generated *.egg-info .mypy_cache .hypothesis .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -not -path "./.venv/*" -prune -exec rm -rf {} +
 
 # Debian splits ensurepip from Python: without it, pip installs a pip into the new environment.
