@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,12 +34,10 @@ def walk(walker: ModuleType, lines: list[str], folder: Path) -> tuple[int, str, 
     return done.returncode, done.stdout, walker.table(lines, times.read_text())
 
 
-def test_every_command_of_the_page_is_walked_and_has_its_time(walker: ModuleType) -> None:
+def test_every_command_of_the_page_is_walked(walker: ModuleType) -> None:
     lines = walker.commands(PAGE)
     assert lines[0].startswith(f"git clone {walker.ADDRESS}")
     assert walker.SERVES in lines
-    timed = re.findall(r"^\| `([^`]+)` \| [\d,:]+ ", PAGE, flags=re.MULTILINE)
-    assert timed == lines
 
 
 def test_commands_share_one_shell_and_are_timed(walker: ModuleType, tmp_path: Path) -> None:
