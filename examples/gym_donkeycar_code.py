@@ -8,6 +8,9 @@ import uuid
 import gymnasium as gym
 import numpy as np
 
+# Was: import gym_donkeycar
+import donkey_rl.envs.stock  # noqa: F401
+
 conf = {
     # With "host" and "port", or "exe_path", it drives in that simulator, as it did before.
     "body_style": "donkey",
