@@ -77,14 +77,28 @@ def test_page_of_recipes_shows_those_of_the_package() -> None:
     assert shown == set(configuration.recipes())
 
 
+def commands_in(name: str) -> list[str]:
+    """The lines of a document's code that begin with the command, and its inline code."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    fenced = r"^```\w*\n(.*?)^```$"
+    code = "".join(re.findall(fenced, text, flags=re.MULTILINE | re.DOTALL))
+    prose = re.sub(fenced, "", text, flags=re.MULTILINE | re.DOTALL)
+    return [
+        *re.findall(r"^donkey-rl .*", code, flags=re.MULTILINE),
+        *re.findall(r"(?<=`)donkey-rl [^`]+(?=`)", prose),
+    ]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_are_understood(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    lines = re.findall(r"^donkey-rl .*|(?<=`)donkey-rl [^`]+(?=`)", text, flags=re.MULTILINE)
     program = typer.main.get_command(cli.app)
-    for line in lines:
+    bare = program.make_context("donkey-rl", [], resilient_parsing=True)
+    options = {word for option in program.get_params(bare) for word in option.opts}
+    for line in commands_in(name):
         words = shlex.split(line, comments=True)[1:]
-        if words[0] in ("--help", "--version"):
+        if words[0].startswith("-"):
+            # Such options act as soon as they are read.
+            assert words[0] in options, line
             continue
         # Building the context reads the words and refuses unknown ones; nothing runs.
         group = program.make_context("donkey-rl", list(words))
