@@ -28,11 +28,9 @@ release = donkey_rl.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "index"
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["bibliography.bib"]
 default_role = "py:obj"
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["dollarmath"]
 
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -62,7 +60,7 @@ html_theme_options = {
     "header_links_before_dropdown": 8,
     "secondary_sidebar_items": ["page-toc"],
     "show_nav_level": 1,
-    "footer_start": ["copyright"],
+    "footer_start": [],
     "footer_end": [],
 }
 

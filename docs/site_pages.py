@@ -36,7 +36,7 @@ DOCUMENTS = {
 }
 """Documents at the top of the repository that the site shows, by the name of their page."""
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = ROOT / "examples"
 """Programs that the site shows as they are."""
 
 LISTS: dict[str, dict[str, str]] = {
@@ -44,13 +44,9 @@ LISTS: dict[str, dict[str, str]] = {
     "reference": {
         "commands.rst": "Commands",
         "settings.rst": "Settings of a training",
-        **({"examples.rst": "Examples"} if EXAMPLES else {}),
+        "examples.md": "Examples",
     },
-    "project": {
-        f"{name}.md": name.capitalize()
-        for name, file in DOCUMENTS.items()
-        if (ROOT / file).exists()
-    },
+    "project": {f"{name}.md": name.capitalize() for name in DOCUMENTS},
 }
 """The pages that a page lists where it says so, by what it calls them: path and title."""
 
@@ -75,12 +71,10 @@ def pages() -> dict[str, str]:
         "commands.rst": commands_page(),
         "settings.rst": site_settings.settings_page(TrainingConfig),
     }
-    if EXAMPLES:
-        made["examples.rst"] = examples_page()
+    made["examples.md"] = examples_page()
     for name, file in DOCUMENTS.items():
-        if (ROOT / file).exists():
-            text = (ROOT / file).read_text(encoding="utf-8")
-            made[f"{name}.md"] = linked(text, ROOT, GENERATED)
+        text = (ROOT / file).read_text(encoding="utf-8")
+        made[f"{name}.md"] = linked(text, ROOT, GENERATED)
     return made
 
 
@@ -125,18 +119,12 @@ def bounds(low: float, high: float) -> str:
 
 
 def examples_page() -> str:
-    """Returns the page of the examples: each program, below its name."""
-    lines = [
-        *rst.title("Examples", "="),
-        "Short programs to start from; the tests run them.",
-        "",
-    ]
-    for path in EXAMPLES:
-        lines += [
-            *rst.title(path.name, "-"),
-            f".. literalinclude:: ../../examples/{path.name}",
-            "",
-        ]
+    """Returns the page of the examples: what their README says, and each program."""
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    lines = [linked(text, EXAMPLES, GENERATED), ""]
+    for path in sorted(EXAMPLES.glob("*.py")):
+        lines += [f"## {path.name}", "", f"```{{literalinclude}} ../../examples/{path.name}"]
+        lines += [":language: python", "```", ""]
     return "\n".join(lines)
 
 
@@ -204,9 +192,13 @@ def linked(text: str, at: Path, shown_at: Path) -> str:
         path, hash_, anchor = target.partition("#")
         if "://" in target or not path:
             return link[0]
-        page = _page_of((at / path).resolve())
+        file = (at / path).resolve()
+        page = _page_of(file)
         if page is None:
-            return label
+            # Sphinx is to find a file that is not there.
+            return label if file.exists() else link[0]
+        if file.parent == EXAMPLES and file.suffix == ".py":
+            hash_, anchor = "#", file.name.replace(".", "")
         return f"[{label}]({Path(os.path.relpath(page, shown_at)).as_posix()}{hash_}{anchor})"
 
     return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)", there, text)
@@ -216,8 +208,8 @@ def _page_of(file: Path) -> Path | None:
     """Returns where the site shows a file, None if nowhere."""
     if file.is_relative_to(DOCS):
         return file
-    if file.is_relative_to(ROOT / "examples"):
-        return GENERATED / "examples.rst"
+    if file.is_relative_to(EXAMPLES):
+        return GENERATED / "examples.md"
     if file == ROOT / "README.md":
         return DOCS / "index.md"
     return next((GENERATED / f"{k}.md" for k, v in DOCUMENTS.items() if ROOT / v == file), None)

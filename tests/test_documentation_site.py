@@ -138,9 +138,10 @@ def test_links_out_of_the_pages_lead_to_what_the_site_shows(made: ModuleType) ->
     assert made.linked(text, ROOT, DOCS / "generated") == (
         "[a](../tracks.md#the-scenes) [b](changelog.md) c [d](https://x.org) [e](#f)"
     )
+    assert made.linked("[a](../gone.md)", DOCS, DOCS) == "[a](../gone.md)"
     text = "[a](../../README.md) [b](../../examples/own_metric.py) ![c](../pictures/scaling.png)"
     assert made.linked(text, DOCS / "agents", DOCS / "agents") == (
-        "[a](../index.md) [b](../generated/examples.rst) ![c](../pictures/scaling.png)"
+        "[a](../index.md) [b](../generated/examples.md#own_metricpy) ![c](../pictures/scaling.png)"
     )
 
 
