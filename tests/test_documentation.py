@@ -37,6 +37,14 @@ def test_links_lead_to_files(name: str) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_files_of_the_code_are_where_documents_say(name: str) -> None:
+    folders = "agents|donkey_rl|docs|envs|examples|experiments|metrics|race_server|scripts|tests"
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = set(re.findall(rf"`((?:{folders})/[\w./-]+)`", text))
+    assert {path for path in named if "NAME" not in path and not (ROOT / path).exists()} == set()
+
+
 def test_readme_shows_both_commands_and_python_on_its_first_screen() -> None:
     first = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:30]
     assert {"make train", "make test"} <= {line.split("  ")[0] for line in first}
