@@ -30,8 +30,8 @@ _FILES = "changes to its own files stay under its licence"
 NOTES = {
     "casadi": _LIBRARY,
     "certifi": _FILES,
-    "docutils": "public domain and BSD; what is under the GPL is a tool for Emacs, which its wheel "
-    "does not hold; for the documentation alone",
+    "docutils": "public domain and BSD; what is under the GPL is a tool for Emacs, which its "
+    "wheel does not hold; for the documentation alone",
     "hypothesis": f"{_FILES}; for tests alone",
     "imageio-ffmpeg": "its wheels hold the program ffmpeg with x264, GPL 3 or later: started, not "
     "linked, so donkey-rl stays MIT; who hands on an image with it offers the source of ffmpeg",
