@@ -146,8 +146,8 @@ def table(findings: list[Finding]) -> str:
     """Returns the direct dependencies and the extras by system, in Markdown."""
     project = package_index.project()
     by_system: dict[str, list[Finding]] = {}
-    for each in findings:
-        by_system.setdefault(each.system, []).append(each)
+    for finding in findings:
+        by_system.setdefault(finding.system, []).append(finding)
     lines = [f"| | {' | '.join(by_system)} |", "|---" * (len(by_system) + 1) + "|"]
     for name in map(package_index.plain, project["dependencies"]):
         cells = " | ".join(cell(each, name) for each in by_system.values())
