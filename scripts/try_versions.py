@@ -93,7 +93,9 @@ def tested(python: pathlib.Path, kind: str, folder: pathlib.Path) -> bool:
         # Old packages warn of each other.
         command += ["-o", "filterwarnings=default"]
     command += [f"tests/test_{name}.py" for name in SMOKE]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "numba")}
+    # Tests start processes in folders of their own.
+    ours = {"NUMBA_CACHE_DIR": str(folder / "numba"), "PYTHONPATH": str(package_index.ROOT)}
+    environment = {**os.environ, **ours}
     done = subprocess.run(command, cwd=package_index.ROOT, env=environment, check=False)
     return done.returncode == 0
 
