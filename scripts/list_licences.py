@@ -3,9 +3,10 @@
     python -m scripts.list_licences            # the table of docs/licences.md
     python -m scripts.list_licences --json
 
-It reads what is installed beside the Python that runs it: the package with all its extras but
-`bench` is what `make install` gives. Exit code 1 if a package states no licence and `STATED` does
-not say which one it has, or if a licence asks for more than naming it and `NOTES` says nothing.
+It reads what is installed beside the Python that runs it, and says what of the extras is not
+there: for a whole list install `donkey-rl` with all of them. Exit code 1 if a package states no
+licence and `STATED` does not say which one it has, or if a licence asks for more than to be named
+and `NOTES` says nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ _FILES = "changes to its own files stay under its licence"
 NOTES = {
     "casadi": _LIBRARY,
     "certifi": _FILES,
-    "docutils": "public domain and BSD; what is under the GPL is a tool for Emacs, which its "
-    "wheel does not hold; for the documentation alone",
+    "docutils": "GPL is one file for Emacs, which is not installed; for the documentation alone",
     "hypothesis": f"{_FILES}; for tests alone",
     "imageio-ffmpeg": "its wheels hold the program ffmpeg with x264, GPL 3 or later: started, not "
     "linked, so donkey-rl stays MIT; who hands on an image with it offers the source of ffmpeg",

@@ -12,6 +12,7 @@ those. The tests are a choice that touches every dependency, in about two minute
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import pathlib
@@ -19,6 +20,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
+
+from packaging.specifiers import SpecifierSet
 
 from scripts import package_index
 
@@ -46,9 +49,23 @@ def requirements() -> list[str]:
 
 
 def installed(python: pathlib.Path) -> list[str]:
-    """Returns what an environment holds, one ``name==version`` a line, without local versions."""
-    lines = package_index.uv("pip", "freeze", "--python", str(python)).splitlines()
-    return [line.partition("+")[0] for line in lines if "==" in line]
+    """Returns what an environment holds, one ``name==version`` a line, without local versions.
+
+    Left out is what says that it is not for this Python: uv takes it all the same where only the
+    newest Python is excluded, pip takes an older one, and the file is for pip.
+    """
+    program = (
+        "import importlib.metadata as m, json; "
+        "print(json.dumps([[d.name, d.version, d.metadata['Requires-Python'] or ''] "
+        "for d in m.distributions()]))"
+    )
+    told = subprocess.run([str(python), "-c", program], capture_output=True, check=True).stdout
+    version = ".".join(map(str, sys.version_info[:3]))
+    return sorted(
+        f"{package_index.plain(name)}=={release.partition('+')[0]}"
+        for name, release, pythons in json.loads(told)
+        if version in SpecifierSet(pythons)
+    )
 
 
 def install(folder: pathlib.Path, kind: str, torch: str) -> pathlib.Path:
@@ -76,7 +93,9 @@ def tested(python: pathlib.Path, kind: str, folder: pathlib.Path) -> bool:
         # Old packages warn of each other.
         command += ["-o", "filterwarnings=default"]
     command += [f"tests/test_{name}.py" for name in SMOKE]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "numba")}
+    # Tests start processes in folders of their own.
+    ours = {"NUMBA_CACHE_DIR": str(folder / "numba"), "PYTHONPATH": str(package_index.ROOT)}
+    environment = {**os.environ, **ours}
     done = subprocess.run(command, cwd=package_index.ROOT, env=environment, check=False)
     return done.returncode == 0
 

@@ -12,15 +12,16 @@ import importlib.util
 import operator
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.test_dependencies import modules
 
 SYSTEMS = ("linux", "darwin", "win32")
-COMPARISONS = {
+COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.GtE: operator.ge, ast.Lt: operator.lt,
 }  # fmt: skip
 PLACE = re.compile(r"/(bin|dev|etc|home|opt|proc|root|run|sys|tmp|usr|var)(/|$)")
@@ -185,8 +186,8 @@ def of_node(node: ast.AST, aliases: dict[str, str], prose: set[int]) -> Iterator
             yield text
         case ast.Call():
             yield from (f"{word.arg}=" for word in node.keywords if word.arg in OF_PROCESSES)
-            if name := lacks_encoding(node):
-                yield f"{name} without encoding"
+            if opener := lacks_encoding(node):
+                yield f"{opener} without encoding"
 
 
 def findings(source: str) -> set[str]:
