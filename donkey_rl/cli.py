@@ -111,6 +111,13 @@ def _fail_unexpectedly(error: Exception, words: Sequence[str]) -> int:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "donkey-rl"
         return _fail(f"{message}{stop} See '{command} --help'.", BAD_INPUT)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return _fail(
+            f"This needs the package '{package}', which is not installed here. Install all that "
+            "donkey-rl depends on: pip install donkey-rl. A race container holds what races need.",
+            FAILURE,
+        )
     if isinstance(error, OSError) and error.strerror:
         place = f" '{error.filename}'" if error.filename else ""
         return _fail(f"{error.strerror}{place}.", FAILURE)

@@ -1,0 +1,158 @@
+"""The examples do what they are said to do, started by the commands that are printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium
+import matplotlib.pyplot as plt
+import pytest
+
+from donkey_rl import cli
+from donkey_rl.envs import registration
+from donkey_rl.experiments import stored_races, stored_runs
+from donkey_rl.metrics import laps
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PRINTED = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+SHORTER = {"40000": "2048"}
+"""Steps of a training."""
+
+ALONE = "--no-yardsticks"
+PATIENT = ("--frame-limit-ms", "5000")
+"""How fast this machine is, is not what is tested."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder with a store of its own, and the examples below it."""
+    path = tmp_path_factory.mktemp("examples")
+    shutil.copytree(EXAMPLES, path / "examples")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path / 'mlflow.db'}")
+        patch.chdir(path)
+        yield path
+
+
+def commands(name: str) -> list[list[str]]:
+    """The words of the commands of an example, in order."""
+    (row,) = re.findall(rf"^\| \[{re.escape(name)}\].*$", PRINTED, flags=re.MULTILINE)
+    return [shlex.split(each) for each in re.findall(r"`((?:donkey-rl|python) [^`]+)`", row)]
+
+
+def start(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Carries out what the table prints for an example; trainings are shortened."""
+    printed = commands(name)
+    assert printed
+    for program, *words in printed:
+        words = [SHORTER.get(word, word) for word in words]
+        if program == "python":
+            monkeypatch.setattr(sys, "argv", words)
+            runpy.run_path(words[0], run_name="__main__")
+        else:
+            if words[0] == "evaluate":
+                words += [ALONE, *(PATIENT if name == "own_driver.py" else ())]
+            assert cli.main(words) == 0
+
+
+def test_every_example_is_listed_and_short() -> None:
+    files = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".json", ".ipynb")}
+    assert files == set(re.findall(r"^\| \[([\w.]+)\]", PRINTED, flags=re.MULTILINE))
+    for name in files:
+        text = (EXAMPLES / name).read_text(encoding="utf-8")
+        lines = source(name) if name.endswith(".ipynb") else text.splitlines()
+        assert len(lines) < 40, name
+        if name.endswith(".py"):
+            # What a file says of itself is what the table prints.
+            for words in commands(name):
+                assert shlex.join(words) in text.replace("'", "")
+
+
+@pytest.mark.slow
+def test_own_driver_drives_clean_laps_and_the_notebook_looks_at_them(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start("own_driver.py", monkeypatch)
+    run = next(run for run in stored_runs.every() if "own_driver" in run.name)
+    (races,) = stored_races.read(run).courses.values()
+    assert [[lap.clean for lap in laps.laps(race)] for race in races.values()] == [[True]] * 2
+    capsys.readouterr()
+    plt.close("all")
+    names: dict[str, object] = {}
+    for cell in cells("look_at_a_run.ipynb"):
+        exec(compile(cell, "look_at_a_run.ipynb", "exec"), names)
+    assert "2 races of generated_track" in capsys.readouterr().out
+    assert len(plt.get_fignums()) == 3
+    plt.close("all")
+
+
+def test_own_metric_is_checked_and_scores_races(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["check-metric", "examples/own_metric.py:left_share"]) == 0
+    start("own_metric.py", monkeypatch)
+    assert "left_share" in capsys.readouterr().out
+
+
+def test_own_track_is_drawn_and_driven(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start("own_track.json", monkeypatch)
+    assert (place / "own_track.png").is_file()
+    run = next(run for run in stored_runs.every() if run.name == "pursuit")
+    driven = [course for course in stored_races.read(run).courses if course.track == "own_track"]
+    assert len(driven) == 1
+    for race in stored_races.read(run).courses[driven[0]].values():
+        assert [lap.clean for lap in laps.laps(race)] == [True]
+
+
+@pytest.mark.slow
+def test_own_reward_is_learned_by(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start("own_reward.py", monkeypatch)
+    (speed,) = re.findall(r"mean speed ([\d.]+) m/s, wanted 0.6 m/s", capsys.readouterr().out)
+    assert 0.0 < float(speed) < 3.0
+
+
+@pytest.mark.slow
+def test_own_encoder_makes_a_driver_that_is_raced(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start("own_encoder.py", monkeypatch)
+    assert any("own_encoder_driver" in run.name for run in stored_runs.every())
+
+
+def test_code_of_gym_donkeycar_sees_its_own_spaces(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {name: dict(gymnasium.registry[name].kwargs) for name in registration.IDS}
+    monkeypatch.delitem(sys.modules, "donkey_rl.envs.stock", raising=False)
+    try:
+        start("gym_donkeycar_code.py", monkeypatch)
+    finally:
+        for name, arguments in before.items():
+            gymnasium.registry[name].kwargs.clear()
+            gymnasium.registry[name].kwargs.update(arguments)
+        sys.modules.pop("donkey_rl.envs.stock", None)
+    assert capsys.readouterr().out.startswith("(120, 160, 3) Box([-1.  0.], 1.0, (2,), float32)")
+
+
+def cells(name: str) -> list[str]:
+    """The code cells of a notebook."""
+    book = json.loads((EXAMPLES / name).read_text(encoding="utf-8"))
+    code = [each for each in book["cells"] if each["cell_type"] == "code"]
+    assert all(each["outputs"] == [] and each["execution_count"] is None for each in code)
+    return ["".join(each["source"]) for each in code]
+
+
+def source(name: str) -> list[str]:
+    """The lines of code of a notebook."""
+    return [line for cell in cells(name) for line in cell.splitlines()]
