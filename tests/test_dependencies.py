@@ -62,6 +62,7 @@ RULES = {
     "cli_tracks": Rule(frozenset(SUBPACKAGES)),
     "cli_tub": Rule(frozenset(SUBPACKAGES)),
     "cli_train": Rule(frozenset(SUBPACKAGES)),
+    "cli_version": Rule(frozenset(SUBPACKAGES)),
     "": Rule(frozenset()),
 }
 KEPT_TO = {

@@ -174,7 +174,7 @@ def test_a_speed_that_is_named_is_taken(
         ),
         (["driver", "--plot", "a.png"], "Received: --plot as well"),
         (["driver", "--tub", "tub", "--plot", "a.jpg"], "The plot is a .png file"),
-        (["driver", "--tub", "nothing"], "nothing of that name"),
+        (["driver", "--tub", "nothing"], "there is nothing at 'nothing'"),
         (["driver", "--tub", "driver"], "expected a recording"),
     ],
 )
