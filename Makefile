@@ -22,7 +22,8 @@ endef
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test check pytest format bench dashboard clean
+.PHONY: help install train test check pytest docs format bench dashboard clean
+.PHONY: wheels versions wheel-check licences
 
 help:
 	@echo "make install    create .venv and install donkey-rl with its development tools"
@@ -30,9 +31,11 @@ help:
 	@echo "make test       check and run all tests"
 	@echo "make check      ruff and mypy only"
 	@echo "make pytest     the tests only"
+	@echo "make docs       make the documentation, build/docs/index.html"
 	@echo "make format     format the code and mend what ruff can"
 	@echo "make bench      speed figures of this machine"
 	@echo "make dashboard  open the MLflow pages"
+	@echo "make wheels, versions, wheel-check, licences   checks of a release: docs/releasing.md"
 	@echo "make clean      remove what builds and tools left behind; runs and .venv stay"
 
 install: .venv/.installed-dev
@@ -53,6 +56,11 @@ check: .venv/.installed-dev
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
+# Strictly: a broken link, picture or docstring is an error.
+docs: .venv/.installed-dev
+	$(RUN) -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "Open build/docs/index.html; it needs no network."
+
 format: .venv/.installed-dev
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
@@ -63,8 +71,24 @@ bench: .venv/.installed
 dashboard: .venv/.installed
 	@.venv/bin/donkey-rl dashboard $(ARGS)
 
+# Which systems have wheels of all that is needed.
+wheels: .venv/.installed-uv
+	$(RUN) -m scripts.check_wheels
+
+# The tests with the oldest and the newest packages that pyproject.toml allows.
+versions: .venv/.installed-uv
+	$(RUN) -m scripts.try_versions lowest --torch "$(TORCH)"
+	$(RUN) -m scripts.try_versions newest --torch "$(TORCH)" --write
+
+# The main job by the built wheel in an empty environment.
+wheel-check: .venv/.installed-uv
+	$(RUN) -m scripts.check_install --torch "$(TORCH)"
+
+licences: .venv/.installed-dev
+	$(RUN) -m scripts.list_licences
+
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .hypothesis .pytest_cache .ruff_cache .coverage
+	rm -rf build dist docs/generated *.egg-info .mypy_cache .hypothesis .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -not -path "./.venv/*" -prune -exec rm -rf {} +
 
 # Debian splits ensurepip from Python: without it, pip installs a pip into the new environment.
@@ -94,3 +118,8 @@ clean:
 	@$(RUN) -m pip install --quiet --no-deps --ignore-requires-python --upgrade \
 	    --target .venv/donkeycar $(DONKEYCAR)
 	@touch .venv/.installed $@
+
+# uv resolves for other systems and for the oldest versions, which pip does not.
+.venv/.installed-uv: | .venv/.installed-dev
+	@$(RUN) -m pip install --quiet uv
+	@touch $@

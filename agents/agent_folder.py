@@ -70,7 +70,9 @@ class StoredAgent:
             "n_updates": self._n_updates,
         }
         with folders.replaced(Path(path)) as draft:
-            (draft / "agent.json").write_text(json.dumps(description, indent=2) + "\n")
+            (draft / "agent.json").write_text(
+                json.dumps(description, indent=2) + "\n", encoding="utf-8"
+            )
             for name, network in self.networks().items():
                 keras_files.save_weights(network, draft / f"{name}.weights.h5")
             np.savez(draft / "optimisers.npz", **self.learner.state())
@@ -117,7 +119,7 @@ class StoredAgent:
 def _description(folder: Path, algorithm: str) -> dict[str, Any]:
     """Returns agent.json of a folder of the right format and algorithm."""
     try:
-        data = json.loads((folder / "agent.json").read_text())
+        data = json.loads((folder / "agent.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"Expected an agent folder with agent.json. Received: '{folder}' ({error}). "

@@ -96,7 +96,7 @@ class Ensemble:
         given = [1.0] * len(members) if weights is None else [float(each) for each in weights]
         if not 1 <= len(members) <= MOST_MEMBERS:
             raise DriverError(
-                f"An ensemble has 1 to {MOST_MEMBERS} members. Received: {len(members)}."
+                f"An ensemble has 1 to {MOST_MEMBERS} members. Received: {len(members)}. Add some."
             )
         if len(given) != len(members) or not all(np.isfinite(w) and w > 0 for w in given):
             raise DriverError(

@@ -181,7 +181,8 @@ def write(folder: Path, manifest: Manifest) -> None:
     """
     without_latency = manifest.description.latency_ms == (0.0, 0.0)
     left_out = {"description": {"latency_ms"}} if without_latency else None
-    (folder / FILE_NAME).write_text(manifest.model_dump_json(indent=2, exclude=left_out) + "\n")
+    text = manifest.model_dump_json(indent=2, exclude=left_out) + "\n"
+    (folder / FILE_NAME).write_text(text, encoding="utf-8")
 
 
 def read(folder: Path) -> Manifest:

@@ -8,13 +8,15 @@ a way to end it, exit code 0: the best driver so far is kept and the run is mark
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
 
 import donkey_rl
 from donkey_rl import (
@@ -23,7 +25,10 @@ from donkey_rl import (
     cli_ensemble,
     cli_evaluate,
     cli_export,
+    cli_former,
+    cli_logging,
     cli_metrics,
+    cli_output,
     cli_pictures,
     cli_prove,
     cli_race,
@@ -39,8 +44,9 @@ from donkey_rl import (
     cli_tracks,
     cli_train,
     cli_tub,
+    cli_version,
 )
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
 
 SUCCESS, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -50,11 +56,16 @@ app = typer.Typer(
     name="donkey-rl",
     help="Train, measure and race drivers for the DonkeyCar simulator.",
     epilog="Start with: donkey-rl train --agent sac",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@functools.cache
+def commands() -> Any:
+    """Returns the tree of all commands as Typer runs it; to make it takes as long as a command."""
+    return typer.main.get_command(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,9 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What was typed after `donkey-rl`. Defaults to the arguments of the process.
     """
+    words = cli_former.renamed(sys.argv[1:] if arguments is None else arguments)
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        code = app(words, prog_name=app.info.name, standalone_mode=False)
+        cli_logging.set_up()
+        code = commands().main(words, prog_name=app.info.name, standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:
             return _fail("interrupted.", INTERRUPTED)
@@ -81,20 +93,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     except Exception as error:
-        return _fail_unexpectedly(error)
+        return _fail_unexpectedly(error, words)
 
 
-def _fail_unexpectedly(error: Exception) -> int:
+def _fail_unexpectedly(error: Exception, words: Sequence[str]) -> int:
     """Ends after an error that is none of ours: of Typer, of the system, or a mistake."""
     usage = getattr(error, "format_message", None)
     if usage is not None:
         # Typer has printed the help already where the message is empty.
         if not (message := str(usage())):
             return BAD_INPUT
+        message = message.partition(", unable to")[0]
         stop = "" if message.endswith((".", "?", "!")) else "."
+        received = _received(error, words)
+        if received and f"'{received}'" not in message:
+            stop += f" Received: '{received}'."
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "donkey-rl"
         return _fail(f"{message}{stop} See '{command} --help'.", BAD_INPUT)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return _fail(
+            f"This needs the package '{package}', which is not installed here. Install all that "
+            "donkey-rl depends on: pip install donkey-rl. A race container holds what races need.",
+            FAILURE,
+        )
     if isinstance(error, OSError) and error.strerror:
         place = f" '{error.filename}'" if error.filename else ""
         return _fail(f"{error.strerror}{place}.", FAILURE)
@@ -102,13 +125,25 @@ def _fail_unexpectedly(error: Exception) -> int:
     return _fail(f"{text}. Run with {DEBUG_VARIABLE}=1 for the traceback.", FAILURE)
 
 
+def _received(error: Exception, words: Sequence[str]) -> str:
+    """Returns the value of the option that an error of Typer is about, empty for none."""
+    if not str(error).startswith("Input should"):
+        return ""
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            if word == option:
+                return following
+            if word.startswith(f"{option}="):
+                return word.partition("=")[2]
+    return ""
+
+
 def _fail(message: str, code: int) -> int:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exc()
-    label = "error:"
-    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
-        label = typer.style(label, fg=typer.colors.RED, bold=True)
-    typer.echo(f"{label} {' '.join(message.split())}", err=True)
+    coloured = cli_output.is_coloured(sys.stderr)
+    label = typer.style("error:", fg=typer.colors.RED, bold=True) if coloured else "error:"
+    typer.echo(f"{label} {' '.join(message.split())}", err=True, color=coloured)
     return code
 
 
@@ -158,7 +193,8 @@ def bench(
 ) -> None:
     """Measure the speed of the simulator, of learning and of the link on this machine."""
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import bench as benchmark
+        with loading(progress):
+            from donkey_rl.experiments import bench as benchmark
 
         result = benchmark.run(progress, part or benchmark.PARTS, seconds, seeds, hours)
     if as_json:
@@ -192,5 +228,6 @@ for _commands in (
     cli_runs.app,
     cli_simulators.app,
     cli_sweep.app,
+    cli_version.app,
 ):
     app.registered_commands += _commands.registered_commands

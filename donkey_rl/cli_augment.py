@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json
 
 app = typer.Typer(add_completion=False)
 
@@ -18,7 +19,10 @@ app = typer.Typer(add_completion=False)
 def augment(
     recipe: Annotated[
         str | None,
-        typer.Option(help="A recipe of the package ('donkey-rl recipes'), or a YAML file."),
+        typer.Option(
+            help="A recipe of the package ('donkey-rl recipes'), or a YAML file.",
+            autocompletion=cli_completion.recipe,
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
@@ -30,6 +34,7 @@ def augment(
     as_json: JsonOption = False,
 ) -> None:
     """Draw how a training changes images: frames as they are, each change, and all together."""
+    check_suffix("picture", out, ".png")
     from donkey_rl import configuration
     from donkey_rl.experiments.config import TrainingConfig
 

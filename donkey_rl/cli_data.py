@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json
 from donkey_rl.errors import InputError, StorageError
 
 if TYPE_CHECKING:
@@ -44,17 +44,20 @@ SetArgument = Annotated[
 @app.command("list", epilog="Example: donkey-rl data list --store s3://bucket/data --json")
 def list_sets(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """List the data sets of a store."""
-    with at_work(as_json):
+    with at_work(as_json) as progress:
         from donkey_rl.experiments.data import cards
         from donkey_rl.experiments.data.store import open_store
 
+        _check_there(store)
         shared = open_store(store)
         sets, unreadable = [], []
-        for name in shared.names():
-            try:
-                sets.append(cards.card(shared.dataset(name)).model_dump(mode="json"))
-            except StorageError as error:
-                unreadable.append(str(error))
+        with progress.phase("reading the data sets", None, "sets") as phase:
+            for count, name in enumerate(shared.names(), 1):
+                try:
+                    sets.append(cards.card(shared.dataset(name)).model_dump(mode="json"))
+                except StorageError as error:
+                    unreadable.append(str(error))
+                phase.update(count)
         result = {"store": shared.shown, "sets": sets, "unreadable": unreadable}
     if as_json:
         print_json(result)
@@ -69,7 +72,9 @@ def push(
     places: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Races, and folders with all in them.")
     ],
-    name: Annotated[str, typer.Option(help="Of the data set; made where there is none.")],
+    name: Annotated[
+        str, typer.Option(metavar="SET", help="Of the data set; made where there is none.")
+    ],
     store: StoreOption = None,
     message: MessageOption = "",
     license_: LicenseOption = "",
@@ -140,8 +145,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the card of a data set: what is in it, from whom, and how it may be used."""
-    if card is not None and card.suffix.lower() != ".md":
-        raise InputError(f"The card is a .md file. Received: '{card}'.")
+    check_suffix("card", card, ".md")
     with at_work(as_json) as progress:
         from donkey_rl.agents import folders
         from donkey_rl.experiments.data import cards
@@ -171,7 +175,7 @@ def split(
     shares: Annotated[
         str, typer.Option(help="Of train, validation and test, as they relate.")
     ] = "80,10,10",
-    seed: Annotated[int, typer.Option(help="Same seed and races, same parts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed and races, same parts.")] = 0,
     store: StoreOption = None,
     author: AuthorOption = None,
     as_json: JsonOption = False,
@@ -185,11 +189,7 @@ def split(
         from donkey_rl.experiments.data import cards, splitting
         from donkey_rl.experiments.data.store import open_store
 
-        try:
-            given = [float(share) for share in shares.split(",")]
-        except ValueError:
-            given = []
-        wanted = splitting.check_shares(given)
+        wanted = splitting.check_shares(_numbers(shares))
         percent = "/".join(f"{share:.0%}" for share in wanted.values())
         about = note(author, f"split {percent}, seed {seed}", "")
         found, count = open_store(store).split(name, wanted, seed, about)
@@ -213,7 +213,9 @@ def merge(
     references: Annotated[
         list[str], typer.Argument(metavar="SET...", help="Names, or NAME@VERSION.")
     ],
-    name: Annotated[str, typer.Option(help="Of the set that takes all; may be new.")],
+    name: Annotated[
+        str, typer.Option(metavar="SET", help="Of the set that takes all; may be new.")
+    ],
     store: StoreOption = None,
     message: MessageOption = "",
     license_: LicenseOption = "",
@@ -281,6 +283,26 @@ def verify(
         data_tables.show_verify(result)
     if report.problems:
         raise typer.Exit(1)
+
+
+def _check_there(store: str | None) -> None:
+    """Refuses a folder that is not there: a push makes it, nothing else is found in it."""
+    if store is None or ":" in store.removeprefix(Path(store).drive):
+        return
+    if not Path(store).expanduser().is_dir():
+        raise InputError(
+            f"There is no data store '{store}': no folder of that name. Check --store; a push "
+            f"makes a new one: donkey-rl data push FOLDER --name NAME --store {store}."
+        )
+
+
+def _numbers(shares: str) -> list[float]:
+    try:
+        return [float(share) for share in shares.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--shares are numbers with commas, such as 80,10,10. Received: '{shares}'."
+        ) from None
 
 
 def note(author: str | None, message: str, license_: str) -> Note:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_completion import one_of
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,15 +22,25 @@ app = typer.Typer(add_completion=False)
 def ensemble(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN", help="Runs (ids, the starts of them, or names), folders."),
+        typer.Argument(
+            metavar="RUN",
+            help="Runs (ids, the starts of them, or names), folders.",
+            autocompletion=cli_completion.run,
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the ensemble's run.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the ensemble's run.")
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(metavar="W,W", help="How much each counts in a mean. Default: alike."),
     ] = None,
     evaluator: Annotated[
-        str, typer.Option(help="What makes one action of theirs: mean, median or critic.")
+        str,
+        typer.Option(
+            help="What makes one action of theirs: mean, median or critic.",
+            autocompletion=one_of("mean", "median", "critic"),
+        ),
     ] = "mean",
     temperature: Annotated[
         float | None,
@@ -42,7 +54,10 @@ def ensemble(
         int | None,
         typer.Option(min=1, metavar="N", help="Train N members first, alike but for their seeds."),
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="With --train: as in train.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="With --train: as in train.", autocompletion=cli_completion.recipe),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="With --train: as in train."),
@@ -85,7 +100,9 @@ def ensemble(
     training = _Training(train, recipe, setting or (), seed)
     with at_work(as_json) as progress:
         from donkey_rl import configuration
-        from donkey_rl.experiments import ensembles
+
+        with loading(progress):
+            from donkey_rl.experiments import ensembles
 
         how = configuration.validate(ensembles.Joining, joining)
         found = [*(runs or ()), *training.trained(progress)]

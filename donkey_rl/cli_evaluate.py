@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_completion import one_of
+from donkey_rl.cli_output import (
+    AddressOption,
+    JsonOption,
+    SimulatorOption,
+    at_work,
+    check_suffix,
+    check_there,
+    loading,
+    print_json,
+)
 from donkey_rl.errors import InputError
 
 app = typer.Typer(add_completion=False)
@@ -22,13 +33,15 @@ def evaluate(
             metavar="DRIVER",
             help="A run (its id, the start of it, or its name), a driver folder, PATH.py:NAME, "
             "pursuit or untrained.",
+            autocompletion=cli_completion.driver,
         ),
     ],
     track: Annotated[
         str | None,
         typer.Option(
             help="Scene name or track file, several with commas; random_circuit:1-20, "
-            "generalist:held_out. Default: as trained."
+            "generalist:held_out. Default: as trained.",
+            autocompletion=cli_completion.tracks,
         ),
     ] = None,
     held_out: Annotated[
@@ -51,7 +64,7 @@ def evaluate(
     ] = None,
     races: Annotated[int, typer.Option(min=1, help="Races, each from another start seed.")] = 5,
     laps: Annotated[int, typer.Option(min=1, help="Laps of one race.")] = 3,
-    seed: Annotated[int, typer.Option(help="Same seed, same races.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same races.")] = 0,
     latency_ms: Annotated[
         float,
         typer.Option("--latency-ms", min=0.0, help="Two-way latency from frame to command."),
@@ -84,11 +97,15 @@ def evaluate(
     ] = False,
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH.py:NAME", help="A further metric; may be repeated."),
+        typer.Option(
+            metavar="METRIC", help="A further metric of your own, PATH.py:NAME; may be repeated."
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change car, camera or limits."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change car, camera or limits; may be repeated."
+        ),
     ] = None,
     frame_limit_ms: Annotated[
         float,
@@ -115,7 +132,7 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Write a video of the first race (.mp4).")
     ] = None,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Keep what the camera saw in the races' records.")
+        bool, typer.Option("--frames/--no-frames", help="Keep what the camera sees.")
     ] = False,
     tub: Annotated[
         Path | None,
@@ -127,7 +144,7 @@ def evaluate(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option(min=0.0, help="With --tub: the speed to take in place of its own."),
+        typer.Option(min=0.0, help="With --tub: the speed (m/s) to take in place of its own."),
     ] = None,
     plot: Annotated[
         Path | None,
@@ -135,12 +152,12 @@ def evaluate(
     ] = None,
     engine: Annotated[
         str,
-        typer.Option(help="Where races are driven: local or ray, track by track."),
+        typer.Option(
+            help="Where races are driven: local or ray, track by track.",
+            autocompletion=one_of("local", "ray"),
+        ),
     ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; default: this machine."),
-    ] = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Race a driver by the fixed protocol and score it.
@@ -148,8 +165,9 @@ def evaluate(
     A driver of a file is a class, or a function that makes one, with a method
     act(observation). It runs in a process of its own, with your rights.
     """
-    if video is not None and video.suffix.lower() != ".mp4":
-        raise InputError(f"The video is an .mp4 file. Received: '{video}'.")
+    check_suffix("video", video, ".mp4")
+    check_suffix("plot", plot, ".png")
+    check_there("--tub", tub)
     from donkey_rl import configuration
 
     if tub is not None:
@@ -165,7 +183,8 @@ def evaluate(
         return
     _check_alone("Racing", "needs --tub for these", {"--speed": speed is not None, "--plot": plot})
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import evaluation
+        with loading(progress):
+            from donkey_rl.experiments import evaluation
 
         values: dict[str, Any] = {
             "driver": driver,
@@ -211,11 +230,11 @@ def _hold_against(
     as_json: bool,
 ) -> None:
     """Holds a driver's steering against a recording, and shows how they agree."""
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise InputError(f"The plot is a .png file. Received: '{plot}'.")
     with at_work(as_json) as progress:
         from donkey_rl import configuration
-        from donkey_rl.experiments import tub_agreement
+
+        with loading(progress):
+            from donkey_rl.experiments import tub_agreement
 
         values = {
             "driver": driver,

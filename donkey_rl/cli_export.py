@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_completion import one_of
+from donkey_rl.cli_output import JsonOption, at_work, check_there, loading, print_json
 
 app = typer.Typer(add_completion=False)
 
 
-@app.command(epilog="Example: donkey-rl export 3f2a --to donkeycar --output mycar/models")
+@app.command(epilog="Example: donkey-rl export 3f2a --to donkeycar --out mycar/models")
 def export(
     driver: Annotated[
         str,
@@ -20,12 +22,18 @@ def export(
             metavar="DRIVER",
             help="A run (its id, the start of it, or its name), a driver folder, "
             "models:/NAME@ALIAS.",
+            autocompletion=cli_completion.run,
         ),
     ],
     to: Annotated[
-        str, typer.Option("--to", metavar="TARGET", help="donkeycar, litert, onnx or keras.")
+        str,
+        typer.Option(
+            metavar="TARGET",
+            help="What for: donkeycar, litert, onnx or keras.",
+            autocompletion=one_of("donkeycar", "litert", "onnx", "keras"),
+        ),
     ],
-    output: Annotated[
+    out: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="A folder, or the file. Default: a new folder here."),
     ] = None,
@@ -33,7 +41,7 @@ def export(
         str | None,
         typer.Option(metavar="8bit", help="Keep the weights in 8 bits: donkeycar and litert."),
     ] = None,
-    frames: Annotated[
+    tub: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
@@ -45,7 +53,8 @@ def export(
         float | None,
         typer.Option(
             min=0.0,
-            help="What a car without odometer shows as its speed. Default: the driver's usual.",
+            help="What a car without odometer shows as its speed (m/s). Default: the driver's "
+            "usual.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -55,18 +64,20 @@ def export(
     The answers of what is written are held against the driver's own on some
     hundred frames: nothing is written where they differ.
     """
+    check_there("--tub", tub)
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.experiments.deployment import export as exports
+        with loading(progress):
+            from donkey_rl.experiments.deployment import export as exports
         from donkey_rl.experiments.deployment.result import ExportRequest
 
         values = {
             "driver": driver,
             "to": to,
-            "output": output,
+            "output": out,
             "quantise": quantise,
-            "frames": frames,
+            "frames": tub,
             "speed": speed,
         }
         request = configuration.validate(ExportRequest, values)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 
 if TYPE_CHECKING:
     from donkey_rl.metrics.registry import Metric
@@ -43,9 +43,10 @@ def check_metric(
     """
     from donkey_rl.metrics import conformance, registry
 
-    with at_work(as_json):
+    with at_work(as_json) as progress:
         found = registry.from_file(reference)
-        conformance.check_metric(found)
+        with loading(progress, "checking the metric"):
+            conformance.check_metric(found)
     if as_json:
         print_json({"ok": True, **_row(found)})
         return

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 from donkey_rl.errors import UnknownNameError
 
 app = typer.Typer(add_completion=False)
@@ -17,23 +18,34 @@ app = typer.Typer(add_completion=False)
 def plot(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN", help="Ids, the starts of them, or names."),
+        typer.Argument(
+            metavar="RUN",
+            help="Ids, the starts of them, or names.",
+            autocompletion=cli_completion.run,
+        ),
     ],
     what: Annotated[
         str | None,
         typer.Option(
             metavar="KIND[,KIND]",
-            help="trajectory, speed, cte, laps, learning, saliency; and as videos video and "
-            "saliency-video. Default: all pictures.",
+            help="What to draw: trajectory, speed, cte, laps, learning, saliency; and as videos "
+            "video and saliency-video. Default: all pictures.",
         ),
     ] = None,
     video_with: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Also write a video of the first run beside this one."),
+        typer.Option(
+            metavar="RUN",
+            help="Also write a video of the first run beside this one.",
+            autocompletion=cli_completion.run,
+        ),
     ] = None,
     track: Annotated[
         str | None,
-        typer.Option(help="Of the races. Default: the one that all of the runs raced most."),
+        typer.Option(
+            help="Of the races. Default: the one that all of the runs raced most.",
+            autocompletion=cli_completion.track,
+        ),
     ] = None,
     out: Annotated[
         Path,
@@ -49,7 +61,8 @@ def plot(
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import pictures
+        with loading(progress):
+            from donkey_rl.experiments import pictures
 
         kinds = [word.strip() for word in what.split(",")] if what is not None else []
         for kind in kinds:

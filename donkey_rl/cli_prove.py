@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from donkey_rl import cli_completion
 from donkey_rl.cli_output import JsonOption, at_work, print_json
 
 app = typer.Typer(add_completion=False)
@@ -18,7 +19,8 @@ def prove(
         list[str] | None,
         typer.Argument(
             metavar="TABLE",
-            help="generalist, latency, specialists, ensemble, exports or transfer. Default: all.",
+            help="What is claimed: generalist, latency, specialists, ensemble, exports or "
+            "transfer. Default: all.",
         ),
     ] = None,
     out: Annotated[
@@ -27,7 +29,9 @@ def prove(
     run: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN", help="Measure this driver; by default each table trains its own."
+            metavar="RUN",
+            help="Measure this driver; by default each table trains its own.",
+            autocompletion=cli_completion.run,
         ),
     ] = None,
     races: Annotated[

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_output import JsonOption, at_work, print_json, until_up
 from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,10 +31,14 @@ def race(
     context: typer.Context,
     run: Annotated[
         str | None,
-        typer.Option(metavar="RUN_ID", help="Whose driver: a run, or models:/NAME@ALIAS."),
+        typer.Option(
+            metavar="RUN",
+            help="Whose driver: a run, or models:/NAME@ALIAS.",
+            autocompletion=cli_completion.run,
+        ),
     ] = None,
     driver: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="The same as a driver folder.")
+        str | None, typer.Option(metavar="DRIVER", help="Who drives: a driver folder, or a run.")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Race host. Default: 127.0.0.1.")] = None,
     port: Annotated[
@@ -42,7 +47,7 @@ def race(
     config: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", help="race.yaml; several for as many cars of one team, one page."
+            metavar="FILE", help="Your race.yaml; several for as many cars of one team, one page."
         ),
     ] = None,
     hosted: Annotated[
@@ -53,7 +58,9 @@ def race(
     ] = False,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of every car."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one setting of every car; may be repeated."
+        ),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.0, help="End by itself after so much time.")
@@ -63,18 +70,17 @@ def race(
 ) -> None:
     """Race a driver at a race host, with a live page; Ctrl-C ends it.
 
-    The car waits for the host's race_start, or for GO on the page. It comes back by itself after
-    any loss. The record of the race is stored in MLflow at the end.
+    The car waits for the host's race_start, or for GO on the page. It comes back
+    by itself after any loss. The record of the race is stored in MLflow at the
+    end.
     """
     if context.invoked_subcommand is not None:
         return
-    if run is not None and driver is not None:
-        raise InputError("Give --run or --driver, not both. Each names who drives.")
-    changed = {"host": host, "port": port, "driver": run or (str(driver) if driver else None)}
+    changed = {"host": host, "port": port, "driver": one_driver(run, driver)}
     configs = _configs(config or (), {k: v for k, v in changed.items() if v is not None})
     configs = [_arranged(each, hosted=hosted, page=page, settings=setting) for each in configs]
     with at_work(as_json) as progress:
-        results = _race(configs, minutes)
+        results = _race(configs, minutes, progress)
         runs = _log([each.record for each in results if each.frames], progress)
     told = [_told(result, runs.get(result.record)) for result in results]
     if as_json:
@@ -82,6 +88,17 @@ def race(
         return
     for each in told:
         typer.echo(_line(each))
+
+
+def one_driver(run: str | None, driver: str | None) -> str | None:
+    """Returns who drives, as either of two options names it.
+
+    Raises:
+        InputError: Both do.
+    """
+    if run is not None and driver is not None:
+        raise InputError("Give --run or --driver, not both. Each names who drives.")
+    return run if run is not None else driver
 
 
 def _configs(files: Iterable[Path], changed: dict[str, Any]) -> list[RaceConfig]:
@@ -111,17 +128,19 @@ def _arranged(
     return configuration.with_settings(found, settings or ())
 
 
-def _race(configs: Sequence[RaceConfig], minutes: float | None) -> tuple[CarResult, ...]:
+def _race(
+    configs: Sequence[RaceConfig], minutes: float | None, progress: ProgressDisplay
+) -> tuple[CarResult, ...]:
     from donkey_rl.race_server import team
 
-    if not all(each.guid for each in configs):
-        typer.echo(
-            "warning: no guid: a program that is started anew is another competitor to the host. "
-            "`donkey-rl race init` makes one up.",
-            err=True,
-        )
-
     def announce(started: Started) -> None:
+        loaded()
+        if not all(each.guid for each in configs):
+            typer.echo(
+                "warning: no guid: a program that is started anew is another competitor to the "
+                "host. `donkey-rl race init` makes one up.",
+                err=True,
+            )
         if started.url:
             typer.echo(f"Page: {started.url}", err=True)
         for port in started.drive_ports:
@@ -132,8 +151,7 @@ def _race(configs: Sequence[RaceConfig], minutes: float | None) -> tuple[CarResu
     def say(car: str, level: Level, text: str) -> None:
         typer.echo(f"{car}: {'' if level == 'info' else level + ': '}{text}", err=True)
 
-    typer.echo("Loading the drivers.", err=True)
-    with team.until_told() as ended:
+    with until_up(progress, "loading the drivers") as loaded, team.until_told() as ended:
         return team.race(configs, announce, ended=ended, minutes=minutes, log=say)
 
 

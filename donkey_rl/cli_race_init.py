@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from donkey_rl import cli_completion
 from donkey_rl.cli_output import JsonOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
 
@@ -39,22 +40,33 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write.")] = Path(
         "race.yaml"
     ),
-    racer_name: Annotated[str | None, typer.Option("--name", help="Who races.")] = None,
+    racer_name: Annotated[str | None, typer.Option(help="Who races.")] = None,
     car_name: Annotated[str | None, typer.Option(help="Label on the car.")] = None,
     country: Annotated[str | None, typer.Option(help="Where you are from.")] = None,
     bio: Annotated[str | None, typer.Option(help="What the audience reads about you.")] = None,
     host: Annotated[str | None, typer.Option(help="Race host.")] = None,
-    port: Annotated[int | None, typer.Option(help="Its port.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Its port.")] = None,
     driver: Annotated[
-        str | None, typer.Option(help="A run, models:/NAME@ALIAS, or a driver folder.")
+        str | None,
+        typer.Option(
+            metavar="DRIVER",
+            help="Who drives: a run, models:/NAME@ALIAS, or a driver folder.",
+            autocompletion=cli_completion.run,
+        ),
     ] = None,
     spare: Annotated[
-        list[str] | None, typer.Option(help="A driver that takes over; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="DRIVER", help="A driver that takes over; may be repeated."),
     ] = None,
-    scene: Annotated[str | None, typer.Option(help="Track that is raced.")] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(help="Scene that is raced.", autocompletion=cli_completion.track),
+    ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other value of the file."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any other value of the file; may be repeated."
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: options and defaults.")] = False,
     force: Annotated[
@@ -64,8 +76,9 @@ def init(
 ) -> None:
     """Write a race.yaml: where to race, as whom, with which driver.
 
-    It asks for what no option gives, and checks each answer at once. The driver is looked at, and
-    kept beside the races, so that the evening needs no run store.
+    It asks for what no option gives, and checks each answer at once. The driver
+    is looked at, and kept beside the races, so that the evening needs no run
+    store.
     """
     from donkey_rl import configuration
     from donkey_rl.race_server import race_file
@@ -81,7 +94,7 @@ def init(
         "host": host,
         "port": port,
         "driver": driver,
-        "scene": scene,
+        "scene": track,
         "spares": tuple(spare) if spare else None,
     }
     values = {key: value for key, value in given.items() if value is not None}

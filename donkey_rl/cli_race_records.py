@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 
 _EXAMPLE = "races/20261128-193000-generated_track-donkey-rl"
 _FOLDER = typer.Argument(
@@ -18,17 +18,18 @@ _FOLDER = typer.Argument(
 def register(app: typer.Typer) -> None:
     """Adds the commands to those of `donkey-rl race`."""
     app.command(epilog=f"Example: donkey-rl race log {_EXAMPLE}")(log)
-    app.command(epilog=f"Example: donkey-rl race replay {_EXAMPLE} --speed 2")(replay)
+    app.command(epilog=f"Example: donkey-rl race replay {_EXAMPLE} --time-scale 2")(replay)
 
 
 def log(folder: Annotated[Path, _FOLDER], as_json: JsonOption = False) -> None:
     """Score a race and log it to MLflow, with its record, plot and video.
 
-    A race does this by itself when it ends. This is for races whose run store did not answer, or
-    that were killed. A record that is logged already stays one run.
+    A race does this by itself when it ends. This is for races whose run store did
+    not answer, or that were killed. A record that is logged already stays one run.
     """
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import race_runs
+        with loading(progress):
+            from donkey_rl.experiments import race_runs
 
         result = race_runs.log_result(folder, progress)
     if as_json:
@@ -44,16 +45,18 @@ def log(folder: Annotated[Path, _FOLDER], as_json: JsonOption = False) -> None:
 
 def replay(
     folder: Annotated[Path, _FOLDER],
-    speed: Annotated[
-        float, typer.Option(min=0.1, max=100.0, help="How much faster than it was driven.")
+    time_scale: Annotated[
+        float, typer.Option(min=0.1, max=100.0, help="Seconds of the record per second.")
     ] = 1.0,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")
     ] = 8886,
+    as_json: JsonOption = False,
 ) -> None:
     """Play the record of a race on the live page; Ctrl-C ends it.
 
-    GO, STOP and the other buttons do nothing there but say so.
+    GO, STOP and the other buttons do nothing there but say so. With --json it
+    says where the page is once it can be opened.
     """
     import threading
 
@@ -74,7 +77,9 @@ def replay(
     ended = threading.Event()
     with Page(PageConfig(port=port), answer) as page:
         typer.echo(f"The race is played at {page.url} (Ctrl-C ends it)", err=True)
+        if as_json:
+            print_json({"address": page.url, "problems": list(record.problems)})
         try:
-            replays.play(record, page, speed, ended=ended, stays=True)
+            replays.play(record, page, time_scale, ended=ended, stays=True)
         except KeyboardInterrupt:
             ended.set()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
+from donkey_rl.cli_race import one_driver
 from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,43 +23,48 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: donkey-rl race rehearse --run 3f2a --latency-ms 160 --faults 20")
 def rehearse(
     run: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--run",
-            "--driver",
-            metavar="DRIVER",
-            help="A run (its id, the start of it, or its name), models:/NAME@ALIAS or a driver "
-            "folder. Default: the driver of --config.",
+            metavar="RUN",
+            help="Whose driver: a run, or models:/NAME@ALIAS. Default: the driver of --config.",
+            autocompletion=cli_completion.run,
         ),
-    ] = "",
+    ] = None,
+    driver: Annotated[
+        str | None, typer.Option(metavar="DRIVER", help="Who drives: a driver folder, or a run.")
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Your race.yaml; host, port and records are not used."),
     ] = None,
-    opponents: Annotated[int, typer.Option(min=1, max=7, help="How many others race.")] = 3,
-    opponent: Annotated[
+    opponents: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="DRIVER",
-            help="Who drives them, in turn; may be repeated. Default: yours with less throttle.",
+            metavar="WHO[,WHO]",
+            help="Other cars: drivers, or a number of cars, driven by these in turn, else by "
+            "yours with less throttle; may be repeated. Default: 3.",
         ),
     ] = None,
     track: Annotated[
-        str, typer.Option(help="Scene name or track file. Default: as the driver was trained.")
-    ] = "",
+        str | None,
+        typer.Option(
+            help="Scene name or track file. Default: as the driver was trained.",
+            autocompletion=cli_completion.track,
+        ),
+    ] = None,
     laps: Annotated[int | None, typer.Option(min=1, help="Of a heat: 2, with --full 3.")] = None,
     latency_ms: Annotated[
         float, typer.Option("--latency-ms", min=0.0, help="Two-way latency of the link.")
     ] = 0.0,
     jitter_ms: Annotated[
-        float, typer.Option("--jitter-ms", min=0.0, help="It varies by so much to either side.")
+        float, typer.Option("--jitter-ms", min=0.0, help="How much more or less that is, at most.")
     ] = 0.0,
     loss: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Share of frames and commands that are lost.")
     ] = 0.0,
     faults: Annotated[
         int,
-        typer.Option(min=0, help="So many random faults: killed hosts, silence, full disk ..."),
+        typer.Option(min=0, help="So many random faults: killed hosts, silence, a full disk."),
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same faults.")] = 0,
     full: Annotated[
@@ -74,20 +82,20 @@ def rehearse(
 ) -> None:
     """Hold a whole race evening on this machine: practice, qualifying, heats, final order.
 
-    Exit code 1 if our car broke a rule: moved before GO, was not braked when frames stopped, was
-    not back after a fault, or lost a line of its record.
+    Exit code 1 if our car broke a rule: moved before GO, was not braked when
+    frames stopped, was not back after a fault, or lost a line of its record.
     """
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.race_server.rehearsal import evening
-        from donkey_rl.race_server.rehearsal.plan import RehearsalPlan
+        with loading(progress):
+            from donkey_rl.race_server.rehearsal import evening
+            from donkey_rl.race_server.rehearsal.plan import RehearsalPlan
 
         values: dict[str, Any] = {
-            "race": _race(run, config).model_dump(),
-            "opponents": max(opponents, len(opponent or ())),
-            "opponent_drivers": opponent or (),
-            "track": track,
+            "race": _race(one_driver(run, driver), config).model_dump(),
+            **_opponents(opponents or ()),
+            "track": track or "",
             "laps": laps or (3 if full else 2),
             "link": {"latency_ms": latency_ms, "jitter_ms": jitter_ms, "loss": loss},
             "faults": faults,
@@ -108,7 +116,24 @@ def rehearse(
         raise typer.Exit(1)
 
 
-def _race(run: str, file: Path | None) -> RaceConfig:
+def _opponents(given: Sequence[str]) -> dict[str, Any]:
+    """Returns how many others race, and who drives them."""
+    words = [word.strip() for each in given for word in each.split(",") if word.strip()]
+    counts = [int(word) for word in words if word.isdecimal() and len(word) < 4]
+    drivers = [word for word in words if not (word.isdecimal() and len(word) < 4)]
+    if len(counts) > 1:
+        raise InputError(
+            "--opponents takes one number of cars, and any number of drivers. "
+            f"Received: {', '.join(map(str, counts))}."
+        )
+    usual = 1 if drivers else 3
+    return {
+        "opponents": max(counts[0] if counts else usual, len(drivers)),
+        "opponent_drivers": drivers,
+    }
+
+
+def _race(run: str | None, file: Path | None) -> RaceConfig:
     """Returns our car's configuration."""
     from donkey_rl import configuration
     from donkey_rl.race_server import race_file

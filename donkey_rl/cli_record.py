@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from donkey_rl import cli_data
+from donkey_rl import cli_completion, cli_data
 from donkey_rl.cli_data import StoreOption
-from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
+from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, loading, print_json
 
 app = typer.Typer(add_completion=False)
 
@@ -19,11 +19,18 @@ def record(
     driver: Annotated[
         str,
         typer.Option(
-            help="human (a page in the browser), pursuit, a run, a driver folder, or PATH.py:NAME."
+            metavar="DRIVER",
+            help="Who drives: human (a page in the browser), pursuit, a run, a driver folder, or "
+            "PATH.py:NAME.",
+            autocompletion=cli_completion.driver,
         ),
     ] = "human",
     track: Annotated[
-        str | None, typer.Option(help="Scene name or track file. Default: the driver's own.")
+        str | None,
+        typer.Option(
+            help="Scene name or track file. Default: the driver's own.",
+            autocompletion=cli_completion.track,
+        ),
     ] = None,
     simulator: SimulatorOption = None,
     laps: Annotated[
@@ -32,12 +39,12 @@ def record(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Time of each race; of a person time recorded."),
+        typer.Option(min=0.0, help="Time of each race; of a person time recorded."),
     ] = None,
     races: Annotated[
         int, typer.Option(min=1, help="Races of a driver, each from another start seed.")
     ] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the first start.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first start.")] = 0,
     noise: Annotated[
         float,
         typer.Option(
@@ -58,7 +65,9 @@ def record(
     ] = True,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change car, camera or limits."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change car, camera or limits; may be repeated."
+        ),
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address of the page; others can open it if it is public.")
@@ -89,14 +98,14 @@ def record(
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.experiments.recording import record as recording
+        with loading(progress):
+            from donkey_rl.experiments.recording import record as recording
 
         if recover is not None:
             found = recording.recover(recover)
             result = {"races": [each.model_dump(mode="json") for each in found]}
         else:
             request = configuration.validate(recording.RecordRequest, values)
-            _warn_of_others(request.host)
             shared = None
             if name is not None:
                 from donkey_rl.experiments.data import manifest
@@ -105,7 +114,12 @@ def record(
                 # Before anybody drives for something that cannot be pushed.
                 manifest.check_name(name)
                 shared = open_store(store)
-            done = recording.record(request, progress, _announce)
+
+            def announce(address: str) -> None:
+                _warn_of_others(request.host)
+                typer.echo(f"Drive here: {address} (Ctrl-C ends it)", err=True)
+
+            done = recording.record(request, progress, announce)
             if name is not None and shared is not None:
                 about = cli_data.note(None, f"Recorded by {done.driver}.", "")
                 done = recording.push(done, shared, name, about, progress)
@@ -114,10 +128,6 @@ def record(
         print_json(result)
         return
     _show(result)
-
-
-def _announce(address: str) -> None:
-    typer.echo(f"Drive here: {address} (Ctrl-C ends it)", err=True)
 
 
 def _warn_of_others(host: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from donkey_rl import cli_completion
 from donkey_rl.cli_output import ForceOption, JsonOption, at_work, print_json
 
 app = typer.Typer(add_completion=False)
@@ -20,6 +21,7 @@ def report(
             metavar="RUN",
             help="Ids, the starts of them, or names. The others are held against the first.",
             show_default=False,
+            autocompletion=cli_completion.run,
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page, an .html file.")] = Path(
@@ -36,6 +38,7 @@ def report(
         float | None,
         typer.Option(
             metavar="W",
+            min=0.0,
             help="Power of one busy processor core. Default: 12, as the Green Algorithms "
             "calculator has it.",
         ),

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import ForceOption, JsonOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_output import ForceOption, JsonOption, at_work, loading, print_json
 
 app = typer.Typer(add_completion=False)
 
@@ -24,15 +25,20 @@ def compare(
             metavar="RUN",
             help="Ids, the starts of them, or names. The others are compared with the first.",
             show_default=False,
+            autocompletion=cli_completion.run,
         ),
     ] = None,
     track: Annotated[
-        str | None, typer.Option(help="Scene name or track file. Default: that of the races.")
+        str | None,
+        typer.Option(
+            help="Scene name or track file. Default: that of the races.",
+            autocompletion=cli_completion.track,
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME",
+            metavar="METRIC",
             help="A metric, or PATH.py:NAME of your own; may be repeated. Default: race_score "
             "and mean_lap_s.",
         ),
@@ -54,7 +60,8 @@ def compare(
     from donkey_rl import configuration
 
     with at_work(as_json) as progress:
-        from donkey_rl.experiments import comparison, page, result_pages, result_rows
+        with loading(progress):
+            from donkey_rl.experiments import comparison, page, result_pages, result_rows
 
         if out is not None:
             page.check_target(out, force=force)
@@ -95,7 +102,10 @@ def compare(
 
 @app.command(epilog="Example: donkey-rl leaderboard --track generated_track --out board.html")
 def leaderboard(
-    track: Annotated[str | None, typer.Option(help="Only this track. Default: all.")] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(help="Only this track. Default: all.", autocompletion=cli_completion.track),
+    ] = None,
     out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_output import JsonOption, at_work, print_json, until_up
 from donkey_rl.errors import StorageError
 
 app = typer.Typer(add_completion=False)
 runs_app = typer.Typer(
-    help="What runs have logged and the run store does not have yet.",
+    help="Look after what runs have logged and the run store does not have yet.",
     no_args_is_help=True,
     epilog="Example: donkey-rl runs send",
 )
@@ -20,28 +21,40 @@ runs_app = typer.Typer(
 @app.command(epilog="Example: donkey-rl dashboard --port 5001")
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    as_json: JsonOption = False,
 ) -> None:
     """Open the MLflow pages of all runs; Ctrl-C ends them.
 
     They open with the runs' charts: best lap, laps and score while learning.
-    Where MLFLOW_TRACKING_URI names a server, its own pages are opened.
+    Where MLFLOW_TRACKING_URI names a server, its own pages are opened. With
+    --json it says where they are once they can be opened.
     """
     from donkey_rl.experiments import dashboard as pages
 
     def announce(address: str, ours: bool) -> None:
+        is_up()
         ending = " (Ctrl-C ends them)" if ours else ""
         typer.echo(f"MLflow's pages: {address}{ending}", err=True)
+        if as_json:
+            print_json({"address": address, "ends_with_this": ours})
 
-    pages.open_dashboard(port, announce=announce)
+    with at_work(False) as progress, until_up(progress, "starting MLflow's pages") as is_up:
+        pages.open_dashboard(port, announce=announce)
 
 
 @app.command(epilog="Example: donkey-rl register 3f2a --alias race")
 def register(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="A run: its id, the start of it, or its name."),
+        typer.Argument(
+            metavar="RUN",
+            help="A run: its id, the start of it, or its name.",
+            autocompletion=cli_completion.run,
+        ),
     ],
-    name: Annotated[str, typer.Option(help="Name of the registered model.")] = "donkey-driver",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the registered model.")
+    ] = "donkey-driver",
     alias: Annotated[
         str, typer.Option(help="What the driver is called; taken from the one that had it.")
     ] = "race",

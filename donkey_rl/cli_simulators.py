@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
-from donkey_rl.errors import InputError
+from donkey_rl import cli_completion, cli_logging
+from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json, until_up
 
 if TYPE_CHECKING:
     from donkey_rl.envs.serving.server import Server
@@ -26,7 +23,10 @@ LOOPBACK = "127.0.0.1"
 def sim(
     track: Annotated[
         str | None,
-        typer.Option(help="Scene name or track file. Default: the menu, clients choose."),
+        typer.Option(
+            help="Scene name or track file. Default: the menu, clients choose.",
+            autocompletion=cli_completion.track,
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port for drivers.")] = 9091,
     private_port: Annotated[
@@ -49,11 +49,13 @@ def sim(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve the embedded simulator over TCP, as if it were Unity; Ctrl-C ends it.
 
     Any DonkeyCar client can drive it: gym-donkeycar, donkeycar, or
-    donkey-rl train --simulator 127.0.0.1:9091.
+    donkey-rl train --simulator 127.0.0.1:9091. With --json it says where it
+    listens once it does.
     """
     from donkey_rl import configuration
     from donkey_rl.envs.serving import background
@@ -67,33 +69,27 @@ def sim(
         values["race"] = configuration.read_recipe(str(rules)) if rules is not None else {}
     config = configuration.validate(ServerConfig, values)
     config = configuration.with_settings(config, setting or ())
-    if not _is_loopback(config.host):
+    with (
+        cli_logging.at_least_info("donkey_rl.serving"),
+        at_work(False) as progress,
+        until_up(progress, "starting the simulator") as is_up,
+    ):
+
+        def announce(server: Server) -> None:
+            is_up()
+            _announce(server, as_json=as_json)
+
+        background.serve(config, announce)
+
+
+def _announce(server: Server, *, as_json: bool) -> None:
+    if not _is_loopback(server.config.host):
         typer.echo(
-            f"warning: listening on {config.host}: whoever reaches this machine can drive, load "
-            "scenes and reset cars, without a password. Leave --host out to keep it to yourself.",
+            f"warning: listening on {server.config.host}: whoever reaches this machine can drive, "
+            "load scenes and reset cars, without a password. Leave --host out to keep it to "
+            "yourself.",
             err=True,
         )
-    with _log_shown():
-        background.serve(config, _announce)
-
-
-@contextlib.contextmanager
-def _log_shown() -> Iterator[None]:
-    """Shows what the server logs on standard error: clients' mistakes, a race's course."""
-    logger = logging.getLogger("donkey_rl.serving")
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-
-
-def _announce(server: Server) -> None:
     scene = server.config.track or "the menu"
     typer.echo(
         f"Serving {scene} on {server.config.host}:{server.port} (Ctrl-C ends it). Drive it: "
@@ -103,6 +99,16 @@ def _announce(server: Server) -> None:
     if server.private_port is not None:
         typer.echo(
             f"Private API on port {server.private_port}, key {server.private_key}.", err=True
+        )
+    if as_json:
+        print_json(
+            {
+                "track": server.config.track,
+                "host": server.config.host,
+                "port": server.port,
+                "private_port": server.private_port,
+                "private_key": server.private_key,
+            }
         )
 
 
@@ -131,7 +137,11 @@ def doctor(
         typer.Option(metavar="WHERE", help="HOST:PORT of a simulator, or the PATH of one."),
     ] = None,
     track: Annotated[
-        str, typer.Option(help="Scene to load if the simulator stands in its menu.")
+        str,
+        typer.Option(
+            help="Scene to load if the simulator stands in its menu.",
+            autocompletion=cli_completion.track,
+        ),
     ] = "generated_track",
     frame: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a frame to this .png file.")
@@ -151,10 +161,8 @@ def doctor(
 
     Exit code 1 if something is broken.
     """
-    if frame is not None and frame.suffix.lower() != ".png":
-        raise InputError(f"The frame is a .png file. Received: '{frame}'.")
-    if latency_profile is not None and latency_profile.suffix.lower() != ".csv":
-        raise InputError(f"The latency profile is a .csv file. Received: '{latency_profile}'.")
+    check_suffix("frame", frame, ".png")
+    check_suffix("latency profile", latency_profile, ".csv")
     with at_work(as_json) as progress:
         from donkey_rl.experiments import doctor as doctors
 

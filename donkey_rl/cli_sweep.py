@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_completion import one_of
+from donkey_rl.cli_output import AddressOption, JsonOption, at_work, loading, print_json
 
 if TYPE_CHECKING:
     from donkey_rl.experiments.sweeps.plan import SweepPlan
@@ -18,7 +20,10 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: donkey-rl sweep --agent sac --study night --workers 2 --minutes 30")
 def sweep(
     study: Annotated[str, typer.Option(help="Name of the study; the same name joins it.")],
-    agent: Annotated[str | None, typer.Option(help="The algorithm: sac or ppo.")] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(help="The algorithm: sac or ppo.", autocompletion=one_of("sac", "ppo")),
+    ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Trials of the study, all together.")] = 20,
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     storage: Annotated[
@@ -30,18 +35,28 @@ def sweep(
         ),
     ] = None,
     track: Annotated[
-        str | None, typer.Option(help="Scene names or track files, with commas.")
+        str | None,
+        typer.Option(
+            help="Scene name or track file, several with commas; see 'donkey-rl tracks'.",
+            autocompletion=cli_completion.tracks,
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of each training, all cars together.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of a trial on each track.")] = 2,
     recipe: Annotated[
-        str | None, typer.Option(help="What the first trial is: a recipe's name or YAML file.")
+        str | None,
+        typer.Option(
+            help="What the first trial is: a recipe's name or YAML file.",
+            autocompletion=cli_completion.recipe,
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of all trials."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one setting of all trials; may be repeated."
+        ),
     ] = None,
     space: Annotated[
         Path | None,
@@ -51,16 +66,20 @@ def sweep(
         str,
         typer.Option(
             help="What gives up a trial early: wilcoxon (by its races), hyperband (while it "
-            "learns) or none."
+            "learns) or none.",
+            autocompletion=one_of("wilcoxon", "hyperband", "none"),
         ),
     ] = "wilcoxon",
     minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Begin no trial after so long.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="What starts the workers: local or ray.")] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster, with --engine ray.")
-    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What starts the workers: local or ray.", autocompletion=one_of("local", "ray")
+        ),
+    ] = "local",
+    address: AddressOption = None,
     optimize_ensemble: Annotated[
         bool,
         typer.Option(
@@ -90,7 +109,8 @@ def sweep(
         _show_space(plan, as_json)
         return
     with at_work(as_json) as progress:
-        from donkey_rl.experiments.sweeps import command
+        with loading(progress):
+            from donkey_rl.experiments.sweeps import command
 
         given = {
             "storage": storage, "trials": trials, "workers": workers, "minutes": minutes,

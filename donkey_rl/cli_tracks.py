@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, at_work, print_json
-from donkey_rl.errors import InputError
+from donkey_rl import cli_completion
+from donkey_rl.cli_output import JsonOption, at_work, check_suffix, loading, print_json
 
 if TYPE_CHECKING:
     from donkey_rl.envs.simulator.track import Track
@@ -18,6 +18,14 @@ app = typer.Typer(
     epilog="Example: donkey-rl tracks --json",
     add_completion=False,
 )
+
+
+TrackArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TRACK", help="Scene name or track file.", autocompletion=cli_completion.track
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -59,7 +67,7 @@ def _row(each: Track) -> dict[str, Any]:
 @app.command(epilog="Example: donkey-rl tracks show warehouse --plot warehouse.png")
 def show(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="TRACK", help="Scene name or track file.")],
+    name: TrackArgument,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The picture, a .png file. Default: TRACK.png."),
@@ -71,8 +79,7 @@ def show(
 
     road = track.load(name)
     file = plot or Path(f"{road.name.replace(':', '-')}.png")
-    if file.suffix.lower() != ".png":
-        raise InputError(f"The plot is a .png file. Received: '{file}'.")
+    check_suffix("plot", file, ".png")
     from donkey_rl.experiments import track_plot
 
     row = _row(road) | {"plot": str(track_plot.draw(road, file))}
@@ -87,7 +94,7 @@ def show(
 @app.command(epilog="Example: donkey-rl tracks limit my_track.json --vehicle donkey_2021 --json")
 def limit(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="TRACK", help="Scene name or track file.")],
+    name: TrackArgument,
     vehicle: Annotated[
         str | None, typer.Option(help="Car generation. Default: the newest.")
     ] = None,
@@ -134,12 +141,16 @@ def record(
     simulator: Annotated[
         str, typer.Option(metavar="WHERE", help="HOST:PORT of a simulator, or the PATH of one.")
     ],
-    name: Annotated[str, typer.Option(help="Of the new track.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Of the new track.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The track file. Default: NAME.json.")
     ] = None,
-    scene: Annotated[
-        str | None, typer.Option(help="Scene to load if the simulator stands in its menu.")
+    track: Annotated[
+        str | None,
+        typer.Option(
+            help="Scene to load if the simulator stands in its menu.",
+            autocompletion=cli_completion.track,
+        ),
     ] = None,
     left: Annotated[float, typer.Option(help="Left edge of the road beside the line, u.")] = -5.0,
     right: Annotated[float, typer.Option(help="Right edge of the road, u.")] = 5.0,
@@ -155,7 +166,7 @@ def record(
         from donkey_rl.experiments import track_recording
 
         values = {
-            "simulator": simulator, "name": name, "out": out, "scene": scene,
+            "simulator": simulator, "name": name, "out": out, "scene": track,
             "left": left, "right": right, "drive": drive,
         }  # fmt: skip
         request = configuration.validate(track_recording.TrackRecordingRequest, values)
@@ -173,17 +184,25 @@ def compare(
     context: typer.Context,
     recording: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="A donkeycar tub (v1, v2), or CSV files with frames/."),
+        typer.Option(metavar="PATH", help="A donkeycar tub (v1, v2), or CSV files with frames/."),
     ],
     track: Annotated[
-        str | None, typer.Option(help="Where it was driven. Default: found by its positions.")
+        str | None,
+        typer.Option(
+            help="Where it was driven. Default: found by its positions.",
+            autocompletion=cli_completion.track,
+        ),
     ] = None,
     vehicle: Annotated[
         str | None, typer.Option(help="With which car. Default: found by its motion.")
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option(metavar="RUN_ID", help="Read with that run's encoder. Default: train one."),
+        typer.Option(
+            metavar="RUN",
+            help="Read with that run's encoder. Default: train one.",
+            autocompletion=cli_completion.run,
+        ),
     ] = None,
     reading: Annotated[
         bool, typer.Option("--reading/--no-reading", help="Let an encoder read the frames.")
@@ -193,7 +212,11 @@ def compare(
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Camera, randomisation, encoder, seed."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Camera, randomisation, encoder, seed; may be repeated.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -203,14 +226,14 @@ def compare(
     simulator alone reads from the recorded frames; docs/fidelity.md says how.
     """
     as_json = as_json or bool(context.obj)
-    if sheet is not None and sheet.suffix.lower() != ".png":
-        raise InputError(f"The sheet is a .png file. Received: '{sheet}'.")
+    check_suffix("sheet", sheet, ".png")
     from donkey_rl import configuration
     from donkey_rl.experiments.config import TrainingConfig
 
     training = configuration.with_settings(TrainingConfig(), setting or ())
     with at_work(as_json) as progress:
-        from donkey_rl.experiments.fidelity import comparison
+        with loading(progress):
+            from donkey_rl.experiments.fidelity import comparison
 
         request = comparison.ComparisonRequest(
             recording=recording, track=track, vehicle=vehicle, run_id=run, training=training,

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, print_json
+from donkey_rl import cli_completion
+from donkey_rl.cli_completion import one_of
+from donkey_rl.cli_output import (
+    AddressOption,
+    JsonOption,
+    SimulatorOption,
+    at_work,
+    loading,
+    print_json,
+)
 from donkey_rl.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -23,18 +32,27 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: donkey-rl train --agent sac --track warehouse --set sac.gamma=0.98")
 def train(
-    agent: Annotated[str | None, typer.Option(help="The algorithm: sac or ppo.")] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(help="The algorithm: sac or ppo.", autocompletion=one_of("sac", "ppo")),
+    ] = None,
     track: Annotated[
         str | None,
         typer.Option(
-            help="Scene name or track file, several with commas; see 'donkey-rl tracks'."
+            help="Scene name or track file, several with commas; see 'donkey-rl tracks'.",
+            autocompletion=cli_completion.tracks,
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps to train, all cars together.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps to train, all cars together.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same run.")] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="A recipe of the package ('donkey-rl recipes'), or a YAML file."),
+        typer.Option(
+            help="A recipe of the package ('donkey-rl recipes'), or a YAML file.",
+            autocompletion=cli_completion.recipe,
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
@@ -44,16 +62,18 @@ def train(
     resume: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN_ID",
+            metavar="RUN",
             help="Go on with a run that ended early, from its last checkpoint.",
+            autocompletion=cli_completion.run,
         ),
     ] = None,
     from_run: Annotated[
         str | None,
         typer.Option(
             "--from-run",
-            metavar="RUN_ID",
-            help="A new run with the configuration of this one; options and --set change it.",
+            metavar="RUN",
+            help="Make a new run with the configuration of this one; options and --set change it.",
+            autocompletion=cli_completion.run,
         ),
     ] = None,
     show_config: Annotated[
@@ -68,12 +88,7 @@ def train(
             min=1, help="Processes of a Ray cluster that drive the cars for this learner."
         ),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT", help="Of the Ray cluster; default: this machine's cores."
-        ),
-    ] = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a driver, race it, and keep the run in MLflow.
@@ -94,9 +109,10 @@ def train(
 
         again = reproduction.find(from_run, changes)
         config = again.config
-    elif resume is not None and show_config:
+    elif resume is not None:
         from donkey_rl.experiments import resuming
 
+        # Also where it is found again: a run that cannot go on is refused before seconds of work.
         config = resuming.find(resume, changes).config
     else:
         config = _from_recipe(recipe, given, setting or ())
@@ -106,7 +122,8 @@ def train(
     if address is not None and collectors is None:
         raise InputError("--address names a cluster for collectors. Give --collectors N as well.")
     with at_work(as_json) as progress, _collecting(collectors, address, progress) as member:
-        from donkey_rl.experiments import training
+        with loading(progress):
+            from donkey_rl.experiments import training
 
         if resume is not None:
             done = training.resume(resume, changes, progress, member)
@@ -125,7 +142,10 @@ def train(
 
 @app.command(epilog="Example: donkey-rl recipes --agent ppo")
 def recipes(
-    agent: Annotated[str | None, typer.Option(help="Only those of this algorithm.")] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(help="Only those of this algorithm.", autocompletion=one_of("sac", "ppo")),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the recipes that come with the package, for `train --recipe`."""

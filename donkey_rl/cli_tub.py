@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from donkey_rl import cli_completion
 from donkey_rl.cli_data import (
     AuthorOption,
     LicenseOption,
@@ -42,11 +43,16 @@ def import_tub(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write its races here instead.")
     ] = None,
-    driver: Annotated[str, typer.Option(help="Who drove.")] = "",
+    driver: Annotated[str | None, typer.Option(metavar="DRIVER", help="Who drove.")] = None,
     vehicle: Annotated[
-        str, typer.Option(help="Car generation of the simulator, if one was driven.")
-    ] = "",
-    track: Annotated[str, typer.Option(help="Where: a scene's name or a track file.")] = "",
+        str | None, typer.Option(help="Car generation of the simulator, if one was driven.")
+    ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            help="Scene name or track file. Default: unknown.", autocompletion=cli_completion.track
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a tub with anything broken or missing.")
     ] = False,
@@ -71,7 +77,7 @@ def import_tub(
         from donkey_rl.experiments.data.tub import Tub
         from donkey_rl.experiments.data.tub_races import Origin
 
-        origin = Origin(driver, vehicle, track)
+        origin = Origin(driver or "", vehicle or "", track or "")
         imported = tub_import.write(Tub(tub), folder, progress, origin, strict=strict)
         result = imported.model_dump(mode="json")
         if name is not None:

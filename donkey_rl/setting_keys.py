@@ -208,6 +208,9 @@ class _Place:
         )
 
 
+_MOST_NAMED = 4
+"""Settings of the same last name that are named where one of them is meant."""
+
 _TYPE_NAMES = ("int", "str", "float")
 
 
@@ -227,17 +230,13 @@ def _unknown(model: Model, key: str) -> str:
     }
     elsewhere = [name for name in known if name.rpartition(".")[2] == leaf]
     sibling = nearest(leaf, siblings)
-    found = (
-        (siblings[sibling] if sibling else None)
-        or (elsewhere[0] if elsewhere else None)
-        or nearest(key, [*known, *groups])
-    )
-    hint = (
-        f"Did you mean '{found}'?"
-        if found
-        else f"Known: {', '.join(known[:8])}{', ...' if len(known) > 8 else '.'}"
-    )
-    return f"Unknown setting '{key}'. {hint}"
+    near = nearest(key, [*known, *groups])
+    found = [siblings[sibling]] if sibling else elsewhere or ([near] if near else [])
+    if found:
+        named = _either([f"'{name}'" for name in found[:_MOST_NAMED]])
+        return f"Unknown setting '{key}'. Did you mean {named}?"
+    some = ", ".join(known[:8])
+    return f"Unknown setting '{key}'. Known: {some}{', ...' if len(known) > 8 else '.'}"
 
 
 def _mismatch(key: str, detail: ErrorDetails) -> str:

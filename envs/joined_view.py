@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -83,7 +85,7 @@ Cars = SB3View | JoinedView
 
 
 def make(configs: Sequence[EnvironmentConfig], cars: int, seed: int) -> Cars:
-    """Returns N cars, spread over environments as evenly as can be.
+    """Returns N cars, spread over environments as `shares` says.
 
     Args:
         configs: The environments; they differ in their tracks alone.
@@ -92,14 +94,40 @@ def make(configs: Sequence[EnvironmentConfig], cars: int, seed: int) -> Cars:
     """
     if len(configs) == 1:
         return vec_env.make(configs[0], cars, seed)
-    shares = [len(part) for part in np.array_split(np.arange(cars), len(configs))]
-    firsts = np.cumsum([0, *shares])[:-1].tolist()
+    counts = shares([config.track for config in configs], cars)
+    firsts = np.cumsum([0, *counts])[:-1].tolist()
     return JoinedView(
         [
             vec_env.make(config, share, seed + first)
-            for config, share, first in zip(configs, shares, firsts, strict=True)
+            for config, share, first in zip(configs, counts, firsts, strict=True)
         ]
     )
+
+
+def shares(tracks: Sequence[str], count: int) -> list[int]:
+    """Returns how many of so many cars, or frames, each of some tracks gets.
+
+    Random roads are alike, scenes are not: n tracks of one name together get the square root of n
+    times what a track alone gets, each of them the same.
+
+    Args:
+        tracks: Their names, see `track_names`.
+        count: What is spread, at least one for each track.
+
+    >>> shares(["warren", "warehouse"], 5)
+    [3, 2]
+    >>> shares(["warren", "random_circuit:1", "random_circuit:2:mirror"], 12)
+    [5, 4, 3]
+    """
+    names = [track.partition(":")[0] for track in tracks]
+    alike = Counter(names)
+    weights = [1.0 / math.sqrt(alike[name]) for name in names]
+    wanted = [(count - len(tracks)) * weight / sum(weights) for weight in weights]
+    found = [1 + math.floor(each) for each in wanted]
+    fullest = sorted(range(len(tracks)), key=lambda i: math.floor(wanted[i]) - wanted[i])
+    for i in fullest[: count - sum(found)]:
+        found[i] += 1
+    return found
 
 
 def _joined(parts: Sequence[batches.Observation]) -> batches.Observation:

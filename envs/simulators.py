@@ -59,7 +59,9 @@ def _parse_one(text: str) -> Address | pathlib.Path:
     path = pathlib.Path(text).expanduser()
     if path.is_file():
         return path
-    if nearest(text, [EMBEDDED]):
+    if not text:
+        hint = "Leave out the comma with nothing behind or before it."
+    elif nearest(text, [EMBEDDED]):
         hint = f"Did you mean '{EMBEDDED}'?"
     elif path.is_dir():
         hint = "That is a folder; name the program in it."

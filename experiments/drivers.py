@@ -13,6 +13,7 @@ called before each race.
 from __future__ import annotations
 
 import abc
+import ast
 import contextlib
 import dataclasses
 import hashlib
@@ -38,7 +39,7 @@ from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.envs.traffic import shown
-from donkey_rl.errors import InputError, UnknownNameError
+from donkey_rl.errors import InputError, UnknownNameError, nearest
 from donkey_rl.experiments import model_registry, pilots, stored_runs
 from donkey_rl.experiments.foreign_driver import ForeignPilot
 from donkey_rl.experiments.pilots import Pilot
@@ -46,6 +47,11 @@ from donkey_rl.experiments.racing import Field
 
 PURSUIT: Final = "pursuit"
 UNTRAINED: Final = "untrained"
+
+_GIVEN: Final = (
+    f"Give a run (`donkey-rl leaderboard` lists them), a folder with a {manifest.FILE_NAME}, "
+    f"{model_registry.SCHEME}NAME@ALIAS, PATH.py:NAME, {PURSUIT} or {UNTRAINED}."
+)
 
 Kind = Literal["run", "folder", "file", "pursuit", "untrained"]
 """Where a driver comes from."""
@@ -196,18 +202,15 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
     if folder.is_dir() and not registered:
         return _learned(ensemble.load(folder), "folder", str(folder), settings)
     if len(folder.parts) > 1 and not registered:
-        raise InputError(
-            f"There is no driver folder '{reference}'. Give a run, a folder with a "
-            f"{manifest.FILE_NAME}, {model_registry.SCHEME}NAME@ALIAS, PATH.py:NAME, {PURSUIT} or "
-            f"{UNTRAINED}."
-        )
+        raise InputError(f"There is no driver folder '{reference}'. {_GIVEN}")
     try:
         stored = stored_runs.find(reference)
     except UnknownNameError as error:
         if registered:
             raise
-        choices = [PURSUIT, UNTRAINED, *([error.nearest] if error.nearest else [])]
-        raise UnknownNameError("driver", reference, choices) from None
+        near = nearest(reference, [PURSUIT, UNTRAINED, *filter(None, [error.nearest])])
+        choices: tuple[str, ...] = (near,) if near else ()
+        raise UnknownNameError("driver", reference, choices, remedy=_GIVEN) from None
     loaded = ensemble.load(stored_runs.download_driver(stored))
     return _learned(loaded, "run", f"run {stored.id[:8]}", settings, stored.id)
 
@@ -301,6 +304,13 @@ def _foreign(
     except OSError as error:
         raise InputError(
             f"The driver file '{path}' cannot be read: {error.strerror}. Check its path."
+        ) from error
+    try:
+        ast.parse(content, str(path))
+    except (SyntaxError, ValueError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        raise InputError(
+            f"The driver file '{path}' is not Python: {error.args[0]}{line}. Mend it."
         ) from error
     digest = hashlib.sha256(content + f":{name}".encode()).hexdigest()
     return ForeignEntrant(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.envs import labels, simulators, vec_env
+from donkey_rl.envs import joined_view, labels, simulators, vec_env
 from donkey_rl.envs.labels import LabelledFrames, Sampling
 from donkey_rl.envs.recordings import frames as frame_files
 from donkey_rl.envs.recordings import race_records
@@ -77,7 +76,7 @@ def labelled(
     farther: Sequence[float] = (),
     bends: float = 0.0,
 ) -> Iterator[LabelledFrames]:
-    """Yields frames of the embedded simulator with their labels, of all tracks of a run in turn.
+    """Yields frames of the embedded simulator with their labels, of all tracks of a run.
 
     Args:
         config: The run.
@@ -91,8 +90,7 @@ def labelled(
         Some frames, all of one track.
     """
     tracks = config.environments()
-    shares = [len(part) for part in np.array_split(np.arange(count), len(tracks))]
-    # In turn, since encoders keep the last frames for their report.
+    shares = joined_view.shares([each.track for each in tracks], count)
     sources = [
         labels.sample_frames(
             each,
@@ -104,8 +102,13 @@ def labelled(
         )
         for each, share in zip(tracks, shares, strict=True)
     ]
-    for parts in itertools.zip_longest(*sources):
-        yield from (part for part in parts if part is not None)
+    # All at the same rate, since encoders keep the last frames for their report.
+    done = [0] * len(tracks)
+    while sum(done) < count:
+        behind = min(range(len(tracks)), key=lambda i: done[i] / shares[i])
+        part = next(sources[behind])
+        done[behind] += len(part.images)
+        yield part
 
 
 def recorded(

@@ -8,9 +8,9 @@ import math
 import pathlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from donkey_rl.agents import driver as learned
 from donkey_rl.configuration import Config
@@ -136,6 +136,15 @@ class EvaluationRequest(Config):
             raise UnknownNameError("probe", value, PROBES)
         return value
 
+    @model_validator(mode="after")
+    def _cluster_is_wanted(self) -> Self:
+        if self.address is not None and self.engine != "ray":
+            raise ValueError(
+                f"--address names a Ray cluster, received --engine {self.engine}; give "
+                "--engine ray as well, or leave --address out"
+            )
+        return self
+
     @property
     def latency(self) -> LatencyConfig:
         """The latency to add."""
@@ -163,6 +172,9 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
     late = request.latency
     for name in splits.tracks(request.track) if request.track is not None else ():
         track.load(name)
+    place: dict[str, object] = {"simulator": request.simulator}
+    if request.opponents is not None:
+        place["opponents"] = rivals.of_race(request.opponents, request.driver)
     entrant = drivers.load(
         request.driver, request.settings, limit_s=request.frame_limit_ms / 1000.0
     )
@@ -172,9 +184,6 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
             f"commands wait {held:g} ms, as at a race: the driver was trained for a latency of "
             f"{entrant.trained_latency_ms[0]:g} ms at least"
         )
-    place: dict[str, object] = {"simulator": request.simulator}
-    if request.opponents is not None:
-        place["opponents"] = rivals.of_race(request.opponents, request.driver)
     environments = [
         entrant.environment.model_copy(update=place | {"track": name})
         for name in evaluation_tracks.chosen(

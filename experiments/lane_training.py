@@ -50,7 +50,7 @@ def train_encoder(
     encoder = LaneEncoder(config.camera.shape, known, settings)
     if settings.pretrained is not None:
         encoder.start_from(_stored(settings.pretrained))
-    images: list[npt.NDArray[np.uint8]] = []
+    images = np.empty((settings.frames, *encoder.reduced_shape), np.uint8)
     truth: list[npt.NDArray[np.float32]] = []
     cells: list[npt.NDArray[np.float32]] = []
     source = encoder_frames.labelled(
@@ -63,7 +63,8 @@ def train_encoder(
     )
     with progress.phase("rendering frames", settings.frames, "frames") as phase:
         for part in source:
-            images.append(encoder.preprocess(part.images))
+            reduced = encoder.preprocess(part.images)
+            images[phase.done : phase.done + len(reduced)] = reduced
             truth.append(part.labels)
             if part.surfaces is not None:
                 cells.append(encoder.cells(part.surfaces))
@@ -76,7 +77,7 @@ def train_encoder(
             between()
 
         report = encoder.fit(
-            np.concatenate(images),
+            images,
             np.concatenate(truth),
             show,
             cells=np.concatenate(cells) if cells else None,

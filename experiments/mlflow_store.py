@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from donkey_rl.errors import StorageError, StoreAwayError
+from donkey_rl.errors import InputError, StorageError, StoreAwayError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -217,9 +217,19 @@ def _silence() -> None:
 
 
 def _open(address: str) -> MlflowClient:
+    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    store = MlflowClient(tracking_uri=address)
+    try:
+        store = MlflowClient(tracking_uri=address)
+    except MlflowException as error:
+        if "unsupported URI" not in str(error):
+            raise
+        raise InputError(
+            f"MLFLOW_TRACKING_URI should be sqlite:///PATH, http://HOST:PORT or another address "
+            f"that MLflow knows. Received: '{shown(address)}'. Unset it for the file mlflow.db "
+            "here."
+        ) from error
     store.search_experiments(max_results=1)
     return store
 

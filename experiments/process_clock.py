@@ -19,7 +19,12 @@ def seconds() -> float:
     Where the system does not tell (no ``/proc``), since this module was imported.
     """
     try:
-        fields = pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        fields = (
+            pathlib.Path("/proc/self/stat")
+            .read_text("utf-8", "replace")
+            .rpartition(")")[2]
+            .split()
+        )
         # The 22nd field of the file, in clock ticks since the machine was started.
         started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
         return time.clock_gettime(time.CLOCK_BOOTTIME) - started
@@ -53,7 +58,7 @@ def machine() -> dict[str, str]:
 def _processor() -> str:
     """Returns the name of the processor's model, empty where the system does not tell it."""
     try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        lines = pathlib.Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         return platform.processor()
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

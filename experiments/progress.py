@@ -72,7 +72,7 @@ class ProgressDisplay:
         Args:
             name: What is being done, such as `"training"`.
             total: How many units make it complete; None if that is not known.
-            unit: What is counted.
+            unit: What is counted; empty where nothing is.
         """
         return Phase(self, name, total, unit)
 
@@ -144,6 +144,7 @@ class Phase:
         self._fields: dict[str, Value] = {}
         self._samples: deque[tuple[float, int]] = deque()
         self._started = self._drawn = self._clock()
+        self._shown = False
 
     def __enter__(self) -> Phase:
         """Shows the phase."""
@@ -162,7 +163,9 @@ class Phase:
         """Shows the last state and closes the phase."""
         now = self._clock()
         self._samples = deque([(self._started, 0), (now, self.done)])
-        self._display._draw(self, self._status(f"{duration(now - self._started)} taken"))
+        # What failed before anything was done or shown is said by its error alone.
+        if error is None or self.done or self._shown:
+            self._display._draw(self, self._status(f"{duration(now - self._started)} taken"))
         self._display._end(self)
 
     def update(self, done: int, **fields: Value) -> None:
@@ -180,6 +183,7 @@ class Phase:
         if now - self._drawn < interval:
             return
         self._drawn = now
+        self._shown = True
         self._samples.append((now, done))
         while len(self._samples) > 2 and now - self._samples[0][0] > SPEED_WINDOW_S:
             self._samples.popleft()
@@ -198,8 +202,8 @@ class Phase:
 
     def _status(self, time_text: str) -> str:
         count = f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
-        parts = [f"{count} {self._unit}"]
-        if (speed := self._speed()) > 0.0:
+        parts = [f"{count} {self._unit}"] if self._unit else []
+        if self._unit and (speed := self._speed()) > 0.0:
             parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s")
         for name, value in self._fields.items():
             if value is not None:

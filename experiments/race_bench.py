@@ -285,7 +285,9 @@ def _taken() -> tuple[float, float, float]:
     for pid in (os.getpid(), *_children(os.getpid())):
         with contextlib.suppress(OSError):
             place = Path("/proc", str(pid))
-            told = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
+            told = dict(
+                line.split(":", 1) for line in (place / "status").read_text("utf-8").splitlines()
+            )
             memory += float(told["VmRSS"].split()[0]) / 1024.0
             threads += float(told["Threads"])
             files += len(list((place / "fd").iterdir()))
@@ -296,7 +298,7 @@ def _children(pid: int) -> list[int]:
     found = []
     for task in Path("/proc", str(pid), "task").iterdir():
         with contextlib.suppress(OSError):
-            found += [int(each) for each in (task / "children").read_text().split()]
+            found += [int(each) for each in (task / "children").read_text("ascii").split()]
     return found
 
 

@@ -100,7 +100,7 @@ class RunFolder:
         with contextlib.ExitStack() as opened:
             with folders.writing(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
-                file = opened.enter_context(path.open("a+"))
+                file = opened.enter_context(path.open("a+b"))
                 taken = file_locks.take(file.fileno())
             if not taken:
                 raise InputError(

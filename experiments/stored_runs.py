@@ -152,8 +152,8 @@ def download_driver(run: StoredRun | str, *, uri: str | None = None) -> pathlib.
                 "that, or compare over the races that are stored of both, with --races."
             )
         raise InputError(
-            f"Run {stored.id} ({stored.status}) holds no driver: it ended before one was stored. "
-            "Choose another run in `donkey-rl dashboard`."
+            f"Run {stored.id} ({stored.name}, {stored.status}) holds no driver: it ended before "
+            "one was stored. Choose another run in `donkey-rl dashboard`."
         )
     with mlflow_store.guard(f"The driver of run {stored.id} could not be fetched"):
         model = mlflow_store.client(uri).get_logged_model(stored.tags[MODEL_TAG])

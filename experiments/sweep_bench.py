@@ -73,7 +73,7 @@ def efficiency(minutes: float, progress: ProgressDisplay) -> Efficiency:
         )
     with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
         folder = Path(name)
-        (folder / "space.yaml").write_text(_SPACE)
+        (folder / "space.yaml").write_text(_SPACE, encoding="utf-8")
         with progress.phase("sweeping", 2 * ROUNDS, "sweeps") as phase:
             for turn in range(2 * ROUNDS):
                 workers = 1 + turn % 2

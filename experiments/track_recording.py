@@ -7,9 +7,10 @@ import json
 import math
 import pathlib
 import tempfile
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import pydantic
 from pydantic import Field
 
 from donkey_rl.configuration import Config
@@ -48,6 +49,15 @@ class TrackRecordingRequest(Config):
     left: float = Field(default=-5.0, ge=-30.0, le=30.0)
     right: float = Field(default=5.0, ge=-30.0, le=30.0)
     drive: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _road_has_width(self) -> Self:
+        if self.left >= self.right:
+            raise ValueError(
+                f"--left is the road's left edge and lies below --right, received {self.left:g} "
+                f"and {self.right:g}; swap them"
+            )
+        return self
 
 
 class TrackRecordingResult(Config):

@@ -32,6 +32,22 @@ def _plain(text: str) -> str:
 Plain = Annotated[str, AfterValidator(_plain)]
 
 
+def _host(text: str) -> str:
+    """Refuses an address with a scheme, a path or a port, which would be looked up in vain."""
+    try:
+        ipaddress.ip_address(text.strip("[]").partition("%")[0])
+    except ValueError:
+        if not re.fullmatch(r"[^\s/:@]+", text):
+            raise ValueError(
+                "should be a name or an address alone, such as race.example.org; its port is a "
+                "setting of its own"
+            ) from None
+    return text
+
+
+HostName = Annotated[str, AfterValidator(_host)]
+
+
 def _network(text: str) -> str:
     """Refuses what is no address, so that it is said before the race."""
     if text != GATEWAY:
@@ -183,7 +199,7 @@ class RaceConfig(Config):
         records: Folder that takes the records of races.
     """
 
-    host: str = Field(default="127.0.0.1", min_length=1, max_length=255)
+    host: HostName = Field(default="127.0.0.1", min_length=1, max_length=255)
     port: int = Field(default=9091, ge=1, le=65535)
     racer_name: Plain = Field(default="donkey-rl", min_length=1, max_length=64)
     car_name: Plain = Field(default="donkey-rl", min_length=1, max_length=63)

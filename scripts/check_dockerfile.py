@@ -1,6 +1,6 @@
 """Does the steps of race_server/Dockerfile without Docker, and races the car that comes of them.
 
-    python scripts/check_dockerfile.py my_driver
+    python -m scripts.check_dockerfile my_driver
 
 It reads the Dockerfile and does what it says inside a folder: COPY, RUN, and at last CMD as the
 user of USER, with the whole tree read-only but for VOLUME, against a simulator that is started
@@ -15,13 +15,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
-import os
 import pathlib
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -30,12 +27,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import websockets.exceptions
 import websockets.sync.client
 
-ROOT = pathlib.Path(__file__).parents[1]
+from scripts.image_steps import ROOT, CheckError, Image, build, in_image
+
 DOCKERFILE = ROOT / "race_server" / "Dockerfile"
 IGNORED = DOCKERFILE.with_name("Dockerfile.dockerignore")
 HEAVY = (
@@ -45,165 +42,10 @@ HEAVY = (
 GO = '{"angle":0,"throttle":0,"drive_mode":"local","recording":false}'
 STOP = GO.replace("local", "user")
 
-_BASE = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt")
-_BUILD_TIME = re.compile("PIP_|SSL_|(?:https?|no)_proxy$", re.IGNORECASE)
 _START_S, _STOP_S = 600.0, 20.0
 _LOOK_S = 0.05
 
 LOGGER = logging.getLogger("check_dockerfile")
-
-
-class CheckError(Exception):
-    """A step failed, or the car did what it must not."""
-
-
-@dataclass
-class Image:
-    """What the steps have made so far.
-
-    Attributes:
-        folder: Root of its file system.
-        arguments: Values of ARG.
-        environment: Of ENV.
-        user: Of USER.
-        folder_of_work: Of WORKDIR.
-        volumes: Of VOLUME.
-        command: Of CMD.
-        carried: Top-level folders that came from the stage before.
-    """
-
-    folder: pathlib.Path
-    arguments: dict[str, str]
-    environment: dict[str, str] = field(default_factory=dict)
-    user: str = "0:0"
-    folder_of_work: str = "/"
-    volumes: list[str] = field(default_factory=list)
-    command: list[str] = field(default_factory=list)
-    carried: set[str] = field(default_factory=set)
-
-    def place(self, inside: str) -> pathlib.Path:
-        """Returns where a path of the image lies on this machine."""
-        return self.folder / inside.lstrip("/")
-
-
-def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """Yields the instructions of a Dockerfile and what follows each."""
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    for line in re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines():
-        if line.strip():
-            name, _, rest = line.strip().partition(" ")
-            yield name.upper(), rest.strip()
-
-
-def build(image: Image, text: str) -> None:
-    """Does all steps up to CMD.
-
-    Raises:
-        CheckError: A step failed, or is none that this script knows.
-    """
-    for name, rest in instructions(text):
-        LOGGER.info("%s %s", name, rest)
-        for key, value in image.arguments.items():
-            rest = rest.replace(f"${{{key}}}", value)
-        if name == "FROM":
-            image.carried, image.environment = set(), {}
-        elif name == "ARG":
-            key, _, value = rest.partition("=")
-            image.arguments.setdefault(key, value)
-        elif name == "COPY":
-            copy(image, rest)
-        elif name == "RUN":
-            inside = in_image(image, ["sh", "-c", rest], build=True)
-            if subprocess.run(inside, check=False).returncode:
-                raise CheckError(f"RUN {rest} failed")
-        elif name == "ENV":
-            image.environment |= dict(word.split("=", 1) for word in shlex.split(rest))
-        elif name == "USER":
-            image.user = rest
-        elif name == "WORKDIR":
-            image.folder_of_work = rest
-        elif name == "VOLUME":
-            image.volumes += rest.split()
-        elif name == "CMD":
-            image.command = json.loads(rest)
-        elif name != "EXPOSE":
-            raise CheckError(f"{name} is no step that this script knows")
-
-
-def copy(image: Image, rest: str) -> None:
-    """Does one COPY, from the project or from the stage before."""
-    words = rest.split()
-    options = dict(word[2:].split("=", 1) for word in words if word.startswith("--"))
-    *sources, target = (word for word in words if not word.startswith("--"))
-    if "from" in options:
-        if sources != [target]:
-            raise CheckError("between stages this script copies nothing to another place")
-        # One folder serves both stages: what is not carried over goes.
-        image.carried.add(target.strip("/").split("/")[0])
-        for path in image.folder.iterdir():
-            if path.name not in image.carried and path.name not in _BASE:
-                shutil.rmtree(path)
-        return
-    for source in sources:
-        found, place = ROOT / source, image.place(target)
-        if target.endswith("/"):
-            place = place / found.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if found.is_dir():
-            lines = IGNORED.read_text(encoding="utf-8").split()
-            everywhere = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
-            ignored = shutil.ignore_patterns(*everywhere)
-            shutil.copytree(found, place, symlinks=True, ignore=ignored)
-        else:
-            shutil.copy(found, place)
-        if "chown" in options and os.geteuid() == 0:
-            owner, group = map(int, options["chown"].split(":"))
-            for path in (place, *place.rglob("*")):
-                os.chown(path, owner, group, follow_symlinks=False)
-
-
-def in_image(
-    image: Image, command: list[str], *, build: bool, volumes: pathlib.Path | None = None
-) -> list[str]:
-    """Returns the words that run a command inside an image.
-
-    Args:
-        image: The image.
-        command: What to run in it.
-        build: As root, on a tree that can be written, with what pip is configured by here; else
-            as its user, and read-only.
-        volumes: Folder on this machine that stands for its volumes.
-    """
-    root, python = image.folder, pathlib.Path(sys.base_prefix)
-    script = ["set -e", f"mount --bind {root} {root}"]
-    for name in _BASE:
-        host, place = pathlib.Path("/", name), root / name
-        if host.is_symlink():
-            script.append(f"ln -sfn {os.readlink(host)} {place}")
-        elif host.is_dir():
-            script += [f"mkdir -p {place}", f"mount --bind /{name} {place}"]
-            script.append(f"mount -o remount,bind,ro {place}")
-    for path in ("/dev", "/proc", str(python)):
-        if not (path.startswith("/usr/") or path == "/usr"):
-            script += [f"mkdir -p {root}{path}", f"mount --rbind {path} {root}{path}"]
-    environment = dict(image.environment)
-    if build:
-        environment["PATH"] = f"{python}/bin:/usr/bin:/bin"
-        environment["HOME"] = "/build"
-        environment |= {k: v for k, v in os.environ.items() if _BUILD_TIME.match(k)}
-    else:
-        script.append(f"mount -o remount,bind,ro {root}")
-        for inside in image.volumes:
-            script.append(f"mount --bind {volumes} {image.place(inside)}")
-    words = [f"{key}={value}" for key, value in environment.items()]
-    user = "0:0" if build or os.geteuid() else image.user
-    inner = f'cd {image.folder_of_work} && exec "$@"'
-    script.append(
-        f"exec chroot --userspec={user} {root} /usr/bin/env -i {shlex.join(words)} "
-        f"/bin/sh -c {shlex.quote(inner)} sh {shlex.join(command)}"
-    )
-    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
-    return ["unshare", "--mount", *as_root, "sh", "-c", "\n".join(script)]
 
 
 class Relay:
@@ -356,7 +198,8 @@ def check(driver: pathlib.Path, config: pathlib.Path, track: str) -> None:
     with tempfile.TemporaryDirectory(prefix="donkey-rl-image-") as folder:
         base = pathlib.Path(folder)
         base.chmod(0o755)
-        image, volumes = Image(base / "root", arguments), base / "volumes"
+        ignored = IGNORED.read_text(encoding="utf-8").split()
+        image, volumes = Image(base / "root", ignored, arguments), base / "volumes"
         image.folder.mkdir()
         volumes.mkdir()
         volumes.chmod(0o777)

@@ -91,20 +91,24 @@ def test_bad_option_of_sim_is_one_line(
 @pytest.mark.skipif(sys.platform == "win32", reason="sends Ctrl-C as a signal")
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_public_address_says_what_it_exposes_and_ctrl_c_ends(host: str, warned: bool) -> None:
-    words = ["sim", "--host", host, "--port", "0", "--private-port", "0"]
-    served = subprocess.Popen(
-        [sys.executable, "-m", "donkey_rl", *words], stderr=subprocess.PIPE, text=True
-    )
+    words = ["sim", "--host", host, "--port", "0", "--private-port", "0", "--json"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    served = subprocess.Popen([sys.executable, "-m", "donkey_rl", *words], text=True, **pipes)
     assert served.stderr is not None
-    with served.stderr as lines:
+    assert served.stdout is not None
+    with served.stderr as lines, served.stdout as results:
         said = ""
         while "Private API" not in said:
             said += lines.readline()
+        told = json.loads(results.readline())
         served.send_signal(signal.SIGINT)
         rest = lines.read()
+        assert results.read() == ""
     assert served.wait(20) == cli.SUCCESS, rest
     assert ("can drive, load scenes" in said) == warned
-    assert "Serving the menu" in said
+    assert f"Serving the menu on {host}:{told['port']} " in said
+    assert (told["track"], told["host"]) == (None, host)
+    assert told["port"] != told["private_port"] != 0
     assert "Traceback" not in rest
 
 

@@ -83,7 +83,7 @@ def test_from_a_push_to_a_repaired_store(here: pathlib.Path) -> None:
         (("pull", "a@xyz"), InputError, "A data set is named NAME"),
         (("push", "no/such", "--name", "x"), InputError, "There is nothing at"),
         (("push", ".", "--name", "Evenings"), InputError, "small letters"),
-        (("split", "club", "--shares", "many"), InputError, "A split has three shares"),
+        (("split", "club", "--shares", "many"), InputError, "--shares are numbers with commas"),
         (("list", "--store", "nosuch://place"), InputError, "an address that fsspec knows"),
         (("show", "club", "--card", "card.txt"), InputError, "a .md file"),
         (("show", "club/train"), InputError, "Leave '/train' out"),

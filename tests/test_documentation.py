@@ -14,7 +14,11 @@ import typer
 from donkey_rl import cli, yaml_dialect
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted(
+    path
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    if "generated" not in path.parts
+)
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 
 

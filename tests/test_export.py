@@ -54,7 +54,7 @@ def timed_shortly() -> Iterator[None]:
 
 
 def export(place: pathlib.Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    arguments = ["export", str(place / "driver"), "--frames", str(place / "tub"), *words, "--json"]
+    arguments = ["export", str(place / "driver"), "--tub", str(place / "tub"), *words, "--json"]
     assert cli.main(arguments) == 0
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     return result
@@ -252,7 +252,7 @@ def test_the_part_drives_beside_the_loop(car: pathlib.Path) -> None:
 def test_eight_bits_do_what_single_precision_does(
     place: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--to", "litert", "--output")
+    words = ("--to", "litert", "--out")
     single = export(place, capsys, *words, str(place / "single"))
     small = export(place, capsys, *words, str(place / "small.tflite"), "--quantise", "8bit")
     assert single["largest_action_difference"] <= 1e-3
@@ -323,7 +323,7 @@ def test_onnx_does_what_the_driver_does(
 ) -> None:
     pytest.importorskip("tf2onnx")
     pytest.importorskip("onnxruntime")
-    result = export(place, capsys, "--to", "onnx", "--output", str(place / "onnx"))
+    result = export(place, capsys, "--to", "onnx", "--out", str(place / "onnx"))
     assert result["largest_action_difference"] <= 1e-3
     pilot = pilots.onnx(place / "onnx" / "driver.onnx", Driver.load(place / "driver").observation)
     one = {name: part[0] for name, part in small_drivers.noise(1).items()}
@@ -353,8 +353,8 @@ def test_nothing_is_written_that_drives_otherwise(
         (["DRIVER", "--to", "onxx"], "Did you mean 'onnx'"),
         (["DRIVER", "--to", "keras", "--quantise", "8bit"], "8 bits are LiteRT's"),
         (["DRIVER", "--to", "litert", "--quantise", "4bit"], "should be '8bit'"),
-        (["DRIVER", "--to", "litert", "--output", "driver.onnx"], "is a file *.tflite"),
-        (["DRIVER", "--to", "litert", "--frames", "nothing"], "nothing of that name"),
+        (["DRIVER", "--to", "litert", "--out", "driver.onnx"], "is a file *.tflite"),
+        (["DRIVER", "--to", "litert", "--tub", "nothing"], "there is nothing at 'nothing'"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from donkey_rl.agents.observations import Parts
@@ -134,6 +135,20 @@ def test_update_stops_where_the_policy_has_moved_enough() -> None:
         taken.append(model.learner.update(model.rollout_buffer.steps(), 1e-2, 0.2).gradient_steps)
     assert taken[0] == 30 * 4
     assert 1 <= taken[1] < 60
+
+
+def test_critic_learns_alone_at_first_and_the_actor_after_it() -> None:
+    config = PPOConfig(n_steps=64, batch_size=64, learning_rate=3e-3, critic_steps=2_048)
+    model = PPO(make_vec_env("CartPole-v1", 8, seed=0), config, seed=0)
+    before = [weights.copy() for weights in model.learner.actor.get_weights()]
+    model.learn(2_048)
+    for now, then in zip(model.learner.actor.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    buffer = model.rollout_buffer
+    assert explained_variance(buffer.values.ravel(), buffer.returns.ravel()) > 0.2
+    model.learn(512, reset_num_timesteps=False)
+    after = model.learner.actor.get_weights()
+    assert all((now != then).any() for now, then in zip(after, before, strict=True))
 
 
 def test_callback_can_stop_it_and_sees_each_step() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,10 +127,13 @@ def test_the_command_plays_a_record_on_the_page_until_it_is_told(tmp_path: Path)
     script = records.Script(tmp_path / "race")
     script.heat(1.0)
     script.close()
-    words = ("race", "replay", str(tmp_path / "race"), "--speed", "100", "--port", "0")
+    words = ("race", "replay", str(tmp_path / "race"), "--time-scale", "100", "--json")
+    words = (*words, "--port", "0")
     command = [sys.executable, "-m", "donkey_rl", *words]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
         assert process.stderr is not None
+        assert process.stdout is not None
         said = ""
         while "Ctrl-C ends it" not in said:
             line = process.stderr.readline()
@@ -136,6 +141,7 @@ def test_the_command_plays_a_record_on_the_page_until_it_is_told(tmp_path: Path)
             said += line
         address = re.search(r"http://\S+", said)
         assert address is not None
+        assert json.loads(process.stdout.readline()) == {"address": address[0], "problems": []}
         with urllib.request.urlopen(address[0], timeout=DEADLINE_S) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)

@@ -62,26 +62,39 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_hosted_car_waits_for_go_with_the_listed_packages_alone(
-    driver: Path, tmp_path: Path
-) -> None:
+def typed_in_image(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command where there are no other packages than in the image."""
     listed = requirements()
     names = {
         module
         for module, owners in importlib.metadata.packages_distributions().items()
         if {_plain(owner) for owner in owners} & set(listed)
     }
-    words = ["race", "--hosted", "--config", str(FOLDER / "hosted.yaml"), "--driver", str(driver)]
-    words += ["--host", "127.0.0.1", "--port", "1", "--set", "drive.port=0", "--minutes", "0.03"]
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(BARE), json.dumps([*names, "donkey_rl"]), *words],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
         text=True, check=False, timeout=120,
     )  # fmt: skip
+
+
+def test_a_hosted_car_waits_for_go_with_the_listed_packages_alone(
+    driver: Path, tmp_path: Path
+) -> None:
+    words = ["race", "--hosted", "--config", str(FOLDER / "hosted.yaml"), "--driver", str(driver)]
+    words += ["--host", "127.0.0.1", "--port", "1", "--set", "drive.port=0", "--minutes", "0.03"]
+    done = typed_in_image(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     assert re.search(r"/wsDrive on port \d+", done.stderr)
     assert "127.0.0.1:1" in done.stderr
     assert list(tmp_path.rglob("*.jsonl"))
+
+
+def test_what_the_image_cannot_do_is_said_with_the_missing_package(tmp_path: Path) -> None:
+    done = typed_in_image(tmp_path, "leaderboard", "--json")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(r"error: This needs the package '\w+', which .+\n", done.stderr)
+    assert "pip install donkey-rl" in done.stderr
 
 
 def test_no_package_needs_one_that_is_not_listed() -> None:

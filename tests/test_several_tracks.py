@@ -101,3 +101,22 @@ def test_frames_come_from_all_tracks_in_turn() -> None:
         alone = configuration.with_settings(wanted, [f"track={track}"])
         expected = [part.labels for part in encoder_frames.labelled(alone, count, seed=3)]
         np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
+
+
+def test_many_alike_share_what_few_would_get() -> None:
+    names = ["warren", "warehouse", "warehouse:mirror", *(f"random_circuit:{k}" for k in range(9))]
+    found = joined_view.shares(names, 600)
+    assert sum(found) == 600
+    assert found[0] == pytest.approx(2 * found[1] / 2**0.5, abs=2)
+    assert sum(found[3:]) == pytest.approx(3 * found[0], abs=9)
+    assert joined_view.shares(names, len(names)) == [1] * len(names)
+
+
+def test_frames_of_all_tracks_come_at_the_same_rate() -> None:
+    wanted = config(*SMALL_CAMERA, "track=warren,random_circuit:1-2", "cars=3")
+    parts = list(encoder_frames.labelled(wanted, 1400, seed=3))
+    assert sum(len(part.images) for part in parts) == 1400
+    widths = [part.labels[:, 0] + part.labels[:, 1] for part in parts]
+    assert max(np.ptp(width) for width in widths) < 0.01, "a batch is of one track, of one width"
+    tracks = [round(float(width[0]), 1) for width in widths]
+    assert len(set(tracks)) == len(set(tracks[:3])) == 3, "no track is kept for the end"

@@ -72,7 +72,7 @@ def read_description(folder: Path, name: str, version: int) -> dict[str, Any]:
     path = folder / "encoder.json"
     if path.stat().st_size > _LARGEST_DESCRIPTION:
         raise ValueError(f"'{path.name}' of {path.stat().st_size:,} bytes")
-    data: dict[str, Any] = json.loads(path.read_text())
+    data: dict[str, Any] = json.loads(path.read_text("utf-8"))
     if (data["format"], data["encoder"]) != (version, name):
         raise ValueError(f"format {data['format']} of '{data['encoder']}'")
     return data

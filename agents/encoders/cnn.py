@@ -113,7 +113,8 @@ class CnnEncoder:
         """Writes ``encoder.keras`` and ``encoder.json`` into an existing folder."""
         keras_files.save_model(self.model, folder / "encoder.keras")
         description = {"format": FORMAT, "encoder": self.name}
-        (folder / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
+        text = json.dumps(description, indent=2) + "\n"
+        (folder / "encoder.json").write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> CnnEncoder:

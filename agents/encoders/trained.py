@@ -119,7 +119,8 @@ class TrainedEncoder(abc.ABC):
             "image_shape": list(self.image_shape),
             **self._described(),
         }
-        (folder / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
+        text = json.dumps(description, indent=2) + "\n"
+        (folder / "encoder.json").write_text(text, encoding="utf-8")
 
     @abc.abstractmethod
     def _described(self) -> dict[str, Any]:

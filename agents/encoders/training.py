@@ -38,32 +38,30 @@ Loss = Callable[[Sequence[Any], Any], Any]
 class _Trainer:
     """The compiled training step of one network."""
 
-    def __init__(
-        self, variables: Sequence[Any], data: Sequence[Any], loss: Loss, batch_size: int
-    ) -> None:
-        self._data, self._loss, self._batch_size = data, loss, batch_size
-        self._adam = Adam(variables)
-        self.steps = tf.function(
-            self._steps,
-            input_signature=[
-                tf.TensorSpec((None, batch_size), tf.int32),
-                tf.TensorSpec((None,), tf.float32),
-                tf.TensorSpec((None, 2), tf.int32),
-            ],
-        )
+    def __init__(self, variables: Sequence[Any], loss: Loss, rows: Sequence[Any]) -> None:
+        """Fixes the signature.
 
-    def _steps(self, order: Any, learning_rates: Any, seeds: Any) -> Any:
-        """Takes one gradient step per row of ``order`` and returns the mean loss."""
-        count = tf.shape(order)[0]
+        Args:
+            variables: What is trained.
+            loss: What is made small.
+            rows: Specifications of some batches of the data, (steps, B, ...) each.
+        """
+        self._loss, self._adam = loss, Adam(variables)
+        rates, seeds = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None, 2), tf.int32)
+        self.steps = tf.function(self._steps, input_signature=[list(rows), rates, seeds])
+
+    def _steps(self, batches: Any, learning_rates: Any, seeds: Any) -> Any:
+        """Takes one gradient step per batch and returns the mean loss."""
+        count = tf.shape(learning_rates)[0]
         total = 0.0
         for step in tf.range(count):
-            total += self._step(order[step], learning_rates[step], seeds[step])
+            rows = [array[step] for array in batches]
+            total += self._step(rows, learning_rates[step], seeds[step])
         return total / tf.cast(count, tf.float32)
 
-    def _step(self, chosen: Any, learning_rate: Any, seed: Any) -> Any:
+    def _step(self, rows: Sequence[Any], learning_rate: Any, seed: Any) -> Any:
         """Takes one gradient step; the halves of the batch run side by side on two cores."""
-        rows = [tf.gather(array, chosen) for array in self._data]
-        middle = self._batch_size // 2
+        middle = rows[0].shape[0] // 2
         halves = [slice(0, middle), slice(middle, None)] if middle else [slice(None)]
         parts = [
             self._gradients([array[half] for array in rows], seed + index)
@@ -110,13 +108,16 @@ def train(
     count = len(data[0])
     per_epoch = count // config.batch_size
     steps = per_epoch * config.epochs
-    with tf.device("CPU"):
-        held = [tf.constant(array) for array in data]
-        trainer = _Trainer(variables, held, loss, config.batch_size)
+    shapes = [(None, config.batch_size, *array.shape[1:]) for array in data]
+    trainer = _Trainer(
+        variables,
+        loss,
+        [tf.TensorSpec(shape, array.dtype) for shape, array in zip(shapes, data, strict=True)],
+    )
     done, history = 0, []
     for _ in range(config.epochs):
         order = random.permutation(count)[: per_epoch * config.batch_size]
-        order = order.reshape(per_epoch, config.batch_size).astype(np.int32)
+        order = order.reshape(per_epoch, config.batch_size)
         total = 0.0
         for first in range(0, per_epoch, _BATCHES_PER_CALL):
             rows = order[first : first + _BATCHES_PER_CALL]
@@ -125,7 +126,8 @@ def train(
             seeds = np.stack([np.full(len(rows), config.seed or 0), 2 * at], axis=1).astype(
                 np.int32
             )
-            mean = float(trainer.steps(rows, rates, seeds).numpy())
+            batches = [array[rows] for array in data]
+            mean = float(trainer.steps(batches, rates, seeds).numpy())
             if not math.isfinite(mean):
                 raise DonkeyRLError(
                     f"Expected a finite loss. Received: {mean} after {done} batches. "

@@ -80,6 +80,13 @@ class PPOConfig(Config):
     target_kl: float | None = pydantic.Field(
         default=None, gt=0, description="An update stops when the policy has moved so far."
     )
+    critic_steps: int = pydantic.Field(
+        default=0,
+        ge=0,
+        le=100_000_000,
+        description="Environment steps at the start in which the critic learns alone: a policy "
+        "that can drive already is not to be led by a critic that knows nothing.",
+    )
     initial_log_std: float = pydantic.Field(
         default=0.0, ge=-10, le=2, description="Logarithm of the actions' first deviation."
     )

@@ -91,6 +91,8 @@ class Learner:
         if self.cnn is not None:
             trained += self.cnn.trainable_variables
         self._optimiser = Adam(trained if choices else [*trained, self.log_std], _EPSILON)
+        # Apart, so that the actor's moments are still fresh when its turn comes.
+        self._warming = Adam(self.critic.trainable_variables, _EPSILON)
         self._augmentation: layers.Augmentation | None = None
         self._signs: FloatArray | None = None
         if self.cnn is not None and config.agreement and config.augmentation.active:
@@ -113,6 +115,7 @@ class Learner:
         order = tf.TensorSpec((None, None), tf.int32)
         seeds = tf.TensorSpec((None, None, 2), tf.int32)
         self._update = Compiled(self._update_many, [rollout, order, seeds, scalar, scalar])
+        self._warm_up = Compiled(self._value_many, [observed, numbers, order, scalar])
         noise = tf.TensorSpec((None, self._outputs), tf.float32)
         self._act = Compiled(self._drawn, [observed, noise])
         self._decide = Compiled(
@@ -172,6 +175,20 @@ class Learner:
         metrics = dict(zip(self._metrics, means.numpy().tolist(), strict=True))
         return Update(metrics, int(steps))
 
+    def warm_up(self, rollout: Rollout, learning_rate: float) -> float:
+        """Lets the critic alone learn from a rollout, `n_epochs` times; returns its mean loss.
+
+        Args:
+            rollout: The steps.
+            learning_rate: Step size.
+        """
+        count = len(rollout.returns)
+        order = np.stack([self.random.permutation(count) for _ in range(self._config.n_epochs)])
+        loss = self._warm_up(
+            rollout.seen, rollout.returns, order.astype(np.int32), np.float32(learning_rate)
+        )
+        return float(loss)
+
     def _drawn(self, parts: tuple[Any, ...], noise: Any) -> tuple[Any, Any, Any]:
         features = self._features(parts)
         outputs = self.actor(features)
@@ -200,6 +217,26 @@ class Learner:
                     totals += found
                     steps += 1
         return totals / tf.cast(steps, tf.float32), steps
+
+    def _value_many(self, seen: tuple[Any, ...], returns: Any, order: Any, rate: Any) -> Any:
+        count, batch = tf.shape(order)[1], self._config.batch_size
+        total, steps = tf.constant(0.0), tf.constant(0.0)
+        for epoch in tf.range(tf.shape(order)[0]):
+            for start in tf.range(0, count, batch):
+                rows = order[epoch, start : start + batch]
+                features = self._features(tuple(tf.gather(part, rows) for part in seen))
+                variables = self._warming.variables
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(variables)
+                    errors = self.critic(features)[:, 0] - tf.gather(returns, rows)
+                    loss = tf.reduce_mean(tf.square(errors))
+                gradients, _ = tf.clip_by_global_norm(
+                    tape.gradient(loss, variables), self._config.max_gradient_norm
+                )
+                self._warming.apply(gradients, rate)
+                total += loss
+                steps += 1.0
+        return total / steps
 
     def _step(self, batch: Rollout, seed: Any, sizes: tuple[Any, Any], limit: float) -> Any:
         """Takes one gradient step, unless the policy has moved too far.
@@ -278,12 +315,16 @@ class Learner:
     def state(self) -> dict[str, FloatArray]:
         """Returns the deviation and the optimiser's moments, by name; the networks are apart."""
         moments = named_arrays.under("optimiser", self._optimiser.state())
+        if self._config.critic_steps:
+            moments |= named_arrays.under("warming", self._warming.state())
         return {"log_std": self.log_std.numpy(), **moments}
 
     def restore(self, state: Mapping[str, FloatArray]) -> None:
         """Puts back what `state` returned for networks of the same shapes."""
         self.log_std.assign(state["log_std"])
         self._optimiser.restore(named_arrays.of("optimiser", state))
+        if self._config.critic_steps:
+            self._warming.restore(named_arrays.of("warming", state))
 
 
 def _chosen(rollout: Rollout, rows: Any) -> Rollout:

@@ -194,16 +194,20 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         remaining = self._current_progress_remaining
         learning_rate = float(self.lr_schedule(remaining))
         clip_range = _value(self._clip_range, remaining)
-        done = self.learner.update(self.rollout_buffer.steps(), learning_rate, clip_range)
+        steps = self.rollout_buffer.steps()
+        if self.num_timesteps <= self.config.critic_steps:
+            metrics = {"value_loss": self.learner.warm_up(steps, learning_rate)}
+        else:
+            metrics = self.learner.update(steps, learning_rate, clip_range).metrics
         self.seconds["update"] += time.perf_counter() - started
-        broken = {name: value for name, value in done.metrics.items() if not math.isfinite(value)}
+        broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
         if broken:
             raise DivergedError(
                 f"Expected finite losses. Received: {broken} at step {self.num_timesteps}. "
                 "Lower ppo.learning_rate, or look for rewards that are not numbers."
             )
         self._n_updates += self.config.n_epochs
-        for name, value in done.metrics.items():
+        for name, value in metrics.items():
             self.logger.record(f"train/{name}", value)
         buffer = self.rollout_buffer
         explained = explained_variance(buffer.values.ravel(), buffer.returns.ravel())

@@ -49,6 +49,9 @@ def compute(request: LimitRequest) -> dict[str, Any]:
         DonkeyRLError: No lap was found.
     """
     road, car = track.load(request.track), vehicle.load(request.vehicle)
+    for file in filter(None, (request.out, request.motion)):
+        # Before minutes of work for a file that takes none of it.
+        lap.contents(file)
     problem = collocation.LapProblem(spacing=request.spacing)
     best = collocation.solve(road, car, problem)
     full = Limits(problem.throttle_min, problem.throttle_max, 1.0)

@@ -163,6 +163,30 @@ def motion_entry(road: Track, lap: OptimalLap) -> dict[str, Any]:
     }
 
 
+def contents(file: pathlib.Path) -> dict[str, Any]:
+    """Returns what a file of laps holds; where there is none, what an empty one would.
+
+    Raises:
+        InputError: The file is there and holds something else.
+    """
+    if not file.exists():
+        return {"format": 1, "tracks": {}}
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content["tracks"], dict):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _foreign(file) from error
+    return content
+
+
+def _foreign(file: pathlib.Path) -> InputError:
+    return InputError(
+        f"Laps are added to a file of laps. Received: '{file}', which holds something else. "
+        "Name another file."
+    )
+
+
 def store(file: pathlib.Path, road: Track, car: Vehicle, entry: dict[str, Any]) -> None:
     """Adds an entry to a file of laps, or makes the file.
 
@@ -170,11 +194,9 @@ def store(file: pathlib.Path, road: Track, car: Vehicle, entry: dict[str, Any]) 
         InputError: The file is there and holds something else.
         StorageError: It cannot be written.
     """
-    content: dict[str, Any] = {"format": 1, "tracks": {}}
+    content = contents(file)
+    tracks = content["tracks"]
     try:
-        if file.exists():
-            content = json.loads(file.read_text(encoding="utf-8"))
-        tracks = content["tracks"]
         facts = {
             "length": round(road.length, 4), "left": road.road_left, "right": road.road_right,
         }  # fmt: skip
@@ -183,11 +205,8 @@ def store(file: pathlib.Path, road: Track, car: Vehicle, entry: dict[str, Any]) 
         cars = before["vehicles"] if same else {}
         tracks[road.name] = facts | {"vehicles": dict(sorted({**cars, car.name: entry}.items()))}
         content["tracks"] = dict(sorted(tracks.items()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"Laps are added to a file of laps. Received: '{file}', which holds something else. "
-            f"Name another file."
-        ) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _foreign(file) from error
     try:
         file.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
     except OSError as error:

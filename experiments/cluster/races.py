@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import pathlib
+import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -169,7 +169,7 @@ def _race(
     files: dict[str, bytes], facts: dict[str, Any], config: dict[str, Any], plan: dict[str, Any]
 ) -> list[bytes] | str:
     """Drives on a node; returns the records as files, or why there are none."""
-    host = os.uname().nodename if hasattr(os, "uname") else "a node"
+    host = platform.node() or "a node"
     if facts["version"] != donkey_rl.__version__:
         return (
             f"donkey-rl is {donkey_rl.__version__} on {host} and {facts['version']} here. Install "

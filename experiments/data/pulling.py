@@ -152,7 +152,7 @@ def _locked(place: pathlib.Path, progress: ProgressDisplay) -> Iterator[None]:
     with contextlib.ExitStack() as opened:
         with folders.writing(place):
             place.mkdir(parents=True, exist_ok=True)
-            file = opened.enter_context((place / _LOCK).open("a+"))
+            file = opened.enter_context((place / _LOCK).open("a+b"))
         waiting = False
         while True:
             with folders.writing(place):

@@ -25,7 +25,8 @@ def check_shares(shares: Sequence[float]) -> dict[Part, float]:
     if not fits or not math.isfinite(total):
         raise InputError(
             f"A split has three shares, of {', '.join(PARTS)}, none negative and some for the "
-            f"first. Received: {', '.join(f'{share:g}' for share in shares)}. Example: 80,10,10."
+            f"first. Received: {', '.join(f'{share:g}' for share in shares)}. Example: --shares "
+            "80,10,10."
         )
     return {part: share / total for part, share in zip(PARTS, shares, strict=True)}
 

@@ -135,7 +135,7 @@ def _place(
     if suffix is None or output.suffix != suffix:
         expected = f"a file *{suffix}, or a folder" if suffix else "a folder"
         raise InputError(
-            f"--output for {request.to} is {expected}. Received: '{output}'. Give another name."
+            f"--out for {request.to} is {expected}. Received: '{output}'. Give another name."
         )
     return output.parent, output
 

@@ -106,7 +106,7 @@ def _cars(config: EnvironmentConfig, count: int, seed: int) -> Batch:
     except InputError as error:
         raise InputError(
             f"{error} The driver was trained on it, and an export is checked on frames: give "
-            "recorded ones with --frames PATH."
+            "recorded ones with --tub PATH."
         ) from error
     batch.reset(np.arange(count))
     return batch
@@ -138,7 +138,7 @@ def recorded(
     if not found:
         raise InputError(
             f"{path}: expected camera images that can be read. Received: none. Check the path, or "
-            "leave --frames out."
+            "leave --tub out."
         )
     parts = {part: np.concatenate([each[part] for each in found]) for part in found[0]}
     return Observations(parts, f"recorded: {path}")

@@ -136,7 +136,7 @@ def _donkeycar(work: Work) -> list[Draft]:
         "throttle_limits": about.throttle_limits,
         "speed": work.held.speed,
     }
-    (folder / _PART_FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / _PART_FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     source = importlib.resources.files("donkey_rl.agents.deployment") / _PART
     (folder / _PART).write_bytes(source.read_bytes())
     part = functools.partial(pilots.donkeycar_part, folder)

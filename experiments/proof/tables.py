@@ -168,7 +168,7 @@ def exports(plan: ProofPlan) -> Table:
         ("keras", None),
     ):
         name = f"{target}-{width or 'float'}"
-        words = ["export", _TRAINED, "--to", target, "--output", str(plan.folder / name)]
+        words = ["export", _TRAINED, "--to", target, "--out", str(plan.folder / name)]
         words += [*(("--quantise", width) if width else ()), "--json"]
         steps.append(Step(name, tuple(words), reading.export(name)))
     return Table("Exports beside the driver", tuple(steps))

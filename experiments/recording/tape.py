@@ -63,13 +63,13 @@ class RecordedRace(Config):
 def occupied(folder: pathlib.Path) -> Iterator[None]:
     """Keeps a folder for one recording: two would take the same numbers for their races.
 
-    A folder that this makes is removed again if nothing was put into it.
+    Folders that this makes are removed again if nothing was put into them.
 
     Raises:
         InputError: Another recording runs in it, or its name is that of a file.
         StorageError: It cannot be written.
     """
-    is_new = not folder.exists()
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     with contextlib.ExitStack() as opened:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -91,9 +91,10 @@ def occupied(folder: pathlib.Path) -> Iterator[None]:
             yield
         finally:
             with contextlib.suppress(OSError):
-                if is_new and os.listdir(folder) == [_LOCK]:
+                if made and os.listdir(folder) == [_LOCK]:
                     (folder / _LOCK).unlink()
-                    folder.rmdir()
+                    for each in made:
+                        each.rmdir()
 
 
 def next_number(folder: pathlib.Path) -> int:

@@ -6,9 +6,10 @@ import contextlib
 import shlex
 import threading
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import optuna
+import pydantic
 from pydantic import Field
 
 from donkey_rl.configuration import Config
@@ -48,6 +49,15 @@ class Work(Config):
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
     ensemble: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _cluster_is_wanted(self) -> Self:
+        if self.address is not None and self.engine != "ray":
+            raise ValueError(
+                f"--address names a Ray cluster, received --engine {self.engine}; give "
+                "--engine ray as well, or leave --address out"
+            )
+        return self
 
 
 def sweep(plan: SweepPlan, work: Work, progress: ProgressDisplay) -> SweepResult:

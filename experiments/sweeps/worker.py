@@ -170,7 +170,7 @@ def _run(task: Task, attempt: Attempt, progress: ProgressDisplay) -> str:
 def memory() -> int | None:
     """Returns the memory that this process holds (bytes), None where the system does not tell."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError, AttributeError):
         return None

@@ -106,7 +106,7 @@ def _claim(wanted: Path) -> Path:
         path = wanted.with_name(name)
         try:
             wanted.parent.mkdir(parents=True, exist_ok=True)
-            path.open("x").close()
+            path.touch(exist_ok=False)
         except FileExistsError:
             continue
         except OSError as error:
