@@ -6,8 +6,8 @@ donkey-rl evaluate examples/own_driver.py:YellowLine --races 2 --laps 1
 import numpy as np
 
 ROWS = slice(48, 60)  # Of 120: the road some metres ahead.
-RIGHT_OF_LINE = 30  # Pixels from the line to the middle of the picture.
-SPEED = 1.3  # m/s as the car reports it, which is 10 u/s.
+RIGHT_OF_LINE = 5  # Pixels from the line to the middle of the picture.
+SPEED = 1.2  # m/s as the car reports it, which is 9.6 u/s.
 
 
 class YellowLine:

@@ -22,7 +22,7 @@ image = keras.Input(config.camera.shape, dtype="uint8")
 x = keras.layers.Cropping2D(((40, 0), (0, 0)))(image)
 x = keras.layers.Rescaling(1 / 64, offset=-2.0)(x)
 x = keras.layers.AveragePooling2D(8)(x)  # 10 x 20 cells of the road, three colours each.
-encoder = CnnEncoder(keras.Model(image, keras.layers.Flatten()(x)))
+encoder = CnnEncoder(keras.Model(image, keras.layers.Flatten()(x)))  # Holds any such model.
 
 cars = joined_view.make(config.environments(), config.driven, config.seed)
 scaling = sight.scaling(config)

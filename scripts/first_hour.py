@@ -18,6 +18,7 @@ import pathlib
 import platform
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -25,11 +26,13 @@ import time
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "first_hour.md"
 ADDRESS = "ADDRESS_OF_THIS_REPOSITORY"
 SERVES = "donkey-rl dashboard"
+SERVED_AT = "http://127.0.0.1:5000"
 
 _SERVED = """
+asked() {{ python -c "import urllib.request as u; u.urlopen('{address}', timeout=9)"; }}
 {command} & served=$!
-for try in $(seq 100); do sleep 3; curl -fsS -o /dev/null http://127.0.0.1:5000 && break; done
-curl -fsS -o /dev/null http://127.0.0.1:5000; answer=$?
+while sleep 3; kill -0 $served 2>/dev/null; do asked 2>/dev/null && break; done
+asked; answer=$?
 kill -INT $served; wait $served; [ $answer = 0 ]
 """
 
@@ -46,7 +49,7 @@ def script(lines: list[str], address: str, times: pathlib.Path) -> str:
     parts = ["set -m", "TIMEFORMAT='%R %U %S'"]
     for line in lines:
         told = line.replace(ADDRESS, shlex.quote(address))
-        body = _SERVED.format(command=told) if line == SERVES else told
+        body = _SERVED.format(command=told, address=SERVED_AT) if line == SERVES else told
         parts += [
             f"printf '\\n$ %s\\n' {shlex.quote(line)}",
             f"{{ time {{ {body}\n}} 2>&4 || exit 1; }} 4>&2 2>>{shlex.quote(str(times))}",
@@ -65,6 +68,8 @@ def table(lines: list[str], times: str) -> str:
 
 def main() -> int:
     """Walks the page; returns the exit code of the shell."""
+    # Started in the background, this ignores Ctrl-C, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description="Walk docs/first_hour.md in a fresh clone.")
     parser.add_argument("address", help="What to clone: a folder or an address.")
     parser.add_argument("folder", type=pathlib.Path, help="Where to; it must not exist yet.")

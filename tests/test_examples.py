@@ -65,6 +65,8 @@ def start(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_example_is_listed_and_short() -> None:
     files = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".json", ".ipynb")}
     assert files == set(re.findall(r"^\| \[([\w.]+)\]", PRINTED, flags=re.MULTILINE))
+    for link in re.findall(r"\]\(([^)#]+)\)", PRINTED):
+        assert (EXAMPLES / link).resolve().exists(), link
     for name in files:
         text = (EXAMPLES / name).read_text(encoding="utf-8")
         lines = source(name) if name.endswith(".ipynb") else text.splitlines()
