@@ -8,19 +8,20 @@ import numpy as np
 
 from donkey_rl.metrics.race import COLUMNS, RaceHeader
 
+HEADER = RaceHeader(
+    track="generated_track",
+    track_length=200.0,
+    nodes=100,
+    start_line=5.0,
+    start_line_progress=2.0,
+    road_left=-7.0,
+    road_right=3.0,
+)
+CAMERA = {"img_w": 160, "fov": 80.0, "kind": "rgb"}
+
 
 def header(**changes: object) -> RaceHeader:
-    settings: dict[str, object] = {
-        "track": "generated_track",
-        "track_length": 200.0,
-        "nodes": 100,
-        "start_line": 5.0,
-        "start_line_progress": 2.0,
-        "road_left": -7.0,
-        "road_right": 3.0,
-        "camera": {"img_w": 160, "fov": 80.0, "kind": "rgb"},
-    }
-    return RaceHeader.model_validate(settings | changes)
+    return RaceHeader.model_validate(HEADER.model_dump() | {"camera": CAMERA} | changes)
 
 
 def altered(**changes: object) -> bytes:

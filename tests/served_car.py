@@ -17,9 +17,6 @@ SPAWN = (49.690, 47.838)
 SCALE = 8.0
 """The car of 2022 divides places and speeds by this."""
 
-SIDE = 4.5
-"""The second car of a grid stands so far to the left of the first (u)."""
-
 
 @contextlib.contextmanager
 def serving(**settings: Any) -> Iterator[Running]:

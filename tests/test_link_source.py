@@ -244,12 +244,9 @@ class Ending(ProgressDisplay):
         return made
 
 
+@pytest.mark.usefixtures("own_store")
 @pytest.mark.slow
-def test_a_simulator_lost_in_training_leaves_the_driver_so_far(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_a_simulator_lost_in_training_leaves_the_driver_so_far() -> None:
     with background.running(serving()) as server, Ending(server) as progress:
         config = TrainingConfig(
             simulator=f"127.0.0.1:{server.port}",
