@@ -31,9 +31,13 @@ def ends(number: int) -> bool:
     """Waits until a process has ended; one nobody collects counts as ended."""
     deadline = time.monotonic() + 60.0
     while time.monotonic() < deadline:
-        state = pathlib.Path(f"/proc/{number}/stat")
-        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+        try:
+            state = pathlib.Path(f"/proc/{number}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
             return True
+        if state.rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.01)
     return False
 
 

@@ -151,6 +151,7 @@ def test_what_was_touched_in_a_message_passed_over_is_not_forgotten() -> None:
         deadline = time.monotonic() + 60.0
         while link.statistics().frames < before + 2:
             assert time.monotonic() < deadline
+            time.sleep(0.005)
         seen = source.receive()
         assert seen.telemetry.hit == "cone (1)"
         assert seen.missed >= 1

@@ -183,6 +183,7 @@ def test_nodes_are_told_in_unity_units_and_not_beyond_the_path() -> None:
         assert driver.answers() == []
 
 
+@pytest.mark.usefixtures("coarse_ground")
 def test_a_new_road_comes_with_its_seed_and_only_where_roads_are_random() -> None:
     wanted = {"road_style": "1", "rand_seed": "7", "turn_increment": "2.0"}
     with driving(track="generated_road") as driver:

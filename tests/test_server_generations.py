@@ -70,5 +70,6 @@ def test_without_extended_telemetry_no_place_is_told_nor_taken(
         deadline = time.monotonic() + 60.0
         while "set_position" not in caplog.text:
             assert time.monotonic() < deadline
+            time.sleep(0.005)
         driver.camera()
         assert driver.telemetry()["image"] == before
