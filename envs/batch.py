@@ -6,7 +6,7 @@ One `Batch` drives N cars. The Gymnasium and Stable-Baselines3 environments are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,14 @@ class Transition(NamedTuple):
     truncated: Flags
     terms: dict[str, FloatArray]
     ending: dict[str, Flags]
+
+    @property
+    def ending_names(self) -> npt.NDArray[Any]:
+        """What ended each episode by name, the first flag that is set; "" for nothing, (N,)."""
+        names = np.full(len(self.reward), "", dtype=object)
+        for reason, flags in self.ending.items():
+            names[flags & (names == "")] = reason
+        return names
 
 
 def observation_space(config: EnvironmentConfig) -> spaces.Dict:

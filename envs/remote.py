@@ -183,7 +183,7 @@ class RemoteWorld:
         self._began[i] = told.time
         self._take(i, sight)
         stepping.settle(cars, np.array([i]), self.route)
-        self._check_track(i, told)
+        self._check_track(i)
 
     def _anchor(self, i: int, x: float, z: float) -> None:
         """Finds car `i` on the path anew."""
@@ -193,7 +193,7 @@ class RemoteWorld:
             0
         ]
 
-    def _check_track(self, i: int, told: Telemetry) -> None:
+    def _check_track(self, i: int) -> None:
         """Refuses a simulator that is evidently on another track."""
         beside = abs(float(self.cars.sensed[i, stepping.LATERAL]))
         if beside <= 3.0 * (self.track.road_right - self.track.road_left):

@@ -12,7 +12,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import stepping
-from donkey_rl.envs.vector import ending_names
 
 Info = dict[str, Any]
 Flags = npt.NDArray[np.bool_]
@@ -125,7 +124,7 @@ class SB3View(View):
         observed, done = moved.observation, moved.terminated | moved.truncated
         if done.any():
             ended = np.flatnonzero(done)
-            names = ending_names(moved.ending)
+            names = moved.ending_names
             for i in ended:
                 infos[i] |= self._last_info(int(i), observed, bool(moved.truncated[i]))
                 infos[i]["ending"] = names[i]

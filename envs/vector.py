@@ -120,7 +120,7 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                 final[i] = {name: np.array(value[i]) for name, value in observed.items()}
             infos["final_obs"], infos["_final_obs"] = final, done
             last = privileged(self.batch)
-            last["ending"] = ending_names(moved.ending)
+            last["ending"] = moved.ending_names
             infos["final_info"] = _with_masks(last, done)
             infos["_final_info"] = done
             self.batch.reset(ended)
@@ -155,16 +155,3 @@ def _with_masks(values: dict[str, npt.NDArray[Any]], mask: Flags | None) -> Info
     for name, value in values.items():
         infos[f"_{name}"] = np.ones(len(value), dtype=np.bool_) if mask is None else mask.copy()
     return infos
-
-
-def ending_names(ending: dict[str, Flags]) -> npt.NDArray[Any]:
-    """Returns what ended each episode by name, "" where nothing did, shape (N,).
-
-    Args:
-        ending: The flags of `batch.Transition.ending`, shape (N,) each; the first that is set
-            counts.
-    """
-    names = np.full(len(next(iter(ending.values()))), "", dtype=object)
-    for reason, flags in ending.items():
-        names[flags & (names == "")] = reason
-    return names

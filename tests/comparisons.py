@@ -40,6 +40,12 @@ def filmed() -> Drive:
     return synthetic.drive(11.0)
 
 
+def write_both(folder: pathlib.Path) -> pathlib.Path:
+    """Writes one recording with frames and one without."""
+    synthetic.write_csv(filmed(), folder, name="filmed")
+    return synthetic.write_csv(drive(), folder, name="blind")
+
+
 def painted(size: tuple[int, int], count: int = 30) -> Drive:
     """The last messages of a drive, with meaningless pictures of some height and width."""
     rng = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import signal
 
 import pytest
@@ -20,6 +21,21 @@ FOREIGN_WARNINGS = (
     # mlflow.pyfunc warns about its own type hints when it is imported.
     "ignore:.*Any type hint is inferred as AnyType:UserWarning:mlflow",
 )
+
+
+@pytest.fixture
+def own_store(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command runs in a folder of its own, where it makes its store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def coarse_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ground that is soon painted, for who looks at no image or compares images only."""
+    from donkey_rl.envs.simulator import ground
+
+    monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
 
 
 def pytest_configure(config: pytest.Config) -> None:

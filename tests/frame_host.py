@@ -7,7 +7,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -152,11 +151,3 @@ class FrameHost:
         }
         self.sent.append(time.monotonic())
         self.say(**(fields | self.changed | other))
-
-
-@contextlib.contextmanager
-def closed_port() -> Iterator[int]:
-    """A port on which nobody listens, and which nobody else takes meanwhile."""
-    with socket.socket() as kept:
-        kept.bind(("127.0.0.1", 0))
-        yield kept.getsockname()[1]

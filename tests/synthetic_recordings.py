@@ -23,12 +23,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from donkey_rl.envs.recordings import formats
+from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.simulator import camera as cameras
 from donkey_rl.envs.simulator import physics, stepping
 from donkey_rl.envs.simulator import track as tracks
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
-from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.world import World
 
@@ -43,6 +44,9 @@ COLUMNS = (
 NO_FIELDS: Mapping[str, Any] = types.MappingProxyType({})
 EPOCH_MS = 1_586_000_000_000
 """When the tubs were written: April 2020."""
+
+_FASTEST = 8.0
+"""About the fastest (u/s); it swells and fades, and bends are taken slower."""
 
 _BEND_ACCELERATION = 4.0
 _LOOK_AHEAD_S = 0.5
@@ -130,8 +134,6 @@ def drive(
     camera: CameraConfig = SMALL,
     frames: bool = True,
     command_delay: int = 0,
-    speed: float = 8.0,
-    randomise: Randomisation | None = None,
 ) -> Drive:
     """Drives along the path from the start grid by pure pursuit on the known state.
 
@@ -142,12 +144,10 @@ def drive(
         camera: Its size is that of the images.
         frames: Whether to render at all.
         command_delay: By how many messages commands are ahead of their effect.
-        speed: About the fastest (u/s); it swells and fades, and bends are taken slower.
-        randomise: What differs from the nominal look and car.
     """
     road = tracks.load(track) if isinstance(track, str) else track
     car = vehicles.load(vehicle)
-    world = World(road, car, camera, 1, randomise=randomise)
+    world = World(road, car, camera, 1)
     count = 1 + round(seconds / 0.05)
     images = np.zeros((count, *camera.shape), dtype=np.uint8) if frames else None
     time, cte = np.zeros(count), np.zeros(count)
@@ -158,7 +158,7 @@ def drive(
         motion[i] = world.cars.motion[0, :6]
         if images is not None:
             world.render(images[i : i + 1])
-        command[i] = _pursue(world, speed * (0.8 + 0.2 * math.sin(0.9 * time[i])))
+        command[i] = _pursue(world, _FASTEST * (0.8 + 0.2 * math.sin(0.9 * time[i])))
         # Nothing has arrived yet in the first messages.
         world.step([command[i - command_delay] if i >= command_delay else (0.0, 0.0)])
     return Drive(time, motion, cte, command, images, car.report_scale)
@@ -331,3 +331,13 @@ def _save(drive: Drive, image: int, file: pathlib.Path) -> str:
     quality: dict[str, Any] = {} if file.suffix == ".png" else {"quality": 95}
     Image.fromarray(drive.images[image]).save(file, **quality)
     return file.name
+
+
+def read_one(path: pathlib.Path) -> Recording:
+    (found,) = formats.read(path)
+    return found
+
+
+def read_csv(folder: pathlib.Path, text: str) -> Recording:
+    (folder / "mine.csv").write_text(text)
+    return read_one(folder / "mine.csv")

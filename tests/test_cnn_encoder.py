@@ -169,12 +169,11 @@ def test_what_does_not_fit_is_refused(trained: tuple[PPO, ImageVecEnv], tmp_path
         base.encoder_class("cnn").load(tmp_path)
 
 
+@pytest.mark.usefixtures("own_store")
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", ["ppo", "sac"])
 def test_a_trained_driver_has_the_eyes_of_its_policy(
     agent: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = (
@@ -183,8 +182,6 @@ def test_a_trained_driver_has_the_eyes_of_its_policy(
         "sac.cnn.units=7", "sac.learning_starts=100", "sac.gradient_steps=1", "sac.batch_size=64",
         "ppo.batch_size=64", "ppo.n_epochs=2",
     )  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     words = [word for setting in settings for word in ("--set", setting)]
     assert cli.main(["train", "--json", "--agent", agent, "--steps", "600", *words]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from donkey_rl.envs.simulator import collisions, ground, physics, stepping, telemetry, track
+from donkey_rl.envs.simulator import collisions, physics, stepping, telemetry, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.scenery import Barrier, Obstacle, Pose, StartGrid
@@ -20,10 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 RED = (200, 30, 30)
 
 
-@pytest.fixture(autouse=True)
-def _coarse_ground(monkeypatch: pytest.MonkeyPatch) -> None:
-    # These tests look at no image: a coarse ground is quickly painted.
-    monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
+pytestmark = pytest.mark.usefixtures("coarse_ground")
 
 
 def world(

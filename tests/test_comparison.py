@@ -15,7 +15,7 @@ from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.experiments.config import TrainingConfig
 from tests import comparisons
 from tests import synthetic_recordings as synthetic
-from tests.comparisons import CAR, compare, drive, filmed, painted
+from tests.comparisons import CAR, compare, drive, painted
 from tests.synthetic_recordings import Recorder
 
 
@@ -26,9 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def both(place: pathlib.Path) -> pathlib.Path:
-    """One recording with frames and one without."""
-    synthetic.write_csv(filmed(), place / "both", name="filmed")
-    return synthetic.write_csv(drive(), place / "both", name="blind")
+    return comparisons.write_both(place / "both")
 
 
 @pytest.fixture(scope="module")

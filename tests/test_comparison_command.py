@@ -12,8 +12,9 @@ from PIL import Image
 
 from donkey_rl import cli, tables
 from donkey_rl.envs.simulator import track as tracks
+from tests import comparisons
 from tests import synthetic_recordings as synthetic
-from tests.comparisons import CAR, compare, drive, filmed, painted
+from tests.comparisons import CAR, compare, drive, painted
 
 TINY = ("--set", "encoder.frames=128", "--set", "encoder.epochs=1")
 
@@ -25,9 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def both(place: pathlib.Path) -> pathlib.Path:
-    """One recording with frames and one without."""
-    synthetic.write_csv(filmed(), place / "both", name="filmed")
-    return synthetic.write_csv(drive(), place / "both", name="blind")
+    return comparisons.write_both(place / "both")
 
 
 @pytest.fixture(scope="module")

@@ -202,6 +202,35 @@ def test_a_probe_that_there_is_not_is_named() -> None:
         configuration.validate(EvaluationRequest, {"driver": "pursuit", "probe": "cue"})
 
 
+def told(nominal: dict[str, float], cues: tuple[CueResult, ...]) -> CueReport:
+    """A report on two cues and one question."""
+    question = Question(
+        file="question_1.png",
+        arc=1.0,
+        lateral=0.0,
+        bend="left",
+        cues={"sky": "right"},
+        predictions={"lane": -0.3, "sky": 0.4},
+        spreads={"lane": 0.05, "sky": 0.05},
+        bits=1.0,
+        driver=0.41,
+    )
+    return CueReport(
+        driver="mine",
+        track="bean",
+        places=32,
+        races=1,
+        laps=1,
+        seed=0,
+        nominal=nominal,
+        cues=cues,
+        questions=(question,),
+        beliefs={"lane": 0.002, "sky": 0.998},
+        verdict=verdict(cues),
+        folder="cues-bean-seed0",
+    )
+
+
 def test_the_table_of_a_probe(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,31 +254,7 @@ def test_the_table_of_a_probe(
     )
     gone = {"correlated": {"race_score": None}, "share_lost": None, "followed": False}
     object_ = sky.model_copy(update=gone | {"cue": "object"})
-    question = Question(
-        file="question_1.png",
-        arc=1.0,
-        lateral=0.0,
-        bend="left",
-        cues={"sky": "right"},
-        predictions={"lane": -0.3, "sky": 0.4},
-        spreads={"lane": 0.05, "sky": 0.05},
-        bits=1.0,
-        driver=0.41,
-    )
-    report = CueReport(
-        driver="mine",
-        track="bean",
-        places=32,
-        races=1,
-        laps=1,
-        seed=0,
-        nominal=won,
-        cues=(object_, sky),
-        questions=(question,),
-        beliefs={"lane": 0.002, "sky": 0.998},
-        verdict=verdict([object_, sky]),
-        folder="cues-bean-seed0",
-    )
+    report = told(won, (object_, sky))
     cue_tables.show(terminal.console(), report.model_dump(mode="json"))
     text = " ".join(capsys.readouterr().out.split())
     assert "sky 0.80 0.01 +0.40 +0.39 to +0.41 80.00 20.00 75%" in text

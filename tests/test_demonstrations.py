@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,18 +146,15 @@ def test_cars_that_were_lent_out_begin_anew_at_a_reset() -> None:
         assert cars.batch.steps[0] == 1
 
 
+@pytest.mark.usefixtures("own_store")
 @pytest.mark.slow
-def test_run_imitates_races_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_imitates_races_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     chosen = (
         "cars=4", "encoder.frames=512", "encoder.epochs=1", "sac.learning_starts=8",
         "imitation.expert=pursuit", "imitation.steps=128", "imitation.batch_size=32",
         "imitation.epochs=1", "check.races=1", "evaluation.races=1", "evaluation.laps=1",
     )  # fmt: skip
     words = [word for setting in chosen for word in ("--set", setting)]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert cli.main(["train", "--json", "--steps", "64", *words]) == 0
     stored = tracking.find(json.loads(capsys.readouterr().out)["run_id"])
     assert stored.metrics["imitation/steps"] == 128

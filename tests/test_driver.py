@@ -1,5 +1,7 @@
 import json
+import pathlib
 import pickle
+import shutil
 import zipfile
 
 import numpy as np
@@ -81,11 +83,7 @@ def saved(driver, tmp_path_factory):
 @pytest.fixture
 def folder(saved, tmp_path):
     """A copy of the driver folder, to be damaged."""
-    copy = tmp_path / "driver"
-    copy.mkdir()
-    for path in saved.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
-    return copy
+    return pathlib.Path(shutil.copytree(saved, tmp_path / "driver"))
 
 
 def test_it_acts_as_the_policy_did_on_features():

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from donkey_rl.envs.simulator import effects, ground, leaning, patches, track
+from donkey_rl.envs.simulator import effects, leaning, patches, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
@@ -78,9 +78,7 @@ def road() -> track.Track:
     return dataclasses.replace(track.load("generated_track"))
 
 
-@pytest.fixture(autouse=True)
-def _coarse_ground(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
+pytestmark = pytest.mark.usefixtures("coarse_ground")
 
 
 def world(road: track.Track, **settings: Any) -> World:

@@ -321,15 +321,13 @@ def test_a_gain_is_claimed_only_where_the_interval_shows_it(
     assert found.as_json()["gain"]["value"] == pytest.approx(gain)
 
 
+@pytest.mark.usefixtures("own_store")
 @pytest.mark.slow
 def test_an_ensemble_of_runs_is_a_run_that_is_raced_as_any(
     three: tuple[Driver, ...],
-    tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folders = [f"drivers (1)/../drivers (1)/{number}" for number in range(3)]
     for name, each in zip(folders, three, strict=True):
         each.save(name, lite=False)

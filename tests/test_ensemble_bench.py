@@ -110,6 +110,7 @@ def test_changed_conditions_are_added_up() -> None:
     assert (second["nominal"], second["changed_score"]) == (None, 7.0)
 
 
+@pytest.mark.usefixtures("own_store")
 @pytest.mark.slow
 def test_one_command_makes_it_and_one_exports_it(
     folders: tuple[str, ...],
@@ -117,8 +118,6 @@ def test_one_command_makes_it_and_one_exports_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(ensembles, "_FRAMES", 32)
     words = ["--evaluator", "critic", "--temperature", "0.3", "--slowing", "2", "--name", "judged"]
     assert cli.main(["ensemble", *folders, *words, "--json"]) == 0

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from donkey_rl import errors
-from donkey_rl.envs.simulator import ground, leaning, physics, stepping, track
+from donkey_rl.envs.simulator import leaning, physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.scenery import Obstacle, Pose, StartGrid, Stripe
@@ -250,17 +250,12 @@ def test_what_is_drawn_covers_all_that_is_fetched(size: tuple[int, int]) -> None
         assert np.abs(row + 0.5 - expected_row).max() < slack
 
 
-@pytest.fixture
-def _coarse_ground(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
-
-
 def driving(name: str = "donkey_2021", count: int = 1) -> World:
     road = dataclasses.replace(track.load("generated_track"))
     return World(road, vehicles.load(name), CameraConfig(img_w=16, img_h=16), count)
 
 
-@pytest.mark.usefixtures("_coarse_ground")
+@pytest.mark.usefixtures("coarse_ground")
 def test_a_car_leans_by_its_tyres_forces_and_drives_as_if_it_did_not() -> None:
     made = driving(count=2)
     x, z, yaw = (float(value) for value in made.track.path.at(10.0))
@@ -282,7 +277,7 @@ def test_a_car_leans_by_its_tyres_forces_and_drives_as_if_it_did_not() -> None:
     assert lean[1].any()
 
 
-@pytest.mark.usefixtures("_coarse_ground")
+@pytest.mark.usefixtures("coarse_ground")
 def test_a_heavier_body_leans_more() -> None:
     made = driving(count=2)
     made.cars.parameters[1, vehicles.MASS] *= 1.5
@@ -296,7 +291,7 @@ def test_a_heavier_body_leans_more() -> None:
     assert ratio == pytest.approx(0.019502 / 0.012222, rel=1e-3)
 
 
-@pytest.mark.usefixtures("_coarse_ground")
+@pytest.mark.usefixtures("coarse_ground")
 def test_cars_are_placed_exactly_and_their_telemetry_fits() -> None:
     made = driving(count=3)
     for _ in range(5):
@@ -321,7 +316,7 @@ def test_cars_are_placed_exactly_and_their_telemetry_fits() -> None:
     assert sensed[2, stepping.PROGRESS] == pytest.approx(0.36, abs=0.05)
 
 
-@pytest.mark.usefixtures("_coarse_ground")
+@pytest.mark.usefixtures("coarse_ground")
 @pytest.mark.parametrize(
     ("motion", "lean", "what"),
     [
@@ -340,7 +335,7 @@ def test_a_bad_place_is_refused_before_anything_moves(motion: Any, lean: Any, wh
     assert (made.cars.motion == before).all()
 
 
-@pytest.mark.usefixtures("_coarse_ground")
+@pytest.mark.usefixtures("coarse_ground")
 def test_a_start_may_lean() -> None:
     made = driving(count=2)
     zero = np.zeros(2)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from donkey_rl.envs.simulator import ground, lidar, track
+from donkey_rl.envs.simulator import lidar, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.lidar import LidarConfig
@@ -24,10 +24,7 @@ HEIGHT = 0.897  # of the sensor: the origin 0.525 above the road, 0.372 above th
 LEVEL = LidarConfig(degAngDown=0.0, numSweepsLevels=1, degPerSweepInc=90.0, offset_x=0.0)
 
 
-@pytest.fixture(autouse=True)
-def _coarse_ground(monkeypatch: pytest.MonkeyPatch) -> None:
-    # These tests look at no image: a coarse ground is quickly painted.
-    monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
+pytestmark = pytest.mark.usefixtures("coarse_ground")
 
 
 def world(

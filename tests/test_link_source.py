@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
@@ -16,17 +15,13 @@ from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.envs import simulators, vec_env
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.environment import DonkeyEnv
-from donkey_rl.envs.link.config import LinkConfig
-from donkey_rl.envs.link.executable import Executable, free_port
 from donkey_rl.envs.link.link import SimulatorLink
-from donkey_rl.envs.link_source import LinkSource, open_link, open_sources
+from donkey_rl.envs.link_source import LinkSource, open_sources
 from donkey_rl.envs.remote import RemoteWorld
 from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.background import Running
-from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track
-from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.sources import Sight
 from donkey_rl.errors import (
@@ -41,119 +36,16 @@ from donkey_rl.experiments import racing, tracking, training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from tests.embedded_source import EmbeddedSource
-from tests.scripted_simulator import ScriptedSimulator
-
-SMALL = CameraConfig(img_w=32, img_h=24)
-LINK = LinkConfig(connect_timeout_s=0.3, config_spacing_s=0.01)
-ANYWHERE = EnvironmentConfig(
-    camera=SMALL, throttle_max=0.2, randomisation=Randomisation(start_anywhere=True)
+from tests.linked_cars import (
+    ANYWHERE,
+    LINK,
+    SMALL,
+    await_clients,
+    environment,
+    link_threads,
+    serving,
 )
-POSIX = pytest.mark.skipif(sys.platform == "win32", reason="starts scripts of a shell")
-
-
-def serving() -> ServerConfig:
-    return ServerConfig(track="generated_track", port=0, private_port=None, time_scale="max")
-
-
-def environment(simulator: str, **changes: object) -> EnvironmentConfig:
-    values = {"camera": SMALL, "link": LINK, "throttle_max": 0.2, "simulator": simulator}
-    return EnvironmentConfig(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def link_threads() -> list[str]:
-    return [each.name for each in threading.enumerate() if each.name == "simulator link"]
-
-
-def await_clients(server: Running, count: int) -> None:
-    deadline = time.monotonic() + 60.0
-    while server.statistics().clients != count:
-        assert time.monotonic() < deadline, server.statistics()
-
-
-def script(folder: pathlib.Path, text: str) -> pathlib.Path:
-    file = folder / "simulator.sh"
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(0o755)
-    return file
-
-
-def ends(number: int) -> bool:
-    """Waits until a process has ended; one nobody collects counts as ended."""
-    deadline = time.monotonic() + 60.0
-    while time.monotonic() < deadline:
-        state = pathlib.Path(f"/proc/{number}/stat")
-        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
-    return False
-
-
-SERVE = f'{sys.executable} -m donkey_rl sim --port "$2" --private-port 0 --time-scale max'
-
-
-@POSIX
-@pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="looks at processes")
-@pytest.mark.parametrize("text", [f"exec {SERVE}", f"{SERVE} & echo $! > child; wait"])
-def test_a_program_is_started_driven_and_stopped_with_all_it_started(
-    text: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = script(tmp_path, f'echo "$@" > words\necho $$ > leader\ncd {tmp_path}\n{text}')
-    monkeypatch.chdir(tmp_path)
-    link = LinkConfig(port=free_port(19091), camera=SMALL)
-    with open_link(program, scene="warehouse", link=link.model_copy()) as opened:
-        assert opened.config.port == link.port
-        assert opened.reset().telemetry.nodes
-    words = (tmp_path / "words").read_text().split()
-    assert words[:5] == ["--port", str(link.port), "--host", "127.0.0.1", "-logFile"]
-    for name in ("leader", "child"):
-        if (tmp_path / name).exists():
-            assert ends(int((tmp_path / name).read_text())), name
-    deadline = time.monotonic() + 60.0
-    while free_port(link.port) != link.port:
-        assert time.monotonic() < deadline, "the program still listens"
-
-
-@POSIX
-def test_a_program_that_ends_is_told_with_its_last_words(tmp_path: pathlib.Path) -> None:
-    program = script(tmp_path, "echo no display >&2; exit 3")
-    with (
-        pytest.raises(LinkRefused, match=r"exit code 3, saying: no display.*by hand"),
-        open_link(program, link=LINK),
-    ):
-        pass
-
-
-@POSIX
-def test_a_program_that_never_listens_is_given_up_and_stopped(tmp_path: pathlib.Path) -> None:
-    program = script(tmp_path, f"echo $$ > {tmp_path}/leader; exec sleep 1000")
-    link = LINK.model_copy(update={"start_timeout_s": 1.0})
-    with (
-        pytest.raises(LinkRefused, match=r"does not listen after 1 s.*start_timeout_s"),
-        open_link(program, link=link),
-    ):
-        pass
-    assert ends(int((tmp_path / "leader").read_text()))
-
-
-@POSIX
-@pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="looks at processes")
-def test_what_a_program_leaves_behind_ends_as_well(tmp_path: pathlib.Path) -> None:
-    program = script(tmp_path, f"sleep 1000 & echo $! > {tmp_path}/child; exit 0")
-    started = Executable(program, 1)
-    while not started.listens(5.0):
-        with pytest.raises(LinkRefused, match="exit code 0"):
-            started.check()
-        break
-    started.close()
-    started.close()
-    assert ends(int((tmp_path / "child").read_text()))
-
-
-@POSIX
-def test_a_program_that_cannot_be_started_names_the_remedy(tmp_path: pathlib.Path) -> None:
-    program = script(tmp_path, "exit 0")
-    program.chmod(0o644)
-    with pytest.raises(ConfigurationError, match=r"cannot be started.*chmod \+x"):
-        Executable(program, 1)
+from tests.scripted_simulator import ScriptedSimulator
 
 
 def test_simulators_opened_before_one_that_fails_are_given_back() -> None:
@@ -259,6 +151,7 @@ def test_what_was_touched_in_a_message_passed_over_is_not_forgotten() -> None:
         deadline = time.monotonic() + 60.0
         while link.statistics().frames < before + 2:
             assert time.monotonic() < deadline
+            time.sleep(0.005)
         seen = source.receive()
         assert seen.telemetry.hit == "cone (1)"
         assert seen.missed >= 1
@@ -352,12 +245,9 @@ class Ending(ProgressDisplay):
         return made
 
 
+@pytest.mark.usefixtures("own_store")
 @pytest.mark.slow
-def test_a_simulator_lost_in_training_leaves_the_driver_so_far(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_a_simulator_lost_in_training_leaves_the_driver_so_far() -> None:
     with background.running(serving()) as server, Ending(server) as progress:
         config = TrainingConfig(
             simulator=f"127.0.0.1:{server.port}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -32,11 +34,7 @@ def saved(tmp_path_factory):
 @pytest.fixture
 def folder(saved, tmp_path):
     """A copy of the driver folder, to be changed."""
-    copy = tmp_path / "driver"
-    copy.mkdir()
-    for path in saved.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
-    return copy
+    return pathlib.Path(shutil.copytree(saved, tmp_path / "driver"))
 
 
 def replace_model(folder, content):

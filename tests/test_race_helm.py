@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
-
-import pytest
+from collections.abc import Callable, Iterator
 
 from donkey_rl.errors import LinkClosed
 from donkey_rl.race_server.commanding import BRAKE, Command
@@ -16,8 +14,16 @@ from donkey_rl.race_server.helm import Helm, Sent
 
 GO = Command(0.5, 0.3)
 ON = Command(-0.5, 0.2)
-LATE_S = 0.08
+LATE_S = 0.5
 """What a loaded machine may add to a time."""
+
+
+def soon(condition: Callable[[], bool]) -> None:
+    """Waits until something has happened in the helm's own thread."""
+    end = time.monotonic() + 30.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 class Wire:
@@ -61,7 +67,7 @@ def test_a_car_is_braked_when_frames_stop() -> None:
         time.sleep(0.05)
         came = time.monotonic()
         assert helm.steer(GO, "driver", 1, came) == GO
-        time.sleep(0.15 + LATE_S)
+        soon(lambda: len(wire.noted) == 2)
         assert wire.commands() == [GO, BRAKE]
         assert 0.15 <= wire.sent[-1][0] - came < 0.15 + LATE_S
         assert [each.why for each in wire.noted] == ["driver", "watchdog"]
@@ -80,15 +86,15 @@ def test_a_command_for_a_frame_that_is_too_old_is_the_brake() -> None:
 
 
 def test_nothing_moves_without_permission_and_its_end_brakes_at_once() -> None:
-    with watched() as (helm, wire):
+    with watched(frame_s=2.0) as (helm, wire):
         helm.attach()
         assert helm.steer(GO, "driver", 1, time.monotonic()) == BRAKE
         helm.permit(True)
         helm.steer(GO, "driver", 2, time.monotonic())
-        helm.steer(ON, "driver", 3, time.monotonic(), 0.1)
+        helm.steer(ON, "driver", 3, time.monotonic(), 0.4)
         helm.permit(False)
         # What waited has gone with it.
-        time.sleep(0.12)
+        time.sleep(0.5)
         assert wire.commands() == [BRAKE, GO, BRAKE]
 
 
@@ -97,8 +103,7 @@ def test_commands_are_repeated_before_they_grow_old_and_only_to_a_car() -> None:
         time.sleep(0.1)
         assert wire.sent == []
         helm.attach()
-        time.sleep(0.12 + LATE_S)
-        assert len(wire.sent) >= 2
+        soon(lambda: len(wire.sent) >= 2)
         assert set(wire.commands()) == {BRAKE}
         helm.detach()
         count = len(wire.sent)
@@ -109,22 +114,22 @@ def test_commands_are_repeated_before_they_grow_old_and_only_to_a_car() -> None:
 
 
 def test_commands_that_are_held_back_leave_in_order_and_the_loop_goes_on() -> None:
-    with watched(frame_s=1.0) as (helm, wire):
+    with watched(frame_s=2.0) as (helm, wire):
         helm.attach()
         helm.permit(True)
         begun = time.monotonic()
-        for frame, (command, hold_s) in enumerate([(GO, 0.15), (ON, 0.15), (GO, 0.0)]):
+        for frame, (command, hold_s) in enumerate([(GO, 0.4), (ON, 0.4), (GO, 0.0)]):
             helm.steer(command, "driver", frame, time.monotonic(), hold_s)
-        assert time.monotonic() - begun < 0.1
         assert wire.sent == []
-        time.sleep(0.15 + LATE_S)
+        assert time.monotonic() - begun < 0.4
+        soon(lambda: len(wire.noted) == 3)
         assert wire.commands() == [GO, ON, GO]
         assert [each.frame for each in wire.noted] == [0, 1, 2]
         first = wire.noted[0]
-        assert first.took_s == pytest.approx(0.15, abs=LATE_S)
+        assert 0.4 <= first.took_s < 0.4 + LATE_S
         # The time of the driver itself, which the padding is not part of.
         assert first.decided_s is not None
-        assert first.decided_s < 0.05
+        assert first.decided_s < 0.3
         helm.steer(ON, "driver", 3, time.monotonic(), 0.5)
         helm.steer(BRAKE, "seat", 4, time.monotonic())
         assert wire.commands()[3:] == [BRAKE]
@@ -148,7 +153,7 @@ def test_a_wire_that_is_broken_or_takes_nothing_ends_nothing() -> None:
         time.sleep(0.2)
         wire.open.set()
         stuck.join(5.0)
-        time.sleep(LATE_S)
+        soon(lambda: len(wire.sent) == 3)
         # By then the frames had stopped.
         assert wire.commands() == [ON, GO, BRAKE]
 

@@ -15,6 +15,7 @@ from PIL import Image
 from donkey_rl.metrics import race_parts
 from donkey_rl.metrics.race import COLUMNS, OPTIONAL, RIVALS, RaceHeader
 from donkey_rl.metrics.race_writer import RaceWriter
+from tests.race_columns import HEADER
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "race_record.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -48,15 +49,7 @@ def test_the_table_of_the_header_is_that_of_the_code() -> None:
 def test_the_examples_run(tmp_path: pathlib.Path) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (160, 120)).save(picture, "JPEG")
-    header = RaceHeader(
-        track="warren",
-        track_length=200.0,
-        nodes=100,
-        start_line=5.0,
-        start_line_progress=2.0,
-        road_left=-7.0,
-        road_right=3.0,
-    )
+    header = HEADER.model_copy(update={"track": "warren"})
     still = {name: 0.0 for name in COLUMNS if name not in OPTIONAL}
     with RaceWriter(tmp_path / "race.parquet", header, frames=True) as writer:
         writer.append(still, picture.getvalue())

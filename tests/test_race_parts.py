@@ -18,17 +18,9 @@ from hypothesis.extra import numpy as arrays
 
 from donkey_rl.errors import InputError
 from donkey_rl.metrics import race_file, race_parts
-from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
+from donkey_rl.metrics.race import COLUMNS, Race
+from tests.race_columns import HEADER
 
-HEADER = RaceHeader(
-    track="generated_track",
-    track_length=200.0,
-    nodes=100,
-    start_line=5.0,
-    start_line_progress=2.0,
-    road_left=-7.0,
-    road_right=3.0,
-)
 QUICK = settings(
     max_examples=15, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
 )

@@ -19,18 +19,9 @@ from PIL import Image
 
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics import race_file, race_parts, race_writer
-from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race, RaceHeader
+from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race
 from donkey_rl.metrics.race_writer import RaceWriter
-
-HEADER = RaceHeader(
-    track="generated_track",
-    track_length=200.0,
-    nodes=100,
-    start_line=5.0,
-    start_line_progress=2.0,
-    road_left=-7.0,
-    road_right=3.0,
-)
+from tests.race_columns import HEADER
 
 
 def row(k: int, **changes: object) -> dict[str, object]:

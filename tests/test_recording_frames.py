@@ -9,21 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from donkey_rl.envs.recordings import formats, frames, recording
+from donkey_rl.envs.recordings import frames, recording
 from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.errors import InputError
 from tests import synthetic_recordings as synthetic
-
-
-def read_one(path: pathlib.Path) -> Recording:
-    (found,) = formats.read(path)
-    return found
-
-
-def read_csv(folder: pathlib.Path, text: str) -> Recording:
-    (folder / "mine.csv").write_text(text)
-    return read_one(folder / "mine.csv")
+from tests.synthetic_recordings import read_csv, read_one
 
 
 def save_image(file: pathlib.Path, width: int = 8, height: int = 6, **options: Any) -> None:

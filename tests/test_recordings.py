@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from donkey_rl.envs.recordings import csv_format, formats, rows, tub
-from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.simulator.camera import RIDE_HEIGHT
 from donkey_rl.errors import InputError
 from tests import synthetic_recordings as synthetic
-from tests.synthetic_recordings import Drive, Recorder
+from tests.synthetic_recordings import Drive, Recorder, read_csv, read_one
 
 Writer = Callable[..., pathlib.Path]
 WRITERS: dict[str, Writer] = {
@@ -33,16 +32,6 @@ every_format = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def drive() -> Drive:
     # Long enough that records 10 and 2 must be sorted by number.
     return synthetic.drive(seconds=1.5)
-
-
-def read_one(path: pathlib.Path) -> Recording:
-    (found,) = formats.read(path)
-    return found
-
-
-def read_csv(folder: pathlib.Path, text: str) -> Recording:
-    (folder / "mine.csv").write_text(text)
-    return read_one(folder / "mine.csv")
 
 
 # Round trips.

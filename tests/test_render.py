@@ -20,8 +20,6 @@ from donkey_rl.envs.simulator.world import World
 
 Image = npt.NDArray[np.uint8]
 RED = (210, 20, 20)
-ABOVE_GROUND = 1.1203952 + 0.525
-AHEAD_OF_CAR = 0.5528488
 
 
 def scene(

@@ -1,83 +1,16 @@
-import zipfile
-
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DonkeyRLError, InputError
-
-SMALL = SACConfig(
-    hidden=(32, 32), batch_size=64, learning_starts=100, gradient_steps=4, buffer_size=5000
-)
-
-
-class Points(VecEnv):
-    """Eight points on a line, each to be brought to its own target by pushing.
-
-    Reward: minus the distance. An episode is cut after 20 steps and never terminates.
-    """
-
-    def __init__(self, count=8, reward_factor=1.0):
-        super().__init__(
-            count,
-            spaces.Box(-4, 4, (2,), np.float32),
-            spaces.Box(-0.5, 0.5, (1,), np.float32),
-        )
-        self.random = np.random.default_rng(0)
-        self.reward_factor = reward_factor
-
-    def seed(self, seed=None):
-        self.random = np.random.default_rng(seed)
-        return [seed] * self.num_envs
-
-    def _start(self, which):
-        self.state[which] = self.random.uniform(-1, 1, (len(which), 2))
-        self.steps[which] = 0
-
-    def reset(self):
-        self.state = np.zeros((self.num_envs, 2), np.float32)
-        self.steps = np.zeros(self.num_envs, int)
-        self._start(np.arange(self.num_envs))
-        return self.state.copy()
-
-    def step_async(self, actions):
-        self.actions = actions
-
-    def step_wait(self):
-        self.state[:, 0] = np.clip(self.state[:, 0] + self.actions[:, 0], -4, 4)
-        self.steps += 1
-        rewards = -self.reward_factor * np.abs(self.state[:, 0] - self.state[:, 1])
-        done = self.steps >= 20
-        infos = [{} for _ in range(self.num_envs)]
-        for index in np.flatnonzero(done):
-            infos[index] = {
-                "terminal_observation": self.state[index].copy(),
-                "TimeLimit.truncated": True,
-            }
-        self._start(np.flatnonzero(done))
-        return self.state.copy(), rewards, done, infos
-
-    def close(self):
-        pass
-
-    def get_attr(self, attr_name, indices=None):
-        return [getattr(self, attr_name, None)] * self.num_envs
-
-    def set_attr(self, attr_name, value, indices=None):
-        setattr(self, attr_name, value)
-
-    def env_method(self, method_name, *args, indices=None, **kwargs):
-        return []
-
-    def env_is_wrapped(self, wrapper_class, indices=None):
-        return [False] * self.num_envs
+from tests.points import SMALL, Points, weights
 
 
 def mean_return(agent, count=50):
@@ -89,10 +22,6 @@ def mean_return(agent, count=50):
         observation, rewards, _, _ = env.step(agent.predict(observation, deterministic=True)[0])
         total += rewards.mean()
     return total
-
-
-def weights(agent):
-    return np.concatenate([w.ravel() for w in agent.learner.actor.get_weights()])
 
 
 def test_it_learns_to_reach_a_point():
@@ -178,104 +107,6 @@ def test_rewards_that_are_not_numbers_stop_the_run():
     # The first training follows the 104th step.
     with pytest.raises(DonkeyRLError, match=r"finite losses.*critic_loss.*at step 104, after 4"):
         agent.learn(400)
-
-
-def test_save_and_load(tmp_path):
-    agent = SAC(Points(), SMALL, seed=0).learn(400)
-    agent.save(tmp_path / "agent")
-    batch = np.random.default_rng(0).uniform(-1, 1, (9, 2)).astype(np.float32)
-    loaded = SAC.load(tmp_path / "agent")
-    np.testing.assert_array_equal(
-        agent.predict(batch, deterministic=True)[0], loaded.predict(batch, deterministic=True)[0]
-    )
-    assert loaded.config == SMALL
-    assert loaded.num_timesteps == agent.num_timesteps
-    expected, received = agent.learner.state(), loaded.learner.state()
-    assert expected.keys() == received.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(value, received[name], err_msg=name)
-    going_on = SAC.load(tmp_path / "agent", Points())
-    going_on.learn(200, reset_num_timesteps=False)
-    assert going_on.num_timesteps == 600
-    assert np.abs(weights(going_on) - weights(agent)).max() > 0
-
-
-def test_saving_again_replaces_the_folder(tmp_path):
-    agent = SAC(Points(), SMALL, seed=0)
-    agent.save(tmp_path / "agent")
-    agent.learn(200)
-    agent.save(tmp_path / "agent")
-    assert SAC.load(tmp_path / "agent").num_timesteps == 200
-    assert [path.name for path in tmp_path.iterdir()] == ["agent"]
-
-
-def test_nothing_saved_is_a_pickle(tmp_path):
-    SAC(Points(), SMALL, seed=0).save(tmp_path / "agent")
-    files = sorted(tmp_path.glob("agent/*"))
-    assert [path.name for path in files] == [
-        "actor.weights.h5",
-        "agent.json",
-        "critics.weights.h5",
-        "optimisers.npz",
-        "target_critics.weights.h5",
-    ]
-    with zipfile.ZipFile(tmp_path / "agent" / "optimisers.npz") as archive:
-        assert all(name.endswith(".npy") for name in archive.namelist())
-    with np.load(tmp_path / "agent" / "optimisers.npz", allow_pickle=False) as arrays:
-        assert {name for name in arrays if arrays[name].dtype != np.float32} == {"steps"}
-
-
-def test_the_replay_buffer_is_plain_arrays(tmp_path):
-    agent = SAC(Points(), SMALL, seed=0).learn(200)
-    agent.save_replay_buffer(tmp_path / "replay.npz")
-    other = SAC(Points(), SMALL, seed=1)
-    other.load_replay_buffer(tmp_path / "replay.npz")
-    size = agent.replay_buffer.size()
-    assert other.replay_buffer.size() == size > 0
-    np.testing.assert_array_equal(
-        other.replay_buffer.rings["rows"].rows[:size],
-        agent.replay_buffer.rings["rows"].rows[:size],
-    )
-
-
-def test_what_is_no_replay_buffer_is_refused(tmp_path):
-    agent = SAC(Points(), SMALL, seed=0)
-    (tmp_path / "text").write_text("no arrays")
-    np.savez(tmp_path / "narrow.npz", rows=np.zeros((4, 3), np.float32))
-    with pytest.raises(InputError, match="Expected a replay buffer"):
-        agent.load_replay_buffer(tmp_path / "text")
-    with pytest.raises(InputError, match="Expected a replay buffer"):
-        agent.load_replay_buffer(tmp_path / "missing.npz")
-    with pytest.raises(InputError, match=r"Expected 'rows' as float32 of shape \(k, 7\)"):
-        agent.load_replay_buffer(tmp_path / "narrow.npz")
-
-
-@pytest.mark.parametrize("missing", ["agent.json", "actor.weights.h5", "optimisers.npz"])
-def test_an_incomplete_folder_is_refused(tmp_path, missing):
-    SAC(Points(), SMALL, seed=0).save(tmp_path / "agent")
-    (tmp_path / "agent" / missing).unlink()
-    with pytest.raises(InputError, match=r"Expected .* agent folder"):
-        SAC.load(tmp_path / "agent")
-
-
-@pytest.mark.parametrize("size", [0, 100, -1])
-def test_a_folder_with_damaged_moments_is_refused(tmp_path, size):
-    SAC(Points(), SMALL, seed=0).save(tmp_path / "agent")
-    file = tmp_path / "agent" / "optimisers.npz"
-    file.write_bytes(file.read_bytes()[:size])
-    with pytest.raises(InputError, match=r"Expected a complete agent folder.*not a whole \.npz"):
-        SAC.load(tmp_path / "agent")
-
-
-def test_exploration_of_another_size_is_refused(tmp_path):
-    SAC(Points(), SMALL.model_copy(update={"sde": True}), seed=0).save(tmp_path / "agent")
-    file = tmp_path / "agent" / "optimisers.npz"
-    with np.load(file) as stored:
-        arrays = dict(stored)
-    # Eight environments, 32 hidden units, one action.
-    np.savez(file, **arrays | {"matrices": np.zeros((8, 31, 1), np.float32)})
-    with pytest.raises(InputError, match=r"matrices of shape \(8, 31, 1\)"):
-        SAC.load(tmp_path / "agent")
 
 
 def test_an_environment_that_does_not_fit_is_refused(tmp_path):

@@ -26,7 +26,6 @@ from donkey_rl.envs.serving.orders import (
 from donkey_rl.errors import ConfigurationError
 from tests.plain_client import PlainClient, picture
 
-SPAWN_X = 49.690
 ROW, COLUMN = 5.0, 4.5
 """Of the generated track's grid (u); the car of 2022 divides places by 8."""
 

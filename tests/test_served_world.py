@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from donkey_rl.envs.simulator import ground, physics, stepping, track
+from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.world import World
@@ -20,10 +20,7 @@ Frames = npt.NDArray[np.uint8]
 STATE = ("motion", "lean", "command", "sensed", "node", "hit", "touching", "wheels_off", "ticks")
 
 
-@pytest.fixture(autouse=True)
-def _coarse_ground(monkeypatch: pytest.MonkeyPatch) -> None:
-    # These tests compare images with each other only: a coarse ground is quickly painted.
-    monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
+pytestmark = pytest.mark.usefixtures("coarse_ground")
 
 
 @functools.cache

@@ -112,15 +112,13 @@ def test_tracks_that_the_first_driver_has_seen_stay_seen(driver: Driver) -> None
     assert description.of(config("track=warren"), "r", 5, None).tracks == ("warren",)
 
 
+@pytest.mark.usefixtures("own_store")
 @pytest.mark.slow
 def test_a_training_goes_on_with_a_driver_until_its_minutes_are_over(
     driver: Driver,
     folder: pathlib.Path,
-    tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     # Each look at the clock takes a second: 60 of them are over long before the steps are.
     ticks = itertools.count()
     monkeypatch.setattr(process_clock, "seconds", lambda: float(next(ticks)))

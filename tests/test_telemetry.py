@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from donkey_rl.envs.simulator import following, ground, physics, stepping, telemetry, track
+from donkey_rl.envs.simulator import following, physics, stepping, telemetry, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.world import Start, World
@@ -19,10 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 SMALL = CameraConfig(img_w=16, img_h=16)
 
 
-@pytest.fixture(autouse=True)
-def _coarse_ground(monkeypatch: pytest.MonkeyPatch) -> None:
-    # These tests look at no image: a coarse ground is quickly painted.
-    monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
+pytestmark = pytest.mark.usefixtures("coarse_ground")
 
 
 @functools.cache

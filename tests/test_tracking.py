@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import json
 import math
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 
 import donkey_rl.agents
-from donkey_rl.errors import InputError, StorageError, UnknownNameError
+from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.experiments import dashboard, mlflow_store, saved_view, tracking
 from donkey_rl.experiments.driver_model import MODEL_TAG
 
@@ -210,36 +209,6 @@ def test_a_run_can_belong_to_another(uri: str) -> None:
     assert tags["mlflow.parentRunId"] == parent.id
 
 
-def test_asking_for_a_run_creates_no_store(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(InputError, match=r"does not exist yet.*donkey-rl train"):
-        tracking.find("abcd", uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_store_is_the_environments_or_the_folders(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking.tracking_uri() == f"sqlite:///{tmp_path.resolve().as_posix()}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert tracking.tracking_uri() == "http://127.0.0.1:5000"
-    assert tracking.tracking_uri("sqlite:////runs.db").endswith("/runs.db")
-
-
-@pytest.mark.parametrize("content", [b"no database at all, but some text" * 40, None])
-def test_a_store_that_cannot_be_opened_is_one_line(
-    tmp_path: pathlib.Path, content: bytes | None
-) -> None:
-    place = tmp_path / "place"
-    place.write_bytes(content or b"a file where a folder should be")
-    path = place if content else place / "mlflow.db"
-    with pytest.raises(StorageError) as caught:
-        tracking.start("never", uri=f"sqlite:///{path}")
-    assert "cannot be written" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
 def test_a_file_to_log_must_exist(uri: str, tmp_path: pathlib.Path) -> None:
     with tracking.start("missing", uri=uri) as run:
         with pytest.raises(InputError, match="must exist"):
@@ -257,37 +226,6 @@ def test_a_failing_end_does_not_hide_the_error_before_it(uri: str) -> None:
     (note,) = caught.value.__notes__
     assert "could not be stored" in note
     assert "It is kept in" in note
-
-
-def test_the_store_is_prepared_beside_other_work(tmp_path: pathlib.Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    thread = tracking.prepare_in_background(uri)
-    with tracking.start("prepared", uri=uri) as run:
-        pass
-    thread.join(timeout=60)
-    assert not thread.is_alive()
-    assert tracking.find("prepared", uri=uri).id == run.id
-
-
-def test_many_workers_may_begin_at_once(tmp_path: pathlib.Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    mlflow_store.client(uri)
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        runs = list(pool.map(lambda k: tracking.start(f"worker {k}", uri=uri), range(8)))
-    for run in runs:
-        run.end()
-    assert len({run.id for run in runs}) == 8
-    assert tracking.find("worker 7", uri=uri).id == runs[7].id
-
-
-def test_a_store_that_cannot_be_prepared_is_reported_by_who_needs_it(
-    tmp_path: pathlib.Path,
-) -> None:
-    (tmp_path / "file").write_text("no folder")
-    uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
-    tracking.prepare_in_background(uri).join(timeout=60)
-    with pytest.raises(StorageError, match="cannot be written"):
-        tracking.start("never", uri=uri)
 
 
 def script(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from donkey_rl import errors
-from donkey_rl.envs.simulator import ground, physics, stepping, track
+from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
@@ -28,10 +28,7 @@ EVERYTHING = Randomisation(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _coarse_ground(monkeypatch: pytest.MonkeyPatch) -> None:
-    # These tests compare images with each other only: a coarse ground is quickly painted.
-    monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
+pytestmark = pytest.mark.usefixtures("coarse_ground")
 
 
 @functools.cache

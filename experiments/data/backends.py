@@ -9,7 +9,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import hashlib
-import os
 import pathlib
 import re
 import tempfile
@@ -18,12 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from donkey_rl.errors import DonkeyRLError, InputError, StorageError
 
-DEFAULT = "data"
-"""The store where none is named: a folder."""
-
-VARIABLE = "DONKEY_RL_DATA"
 MLFLOW = "mlflow:"
-_PROXIED = "mlflow-artifacts:"
 CHUNK = 1 << 20
 
 
@@ -69,6 +63,26 @@ class Backend(abc.ABC):
             TransferError: Other bytes arrived.
         """
 
+    def check_arrival(self, source: pathlib.Path, path: str, sha256: str) -> None:
+        """Reads back what was sent.
+
+        Args:
+            source: What was sent.
+            path: Where it lies now.
+            sha256: What its bytes must come to.
+
+        Raises:
+            TransferError: Other bytes lie there.
+        """
+        arrived = hashlib.sha256()
+        for chunk in self.chunks(path):
+            arrived.update(chunk)
+        if arrived.hexdigest() != sha256:
+            raise TransferError(
+                f"{source} did not arrive in {self.shown} as it was sent: it was changed "
+                "meanwhile, or the way there damages it. Push it again."
+            )
+
     def read(self, path: str, limit: int) -> bytes:
         """Returns a small file.
 
@@ -93,30 +107,6 @@ class Backend(abc.ABC):
 
 class TransferError(StorageError):
     """Bytes did not arrive as they were sent."""
-
-
-def open_backend(url: str | None = None) -> Backend:
-    """Returns the place that an address names.
-
-    Args:
-        url: A folder, an address that fsspec knows (`s3://`, `sftp://`), `mlflow:` for the
-            artifacts of the MLflow store that runs are kept in, or `mlflow-artifacts://HOST:PORT`.
-            By default ``DONKEY_RL_DATA``, or the folder ``data``.
-
-    Raises:
-        InputError: No such kind of address, or what it needs is not installed.
-        StorageError: It cannot be reached.
-    """
-    address = url or os.environ.get(VARIABLE) or DEFAULT
-    if address == MLFLOW or address.startswith(_PROXIED):
-        from donkey_rl.experiments.data import mlflow_backend
-
-        address = mlflow_backend.located(address)
-        if address.startswith(_PROXIED):
-            return mlflow_backend.MlflowBackend(address)
-    from donkey_rl.experiments.data import fsspec_backend
-
-    return fsspec_backend.FsspecBackend(address)
 
 
 def without_password(address: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import pathlib
 import threading
 import uuid
@@ -14,7 +13,7 @@ import fsspec  # type: ignore[import-untyped]
 
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data import backends
-from donkey_rl.experiments.data.backends import CHUNK, Backend, TransferError
+from donkey_rl.experiments.data.backends import CHUNK, Backend
 
 INCOMING = "incoming"
 
@@ -87,7 +86,7 @@ class FsspecBackend(Backend):
                 if self._renames:
                     self._make_folder(sent)
                 self._files.put_file(str(source), self._at(sent))
-                self._check(sent, sha256, source)
+                self.check_arrival(source, sent, sha256)
                 if sent != path:
                     self._make_folder(path)
                     self._files.mv(self._at(sent), self._at(path))
@@ -96,17 +95,6 @@ class FsspecBackend(Backend):
                     with contextlib.suppress(Exception):
                         self._files.rm_file(self._at(sent))
                 raise
-
-    def _check(self, path: str, sha256: str, source: pathlib.Path) -> None:
-        """Reads back what was sent."""
-        arrived = hashlib.sha256()
-        for chunk in self.chunks(path):
-            arrived.update(chunk)
-        if arrived.hexdigest() != sha256:
-            raise TransferError(
-                f"{source} did not arrive in {self.shown} as it was sent: it was changed "
-                "meanwhile, or the way there damages it. Push it again."
-            )
 
     def _listed(self, folder: str) -> list[tuple[str, Any]]:
         with self._guard("cannot be read"):

@@ -7,7 +7,6 @@ its way may lie under its name. It is shorter than its manifest says and is sent
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import pathlib
 import posixpath
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from donkey_rl.errors import StorageError
 from donkey_rl.experiments import mlflow_store
 from donkey_rl.experiments.data import backends
-from donkey_rl.experiments.data.backends import CHUNK, Backend, TransferError
+from donkey_rl.experiments.data.backends import CHUNK, Backend
 
 EXPERIMENT = "donkey-rl-data"
 """Experiment whose folder of artifacts is the store that `mlflow:` names."""
@@ -121,14 +120,7 @@ class MlflowBackend(Backend):
                 self._request("PUT", self._at(path), {}, data=file, timeout=_UPLOAD_S) as answer,
             ):
                 answer.raise_for_status()
-            arrived = hashlib.sha256()
-            for chunk in self.chunks(path):
-                arrived.update(chunk)
-        if arrived.hexdigest() != sha256:
-            raise TransferError(
-                f"{source} did not arrive in {self.shown} as it was sent: it was changed "
-                "meanwhile, or the way there damages it. Push it again."
-            )
+            self.check_arrival(source, path, sha256)
 
     def _listing(self, folder: str) -> list[dict[str, Any]]:
         import json

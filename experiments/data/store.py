@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from donkey_rl.errors import InputError, StorageError, UnknownNameError
 from donkey_rl.experiments.data import cards, dataset, manifest, pulling, pushing, splitting
-from donkey_rl.experiments.data.backends import Backend, open_backend
+from donkey_rl.experiments.data.addresses import open_backend
+from donkey_rl.experiments.data.backends import Backend
 from donkey_rl.experiments.data.dataset import SHORT, DataSet
 from donkey_rl.experiments.data.manifest import Change, Entry, Note, Part
 from donkey_rl.experiments.data.pulling import PullReport
@@ -35,7 +36,7 @@ _ARRIVAL_S = (0.5, 2.0)
 
 
 def open_store(url: str | None = None) -> Store:
-    """Returns the store at an address; see `backends.open_backend`.
+    """Returns the store at an address; see `addresses.open_backend`.
 
     Raises:
         InputError: It is no address of a store.

@@ -286,23 +286,8 @@ def write(
             f"{source.folder}: expected a tub that is whole, as --strict asks. Received: "
             f"{flaws[0]}{more} Without --strict the rest is taken."
         )
-    stem = _UNFIT.sub("-", source.folder.resolve().name) or "tub"
-    files = [folder / f"{stem}_{number:02d}.parquet" for number in range(len(found))]
-    taken = next((file for file in files if file.exists()), None)
-    if taken is not None:
-        raise InputError(
-            f"{taken}: expected a name for a new race. Received: one that is taken. "
-            "Name another --out."
-        )
-    with progress.phase("writing races", len(found), "races") as writing:
-        try:
-            for number, (drive, file) in enumerate(zip(found, files, strict=True), start=1):
-                drive.save(file)
-                writing.update(number)
-        except BaseException:
-            for file in files:
-                file.unlink(missing_ok=True)
-            raise
+    files = _new_files(source, folder, len(found))
+    _save(found, files, progress)
     beside = [record for drive in found for record in drive.beside]
     unknown = {name for drive in found for name in drive.race.header.unknown}
     return Imported(
@@ -318,3 +303,31 @@ def write(
         unknown=tuple(name for name in COLUMNS if name in unknown),
         notes=(*flaws, *source.flaws.notes),
     )
+
+
+def _new_files(source: Tub, folder: pathlib.Path, count: int) -> list[pathlib.Path]:
+    """Returns where the races of a tub are to lie; nothing lies there yet."""
+    stem = _UNFIT.sub("-", source.folder.resolve().name) or "tub"
+    files = [folder / f"{stem}_{number:02d}.parquet" for number in range(count)]
+    taken = next((file for file in files if file.exists()), None)
+    if taken is not None:
+        raise InputError(
+            f"{taken}: expected a name for a new race. Received: one that is taken. "
+            "Name another --out."
+        )
+    return files
+
+
+def _save(
+    found: Sequence[Drive], files: Sequence[pathlib.Path], progress: ProgressDisplay
+) -> None:
+    """Saves all drives, or none."""
+    with progress.phase("writing races", len(found), "races") as writing:
+        try:
+            for number, (drive, file) in enumerate(zip(found, files, strict=True), start=1):
+                drive.save(file)
+                writing.update(number)
+        except BaseException:
+            for file in files:
+                file.unlink(missing_ok=True)
+            raise

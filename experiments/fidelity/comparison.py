@@ -149,7 +149,7 @@ def compare(request: ComparisonRequest, progress: ProgressDisplay) -> Comparison
     most = 0
     with progress.phase("comparing", len(drives), "recordings") as phase:
         for k, drive in enumerate(drives):
-            report, made = _report(request, drive, found, reader)
+            report, made = _report(drive, found, reader)
             if made is not None and drive.frames > most:
                 shown, most = made, drive.frames
             reports.append(report)
@@ -295,7 +295,7 @@ def _stored_encoder(run_id: str, camera: CameraConfig) -> Reader | str:
 
 
 def _report(
-    request: ComparisonRequest, drive: _Drive, found: _Yardstick, reader: Reader | str
+    drive: _Drive, found: _Yardstick, reader: Reader | str
 ) -> tuple[RecordingReport, pairs.Pairs | None]:
     """Measures one recording; returns the pairs of frames, too, where there are some."""
     recording, trace = drive
