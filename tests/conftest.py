@@ -25,7 +25,10 @@ FOREIGN_WARNINGS = (
 
 @pytest.fixture
 def own_store(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command runs in a folder of its own, where it makes its store."""
+    """A command runs in a folder of its own, which holds its store."""
+    from tests import new_stores
+
+    new_stores.make(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 

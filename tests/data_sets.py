@@ -122,7 +122,7 @@ from donkey_rl.experiments.data import transfers
 from donkey_rl.experiments.data.fsspec_backend import FsspecBackend as Place
 
 begun, ended = itertools.count(1), []
-check, chunks, upload, fetch = Place._check, Place.chunks, Place.upload, transfers.fetch
+check, chunks, upload, fetch = Place.check_arrival, Place.chunks, Place.upload, transfers.fetch
 
 def stop_at_the_fourth():
     # Counted at once, whichever threads come at the same time.
@@ -155,7 +155,7 @@ def fetched(*given):
     ended.append(1)
 
 if sys.argv[1:3] == ["data", "push"]:
-    Place._check, Place.upload = checked, uploaded
+    Place.check_arrival, Place.upload = checked, uploaded
 else:
     Place.chunks, transfers.fetch = chunked, fetched
 cli.app(sys.argv[1:])

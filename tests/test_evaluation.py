@@ -25,6 +25,7 @@ from donkey_rl.experiments.evaluation import EvaluationRequest, evaluate
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.progress import ProgressDisplay
+from tests import new_stores
 
 DRIVERS = """
 import numpy as np
@@ -64,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
     path = tmp_path_factory.mktemp("evaluation")
     (path / "theirs.py").write_text(DRIVERS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path / 'mlflow.db'}")
+        patch.setenv("MLFLOW_TRACKING_URI", new_stores.make(path))
         yield path
 
 

@@ -14,6 +14,7 @@ from donkey_rl.errors import DriverError, InputError, StorageError
 from donkey_rl.experiments import registration, tracking
 from donkey_rl.race_server import garage
 from donkey_rl.race_server.garage import references
+from tests import new_stores
 from tests.test_driver import make, space
 
 NOBODY = "http://127.0.0.1:1"
@@ -23,7 +24,7 @@ NOBODY = "http://127.0.0.1:1"
 def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A store with one driver, registered: its address and the run."""
     base = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{base / 'mlflow.db'}"
+    uri = new_stores.make(base)
     make()[0].save(base / "driver")
     with tracking.start("a driver", uri=uri) as run:
         run.log_driver(base / "driver", space(), batch.action_space())

@@ -22,6 +22,7 @@ from donkey_rl.experiments.leaderboard import Leaderboard, LeaderboardRequest
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.stored_races import Course
 from donkey_rl.experiments.stored_runs import StoredRun
+from tests import new_stores
 from tests import stored_evaluations as stored
 
 FOLDER = "evaluation-circle-4x1-seed0"
@@ -30,7 +31,7 @@ FOLDER = "evaluation-circle-4x1-seed0"
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with five runs, one of them without a race."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('runs') / 'mlflow.db'}"
+    uri = new_stores.make(tmp_path_factory.mktemp("runs"))
     quick, slow = (20.0, 20.1, 20.2, 20.3), (30.0, 30.1, 30.2, 30.3)
     newer = stored.races(slow, version="0.2.0")
     other = stored.races(slow, vehicle="donkey_2021")
@@ -121,7 +122,7 @@ def test_a_tie_is_one_with_the_first_of_the_place() -> None:
 
 
 def test_a_race_without_a_row_says_nothing_of_disqualifications(tmp_path: pathlib.Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = new_stores.make(tmp_path)
     driven = stored.races([20.0, 0.0, 20.0])
     driven[2] = driven[2].cut(0)
     run_id = stored.store("cut off", {FOLDER: driven}, uri)

@@ -17,6 +17,7 @@ from donkey_rl.experiments.pictures import PicturesRequest
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.stored_races import Course
 from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race, RaceHeader
+from tests import new_stores
 
 SPEED = 20.0
 CAMERA = {"img_w": 32, "img_h": 24}
@@ -68,7 +69,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Two runs of one configuration with races, and one without any."""
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        patch.setenv("MLFLOW_TRACKING_URI", new_stores.make(folder))
         yield [
             log_run(folder, 0, (drive(3, 60.0), drive(4, 0.5)), 0.5),
             log_run(folder, 1, (drive(4, 0.6),), 1.0),

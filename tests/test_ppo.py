@@ -50,7 +50,7 @@ class Broken(Corridor):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_solves_cartpole(seed: int) -> None:
     config = PPOConfig(
         n_steps=16, batch_size=256, n_epochs=20, gamma=0.98, gae_lambda=0.8,

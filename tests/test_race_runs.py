@@ -33,7 +33,7 @@ from donkey_rl.race_server.interface import Answer
 from donkey_rl.race_server.record import reader
 from donkey_rl.race_server.record.header import secrets
 from donkey_rl.race_server.record.tape import FileTape
-from tests import race_cars
+from tests import new_stores, race_cars
 from tests import race_records as records
 from tests import stored_evaluations as stored
 
@@ -46,7 +46,7 @@ DEADLINE_S = 120.0
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("team")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        patch.setenv("MLFLOW_TRACKING_URI", new_stores.make(folder))
         patch.chdir(folder)
         yield folder
 

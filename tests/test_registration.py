@@ -16,6 +16,7 @@ from donkey_rl.envs import batch
 from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.experiments import drivers, mlflow_store, registration, tracking
 from donkey_rl.experiments.driver_model import MODEL_TAG
+from tests import new_stores
 from tests.test_driver import make, observations, space
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,7 @@ FOREIGN = """
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+    return new_stores.make(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from donkey_rl.experiments.reporting import runs as reported
 from donkey_rl.experiments.reporting.runs import ReportedRun
 from donkey_rl.experiments.scaling import NoTrend
 from donkey_rl.metrics import statistics
+from tests import new_stores
 from tests import stored_evaluations as stored
 from tests.pages import Reader, assert_asks_for_nothing
 
@@ -73,7 +74,7 @@ def read(uri: str, *references: str, rates: Rates | None = None) -> tuple[Report
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with a quick driver, a slow one, and one of another length."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('runs') / 'mlflow.db'}"
+    uri = new_stores.make(tmp_path_factory.mktemp("runs"))
     train(uri, [20.0 + k / 100 for k in range(10)], seed=1)
     train(uri, [22.0 + k / 100 for k in range(10)], seed=2)
     return uri

@@ -16,6 +16,7 @@ from donkey_rl.experiments import beginning, reproduction, stored_runs, tracking
 from donkey_rl.experiments.config import AGENTS, TrainingConfig
 from donkey_rl.experiments.membership import Membership
 from donkey_rl.experiments.progress import ProgressDisplay
+from tests import new_stores
 
 TRACKS = pathlib.Path(__file__).parents[1] / "envs" / "simulator" / "tracks"
 
@@ -30,8 +31,10 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """One folder with one store of runs for all tests: a new store takes seconds."""
-    return tmp_path_factory.mktemp("runs")
+    """One folder with one store of runs for all tests."""
+    folder = tmp_path_factory.mktemp("runs")
+    new_stores.make(folder)
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from donkey_rl.experiments import comparison, evaluation, racing, stored_runs, t
 from donkey_rl.experiments.comparison import ComparedRun, ComparisonRequest
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.metrics import registry, statistics
+from tests import new_stores
 from tests import stored_evaluations as stored
 
 SPREAD = np.array(stored.MEAN_LAPS_S)
@@ -29,7 +30,7 @@ FOLDER = "evaluation-circle-30x1-seed0"
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with a driver, one that is 2 % faster, one of the same speed, and a copy."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('runs') / 'mlflow.db'}"
+    uri = new_stores.make(tmp_path_factory.mktemp("runs"))
     generator = np.random.default_rng(6)
     laps = {
         "base": SPREAD,

@@ -170,7 +170,7 @@ def test_an_end_is_worth_nothing_more_and_a_time_limit_what_would_have_followed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_it_solves_the_pendulum(seed):
     config = SACConfig(
         hidden=(64, 64),

@@ -27,6 +27,7 @@ from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.evaluation_result import EvaluationResult
 from donkey_rl.experiments.proof import reading
 from donkey_rl.experiments.splits import Split
+from tests import new_stores
 
 TINY = Split(
     name="tiny", train="warren", validation="waveshare", held_out="waveshare:mirror,warehouse"
@@ -130,7 +131,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 def test_the_expert_races_on_all_parts_under_an_unseen_look(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_stores.make(tmp_path))
     parts = {"train": "waveshare", "validation": "waveshare:mirror"}
     parts["held_out"] = "random_circuit:197"
     monkeypatch.setitem(splits._SPLITS, "tiny", TINY.model_copy(update=parts))

@@ -10,12 +10,13 @@ import pytest
 from donkey_rl.errors import StorageError
 from donkey_rl.experiments import drivers, evaluation, stored_races, stored_runs, tracking
 from donkey_rl.experiments.stored_races import Course
+from tests import new_stores
 from tests import stored_evaluations as stored
 
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('runs') / 'mlflow.db'}"
+    return new_stores.make(tmp_path_factory.mktemp("runs"))
 
 
 def test_races_come_back_by_course_and_seed(uri: str) -> None:
