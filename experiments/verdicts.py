@@ -87,8 +87,17 @@ def _unclear(
     if math.isnan(difference.detectable):
         return f"{text}: fewer than two have a score of both."
     unit = f" {metric.unit}" if metric.unit else ""
+    mean = f"{100 * difference.level:.0f} %: {bounds(difference.mean)}{unit}"
+    if (
+        difference.both < difference.count
+        and not difference.mean.low <= 0.0 <= difference.mean.high
+    ):
+        return (
+            f"{text}: they differ where both have a score ({mean}), and whoever alone has one "
+            "wins that race."
+        )
     found = f"one of {number(difference.detectable)}{unit} would be found four times in five"
-    return f"{text} ({100 * difference.level:.0f} %: {bounds(difference.mean)}{unit}); {found}."
+    return f"{text} ({mean}); {found}."
 
 
 def _missing(difference: Difference, metric: Metric, first: str, second: str) -> list[str]:

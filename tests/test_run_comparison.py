@@ -144,6 +144,14 @@ def test_chance_in_many_comparisons_is_allowed_for() -> None:
         ),
         (
             "mean_lap_s",
+            [22.0] * 8,
+            [18.0] * 7 + [math.nan],
+            "No difference between B and A in mean_lap_s can be told from 8 races: they differ "
+            "where both have a score (95 %: -4 to -4 s), and whoever alone has one wins that "
+            "race. In 1 race only A has a mean_lap_s.",
+        ),
+        (
+            "mean_lap_s",
             [20.0, 21.0],
             [19.0, 22.0],
             "No difference between B and A in mean_lap_s can be told from 2 races: a verdict "
