@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.encoders.cnn import CnnEncoder
 from donkey_rl.agents.feature_env import ExtractedVecEnv, FeatureVecEnv
@@ -50,3 +52,19 @@ def driver_encoder(config: TrainingConfig, model: SAC | PPO, encoder: Encoder | 
     if encoder is None:
         return CnnEncoder.of_policy(model.learner.cnn, config.camera.shape, config.encoder)
     return encoder
+
+
+def driver_critic(model: SAC | PPO, encoder: Encoder | None) -> Any:
+    """Returns what judges actions for a driver, or None where nothing does.
+
+    PPO learns no value of an action, and critics without a gradient step judge by chance. What the
+    critics read of a policy's own network goes on changing after the policy that is stored, so
+    they would judge by what they do not know.
+
+    Args:
+        model: The policy.
+        encoder: Trained before the policy; None where the policy sees by itself.
+    """
+    if encoder is None or not isinstance(model, SAC) or not model.has_learned:
+        return None
+    return model.action_value_model()

@@ -330,10 +330,7 @@ class _Session:
             description.of(config, self.run.id, model.num_timesteps, self._start),
             history=config.history,
             scaling=self._scaling,
-            # What critics read of a `cnn` goes on changing after the policy that is stored.
-            critic=model.action_value_model()
-            if isinstance(model, SAC) and self._encoder
-            else None,
+            critic=sight.driver_critic(model, self._encoder),
         )
         with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
             folder = pathlib.Path(name) / "driver"

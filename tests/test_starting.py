@@ -21,6 +21,7 @@ from donkey_rl.experiments import (
     description,
     learning_bench,
     process_clock,
+    sight,
     starting,
     tracking,
     training,
@@ -51,6 +52,14 @@ def config(*settings: str) -> TrainingConfig:
 
 def features() -> DummyVecEnv:
     return learning_bench.numbers(features=3 + 2 + 2 * small_drivers.HISTORY)
+
+
+def test_only_critics_that_have_learned_go_with_a_driver(driver: Driver) -> None:
+    agent = SAC(features(), SACConfig(hidden=(16,), learning_starts=8, batch_size=8), seed=1)
+    assert sight.driver_critic(agent, driver.encoder) is None
+    agent.learn(32)
+    assert sight.driver_critic(agent, driver.encoder) is not None
+    assert sight.driver_critic(agent, None) is None, "what sees by itself goes on changing"
 
 
 def test_an_agent_acts_and_judges_as_the_driver_that_it_begins_with(driver: Driver) -> None:

@@ -293,6 +293,11 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         """
         return networks.deterministic(self.learner.actor)
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether the critics have taken a gradient step."""
+        return self._n_updates > 0
+
     def action_value_model(self) -> Any:
         """Returns features and action (B, D + A) -> value (B, 1) as a Keras model.
 
