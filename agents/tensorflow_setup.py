@@ -19,15 +19,17 @@ from __future__ import annotations
 import contextlib
 import os
 
+from donkey_rl import cores
 from donkey_rl.agents import start_up_lines
 from donkey_rl.errors import InputError
 
 
 def _set_up_devices() -> None:
     """Sets threads and devices, unless the process already uses TensorFlow."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = len(cores.usable())
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    threads = min(cores or 2, int(limit)) if limit.isdecimal() else cores or 2
+    if limit.isdecimal():
+        threads = min(threads, int(limit))
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))

@@ -7,6 +7,8 @@ import pathlib
 import platform
 import time
 
+from donkey_rl import cores
+
 PROCESSOR_TAG, CORES_TAG, GPUS_TAG = "machine.processor", "machine.cores", "machine.gpus"
 """Tags of a run."""
 
@@ -47,10 +49,9 @@ def machine() -> dict[str, str]:
 
     There is no GPU among them: TensorFlow does not see any (`agents.tensorflow_setup`).
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         PROCESSOR_TAG: _processor() or platform.machine(),
-        CORES_TAG: str(usable or 1),
+        CORES_TAG: str(len(cores.usable())),
         GPUS_TAG: "0",
     }
 

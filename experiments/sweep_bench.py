@@ -19,9 +19,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from donkey_rl.configuration import Config
+from donkey_rl.cores import usable
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.experiments.progress import ProgressDisplay
-from donkey_rl.experiments.sweeps import attempt, crew, storage
+from donkey_rl.experiments.sweeps import attempt, storage
 
 ROUNDS = 2
 """How often one worker and two take turns."""
@@ -65,7 +66,7 @@ def efficiency(minutes: float, progress: ProgressDisplay) -> Efficiency:
         InputError: This machine has one core only, or cannot hold a process to a core.
         DonkeyRLError: A sweep failed, or there were too few trials in that time.
     """
-    cores = crew.usable()
+    cores = usable()
     if len(cores) < 2 or not hasattr(os, "sched_setaffinity"):
         raise InputError(
             f"Two workers are compared with one on two cores, on Linux. Received: {len(cores)} "

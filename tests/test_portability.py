@@ -39,7 +39,7 @@ LINUX = "what only Linux tells is left out elsewhere, or the command says that i
 # What not every system has, by the module that uses it, and why that does no harm.
 GUARDED = {
     "agents.replay": {"os.sysconf": "asked for by sysconf_names; elsewhere nothing is checked"},
-    "agents.tensorflow_setup": {"os.sched_getaffinity": CORES},
+    "cores": {"os.sched_getaffinity": CORES},
     "envs.link.executable": {
         "/dev/stdout": "os.devnull on Windows",
         "os.killpg": GROUP,
@@ -49,7 +49,6 @@ GUARDED = {
     "envs.serving.listening": {"remove_reader": "NotImplementedError is expected"},
     "envs.simulator.parallel": {
         "os.register_at_fork": "asked for by hasattr: what cannot fork needs none",
-        "os.sched_getaffinity": CORES,
     },
     "experiments.dashboard": {"socket.SO_REUSEADDR": "on POSIX systems only"},
     "experiments.driver_bench": {
@@ -72,7 +71,6 @@ GUARDED = {
     "experiments.process_clock": {
         "/proc/cpuinfo": LINUX,
         "/proc/self/stat": LINUX,
-        "os.sched_getaffinity": CORES,
         "os.sysconf": LINUX,
         "time.CLOCK_BOOTTIME": LINUX,
         "time.clock_gettime": LINUX,
@@ -81,7 +79,6 @@ GUARDED = {
     "experiments.race_bench": {"/proc": LINUX, "/proc/self/status": LINUX},
     "experiments.sweeps.crew": {
         "os.killpg": GROUP,
-        "os.sched_getaffinity": CORES,
         "signal.SIGKILL": GROUP,
     },
     "experiments.sweeps.worker": {"/proc/self/statm": LINUX, "os.sysconf": LINUX},

@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable
 from concurrent import futures
 
+from donkey_rl import cores
+
 _LEAST_SHARE = 2
 """Fewer cars than this are not worth a thread of their own."""
 
@@ -22,9 +24,7 @@ def threads() -> int:
     chosen = os.environ.get("DONKEY_RL_THREADS", "")
     if chosen.isdecimal() and int(chosen) > 0:
         return int(chosen)
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    return len(cores.usable())
 
 
 def _forget_pool() -> None:

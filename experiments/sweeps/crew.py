@@ -15,6 +15,7 @@ from typing import IO
 
 import pydantic
 
+from donkey_rl.cores import usable
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps import worker_process
@@ -239,13 +240,6 @@ class Crew:
     def _is_late(self) -> bool:
         limit = self._order.take_for_s
         return limit is not None and time.monotonic() - self._began >= limit
-
-
-def usable() -> tuple[int, ...]:
-    """Returns the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
 
 
 def shares(
