@@ -7,9 +7,23 @@ alone as observation, and steering and throttle as the car takes them; see `Stoc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import gymnasium
 
 from donkey_rl.envs import registration
 
+ENTRY_POINT = f"{__name__}:make"
+
+
+def make(
+    settings: Mapping[str, Any], *, stock_spaces: bool = True, **arguments: Any
+) -> gymnasium.Env[Any, Any]:
+    """Builds the environment of an id as `registration.make`, with gym-donkeycar's spaces."""
+    return registration.make(settings, stock_spaces=stock_spaces, **arguments)
+
+
 for _identifier in registration.IDS:
-    gymnasium.registry[_identifier].kwargs.setdefault("stock_spaces", True)
+    # Not by an argument: vector environments, which have none such, would get it as well.
+    gymnasium.registry[_identifier].entry_point = ENTRY_POINT

@@ -135,14 +135,16 @@ def test_own_encoder_makes_a_driver_that_is_raced(
 def test_code_of_gym_donkeycar_sees_its_own_spaces(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {name: dict(gymnasium.registry[name].kwargs) for name in registration.IDS}
+    before = {name: gymnasium.registry[name].entry_point for name in registration.IDS}
     monkeypatch.delitem(sys.modules, "donkey_rl.envs.stock", raising=False)
     try:
         start("gym_donkeycar_code.py", monkeypatch)
+        several = gymnasium.make_vec("donkey-warehouse-v0", num_envs=2)
+        assert isinstance(several.single_observation_space, gymnasium.spaces.Dict)
+        several.close()
     finally:
-        for name, arguments in before.items():
-            gymnasium.registry[name].kwargs.clear()
-            gymnasium.registry[name].kwargs.update(arguments)
+        for name, entry_point in before.items():
+            gymnasium.registry[name].entry_point = entry_point
         sys.modules.pop("donkey_rl.envs.stock", None)
     assert capsys.readouterr().out.startswith("(120, 160, 3) Box([-1.  0.], 1.0, (2,), float32)")
 

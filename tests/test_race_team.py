@@ -148,7 +148,9 @@ def raced(monkeypatch: pytest.MonkeyPatch) -> list[RaceConfig]:
     """What the command has raced with; two cars have different results."""
     configs: list[RaceConfig] = []
 
-    def race(wanted: list[RaceConfig], minutes: float | None) -> tuple[team.CarResult, ...]:
+    def race(
+        wanted: list[RaceConfig], minutes: float | None, progress: ProgressDisplay
+    ) -> tuple[team.CarResult, ...]:
         configs.extend(wanted)
         second = {"car": "b", "best_lap_s": None, "laps": 0, "latency_ms": {}}
         return (result(), result(**second))[: len(wanted)]
