@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import signal
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -33,12 +36,21 @@ def own_store(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@pytest.fixture(scope="session")
+def coarse_scenes() -> Callable[[Any], Any]:
+    """Bakes scenes that are kept apart from those that all worlds of a process share."""
+    from donkey_rl.envs.simulator import scene
+
+    return functools.lru_cache(maxsize=4)(scene.bake.__wrapped__)
+
+
 @pytest.fixture
-def coarse_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+def coarse_ground(monkeypatch: pytest.MonkeyPatch, coarse_scenes: Callable[[Any], Any]) -> None:
     """A ground that is soon painted, for who looks at no image or compares images only."""
-    from donkey_rl.envs.simulator import ground
+    from donkey_rl.envs.simulator import ground, scene
 
     monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
+    monkeypatch.setattr(scene, "bake", coarse_scenes)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -86,6 +87,10 @@ def test_reset_never_returns_what_was_under_way() -> None:
         assert frame.telemetry.position == (0.0, 0.1, 0.0)
         assert frame.telemetry.speed == 0.0
         assert frame.hit == "none"
+        # The command after it may still be under way.
+        ends = time.monotonic() + 5.0
+        while simulator.types()[-1] == "reset_car" and time.monotonic() < ends:
+            time.sleep(0.01)
         kinds = simulator.types()
         at = kinds.index("reset_car")
         assert kinds[at - 1] == kinds[at + 1] == "control"
