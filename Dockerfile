@@ -3,7 +3,7 @@
 #   docker build -t donkey-rl .
 #   mkdir runs
 #   docker run --rm --read-only --cap-drop=ALL --user "$(id -u):$(id -g)" \
-#       -v "$PWD/runs:/work" donkey-rl train --agent sac
+#       -v "$PWD/runs:/runs" donkey-rl train --agent sac
 #
 # Runs, drivers and the compiled simulator stay in runs/. On Linux a plain torch brings gigabytes
 # of CUDA that nothing here uses: --build-arg TORCH="torch==2.13.0 --index-url ADDRESS" takes the
@@ -27,16 +27,16 @@ RUN /app/bin/pip install --no-cache-dir --constraint /build/tested_versions.txt 
 
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /app /app
-RUN mkdir /work && chown 10001:10001 /work
+RUN mkdir /runs && chown 10001:10001 /runs
 # The one folder that is written to: mlflow.db, runs, what the simulator is compiled to.
 ENV PATH=/app/bin:/usr/local/bin:/usr/bin:/bin \
-    HOME=/work \
-    TMPDIR=/work \
-    NUMBA_CACHE_DIR=/work/.cache/numba \
+    HOME=/runs \
+    TMPDIR=/runs \
+    NUMBA_CACHE_DIR=/runs/.cache/numba \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 10001:10001
-WORKDIR /work
-VOLUME /work
+WORKDIR /runs
+VOLUME /runs
 ENTRYPOINT ["donkey-rl"]
 CMD ["--help"]

@@ -31,7 +31,9 @@ from collections.abc import Callable, Iterator
 import websockets.exceptions
 import websockets.sync.client
 
-from scripts.image_steps import ROOT, CheckError, Image, build, in_image
+from scripts import checks
+from scripts.checks import ROOT, CheckError
+from scripts.image_steps import Image, build, in_image
 
 DOCKERFILE = ROOT / "race_server" / "Dockerfile"
 IGNORED = DOCKERFILE.with_name("Dockerfile.dockerignore")
@@ -224,18 +226,12 @@ def check(driver: pathlib.Path, config: pathlib.Path, track: str) -> None:
 
 def main() -> int:
     """Runs the check; returns the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("driver", type=pathlib.Path, help="a driver folder")
     parser.add_argument("--config", type=pathlib.Path, default=ROOT / "race_server/hosted.yaml")
     parser.add_argument("--track", default="generated_track")
     options = parser.parse_args()
-    try:
-        check(options.driver, options.config, options.track)
-    except CheckError as error:
-        LOGGER.error("error: %s", error)
-        return 1
-    return 0
+    return checks.exit_code(lambda: check(options.driver, options.config, options.track))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ import tarfile
 import tempfile
 from typing import Any
 
-from scripts import package_index
+from scripts import checks, package_index
+from scripts.checks import CheckError
 
 SHORT = (
     *("train", "--recipe", "sac_fast", "--seed", "1", "--steps", "600", "--json"),
@@ -43,15 +44,11 @@ assert any(files.joinpath("race_server/page/static").iterdir())
 LOGGER = logging.getLogger("check_install")
 
 
-class CheckError(Exception):
-    """The installed package does not do what it should."""
-
-
 def build(folder: pathlib.Path) -> pathlib.Path:
     """Builds source distribution and wheel of the last commit; returns the wheel."""
     source, archive = folder / "source", folder / "source.tar"
     command = ["git", "archive", "--format=tar", f"--output={archive}", "HEAD"]
-    subprocess.run(command, cwd=package_index.ROOT, check=True)
+    subprocess.run(command, cwd=checks.ROOT, check=True)
     with tarfile.open(archive) as packed:
         packed.extractall(source, filter="data")
     package_index.uv("build", str(source), "--out-dir", str(folder / "dist"))
@@ -87,7 +84,7 @@ def run(programs: pathlib.Path, folder: pathlib.Path, name: str, *words: str) ->
 
 
 def check(torch: str) -> None:
-    """Does all of it; raises `CheckError` or `ResolutionError` where something fails."""
+    """Does all of it; raises `CheckError` where something fails."""
     with tempfile.TemporaryDirectory(prefix="donkey-rl-install-") as name:
         folder = pathlib.Path(name)
         wheel = build(folder)
@@ -115,16 +112,10 @@ def check(torch: str) -> None:
 
 def main() -> int:
     """Runs the check; returns the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--torch", default="torch==2.13.0", help="words of pip that bring torch")
     options = parser.parse_args()
-    try:
-        check(options.torch)
-    except (CheckError, package_index.ResolutionError) as error:
-        LOGGER.error("error: %s", error)
-        return 1
-    return 0
+    return checks.exit_code(lambda: check(options.torch))
 
 
 if __name__ == "__main__":

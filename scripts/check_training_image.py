@@ -3,7 +3,7 @@
     python -m scripts.check_training_image
     python -m scripts.check_training_image --torch "torch==2.13.0 --index-url ADDRESS"
 
-The tree is read-only but for /work, and the user has no rights, as in the Dockerfile's
+The tree is read-only but for /runs, and the user has no rights, as in the Dockerfile's
 first lines: a training of seconds, its evaluation, the tracks. Some minutes and 3 GB of disk,
 which are given back. It needs Linux and its namespaces, as `image_steps` says.
 """
@@ -18,8 +18,10 @@ import subprocess
 import tempfile
 from typing import Any
 
+from scripts import checks
 from scripts.check_install import SHORT
-from scripts.image_steps import ROOT, CheckError, Image, build, in_image
+from scripts.checks import ROOT, CheckError
+from scripts.image_steps import Image, build, in_image
 
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -67,16 +69,10 @@ def check(torch: str) -> None:
 
 def main() -> int:
     """Runs the check; returns the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--torch", default="torch==2.13.0", help="the build's argument TORCH")
     options = parser.parse_args()
-    try:
-        check(options.torch)
-    except CheckError as error:
-        LOGGER.error("error: %s", error)
-        return 1
-    return 0
+    return checks.exit_code(lambda: check(options.torch))
 
 
 if __name__ == "__main__":

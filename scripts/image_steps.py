@@ -20,16 +20,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-ROOT = pathlib.Path(__file__).parents[1]
+from scripts.checks import ROOT, CheckError
 
 _BASE = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt")
 _BUILD_TIME = re.compile("PIP_|SSL_|(?:https?|no)_proxy$", re.IGNORECASE)
 
 LOGGER = logging.getLogger("image_steps")
-
-
-class CheckError(Exception):
-    """A step failed, or what came of the steps is not as it must be."""
 
 
 @dataclass

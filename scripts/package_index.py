@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pathlib
 import re
 import subprocess
 import sys
 import tomllib
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[1]
+from scripts.checks import ROOT, CheckError
 
 # pip's name, and uv's variable with what it puts between several values.
 _OPTIONS = {
@@ -29,7 +28,7 @@ _OPTIONS = {
 _SCOPES = ("global", "user", "site", ":env:")
 
 
-class ResolutionError(Exception):
+class ResolutionError(CheckError):
     """No set of packages fits; the message is uv's."""
 
 

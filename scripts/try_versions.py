@@ -23,9 +23,9 @@ import tempfile
 
 from packaging.specifiers import SpecifierSet
 
-from scripts import package_index
+from scripts import checks, package_index
 
-TESTED = package_index.ROOT / "scripts" / "tested_versions.txt"
+TESTED = checks.ROOT / "scripts" / "tested_versions.txt"
 RESOLUTIONS = {"lowest": "lowest-direct", "newest": "highest"}
 EXTRAS = ("cluster", "limits", "onnx", "s3", "sftp")
 TOOLS = ("hypothesis", "prettytable", "pytest", "pytest-cov", "pytest-xdist", "setuptools")
@@ -94,9 +94,9 @@ def tested(python: pathlib.Path, kind: str, folder: pathlib.Path) -> bool:
         command += ["-o", "filterwarnings=default"]
     command += [f"tests/test_{name}.py" for name in SMOKE]
     # Tests start processes in folders of their own.
-    ours = {"NUMBA_CACHE_DIR": str(folder / "numba"), "PYTHONPATH": str(package_index.ROOT)}
+    ours = {"NUMBA_CACHE_DIR": str(folder / "numba"), "PYTHONPATH": str(checks.ROOT)}
     environment = {**os.environ, **ours}
-    done = subprocess.run(command, cwd=package_index.ROOT, env=environment, check=False)
+    done = subprocess.run(command, cwd=checks.ROOT, env=environment, check=False)
     return done.returncode == 0
 
 

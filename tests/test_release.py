@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import donkey_rl
-from scripts import check_wheels, image_steps, list_licences, package_index, try_versions
+from scripts import check_wheels, checks, image_steps, list_licences, package_index, try_versions
 from scripts.check_wheels import Finding
 
 ROOT = Path(__file__).parents[1]
@@ -170,7 +170,7 @@ def test_steps_of_an_image_are_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", ["COPY tests /in/tests", "HEALTHCHECK NONE"])
 def test_a_step_that_cannot_be_done_ends_the_build(tmp_path: Path, step: str) -> None:
     image = image_steps.Image(tmp_path, IGNORED, {})
-    with pytest.raises(image_steps.CheckError, match=step.split()[0]):
+    with pytest.raises(checks.CheckError, match=step.split()[0]):
         image_steps.build(image, f"FROM base\n{step}\n")
 
 
