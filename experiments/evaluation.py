@@ -8,7 +8,7 @@ import math
 import pathlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -34,6 +34,7 @@ from donkey_rl.experiments import (
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments import evaluation_result as results
+from donkey_rl.experiments.cluster import placement
 from donkey_rl.experiments.cues import stored as cues
 from donkey_rl.experiments.cues.report import ProbePlan
 from donkey_rl.experiments.drivers import Entrant
@@ -114,7 +115,7 @@ class EvaluationRequest(Config):
     metrics: tuple[str, ...] = ()
     video: pathlib.Path | None = None
     frames: bool = False
-    engine: Literal["local", "ray"] = "local"
+    engine: placement.Engine = "local"
     address: str | None = None
 
     @field_validator("split")
@@ -138,11 +139,7 @@ class EvaluationRequest(Config):
 
     @model_validator(mode="after")
     def _cluster_is_wanted(self) -> Self:
-        if self.address is not None and self.engine != "ray":
-            raise ValueError(
-                f"--address names a Ray cluster, received --engine {self.engine}; give "
-                "--engine ray as well, or leave --address out"
-            )
+        placement.check(self.engine, self.address)
         return self
 
     @property

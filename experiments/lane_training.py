@@ -61,14 +61,15 @@ def train_encoder(
         farther=settings.farther,
         bends=settings.bends,
     )
+    done = 0
     with progress.phase("rendering frames", settings.frames, "frames") as phase:
         for part in source:
-            reduced = encoder.preprocess(part.images)
-            images[phase.done : phase.done + len(reduced)] = reduced
+            first, done = done, done + len(part.images)
+            images[first:done] = encoder.preprocess(part.images)
             truth.append(part.labels)
             if part.surfaces is not None:
                 cells.append(encoder.cells(part.surfaces))
-            phase.update(phase.done + len(part.images))
+            phase.update(done)
             between()
     with progress.phase("training encoder", 100, "%") as phase:
 
@@ -76,12 +77,8 @@ def train_encoder(
             phase.update(round(100 * share), loss=loss)
             between()
 
-        report = encoder.fit(
-            images,
-            np.concatenate(truth),
-            show,
-            cells=np.concatenate(cells) if cells else None,
-        )
+        shares = np.concatenate(cells) if cells else None
+        report = encoder.fit(images, np.concatenate(truth), show, cells=shares)
     return encoder, report
 
 

@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import threading
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import optuna
 import pydantic
@@ -15,6 +15,7 @@ from pydantic import Field
 from donkey_rl.configuration import Config
 from donkey_rl.errors import StorageError
 from donkey_rl.experiments import splits, tracking
+from donkey_rl.experiments.cluster import placement
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from donkey_rl.experiments.sweeps import results, studies, summary
 from donkey_rl.experiments.sweeps import storage as storages
@@ -46,17 +47,13 @@ class Work(Config):
     trials: int = Field(default=20, ge=1, le=100_000)
     workers: int = Field(default=1, ge=1, le=1_000)
     minutes: float | None = Field(default=None, ge=0.0)
-    engine: Literal["local", "ray"] = "local"
+    engine: placement.Engine = "local"
     address: str | None = None
     ensemble: bool = False
 
     @pydantic.model_validator(mode="after")
     def _cluster_is_wanted(self) -> Self:
-        if self.address is not None and self.engine != "ray":
-            raise ValueError(
-                f"--address names a Ray cluster, received --engine {self.engine}; give "
-                "--engine ray as well, or leave --address out"
-            )
+        placement.check(self.engine, self.address)
         return self
 
 
