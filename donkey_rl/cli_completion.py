@@ -33,7 +33,8 @@ def one_of(*values: str) -> Callable[[str], list[str]]:
 
 def track(incomplete: str) -> list[str]:
     """Completes the name of a track, or a path."""
-    return _begun([*_stems("envs", "simulator/tracks", ".json"), "random_circuit"], incomplete)
+    drawn = ("random_circuit", "tight_circuit")
+    return _begun([*_stems("envs", "simulator/tracks", ".json"), *drawn], incomplete)
 
 
 def tracks(incomplete: str) -> list[str]:

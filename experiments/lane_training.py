@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
-from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.encoders.lane import Frames, LaneEncoder
 from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.agents.encoders.trained import TrainedEncoder
 from donkey_rl.envs import labels
+from donkey_rl.envs.labels import LabelledFrames
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import encoder_frames, tracking
 from donkey_rl.experiments.config import TrainingConfig
@@ -50,36 +51,81 @@ def train_encoder(
     encoder = LaneEncoder(config.camera.shape, known, settings)
     if settings.pretrained is not None:
         encoder.start_from(_stored(settings.pretrained))
-    images = np.empty((settings.frames, *encoder.reduced_shape), np.uint8)
-    truth: list[npt.NDArray[np.float32]] = []
-    cells: list[npt.NDArray[np.float32]] = []
-    source = encoder_frames.labelled(
-        config,
-        settings.frames,
-        config.seed + SEED_OFFSET,
-        with_surfaces=settings.segmentation > 0,
-        farther=settings.farther,
-        bends=settings.bends,
-    )
-    done = 0
-    with progress.phase("rendering frames", settings.frames, "frames") as phase:
-        for part in source:
-            first, done = done, done + len(part.images)
-            images[first:done] = encoder.preprocess(part.images)
-            truth.append(part.labels)
-            if part.surfaces is not None:
-                cells.append(encoder.cells(part.surfaces))
-            phase.update(done)
-            between()
+    source = _Source(config, settings, encoder, progress, between)
+    first = source.rendered()
     with progress.phase("training encoder", 100, "%") as phase:
 
         def show(share: float, loss: float) -> None:
             phase.update(round(100 * share), loss=loss)
             between()
 
-        shares = np.concatenate(cells) if cells else None
-        report = encoder.fit(images, np.concatenate(truth), show, cells=shares)
+        anew = source.rendered if settings.fresh else None
+        report = encoder.fit(first.reduced, first.labels, show, cells=first.cells, anew=anew)
     return encoder, report
+
+
+class _Source:
+    """Renders labelled frames, as many as there are to hold, as often as they are asked for."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        settings: LaneEncoderConfig,
+        encoder: LaneEncoder,
+        progress: ProgressDisplay,
+        between: Callable[[], None],
+    ) -> None:
+        """Prepares the places.
+
+        Args:
+            config: The run.
+            settings: Of the encoder.
+            encoder: It shrinks the images.
+            progress: Shows how far it is.
+            between: Called between two pieces of work.
+        """
+        times = settings.epochs if settings.fresh else 1
+        self._parts = encoder_frames.labelled(
+            config,
+            times * settings.frames,
+            config.seed + SEED_OFFSET,
+            with_surfaces=settings.segmentation > 0,
+            farther=settings.farther,
+            bends=settings.bends,
+        )
+        self._encoder, self._progress, self._between = encoder, progress, between
+        self._reduced = np.empty((settings.frames, *encoder.reduced_shape), np.uint8)
+        self._left: LabelledFrames | None = None
+
+    def rendered(self) -> Frames:
+        """Renders frames; they take the place of those of the last time."""
+        wanted = len(self._reduced)
+        truth: list[npt.NDArray[np.float32]] = []
+        cells: list[npt.NDArray[np.float32]] = []
+        done = 0
+        with self._progress.phase("rendering frames", wanted, "frames") as phase:
+            while done < wanted:
+                part = self._taken(wanted - done)
+                first, done = done, done + len(part.images)
+                self._reduced[first:done] = self._encoder.preprocess(part.images)
+                truth.append(part.labels)
+                if part.surfaces is not None:
+                    cells.append(self._encoder.cells(part.surfaces))
+                phase.update(done)
+                self._between()
+        shares = np.concatenate(cells) if cells else None
+        return Frames(self._reduced, np.concatenate(truth), shares)
+
+    def _taken(self, most: int) -> LabelledFrames:
+        """Returns the next frames, and lays aside what is more than so many."""
+        part = self._left if self._left is not None else next(self._parts)
+        self._left = None
+        if len(part.images) <= most:
+            return part
+        rest = None if part.surfaces is None else part.surfaces[most:]
+        self._left = LabelledFrames(part.images[most:], part.labels[most:], rest)
+        kinds = None if part.surfaces is None else part.surfaces[:most]
+        return LabelledFrames(part.images[:most], part.labels[:most], kinds)
 
 
 def _stored(reference: str) -> TrainedEncoder:

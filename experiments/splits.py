@@ -46,7 +46,8 @@ _SPLITS = {
             name="generalist",
             train="generated_track,generated_track:mirror,circuit_launch,circuit_launch:mirror,"
             "warehouse,warehouse:mirror,roboracingleague_1,roboracingleague_1:mirror,"
-            "sparkfun_avc,sparkfun_avc:mirror,generated_road:1-2,random_circuit:1-30",
+            "sparkfun_avc,sparkfun_avc:mirror,generated_road:1-2,random_circuit:1-30,"
+            "tight_circuit:1-20",
             validation="warren,generated_road,random_circuit:900-909",
             held_out="mountain_track,mini_monaco,waveshare,thunderhill,random_circuit:1000-1019",
         ),

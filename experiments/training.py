@@ -19,6 +19,7 @@ from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import joined_view, simulators
 from donkey_rl.envs.joined_view import Cars
+from donkey_rl.envs.simulator import scene
 from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
 from donkey_rl.experiments import (
     algorithms,
@@ -193,6 +194,15 @@ class _Session:
         """
         config = self._config
         self._start = starting.load(config)
+        with scene.kept():
+            self._see(interruption)
+            opened = joined_view.make(config.environments(), config.driven, config.seed)
+        with contextlib.closing(opened) as environment:
+            self._drive(environment, interruption)
+
+    def _see(self, interruption: Interruption) -> None:
+        """Reads, takes over or trains the encoder, where the policy has one."""
+        config = self._config
         self._encoder = self._folder.encoder(self.progress.message)
         if self._encoder is None and self._start is not None:
             self._encoder = self._start.encoder
@@ -203,9 +213,6 @@ class _Session:
             )
             self.run.log_metrics(figures, 0)
             self._folder.keep_encoder(self._encoder)
-        opened = joined_view.make(config.environments(), config.driven, config.seed)
-        with contextlib.closing(opened) as environment:
-            self._drive(environment, interruption)
 
     def _trainer(self, interruption: Interruption) -> TrainEncoder:
         """Returns what trains the encoder of the run."""

@@ -41,7 +41,7 @@ def coarse_scenes() -> Callable[[Any], Any]:
     """Bakes scenes that are kept apart from those that all worlds of a process share."""
     from donkey_rl.envs.simulator import scene
 
-    return functools.lru_cache(maxsize=4)(scene.bake.__wrapped__)
+    return functools.lru_cache(maxsize=4)(scene._bake.__wrapped__)
 
 
 @pytest.fixture

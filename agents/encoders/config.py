@@ -166,6 +166,9 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         le=1,
         description="Share of the frames that are taken where the road bends, or just before.",
     )
+    fresh: bool = pydantic.Field(
+        default=False, description="Whether each pass is over frames that are rendered anew."
+    )
     huber: float = pydantic.Field(
         default=1.0,
         gt=0,

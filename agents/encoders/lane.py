@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,20 @@ ImageArray = npt.NDArray[np.uint8]
 
 SURFACES = ("road", "line", "off_road")
 """Kinds of ground that segmentation tells apart, in the order of a cell's shares."""
+
+
+class Frames(NamedTuple):
+    """What is trained on.
+
+    Attributes:
+        reduced: Results of `LaneEncoder.preprocess`, (n, h, w, C).
+        labels: In their own units, (n, features).
+        cells: Results of `LaneEncoder.cells`, None without segmentation.
+    """
+
+    reduced: ImageArray
+    labels: FloatArray
+    cells: FloatArray | None = None
 
 
 class LaneEncoder(TrainedEncoder):
@@ -118,6 +132,7 @@ class LaneEncoder(TrainedEncoder):
         progress: Callable[[float, float], None] | None = None,
         *,
         cells: FloatArray | None = None,
+        anew: Callable[[], Frames] | None = None,
     ) -> EncoderReport:
         """Trains the network and fixes the standardisation.
 
@@ -129,37 +144,55 @@ class LaneEncoder(TrainedEncoder):
             progress: Called with the share done, in (0, 1], and the training loss so far.
             cells: Results of `cells`; needed where ``config.segmentation`` is above 0, and not
                 looked at elsewhere.
+            anew: Returns other frames, as many, for each epoch after the first. It may write them
+                over those given.
 
         Returns:
-            Errors on the frames kept back.
+            Errors on the frames kept back, of the first ones.
 
         Raises:
             InputError: When shapes do not fit, or a label is not finite.
         """
-        self._check_data(reduced, labels, cells)
+        given = Frames(reduced, labels, cells)
+        self._check_data(given)
         kept = self.config.kept_back(len(labels))
+        held_back = Frames(
+            reduced[-kept:].copy(),
+            labels[-kept:].copy(),
+            None if cells is None else cells[-kept:].copy(),
+        )
         self._mean = labels[:-kept].mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = labels[:-kept].std(axis=0, dtype=np.float64).astype(np.float32)
         self._std = np.where(spread > 1e-6, spread, np.float32(1.0))
-        data: list[npt.NDArray[Any]] = [reduced, self._standardised(labels)]
         model, loss_of = self.reader, self._loss
         if self.config.segmentation > 0 and cells is not None:
-            data.append(cells)
             self._both = segmentation.network(self.reader, cells.shape[-1], self.config.seed or 0)
             model, loss_of = self._both, self._loss_of_both
+
+        def rows(frames: Frames) -> training.Data:
+            found: list[npt.NDArray[Any]] = [frames.reduced, self._standardised(frames.labels)]
+            if self._both is not None and frames.cells is not None:
+                found.append(frames.cells)
+            return [array[: len(labels) - kept] for array in found]
+
+        def others() -> training.Data:
+            frames = anew() if anew is not None else given
+            self._check_data(frames)
+            return rows(frames)
+
         loss, seconds = training.train(
             model.trainable_variables,
-            [array[:-kept] for array in data],
+            rows(given),
             loss_of,
             self.config,
             progress,
+            others if anew is not None else None,
         )
-        outcome = (loss, len(labels) - kept, seconds)
-        report = self._report(reduced[-kept:], labels[-kept:], *outcome)
-        if cells is None or self._both is None:
+        report = self._report(held_back, loss, len(labels) - kept, seconds)
+        if held_back.cells is None or self._both is None:
             return report
         found = segmentation.intersection_over_union(
-            self.predict_cells(reduced[-kept:]), cells[-kept:]
+            self.predict_cells(held_back.reduced), held_back.cells
         )
         return dataclasses.replace(report, iou=dict(zip(SURFACES, found.tolist(), strict=True)))
 
@@ -196,9 +229,8 @@ class LaneEncoder(TrainedEncoder):
         second = segmentation.cross_entropy(logits, cells)
         return huber(read - labels, self.config.huber) + self.config.segmentation * second
 
-    def _check_data(
-        self, reduced: ImageArray, labels: FloatArray, cells: FloatArray | None
-    ) -> None:
+    def _check_data(self, frames: Frames) -> None:
+        reduced, labels, cells = frames
         expected = self.reduced_shape
         if reduced.shape != (len(labels), *expected) or labels.shape[1:] != (self.features,):
             raise InputError(
@@ -223,13 +255,13 @@ class LaneEncoder(TrainedEncoder):
 
     def _report(
         self,
-        reduced: ImageArray,
-        labels: FloatArray,
+        held_back: Frames,
         loss: tuple[float, ...],
         frames: int,
         seconds: float,
     ) -> EncoderReport:
-        predicted = training.outputs(self.reader, reduced) * self._std + self._mean
+        labels = held_back.labels
+        predicted = training.outputs(self.reader, held_back.reduced) * self._std + self._mean
         errors = np.mean((predicted.astype(np.float64) - labels) ** 2, axis=0)
         variances = np.maximum(labels.var(axis=0, dtype=np.float64), 1e-12)
         r2 = dict(zip(self.label_names, (1.0 - errors / variances).tolist(), strict=True))

@@ -34,6 +34,9 @@ def cosine(step: npt.NDArray[np.int64], steps: int, start: float, end: float) ->
 Loss = Callable[[Sequence[Any], Any], Any]
 """Mean loss () of some rows of the data, an array each, and a seed of two integers."""
 
+Data = Sequence[npt.NDArray[Any]]
+"""Images and whatever else a loss reads, n rows each."""
+
 
 class _Trainer:
     """The compiled training step of one network."""
@@ -83,19 +86,22 @@ class _Trainer:
 
 def train(
     variables: Sequence[Any],
-    data: Sequence[npt.NDArray[Any]],
+    data: Data,
     loss: Loss,
     config: TrainedEncoderConfig,
     progress: Callable[[float, float], None] | None,
+    anew: Callable[[], Data] | None = None,
 ) -> tuple[tuple[float, ...], float]:
     """Trains a network in place.
 
     Args:
         variables: What is trained.
-        data: Images and whatever else the loss reads, n rows each.
+        data: What it is trained on.
         loss: What is made small.
         config: Settings.
         progress: Called with the share done and the loss of the last batches.
+        anew: Returns other data, as many rows, for each epoch after the first; without it all
+            epochs have the same.
 
     Returns:
         Mean loss of each epoch, and the wall time in seconds.
@@ -115,7 +121,9 @@ def train(
         [tf.TensorSpec(shape, array.dtype) for shape, array in zip(shapes, data, strict=True)],
     )
     done, history = 0, []
-    for _ in range(config.epochs):
+    for epoch in range(config.epochs):
+        if epoch and anew is not None:
+            data = anew()
         order = random.permutation(count)[: per_epoch * config.batch_size]
         order = order.reshape(per_epoch, config.batch_size)
         total = 0.0

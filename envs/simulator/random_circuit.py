@@ -11,6 +11,7 @@ from __future__ import annotations
 import colorsys
 import math
 import pathlib
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -20,23 +21,41 @@ from donkey_rl.envs.simulator.scenery import Surroundings
 from donkey_rl.envs.simulator.track_fields import Colour, Stripe
 from donkey_rl.errors import TrackError
 
-NAME = "random_circuit"
 
-_STREAM = 0xC12C
-_CORNERS = (6, 14)
-"""Fewest corners, and one more than the most."""
+class _Kind(NamedTuple):
+    """What the circuits of one name are drawn from.
 
-_SIZES = (22.0, 75.0)
-"""Mean distance of the corners from the centre (u)."""
+    Attributes:
+        stream: Stream of random numbers.
+        corners: Fewest corners, and one more than the most.
+        sizes: Mean distance of the corners from the centre (u).
+        unevenness: How far a corner's distance may differ from it, as a share.
+        tightest: Least radius that the corners of a circuit are rounded with (u): the curve
+            through the waypoints is about as tight.
+        radii: How much wider than that a corner may be (u).
+        half_widths: Half of the road's width (u).
+    """
 
-_TIGHTEST = (4.2, 10.0)
-"""Least radius that the corners of a circuit are rounded with (u): the curve through the waypoints
-is about as tight, and the tightest bend of the simulator's scenes has 4.2."""
+    stream: int
+    corners: tuple[int, int]
+    sizes: tuple[float, float]
+    unevenness: tuple[float, float]
+    tightest: tuple[float, float]
+    radii: float
+    half_widths: tuple[float, float]
 
-_RADII = 16.0
-"""How much wider than that a corner may be (u)."""
 
-_HALF_WIDTHS = (2.4, 6.2)
+NAME, TIGHT = "random_circuit", "tight_circuit"
+
+_KINDS: Final = {
+    NAME: _Kind(0xC12C, (6, 14), (22.0, 75.0), (0.1, 0.55), (4.2, 10.0), 16.0, (2.4, 6.2)),
+    # The scenes' tightest bends have 4.2 u, and circuits of the other kind few below 6.
+    TIGHT: _Kind(0x716B, (6, 12), (14.0, 40.0), (0.3, 0.7), (4.2, 5.4), 5.0, (2.4, 6.2)),
+}
+
+NAMES: Final = tuple(_KINDS)
+"""Of circuits that a number chooses."""
+
 _MOST_FOLDED = 1.2
 """The inner edge's distance by the radius of a bend; the simulator's own reach 1.26."""
 
@@ -49,24 +68,26 @@ _SPACING = 1.5
 _MOST_TRIES = 200
 
 
-def fields(number: int) -> track_fields.TrackFile:
+def fields(name: str, number: int) -> track_fields.TrackFile:
     """Returns a circuit as if it had been read from a track file.
 
     Args:
+        name: One of `NAMES`.
         number: Same number, same circuit.
 
     Raises:
         TrackError: No drivable circuit came of the number, which no known number does.
     """
-    rng = np.random.default_rng([_STREAM, number])
-    file = pathlib.Path(f"{NAME}:{number}")
+    kind = _KINDS[name]
+    rng = np.random.default_rng([kind.stream, number])
+    file = pathlib.Path(f"{name}:{number}")
     for _ in range(_MOST_TRIES):
-        road = _road(rng)
-        waypoints = _line(rng, road)
+        road = _road(rng, kind)
+        waypoints = _line(rng, road, kind)
         if waypoints is None:
             continue
         drawn = track_fields.TrackFile(
-            name=NAME,
+            name=name,
             source="Drawn at random by donkey-rl",
             waypoints=tuple((float(x), float(z)) for x, z in waypoints),
             road=road,
@@ -87,20 +108,20 @@ def _between(rng: np.random.Generator, limits: tuple[float, float]) -> float:
     return float(rng.uniform(*limits))
 
 
-def _road(rng: np.random.Generator) -> track_fields.Road:
+def _road(rng: np.random.Generator, kind: _Kind) -> track_fields.Road:
     """Draws how wide the road is, and where on it the path runs."""
-    half = _between(rng, _HALF_WIDTHS)
+    half = _between(rng, kind.half_widths)
     shift = half * _between(rng, (-0.45, 0.45)) if rng.random() < 0.4 else 0.0
     return track_fields.Road(
         left=round(shift - half, 2), right=round(shift + half, 2), quads=bool(rng.random() < 0.2)
     )
 
 
-def _line(rng: np.random.Generator, road: track_fields.Road) -> FloatArray | None:
+def _line(rng: np.random.Generator, road: track_fields.Road, kind: _Kind) -> FloatArray | None:
     """Draws a closed line of waypoints, None where its corners cannot be rounded enough."""
-    count = int(rng.integers(*_CORNERS))
+    count = int(rng.integers(*kind.corners))
     angles = 2.0 * math.pi * (np.arange(count) + rng.uniform(-0.35, 0.35, count)) / count
-    size, unevenness = _between(rng, _SIZES), _between(rng, (0.1, 0.55))
+    size, unevenness = _between(rng, kind.sizes), _between(rng, kind.unevenness)
     reach = size * (1.0 + unevenness * rng.uniform(-1.0, 1.0, count))
     stretch = _between(rng, (0.6, 1.0))
     corners = np.column_stack([reach * np.sin(angles), stretch * reach * np.cos(angles)])
@@ -114,10 +135,10 @@ def _line(rng: np.random.Generator, road: track_fields.Road) -> FloatArray | Non
     widest = _LONGEST_TANGENT * sides / np.maximum(np.tan(0.5 * np.abs(turn)), 1e-3)
     # Curvature counts positive to the right, and so do offsets: turn > 0 bends to the left.
     inside = np.where(turn > 0.0, -road.left, road.right)
-    tightest = np.maximum(_between(rng, _TIGHTEST), inside / _MOST_FOLDED)
+    tightest = np.maximum(_between(rng, kind.tightest), inside / _MOST_FOLDED)
     if (widest < tightest).any():
         return None
-    radii = np.minimum(widest, tightest + _RADII * rng.random(count) ** 2)
+    radii = np.minimum(widest, tightest + kind.radii * rng.random(count) ** 2)
     return _rounded(corners, into, out, turn, radii)
 
 

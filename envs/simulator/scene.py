@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 from donkey_rl.envs.simulator import cues, ground, panorama, plants, render, sheen, solids
 from donkey_rl.envs.simulator.track import Track
 
+_kept: list[dict[Track, render.Scene]] = []
 
-@functools.lru_cache(maxsize=4)
+
 def bake(track: Track) -> render.Scene:
     """Bakes the scene of a track, some tens of megabytes; one track object has one scene."""
+    if not _kept:
+        return _bake(track)
+    known = _kept[-1]
+    if track not in known:
+        known[track] = _bake(track)
+    return known[track]
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Keeps all scenes that are baked meanwhile: of many tracks each is baked once.
+
+    At other times only a few are kept, since worlds that need theirs hold them.
+    """
+    _kept.append(_kept[-1] if _kept else {})
+    try:
+        yield
+    finally:
+        _kept.pop()
+
+
+@functools.lru_cache(maxsize=4)
+def _bake(track: Track) -> render.Scene:
     return render.Scene(
         ground.bake(track),
         panorama.bake(track),

@@ -187,7 +187,8 @@ def load(name_or_path: str) -> Track:
     Args:
         name_or_path: A scene's name, or the path of a ``.json`` track file; with ``:mirror``
             behind it, its mirror image. Of random roads each number is another one:
-            ``generated_road:7``, ``random_circuit:7``; without a number it is number 0.
+            ``generated_road:7``, ``random_circuit:7``, ``tight_circuit:7``; without a number it is
+            number 0.
 
     Raises:
         UnknownNameError: No scene has that name. Carries the nearest one.
@@ -198,23 +199,23 @@ def load(name_or_path: str) -> Track:
     numbered = re.fullmatch(r"(.+):(\d{1,9})", plain)
     number = int(numbered[2]) if numbered else None
     plain = numbered[1] if numbered else plain
-    if plain == random_circuit.NAME:
-        return _circuit(number or 0, wanted.endswith(MIRROR))
+    if plain in random_circuit.NAMES:
+        return _circuit(plain, number or 0, wanted.endswith(MIRROR))
     if plain in _NAMES:
         file = FOLDER / f"{plain}.json"
     elif plain.endswith(".json"):
         file = pathlib.Path(plain)
     else:
-        raise errors.UnknownNameError("track", plain, (*_NAMES, random_circuit.NAME))
+        raise errors.UnknownNameError("track", plain, (*_NAMES, *random_circuit.NAMES))
     scene = plain if plain in _NAMES else None
     return _load(file, _changed(file), scene, number, wanted.endswith(MIRROR))
 
 
 @functools.lru_cache(maxsize=512)
-def _circuit(number: int, mirrored: bool) -> Track:
+def _circuit(kind: str, number: int, mirrored: bool) -> Track:
     """Lays out a random circuit."""
-    name = f"{random_circuit.NAME}:{number}"
-    track = _build(pathlib.Path(name), random_circuit.fields(number), name, number)
+    name = f"{kind}:{number}"
+    track = _build(pathlib.Path(name), random_circuit.fields(kind, number), name, number)
     return track.mirrored() if mirrored else track
 
 
