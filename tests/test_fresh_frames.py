@@ -7,7 +7,7 @@ from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import Frames, LaneEncoder
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import encoder_frames, lane_training
+from donkey_rl.experiments import lane_training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -76,7 +76,7 @@ def test_a_run_renders_other_frames_for_each_pass_and_the_same_for_a_seed(monkey
             "agent": "ppo",
             "track": "generated_track",
             "encoder": {
-                "frames": 80,
+                "frames": 300,
                 "epochs": 2,
                 "batch_size": 16,
                 "filters": [4],
@@ -85,15 +85,15 @@ def test_a_run_renders_other_frames_for_each_pass_and_the_same_for_a_seed(monkey
             },
         },
     )
-    rendered: list[np.ndarray] = []
-    labelled = encoder_frames.labelled
+    passes: list[Frames] = []
+    rendered = lane_training._Source.rendered
 
-    def noted(*args, **options):
-        parts = list(labelled(*args, **options))
-        rendered.append(np.concatenate([part.labels for part in parts]))
-        yield from parts
+    def noted(self) -> Frames:
+        found = rendered(self)
+        passes.append(Frames(found.reduced.copy(), found.labels))
+        return found
 
-    monkeypatch.setattr(encoder_frames, "labelled", noted)
+    monkeypatch.setattr(lane_training._Source, "rendered", noted)
     trained = []
     for _ in range(2):
         found, report = lane_training.train_encoder(
@@ -101,9 +101,12 @@ def test_a_run_renders_other_frames_for_each_pass_and_the_same_for_a_seed(monkey
         )
         assert len(report.loss) == 2
         trained.append(found)
-    assert len(rendered) == 4
-    assert np.abs(rendered[0] - rendered[1]).max() > 0.1
-    np.testing.assert_array_equal(rendered[1], rendered[3])
+    first, second, *again = passes
+    assert first.labels.shape == second.labels.shape
+    assert np.abs(first.labels - second.labels).max() > 0.1
+    assert (first.reduced != second.reduced).any(axis=(1, 2, 3)).all()
+    for one, other in zip((first, second), again, strict=True):
+        np.testing.assert_array_equal(one.reduced, other.reduced)
     weights = [each.reader.get_weights() for each in trained]
     for left, right in zip(*weights, strict=True):
         np.testing.assert_array_equal(left, right)

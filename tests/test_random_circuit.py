@@ -50,6 +50,20 @@ def test_numbers_stay_the_roads_that_drivers_were_measured_on(
     assert circuit.look.colours["road"] == road
 
 
+def test_tight_circuits_have_bends_that_the_others_seldom_have(circuits: list[Track]) -> None:
+    tight = [track.load(f"tight_circuit:{number}") for number in range(20)]
+    assert len({each.digest for each in tight}) == 20
+    assert tight[7].name == "tight_circuit:7"
+
+    def narrow(roads: list[Track]) -> float:
+        return float(np.mean([np.mean(np.abs(each.path.curvature) > 1.0 / 6.0) for each in roads]))
+
+    assert narrow(tight) > 4.0 * narrow(circuits)
+    assert all(3.3 < 1.0 / np.abs(each.path.curvature).max() < 5.5 for each in tight)
+    widths = [each.road_right - each.road_left for each in tight]
+    assert min(widths) < 6.0 < 10.0 < max(widths)
+
+
 def test_they_span_widths_bends_and_directions(circuits: list[Track]) -> None:
     widths = [each.road_right - each.road_left for each in circuits]
     assert min(widths) < 6.0 < 10.0 < max(widths)
@@ -86,10 +100,14 @@ def test_the_mirror_image_bends_the_other_way(circuits: list[Track]) -> None:
 
 
 def test_the_expert_laps_them() -> None:
-    for number in (0, 5):
-        config = EnvironmentConfig(track=f"random_circuit:{number}", throttle_min=-1.0)
+    for name, margin in (
+        ("random_circuit:0", 3.0),
+        ("random_circuit:5", 3.0),
+        ("tight_circuit:15", 6.0),
+    ):
+        config = EnvironmentConfig(track=name, throttle_min=-1.0)
         batch = Batch(config, 1)
-        expert = Pursuit(config, grip=0.6, margin=3.0, motion=False)
+        expert = Pursuit(config, grip=0.5, margin=margin, motion=False)
         batch.reset(np.array([0]))
         for _ in range(3000):
             moved = batch.step(expert.act(batch))
