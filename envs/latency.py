@@ -120,12 +120,6 @@ class LatencyConfig(Config):
         """
         return math.ceil(self.longest_ms / STEP_MS)
 
-    @property
-    def middle(self) -> LatencyConfig:
-        """The middle of the range, in every episode; a profile stays as it is."""
-        delay = 0.5 * (self.low_ms + self.high_ms)
-        return self.model_copy(update={"low_ms": delay, "high_ms": delay})
-
     def draw_steps(self, random: np.random.Generator, count: int) -> IntArray:
         """Returns the delays of some episodes in whole control steps, without jitter, (count,)."""
         drawn = random.random(count)

@@ -207,8 +207,7 @@ class Checks(BaseCallback):
 
 def check_fields(config: TrainingConfig, trained: Cars) -> tuple[racing.Field, ...]:
     """Returns the cars of the checks: cars of their own, or those of the other simulators."""
-    late = {"latency": config.latency.middle}
-    environments = [each.model_copy(update=late) for each in config.check_environments()]
+    environments = config.check_environments()
     scene = config.check_scene
     if simulators.count(config.simulator) is not None:
         return tuple(

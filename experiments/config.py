@@ -130,7 +130,7 @@ class TrainingConfig(Config):
         cars: Cars that drive side by side, each alone on its track.
         vehicle: Car generation.
         history: Number of past commands that the driver sees.
-        latency: How late commands arrive, and how many are lost; checks race at the middle of the
+        latency: How late commands arrive, and how many are lost; checks race over the same
             range.
         blind_to: Measurements that it does not read: `speed`, `yaw_rate`, `last_actions`. Blind
             to all of them it drives by the image alone, as donkeycar's own pilots do.

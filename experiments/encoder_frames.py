@@ -25,6 +25,9 @@ MOST_FILES = 1_000_000
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _AT_A_TIME = 256
 
+_CARS = 2048
+"""Cars that stand for their pictures at a time, on all tracks together."""
+
 _SMOOTH = 0.9
 """Share of a random command that stays from one step to the next."""
 
@@ -91,6 +94,8 @@ def labelled(
     """
     tracks = config.environments()
     shares = joined_view.shares([each.track for each in tracks], count)
+    usual = Sampling(bends=bends)
+    sampling = usual._replace(batch=min(usual.batch, max(1, _CARS // len(tracks))))
     sources = [
         labels.sample_frames(
             each,
@@ -98,7 +103,7 @@ def labelled(
             seed=seed,
             with_surfaces=with_surfaces,
             farther=farther,
-            sampling=Sampling(bends=bends),
+            sampling=sampling,
         )
         for each, share in zip(tracks, shares, strict=True)
     ]

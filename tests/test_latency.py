@@ -237,12 +237,9 @@ def test_what_cannot_be_driven_is_refused(
         configuration.validate(EnvironmentConfig, {"history": history, "latency": latency})
 
 
-def test_range_and_middle() -> None:
+def test_range_and_steps() -> None:
     setting = LatencyConfig(low_ms=50.0, high_ms=250.0, jitter_ms=30.0)
     assert setting.range_ms == (50.0, 250.0)
-    assert (setting.middle.low_ms, setting.middle.high_ms, setting.middle.jitter_ms) == (
-        150.0, 150.0, 30.0,
-    )  # fmt: skip
     # 280 ms touch six steps of 50 ms.
     assert setting.spanned_steps == 6
     drawn = setting.draw_steps(np.random.default_rng(0), 4_000)
