@@ -373,17 +373,18 @@ class Driven(Moving, Protocol):
         """Their world."""
 
 
-def shown(expert: pursuit.Pursuit, cars: Driven) -> npt.NDArray[np.float32]:
+def shown(expert: pursuit.Pursuit, cars: Driven, pace: float = 1.0) -> npt.NDArray[np.float32]:
     """Returns what the expert does: it passes opponents where there are some, (N, 2).
 
     Args:
         expert: Who drives.
         cars: On its track.
+        pace: As in `Pursuit.act`.
     """
     world = cars.world
     if not isinstance(world, Traffic):
-        return expert.act(cars)
-    return Passing(expert, world.track).act(cars, world.others())
+        return expert.act(cars, pace=pace)
+    return Passing(expert, world.track).act(cars, world.others(), pace=pace)
 
 
 def _stream(seed: int, i: int) -> np.random.Generator:

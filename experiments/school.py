@@ -167,7 +167,8 @@ class School:
         total = 0.0
         for done in range(rounds):
             pairs = zip(self._experts, self._cars.views, strict=True)
-            wanted = np.concatenate([shown(expert, view.batch) for expert, view in pairs])
+            pace = self._setting.pace
+            wanted = np.concatenate([shown(expert, view.batch, pace) for expert, view in pairs])
             observation = self._cars.observation()
             lesson.see(observation, wanted, kept=done >= learned)
             driven = driver(wanted)

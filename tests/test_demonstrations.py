@@ -65,6 +65,15 @@ def display() -> Iterator[ProgressDisplay]:
     yield ProgressDisplay(io.StringIO())
 
 
+def test_an_expert_that_holds_back_shows_a_slower_drive() -> None:
+    gained = [
+        imitated(settings(noise=0.0, pace=pace), SAC)[1]["imitation/reward_per_step"]
+        for pace in (1.0, 0.5)
+    ]
+    # The reward is that of the way driven; cars that start fast need some time to slow down.
+    assert 0.3 * gained[0] < gained[1] < 0.9 * gained[0]
+
+
 def test_expert_fills_the_replay_buffer_by_the_environments_own_steps() -> None:
     agent, metrics, _ = imitated(settings(noise=0.0), SAC)
     buffer, gamma = agent.replay_buffer, agent.config.gamma

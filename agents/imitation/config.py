@@ -60,6 +60,13 @@ class ImitationConfig(Config):
         le=20,
         description="Distance (u) that the line of these bends keeps from the road's edges.",
     )
+    pace: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=1.0,
+        description="Share of its speeds that the expert drives at: with less, what a learner does "
+        "worse leaves it some grip.",
+    )
     motion: bool = Field(
         default=True,
         description="Whether the expert follows the motion of a time-optimal lap where it can.",
