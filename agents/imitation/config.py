@@ -64,8 +64,8 @@ class ImitationConfig(Config):
         default=1.0,
         ge=0.1,
         le=1.0,
-        description="Share of its speeds that the expert drives at: with less, what a learner does "
-        "worse leaves it some grip.",
+        description="Share of its speeds that the expert drives at: with less, what a learner "
+        "does worse leaves it some grip.",
     )
     motion: bool = Field(
         default=True,
