@@ -51,6 +51,9 @@ _OTHER_LOOK: Final = (
 )  # fmt: skip
 """How a served simulator is made to look otherwise than any that was trained in."""
 
+LATENCIES: Final = ((100, 20), (200, 40), (300, 40))
+"""Latencies that a driver is raced at beside none, and their jitter (ms)."""
+
 _TCP_RACES: Final = 5
 """Races in a simulator of one car, one after another, some of them in real time."""
 
@@ -66,14 +69,14 @@ def generalist(amounts: Amounts) -> Table:
 
 
 def latency(amounts: Amounts) -> Table:
-    """The driver of `race` without latency and with 200 ms that vary by 40."""
-    late = ("--latency-ms", "200", "--jitter-ms", "40")
-    steps = (
-        *trained(amounts, RACE, amounts.specialist_minutes),
-        raced(amounts, "0-ms", reading.races("0 ms")),
-        raced(amounts, "200-ms", reading.races("200 ms, 40 ms jitter"), *late),
-    )
-    return Table("What latency takes", steps, INTERVALS)
+    """The driver of `race` without latency, and with latencies that vary."""
+    steps = [*trained(amounts, RACE, amounts.specialist_minutes)]
+    steps.append(raced(amounts, "0-ms", reading.races("0 ms")))
+    for late, jitter in LATENCIES:
+        words = ("--latency-ms", str(late), "--jitter-ms", str(jitter))
+        read = reading.races(f"{late} ms, {jitter} ms jitter")
+        steps.append(raced(amounts, f"{late}-ms", read, *words))
+    return Table("What latency takes", tuple(steps), INTERVALS)
 
 
 def specialists(amounts: Amounts) -> Table:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from donkey_rl.configuration import Config
 from donkey_rl.errors import StorageError
@@ -42,6 +44,12 @@ class Kept(Config):
     rows: Rows
 
 
+_RUN: Final = re.compile(r"\b[0-9a-f]{32}\b")
+"""A run's id, of which commands take the first characters as well."""
+
+_SHORT: Final = 8
+
+
 def typed(words: Sequence[str]) -> str:
     """Returns words of a command as they are typed."""
     return " ".join(words)
@@ -76,12 +84,7 @@ def markdown(table: Table, done: Sequence[Kept]) -> str:
     lines += [table.note, ""] if table.note else []
     lines += [*_machines(done), "| command | ended (UTC) | took (s) | load at its end | run |"]
     lines += ["|---|---|---|---|---|"]
-    lines += [
-        f"| `donkey-rl {typed(kept.command)}`{_served(kept)} | {kept.date[:16].replace('T', ' ')} "
-        f"| {kept.wall_s:.0f} | {UNKNOWN if kept.load is None else kept.load} | "
-        f"{kept.run_id[:8]} |"
-        for kept in done
-    ]
+    lines += [_command(kept) for kept in done]
     return "\n".join(lines) + "\n"
 
 
@@ -95,6 +98,15 @@ def _machines(done: Sequence[Kept]) -> list[str]:
         of = f" of the commands {', '.join(map(str, numbers))}" if len(found) > 1 else ""
         lines += [f"Machine and versions{of}: {machine}", ""]
     return lines
+
+
+def _command(kept: Kept) -> str:
+    """Returns the row of a command: what was typed, when it ended, how long it took."""
+    shown = _RUN.sub(lambda run: run[0][:_SHORT], typed(kept.command))
+    ended = kept.date[:16].replace("T", " ")
+    load = UNKNOWN if kept.load is None else f"{kept.load:.1f}"
+    cells = (f"`donkey-rl {shown}`{_served(kept)}", ended, f"{kept.wall_s:.0f}", load)
+    return f"| {' | '.join(cells)} | {kept.run_id[:_SHORT]} |"
 
 
 def _served(kept: Kept) -> str:
