@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from donkey_rl.experiments.proof import cells
@@ -46,25 +45,29 @@ def tuning(answer: Mapping[str, Any]) -> Rows:
 
 def agents(answer: Mapping[str, Any]) -> Rows:
     """Returns a row for each agent, from `donkey-rl bench --part driving`: medians over seeds."""
-    by_party = operator.itemgetter("party")
-    rows: Rows = []
-    for party, found in itertools.groupby(sorted(answer["driving"], key=by_party), by_party):
-        runs = sorted(found, key=operator.itemgetter("seed"))
+    by_party: dict[str, list[Mapping[str, Any]]] = {}
+    for run in sorted(answer["driving"], key=operator.itemgetter("seed")):
+        by_party.setdefault(run["party"], []).append(run)
+    return [_agent(party, runs) for party, runs in by_party.items()]
 
-        def median(name: str, digits: int = 0, runs: list[Any] = runs) -> str:
-            return cells.number(cells.middle([run[name] for run in runs]), digits)
 
-        rows.append(
-            {
-                "agent, encoder": party,
-                "environment steps in the time": median("steps"),
-                "first clean lap (s)": median("first_clean_lap_s", 1),
-                "steps to it": median("first_clean_lap_steps"),
-                "races with three clean laps, by seed": ", ".join(
-                    str(run["races_clean"]) for run in runs
-                ),
-                "best lap (s)": median("best_lap_s", 2),
-                "mean change of the steering command": median("steering_change", 3),
-            }
-        )
-    return rows
+def _agent(party: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns the row of an agent.
+
+    Args:
+        party: Its name.
+        runs: Its trainings, by seed.
+    """
+
+    def median(name: str, digits: int = 0) -> str:
+        return cells.number(cells.middle([run[name] for run in runs]), digits)
+
+    return {
+        "agent, encoder": party,
+        "environment steps in the time": median("steps"),
+        "first clean lap (s)": median("first_clean_lap_s", 1),
+        "steps to it": median("first_clean_lap_steps"),
+        "races with three clean laps, by seed": ", ".join(str(run["races_clean"]) for run in runs),
+        "best lap (s)": median("best_lap_s", 2),
+        "mean change of the steering command": median("steering_change", 3),
+    }
