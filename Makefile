@@ -69,7 +69,7 @@ format: .venv/.installed-dev
 
 # Goes on where it was interrupted: finished commands are kept in proof/.
 bench: .venv/.installed
-	@.venv/bin/donkey-rl prove $(TABLES) --page docs/benchmarks.md $(ARGS)
+	@.venv/bin/donkey-rl prove $(TABLES) --into docs/benchmarks.md $(ARGS)
 
 dashboard: .venv/.installed
 	@.venv/bin/donkey-rl dashboard $(ARGS)

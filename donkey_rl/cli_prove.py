@@ -13,7 +13,7 @@ from donkey_rl.cli_output import JsonOption, at_work, print_json
 app = typer.Typer(add_completion=False)
 
 
-@app.command(epilog="Example: donkey-rl prove speed link --page docs/benchmarks.md")
+@app.command(epilog="Example: donkey-rl prove speed link --into docs/benchmarks.md")
 def prove(
     table: Annotated[
         list[str] | None,
@@ -27,7 +27,7 @@ def prove(
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where rows and tables are kept.")
     ] = Path("proof"),
-    page: Annotated[
+    into: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
@@ -89,7 +89,7 @@ def prove(
             "tuning_minutes": tuning_minutes,
         }
         plan = configuration.validate(tables.ProofPlan, values)
-        made = [each.model_dump(mode="json") for each in running.prove(plan, progress, page)]
+        made = [each.model_dump(mode="json") for each in running.prove(plan, progress, into)]
     if as_json:
         print_json({"tables": made})
         return

@@ -23,7 +23,7 @@ _FENCE: Final = ("```", "~~~")
 _LARGEST = 2_000_000
 """Bytes of a page."""
 
-_REMEDY = "Make --page a file that you may write to."
+_REMEDY = "Make --into a file that you may write to."
 
 
 class Part(NamedTuple):
@@ -150,5 +150,5 @@ def _lines(page: pathlib.Path) -> list[str]:
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise InputError(
-            f"Expected --page to be a page of Markdown. Received: '{page}' ({reason}). {_REMEDY}"
+            f"Expected --into to be a page of Markdown. Received: '{page}' ({reason}). {_REMEDY}"
         ) from error
