@@ -7,7 +7,7 @@ import json
 import pathlib
 from typing import Any
 
-from donkey_rl.experiments.proof import cells, reading, reading_trainings
+from donkey_rl.experiments.proof import cells, reading, reading_bench, reading_trainings
 
 FILE = pathlib.Path(__file__).parent / "data" / "answers.json"
 
@@ -68,6 +68,35 @@ def test_races_stand_beside_the_limit_of_their_track() -> None:
     # Of a pair without a limit all the rest is told.
     (row,) = reading.at_the_limit(answers()["expert"] | {"track": "thunderhill"})
     assert (row["limit (s)"], row["best lap (s)"]) == ("-", "7.14")
+
+
+def test_delays_and_rates_of_the_link_are_read() -> None:
+    rows = reading_bench.link(answers()["link"])
+    assert [row["figure"] for row in rows] == ["4.34, 66.04", "2.29, 91.33", "3.09, 3.11"]
+    assert "16 clients" in rows[2]["what"]
+
+
+def test_hours_of_racing_are_read_by_what_they_took() -> None:
+    memory, threads, files, driven = reading_bench.soak(answers()["soak"])
+    assert tuple(memory.values()) == ("memory (MB) of racer and page", "232.6", "232.7", "0.04")
+    assert tuple(threads.values()) == ("threads of racer and page", "14", "14", "0.00")
+    assert tuple(files.values()) == ("open files of racer and page", "23", "23", "0.00")
+    told = "6 h of simulation time: 434,036 frames in 20.6 min; faults: none"
+    assert driven == {"what": told}
+    found = answers()["soak"]["soak"] | {"faults": {"late": 0, "stalled": 2}}
+    assert reading_bench.soak({"soak": found})[-1]["what"].endswith("; faults: stalled 2")
+
+
+def test_two_workers_are_read_beside_one() -> None:
+    one, two = reading_bench.sweep(answers()["sweep"])
+    # 116.4 trials an hour and worker; 2 x 116.4 by 2 x 95.4 is 1.22.
+    assert tuple(one.values()) == ("1", "8", "95", "")
+    assert tuple(two.values()) == ("2", "29", "233", "1.22")
+
+
+def test_what_logging_takes_is_read_in_per_cent() -> None:
+    (row,) = reading_bench.logging(answers()["logging"])
+    assert tuple(row.values()) == ("45.9", "83.8", "0.008%", "0.020%", "1.60%")
 
 
 def test_medians_of_agents_count_a_seed_without_a_lap_as_the_worst() -> None:

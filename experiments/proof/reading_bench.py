@@ -146,10 +146,11 @@ def sweep(answer: Mapping[str, Any]) -> Rows:
     beside = {"2": f"{found['efficiency']:.2f}"}
     return [
         {
-            "workers": str(workers),
+            "workers": workers,
             "trials": cells.number(found["trials"][workers]),
-            "trials an hour": cells.number(rate, 1),
-            "beside twice what one does": beside.get(workers, ""),
+            # The answer tells those of each worker.
+            "trials an hour": cells.number(int(workers) * rate),
+            "by twice those of one worker": beside.get(workers, ""),
         }
         for workers, rate in found["trials_per_h"].items()
     ]
