@@ -20,8 +20,8 @@ def speed(amounts: Amounts) -> Table:
     )
     note = (
         "Rounds of all parties alternate in one process, and medians over the rounds are shown: "
-        "what else runs on the machine slows all of them, so ratios are surer than rates. SBX "
-        "comes with `pip install donkey-rl[bench]`."
+        "what else runs on the machine slows all of them, so ratios are surer than rates. The seed is "
+        "0 throughout. SBX comes with `pip install donkey-rl[bench]`."
     )
     return Table("Speed", steps, note)
 
@@ -40,7 +40,10 @@ def link(amounts: Amounts) -> Table:
 def racing(amounts: Amounts) -> Table:
     """How fast a race server answers with its page open and its record on the disk."""
     del amounts
-    note = "Simulator, racer and ten viewers are processes of this machine; recording is on."
+    note = (
+        "Simulator, racer and ten viewers are processes of this machine; recording is on. The "
+        "driver is untrained, of seed 0."
+    )
     return Table(
         "From frame to command in a race",
         (measured("race", reading_bench.racing, *_MINUTE),),
@@ -51,7 +54,10 @@ def racing(amounts: Amounts) -> Table:
 def soak(amounts: Amounts) -> Table:
     """What hours of racing do to memory, threads and files."""
     del amounts
-    note = "In lock-step, as fast as the machine goes, page open to ten viewers and recording on."
+    note = (
+        "In lock-step, as fast as the machine goes, page open to ten viewers and recording on. "
+        "The driver is untrained, of seed 0."
+    )
     return Table(
         "Six hours of racing", (measured("soak", reading_bench.soak, "--hours", "6"),), note
     )
@@ -72,7 +78,7 @@ def logging(amounts: Amounts) -> Table:
     """What logging costs a training."""
     del amounts
     note = (
-        "A training by `--recipe sac_fast`, which logs more often than longer ones, into a "
+        "A training by `--recipe sac_fast`, seed 0, which logs more often than longer ones, into a "
         "database on the same disk. The wait for the store at the end of the run is not in it."
     )
     return Table("What logging costs", (measured("logging", reading_bench.logging),), note)
