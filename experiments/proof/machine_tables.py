@@ -20,8 +20,8 @@ def speed(amounts: Amounts) -> Table:
     )
     note = (
         "Rounds of all parties alternate in one process, and medians over the rounds are shown: "
-        "what else runs on the machine slows all of them, so ratios are surer than rates. The seed is "
-        "0 throughout. SBX comes with `pip install donkey-rl[bench]`."
+        "what else runs on the machine slows all of them, so ratios are surer than rates. The seed "
+        "is 0 throughout. SBX comes with `pip install donkey-rl[bench]`."
     )
     return Table("Speed", steps, note)
 
@@ -78,7 +78,7 @@ def logging(amounts: Amounts) -> Table:
     """What logging costs a training."""
     del amounts
     note = (
-        "A training by `--recipe sac_fast`, seed 0, which logs more often than longer ones, into a "
-        "database on the same disk. The wait for the store at the end of the run is not in it."
+        "A training by `--recipe sac_fast`, seed 0, which logs more often than longer ones, into "
+        "a database on the same disk. The wait for the store at the end of the run is not in it."
     )
     return Table("What logging costs", (measured("logging", reading_bench.logging),), note)
