@@ -20,8 +20,8 @@ def speed(amounts: Amounts) -> Table:
     )
     note = (
         "Rounds of all parties alternate in one process, and medians over the rounds are shown: "
-        "what else runs on the machine slows all of them, so ratios are surer than rates. The seed "
-        "is 0 throughout. SBX comes with `pip install donkey-rl[bench]`."
+        "what else runs on the machine slows all of them, so ratios are surer than rates. The "
+        "seed is 0 throughout. SBX comes with `pip install donkey-rl[bench]`."
     )
     return Table("Speed", steps, note)
 
