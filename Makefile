@@ -9,6 +9,8 @@ PYTHON ?= python3.11 python3.12 python3.13 python3
 TORCH ?= torch==2.13.0
 # donkeycar's own reader, which tests hold tubs against: alone, since it asks for an old TensorFlow.
 DONKEYCAR := donkeycar==5.3.0 pyfiglet==1.0.4
+# Which tables of docs/benchmarks.md `make bench` makes; all by default.
+TABLES ?=
 # Further words for donkey-rl, and for pytest: whole files on as many cores as there are, at most
 # four, in the order of tests/conftest.py (by itself xdist would take those of few tests last).
 ARGS ?=
@@ -33,7 +35,7 @@ help:
 	@echo "make pytest     the tests only"
 	@echo "make docs       make the documentation, build/docs/index.html"
 	@echo "make format     format the code and mend what ruff can"
-	@echo "make bench      speed figures of this machine"
+	@echo "make bench      make the tables of docs/benchmarks.md again; TABLES=\"speed link\" some"
 	@echo "make dashboard  open the MLflow pages"
 	@echo "make wheels, versions, wheel-check, licences   checks of a release: docs/releasing.md"
 	@echo "make clean      remove what builds and tools left behind; runs and .venv stay"
@@ -65,8 +67,9 @@ format: .venv/.installed-dev
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+# Goes on where it was interrupted: finished commands are kept in proof/.
 bench: .venv/.installed
-	@.venv/bin/donkey-rl bench $(ARGS)
+	@.venv/bin/donkey-rl prove $(TABLES) --into docs/benchmarks.md $(ARGS)
 
 dashboard: .venv/.installed
 	@.venv/bin/donkey-rl dashboard $(ARGS)

@@ -13,31 +13,49 @@ from donkey_rl.cli_output import JsonOption, at_work, print_json
 app = typer.Typer(add_completion=False)
 
 
-@app.command(epilog="Example: donkey-rl prove generalist latency --out proof")
+@app.command(epilog="Example: donkey-rl prove speed link --into docs/benchmarks.md")
 def prove(
     table: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="TABLE",
-            help="What is claimed: generalist, latency, specialists, ensemble, exports or "
-            "transfer. Default: all.",
+            help="Of docs/benchmarks.md: speed, first_lap, thrifty, pixels, agents, pace, "
+            "expert, specialists, latency, generalist, ensemble, transfer, exports, racing, soak, "
+            "link, evaluation, sweep or logging. Default: all.",
         ),
     ] = None,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where rows and tables are kept.")
     ] = Path("proof"),
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Put each table, once it is whole, into this page of Markdown, between the lines "
+            "'<!-- prove TABLE -->' and '<!-- end -->'.",
+        ),
+    ] = None,
     run: Annotated[
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Measure this driver; by default each table trains its own.",
+            help="Measure this driver in the tables generalist, latency, evaluation, exports and "
+            "transfer; by default each trains its own.",
             autocompletion=cli_completion.run,
         ),
     ] = None,
     races: Annotated[
         int, typer.Option(min=2, max=1000, help="Races of a driver under each condition.")
     ] = 30,
-    seed: Annotated[int, typer.Option(min=0, help="Of the trainings.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the trainings; the first, where there are several.")
+    ] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, max=100, help="Of first_lap, thrifty, pixels and agents: trainings of each."
+        ),
+    ] = 3,
     generalist_minutes: Annotated[
         float, typer.Option("--generalist-minutes", min=0.1, help="Training of the generalist.")
     ] = 60.0,
@@ -49,10 +67,11 @@ def prove(
     ] = 10.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the tables that show what drivers are worth: train, race, write them as Markdown.
+    """Make the tables of the benchmarks: measure, train, race, write them as Markdown.
 
-    Hours in all. Every finished command is kept: the same command goes on where
-    it was interrupted, and does again what another version has done.
+    Minutes to hours each, as docs/benchmarks.md says. Every finished command is
+    kept: the same command goes on where it was interrupted, and does again what
+    another version has done.
     """
     with at_work(as_json) as progress:
         from donkey_rl import configuration
@@ -64,12 +83,13 @@ def prove(
             "run": run,
             "races": races,
             "seed": seed,
+            "seeds": seeds,
             "generalist_minutes": generalist_minutes,
             "specialist_minutes": specialist_minutes,
             "tuning_minutes": tuning_minutes,
         }
         plan = configuration.validate(tables.ProofPlan, values)
-        made = [each.model_dump(mode="json") for each in running.prove(plan, progress)]
+        made = [each.model_dump(mode="json") for each in running.prove(plan, progress, into)]
     if as_json:
         print_json({"tables": made})
         return

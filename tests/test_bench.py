@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
 import pytest
 
-from donkey_rl.experiments import driver_bench, learning_bench, rounds
+from donkey_rl.experiments import bench, driver_bench, learning_bench, rounds
 
 
 class Clock:
@@ -84,3 +86,13 @@ def test_predictions_are_timed_on_one_core_which_is_given_back(
     if cores and os.path.isdir("/proc/self/task"):
         # Both warm up on all cores, then both are timed on one.
         assert cores == [len(os.sched_getaffinity(0))] * 2 + [1, 1]
+
+
+def test_answers_that_other_tests_read_are_of_the_form_of_today() -> None:
+    """Those of `donkey-rl bench` in data/answers.json, which `test_proof_reading.py` reads."""
+    stored = json.loads((Path(__file__).parent / "data" / "answers.json").read_text("utf-8"))
+    told = {part: stored[part] for part in (*bench.PARTS, *bench.LONG) if part in stored}
+    assert len(told) >= 4
+    for part, answer in told.items():
+        found = bench.BenchResult.model_validate_json(json.dumps(answer)).model_dump(mode="json")
+        assert {key: found[key] for key in answer} == answer, part

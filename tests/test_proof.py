@@ -13,8 +13,9 @@ import pytest
 from donkey_rl import cli, configuration
 from donkey_rl.errors import DonkeyRLError, InputError, UnknownNameError
 from donkey_rl.experiments.progress import ProgressDisplay
-from donkey_rl.experiments.proof import reading, running, tables
-from donkey_rl.experiments.proof.tables import ProofPlan, Step, Table
+from donkey_rl.experiments.proof import running, tables
+from donkey_rl.experiments.proof.steps import Step, Table
+from donkey_rl.experiments.proof.tables import ProofPlan
 
 INTERVAL = {"mean": 20.5, "ci_low": 20.25, "ci_high": 20.75}
 RACED = {
@@ -60,15 +61,16 @@ def test_a_table_goes_on_where_it_was_interrupted(
         running.prove(wanted, ProgressDisplay())
     assert [words[0] for words in commands.typed] == ["train", "evaluate"]
     page = (tmp_path / "latency" / "table.md").read_text()
-    assert "Not finished: 1 of 3 commands are done." in page
+    assert "Not finished: 1 of 5 commands are done." in page
 
     commands.answers["evaluate"] = RACED
     commands.typed.clear()
     (made,) = running.prove(wanted, ProgressDisplay())
     # The training is not done again, and its run is raced.
-    assert [words[:2] for words in commands.typed] == [("evaluate", "b" * 32)] * 2
-    assert commands.typed[1][4:8] == ("--latency-ms", "200", "--jitter-ms", "40")
-    assert [row["what"] for row in made.rows] == ["0 ms", "200 ms, 40 ms jitter"]
+    assert [words[:2] for words in commands.typed] == [("evaluate", "b" * 32)] * 4
+    assert commands.typed[2][4:8] == ("--latency-ms", "200", "--jitter-ms", "40")
+    late = [f"{ms} ms, {jitter} ms jitter" for ms, jitter in ((100, 20), (200, 40), (300, 40))]
+    assert [row["what"] for row in made.rows] == ["0 ms", *late]
     # 9 of 10: Wilson's interval is 0.596 to 0.982.
     assert made.rows[0] == {
         "what": "0 ms",
@@ -83,7 +85,7 @@ def test_a_table_goes_on_where_it_was_interrupted(
     page = (tmp_path / "latency" / "table.md").read_text()
     assert "Not finished" not in page
     assert "| 0 ms | 10 | 9 of 10 (60% to 98%) |" in page
-    assert "`donkey-rl evaluate bbbb" in page
+    assert "`donkey-rl evaluate bbbbbbbb --races" in page
 
     commands.typed.clear()
     assert running.prove(wanted, ProgressDisplay()) == (made,)
@@ -91,7 +93,7 @@ def test_a_table_goes_on_where_it_was_interrupted(
     # What is kept of another command, or is damaged, is done again.
     (tmp_path / "latency" / "0-ms.json").write_text("{")
     running.prove(plan(tmp_path, "latency", races=12), ProgressDisplay())
-    assert [words[0] for words in commands.typed] == ["evaluate", "evaluate"]
+    assert [words[0] for words in commands.typed] == ["evaluate"] * 4
 
 
 def test_a_named_run_is_measured_and_none_is_trained(
@@ -100,7 +102,7 @@ def test_a_named_run_is_measured_and_none_is_trained(
     commands = Commands({"evaluate": RACED})
     monkeypatch.setattr(running, "_answer", commands)
     running.prove(plan(tmp_path, "latency", run="3f2a"), ProgressDisplay())
-    assert [words[:2] for words in commands.typed] == [("evaluate", "3f2a")] * 2
+    assert [words[:2] for words in commands.typed] == [("evaluate", "3f2a")] * 4
 
 
 @pytest.mark.parametrize("name", tables.TABLES)
@@ -158,21 +160,3 @@ def test_tables_that_cannot_be_made_are_refused(
 ) -> None:
     with pytest.raises((InputError, UnknownNameError), match=message):
         plan(tmp_path, *names, **changes)
-
-
-def test_models_and_ensembles_are_read_row_by_row() -> None:
-    model = {
-        "file": "/tmp/x/driver.tflite",
-        "frames": 256,
-        "largest_action_difference": 0.00042,
-        "ms": {"p50": 0.5, "p95": 0.75, "p99": 1.25},
-        "highest_rate_hz": 800.2,
-    }
-    (row,) = reading.export("litert-8bit")({"models": [model]})
-    assert (row["file"], row["largest action difference"]) == ("driver.tflite", "4.2e-04")
-    assert (row["p99 (ms)"], row["highest rate (Hz)"]) == ("1.25", "800")
-    score = {"value": 0.5, "low": 0.25, "high": 0.75}
-    member = {"driver": "a", "condition": "light", "races": 4, "disqualified": 0, "score": score}
-    (row,) = reading.ensemble({"ensemble": [member]})
-    assert row["score"] == "0.500 (0.250 to 0.750)"
-    assert row["disqualified"].startswith("0 of 4 (0% to ")

@@ -1,1 +1,1 @@
-"""Tables that show what drivers are worth, each made again by one command."""
+"""The tables of docs/benchmarks.md, each made again by one command."""

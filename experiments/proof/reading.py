@@ -1,16 +1,13 @@
-"""What a table shows of the answer of a command."""
+"""What a table shows of how drivers race and answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from donkey_rl.metrics import statistics
-
-Rows = list[dict[str, str]]
-"""Rows of a table: texts by the heads of their columns."""
-
-UNKNOWN = "-"
+from donkey_rl.experiments.proof import cells
+from donkey_rl.experiments.proof.cells import Rows
+from donkey_rl.metrics import limits
 
 
 def nothing(answer: Mapping[str, Any]) -> Rows:
@@ -34,27 +31,34 @@ def races(name: str) -> Callable[[Mapping[str, Any]], Rows]:
             {
                 "what": name,
                 "races": str(count),
-                "all laps clean": _share(clean, count),
-                "disqualified": _share(out, count),
-                "score": _mean(metrics["race_score"]),
-                "mean lap (s)": _mean(metrics["mean_lap_s"], 2),
-                "best lap (s)": _number(answer["best_lap_s"], 2),
-                "pace": _mean(metrics["pace"]),
+                "all laps clean": cells.share(clean, count),
+                "disqualified": cells.share(out, count),
+                "score": cells.mean(metrics["race_score"]),
+                "mean lap (s)": cells.mean(metrics["mean_lap_s"], 2),
+                "best lap (s)": cells.number(answer["best_lap_s"], 2),
+                "pace": cells.mean(metrics["pace"]),
             }
         ]
 
     return read
 
 
-def tuning(answer: Mapping[str, Any]) -> Rows:
-    """Returns a row of how soon a training came to a clean lap, from `donkey-rl train --json`."""
-    steps, seconds = answer["first_clean_lap_steps"], answer["first_clean_lap_wall_s"]
-    if seconds is None:
-        found = f"tuned for {answer['wall_s'] / 60.0:.1f} min: no clean lap"
-    else:
-        found = f"tuned: first clean lap after {seconds / 60.0:.1f} min, {steps:,} steps"
-    late = f"{answer['missed_deadlines']:,} of {answer['steps']:,} frames missed"
-    return [{"what": f"{found}; {late}", "best lap (s)": _number(answer["best_lap_s"], 2)}]
+def at_the_limit(answer: Mapping[str, Any]) -> Rows:
+    """Returns a row with the limit of the track, from `donkey-rl evaluate --json`."""
+    metrics = answer["metrics"]
+    line = limits.line(answer["track"], answer["vehicle"])
+    return [
+        {
+            "track": answer["track"],
+            "limit (s)": cells.number(None if line is None else line.lap_s, 2),
+            "races": str(answer["races"]),
+            "all laps clean": cells.share(answer["races_clean"], answer["races"]),
+            "best lap (s)": cells.number(answer["best_lap_s"], 2),
+            "mean lap, standing starts among them (s)": cells.mean(metrics["mean_lap_s"], 2),
+            "pace": cells.mean(metrics["pace"]),
+            "mean change of the steering command": cells.mean(metrics["steering_change"]),
+        }
+    ]
 
 
 def split(answer: Mapping[str, Any]) -> Rows:
@@ -69,7 +73,7 @@ def split(answer: Mapping[str, Any]) -> Rows:
         }
         for row in report["parts"]
     ]
-    seen = {True: "yes", False: "no", None: UNKNOWN}
+    seen = {True: "yes", False: "no", None: cells.UNKNOWN}
     tracks = [
         {
             "what": row["track"],
@@ -85,10 +89,10 @@ def split(answer: Mapping[str, Any]) -> Rows:
 def _figures(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "races": str(row["races"]),
-        "all laps clean": _percent(row["clean"]),
-        "disqualified": _percent(row["disqualified"]),
-        "score": _figure(row["score"]),
-        "pace": _figure(row["pace"]),
+        "all laps clean": cells.percent(row["clean"]),
+        "disqualified": cells.percent(row["disqualified"]),
+        "score": cells.figure(row["score"]),
+        "pace": cells.figure(row["pace"]),
     }
 
 
@@ -102,8 +106,8 @@ def ensemble(answer: Mapping[str, Any]) -> Rows:
                 "driver": row["driver"],
                 "condition": row["condition"],
                 "races": str(row["races"]),
-                "disqualified": _share(row["disqualified"], row["races"]),
-                "score": _interval(score["value"], score["low"], score["high"], 3),
+                "disqualified": cells.share(row["disqualified"], row["races"]),
+                "score": cells.interval(score["value"], score["low"], score["high"], 3),
             }
         )
     return rows
@@ -132,32 +136,3 @@ def export(name: str) -> Callable[[Mapping[str, Any]], Rows]:
         ]
 
     return read
-
-
-def _share(part: int, count: int) -> str:
-    """Returns a share of races with Wilson's interval, in per cent."""
-    found = statistics.proportion(part, count)
-    return f"{part} of {count} ({found.low:.0%} to {found.high:.0%})"
-
-
-def _percent(figure: Mapping[str, float | None]) -> str:
-    value, low, high = (100.0 * (figure[name] or 0.0) for name in ("value", "low", "high"))
-    return f"{value:.0f} % ({low:.0f} to {high:.0f})"
-
-
-def _figure(figure: Mapping[str, float | None]) -> str:
-    return _interval(figure["value"], figure["low"], figure["high"], 3)
-
-
-def _mean(figures: Mapping[str, float | None], digits: int = 3) -> str:
-    return _interval(figures["mean"], figures["ci_low"], figures["ci_high"], digits)
-
-
-def _interval(value: float | None, low: float | None, high: float | None, digits: int) -> str:
-    if value is None or low is None or high is None:
-        return _number(value, digits)
-    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return UNKNOWN if value is None else f"{value:.{digits}f}"
