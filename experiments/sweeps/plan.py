@@ -14,7 +14,7 @@ from donkey_rl import configuration, search_space
 from donkey_rl.agents.ppo.search_space import SPACE as PPO_SPACE
 from donkey_rl.agents.sac.search_space import SPACE as SAC_SPACE
 from donkey_rl.configuration import Config
-from donkey_rl.envs import simulators
+from donkey_rl.envs import rewards, simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import ConfigurationError, InputError
 from donkey_rl.experiments import beginning, splits
@@ -200,4 +200,6 @@ def _config(request: SweepRequest) -> TrainingConfig:
             f"A sweep drives the embedded simulator. Received: simulator={config.simulator}. "
             "Leave it out."
         )
+    if config.task.reward is not None:
+        rewards.load(config.task.reward)
     return beginning.lasting(config)
