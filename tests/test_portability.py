@@ -50,7 +50,12 @@ GUARDED = {
     "envs.simulator.parallel": {
         "os.register_at_fork": "asked for by hasattr: what cannot fork needs none",
     },
-    "experiments.dashboard": {"socket.SO_REUSEADDR": "on POSIX systems only"},
+    "experiments.dashboard": {
+        "os.killpg": GROUP,
+        "signal.SIGHUP": "not asked for on Windows",
+        "signal.SIGKILL": GROUP,
+        "socket.SO_REUSEADDR": "on POSIX systems only",
+    },
     "experiments.driver_bench": {
         "/proc/self/task": LINUX,
         "os.sched_getaffinity": LINUX,
