@@ -97,6 +97,21 @@ class OwnReward:
             )
         return rewards
 
+    def check(self) -> None:
+        """Tries it on three made-up cars, and on the first of them alone.
+
+        Raises:
+            InputError: As in a call, or it gives something else the second time.
+        """
+        for cars in (3, 1):
+            facts = Facts(*(array[:cars].copy() for array in _TRIED))
+            first, again = (self(facts, _TRIED_FAILED[:cars]) for _ in range(2))
+            if not np.array_equal(first, again):
+                raise self._wrong(
+                    f"{self._line}expected the same for the same step. Received: "
+                    f"{first.tolist()}, then {again.tolist()}"
+                )
+
     @property
     def _line(self) -> str:
         code = getattr(self.function, "__code__", None)
@@ -133,12 +148,5 @@ def load(reference: str) -> OwnReward:
         unknown = UnknownNameError(_KIND, name, own, remedy="Define that function in it.")
         raise InputError(f"{path}: {unknown}")
     found = OwnReward(name, path, function)
-    for cars in (3, 1):
-        facts = Facts(*(array[:cars].copy() for array in _TRIED))
-        first, again = (found(facts, _TRIED_FAILED[:cars]) for _ in range(2))
-        if not np.array_equal(first, again):
-            raise found._wrong(
-                f"{found._line}expected the same for the same step. Received: {first.tolist()}, "
-                f"then {again.tolist()}"
-            )
+    found.check()
     return found

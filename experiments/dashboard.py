@@ -14,6 +14,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from donkey_rl import process_groups
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import saved_view
 from donkey_rl.experiments.mlflow_store import set_environment, shown, tracking_uri
@@ -97,7 +98,7 @@ def serve(port: int = 5000, uri: str | None = None) -> Iterator[subprocess.Popen
             wait_until_up(server, port)
             yield server
         finally:
-            _end(server)
+            process_groups.end(server, _GRACE_S)
 
 
 @contextlib.contextmanager
@@ -119,27 +120,6 @@ def _signals_are_raised() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """Ends the server and the processes that it has started."""
-    _signal(server, terminate=True)
-    try:
-        server.wait(_GRACE_S)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        # What it started may go on where it has ended itself.
-        _signal(server, terminate=False)
-        server.wait()
-
-
-def _signal(server: subprocess.Popen[bytes], *, terminate: bool) -> None:
-    if sys.platform == "win32":
-        server.terminate()
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(server.pid, signal.SIGTERM if terminate else signal.SIGKILL)
 
 
 def _check_port(port: int) -> None:
