@@ -1,6 +1,6 @@
 """A reward of your own: a car that keeps to a walking pace, whatever that costs in laps.
 
-donkey-rl train --recipe sac_fast --set check.keep=last --set task.reward=examples/own_reward.py:pace
+donkey-rl train --steps 40000 --set check.keep=last --set task.reward=examples/own_reward.py:pace
 
 Other weights of the usual terms need no code: `donkey-rl train --set task.smoothness_penalty=0.5`.
 """

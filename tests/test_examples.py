@@ -127,9 +127,8 @@ def test_own_track_is_drawn_and_driven(
 @pytest.mark.slow
 def test_own_reward_is_learned_by(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start("own_reward.py", monkeypatch)
-    (run,) = [
-        run for run in stored_runs.every() if run.params.get("task.reward", "None") != "None"
-    ]
+    trained = [run for run in stored_runs.every() if "task.reward" in run.params]
+    (run,) = [run for run in trained if run.params["task.reward"].endswith("own_reward.py:pace")]
     assert run.params["check.keep"] == "last"
     kept = stored_runs.download(run, beginning.REWARD_FILE)
     assert kept.read_bytes() == (EXAMPLES / "own_reward.py").read_bytes()
