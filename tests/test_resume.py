@@ -272,21 +272,6 @@ def test_a_track_file_that_has_changed_is_refused(
         resuming.find(run.id, [])
 
 
-def test_a_reward_that_has_changed_is_refused() -> None:
-    file = Path("my_reward.py").resolve()
-    file.write_text("def pace(step, failed):\n    return step.speed\n")
-    with tracking.start("with a reward of my own") as run:
-        resuming.begin(run, config("task.reward=my_reward.py:pace"))
-        run.end("KILLED")
-    assert resuming.find(run.id, []).config.task.reward == f"{file}:pace"
-    assert resuming.find(run.id, ["task.reward=my_reward.py:pace"]).run_id == run.id
-    with pytest.raises(InputError, match=r"task\.reward=.*my_reward\.py:pace, not null"):
-        resuming.find(run.id, ["task.reward=null"])
-    file.write_text(file.read_text() + " ")
-    with pytest.raises(InputError, match=r"my_reward\.py:pace' is not what it was .* reward\.py"):
-        resuming.find(run.id, [])
-
-
 @pytest.mark.slow
 def test_two_processes_do_not_go_on_with_the_same_run(stopped: str) -> None:
     program = (

@@ -26,9 +26,11 @@ from donkey_rl.envs.simulator import physics, stepping
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.tasks import Facts
 from donkey_rl.errors import ConfigurationError, InputError
-from donkey_rl.experiments import beginning, checks, stored_runs, tracking, training
+from donkey_rl.experiments import beginning, checks, resuming, stored_runs, tracking, training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.experiments.sweeps import plan
+from donkey_rl.experiments.sweeps.plan import SweepRequest
 from tests import new_stores
 from tests.embedded_source import EmbeddedSource
 
@@ -93,6 +95,14 @@ def mine(tmp_path: pathlib.Path) -> pathlib.Path:
     file = tmp_path / "mine.py"
     file.write_text(MINE)
     return file
+
+
+@pytest.fixture
+def store(mine: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of runs in the folder of the file, which is the current one."""
+    new_stores.make(mine.parent)
+    monkeypatch.chdir(mine.parent)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def line_of(what: str) -> int:
@@ -282,13 +292,35 @@ def test_agents_learn_what_the_planted_reward_wants(mine: pathlib.Path, kind: st
     np.testing.assert_allclose(actions[:, 0], 0.5, atol=0.2)
 
 
+@pytest.mark.usefixtures("store")
+def test_a_run_goes_on_with_the_reward_that_it_began_with(mine: pathlib.Path) -> None:
+    told = configuration.with_settings(TrainingConfig(), ["task.reward=mine.py:planted"])
+    with tracking.start("with a reward of my own") as run:
+        resuming.begin(run, told)
+        run.end("KILLED")
+    assert resuming.find(run.id, []).config.task.reward == f"{mine}:planted"
+    assert resuming.find(run.id, ["task.reward=mine.py:planted"]).run_id == run.id
+    with pytest.raises(InputError, match=r"task\.reward=.*mine\.py:planted, not null"):
+        resuming.find(run.id, ["task.reward=null"])
+    mine.write_text(MINE + "\n")
+    with pytest.raises(InputError, match=r"mine\.py:planted' is not what it was .* reward\.py"):
+        resuming.find(run.id, [])
+
+
+def test_a_study_is_another_where_the_file_of_its_reward_has_changed(mine: pathlib.Path) -> None:
+    asked = SweepRequest(study="s", agent="sac", settings=(f"task.reward={mine}:planted",))
+    before = plan.make(asked).identity()
+    assert before == plan.make(asked).identity()
+    mine.write_text(MINE + "\n")
+    after = plan.make(asked).identity()
+    assert [key for key in before if before[key] != after[key]] == ["reward_file"]
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("store")
 def test_a_training_keeps_its_reward_and_by_choice_the_last_policy(
-    mine: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    mine: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new_stores.make(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     small = (
         "cars=4", "steps=300", "encoder.frames=256", "encoder.epochs=1", "evaluation.races=1",
         "evaluation.laps=1", "check.every=150", "check.races=1", "sac.learning_starts=100",

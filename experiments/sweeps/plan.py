@@ -134,6 +134,7 @@ class SweepPlan(Config):
 
     def identity(self) -> dict[str, Any]:
         """Returns what all that join a study must agree on, as JSON knows it."""
+        reward = beginning.hash_of_reward_file(self.config)
         return {
             "agent": self.config.agent,
             "tracks": list(self.tracks),
@@ -142,6 +143,7 @@ class SweepPlan(Config):
             "most_disqualified": self.most_disqualified,
             "space": {key: each.model_dump(mode="json") for key, each in self.space.items()},
             "settings": configs.flat(self.config.model_dump(mode="json")),
+            **({} if reward is None else {"reward_file": reward}),
             "version": donkey_rl.__version__,
         }
 
