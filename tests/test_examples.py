@@ -27,7 +27,7 @@ SHORTER = {"40000": "2048"}
 
 QUICK = (
     "steps=300", "cars=4", "encoder.frames=256", "encoder.epochs=1", "check.every=400",
-    "check.races=1", "evaluation.races=1", "evaluation.laps=1", "imitation.steps=0",
+    "check.races=1", "evaluation.races=1", "evaluation.laps=1",
     "sac.learning_starts=100", "sac.batch_size=64", "sac.gradient_steps=1", "sac.hidden=16,16",
 )  # fmt: skip
 """A training of a command, shortened."""

@@ -288,7 +288,8 @@ def test_agents_learn_what_the_planted_reward_wants(mine: pathlib.Path, kind: st
             ),
             seed=0,
         ).learn(2000)
-    actions = agent.predict(np.array([[0.0], [0.5], [1.0]], np.float32), deterministic=True)[0]
+    # Within two seconds none comes to more than 2 m/s.
+    actions = agent.predict(np.array([[0.0], [0.1], [0.2]], np.float32), deterministic=True)[0]
     np.testing.assert_allclose(actions[:, 0], 0.5, atol=0.2)
 
 
@@ -324,7 +325,7 @@ def test_a_training_keeps_its_reward_and_by_choice_the_last_policy(
     small = (
         "cars=4", "steps=300", "encoder.frames=256", "encoder.epochs=1", "evaluation.races=1",
         "evaluation.laps=1", "check.every=150", "check.races=1", "sac.learning_starts=100",
-        "sac.batch_size=64", "sac.gradient_steps=1", "sac.hidden=16,16", "imitation.steps=0",
+        "sac.batch_size=64", "sac.gradient_steps=1", "sac.hidden=16,16",
         "task.reward=mine.py:steer_right", "check.keep=last",
     )  # fmt: skip
     told = configuration.with_settings(TrainingConfig(), small)
