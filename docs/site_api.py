@@ -16,6 +16,7 @@ API: dict[str, tuple[str, Mapping[str, tuple[str, ...]]]] = {
             "donkey_rl.envs.registration": ("make", "make_vector"),
             "donkey_rl.envs.settings": ("EnvironmentConfig",),
             "donkey_rl.envs.tasks": ("TaskConfig", "Facts", "endings", "reward_terms"),
+            "donkey_rl.envs.rewards": ("OwnReward", "load"),
             "donkey_rl.envs.latency": ("LatencyConfig",),
             "donkey_rl.envs.opponents": ("OpponentConfig",),
             "donkey_rl.envs.pursuit": ("Pursuit",),

@@ -7,8 +7,14 @@ from typing import Annotated
 
 import typer
 
-from donkey_rl import cli_completion
-from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json
+from donkey_rl.cli_output import (
+    JsonOption,
+    RecipeOption,
+    SettingOption,
+    at_work,
+    check_suffix,
+    print_json,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -17,17 +23,8 @@ app = typer.Typer(add_completion=False)
     epilog="Example: donkey-rl augment --recipe ppo_pixels --set ppo.augmentation.hue=0.1"
 )
 def augment(
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="A recipe of the package ('donkey-rl recipes'), or a YAML file.",
-            autocompletion=cli_completion.recipe,
-        ),
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
-    ] = None,
+    recipe: RecipeOption = None,
+    setting: SettingOption = None,
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="The PNG file; one that is there is replaced.")
     ] = Path("augmentation.png"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,7 +146,7 @@ def evaluate(
         float | None,
         typer.Option(min=0.0, help="With --tub: the speed (m/s) to take in place of its own."),
     ] = None,
-    plot: Annotated[
+    out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="With --tub: draw how they agree (.png)."),
     ] = None,
@@ -166,51 +166,37 @@ def evaluate(
     act(observation). It runs in a process of its own, with your rights.
     """
     check_suffix("video", video, ".mp4")
-    check_suffix("plot", plot, ".png")
+    check_suffix("plot", out, ".png")
     check_there("--tub", tub)
+    whom = {"driver": driver, "settings": setting or ()}
+    raced = {
+        "track": track, "held_out": held_out, "split": split, "look": look,
+        "robustness": robustness, "metric": metric, "probe": probe, "simulator": simulator,
+        "video": video, "frames": frames, "latency_ms": latency_ms, "jitter_ms": jitter_ms,
+        "latency_profile": latency_profile, "opponents": opponents,
+    }  # fmt: skip
+    if tub is not None:
+        _check_alone("--tub", "races nothing", raced)
+        _hold_against({**whom, "tub": tub, "speed": speed, "plot": out}, as_json)
+        return
+    _check_alone("Racing", "needs --tub for these", {"speed": speed is not None, "out": out})
+    wanted = {
+        "races": races, "laps": laps, "seed": seed, "frame_limit_ms": frame_limit_ms,
+        "yardsticks": split is None if yardsticks is None else yardsticks,
+        "engine": engine, "address": address, "simulator": simulator or "embedded",
+        "metrics": raced.pop("metric") or (),
+    }  # fmt: skip
+    _race({**whom, **raced, **wanted}, as_json)
+
+
+def _race(values: Mapping[str, Any], as_json: bool) -> None:
+    """Races a driver, and shows what came of it."""
     from donkey_rl import configuration
 
-    if tub is not None:
-        raced = {
-            "--track": track, "--held-out": held_out, "--split": split, "--look": look,
-            "--robustness": robustness,
-            "--metric": metric, "--probe": probe, "--simulator": simulator, "--video": video,
-            "--frames": frames, "--latency-ms": latency_ms, "--jitter-ms": jitter_ms,
-            "--latency-profile": latency_profile, "--opponents": opponents,
-        }  # fmt: skip
-        _check_alone("--tub", "races nothing", raced)
-        _hold_against(driver, tub, setting or (), speed, plot, as_json)
-        return
-    _check_alone("Racing", "needs --tub for these", {"--speed": speed is not None, "--plot": plot})
     with at_work(as_json) as progress:
         with loading(progress):
             from donkey_rl.experiments import evaluation
 
-        values: dict[str, Any] = {
-            "driver": driver,
-            "track": track,
-            "held_out": held_out,
-            "split": split,
-            "look": look,
-            "settings": setting or (),
-            "simulator": simulator or "embedded",
-            "races": races,
-            "laps": laps,
-            "seed": seed,
-            "latency_ms": latency_ms,
-            "jitter_ms": jitter_ms,
-            "latency_profile": latency_profile,
-            "opponents": opponents,
-            "frame_limit_ms": frame_limit_ms,
-            "robustness": robustness,
-            "yardsticks": split is None if yardsticks is None else yardsticks,
-            "probe": probe,
-            "metrics": metric or (),
-            "video": video,
-            "frames": frames,
-            "engine": engine,
-            "address": address,
-        }
         request = configuration.validate(evaluation.EvaluationRequest, values)
         result = evaluation.evaluate(request, progress).model_dump(mode="json")
     if as_json:
@@ -221,28 +207,14 @@ def evaluate(
     evaluation_tables.show(result)
 
 
-def _hold_against(
-    driver: str,
-    tub: Path,
-    settings: Sequence[str],
-    speed: float | None,
-    plot: Path | None,
-    as_json: bool,
-) -> None:
+def _hold_against(values: Mapping[str, Any], as_json: bool) -> None:
     """Holds a driver's steering against a recording, and shows how they agree."""
-    with at_work(as_json) as progress:
-        from donkey_rl import configuration
+    from donkey_rl import configuration
 
+    with at_work(as_json) as progress:
         with loading(progress):
             from donkey_rl.experiments import tub_agreement
 
-        values = {
-            "driver": driver,
-            "tub": tub,
-            "settings": settings,
-            "speed": speed,
-            "plot": plot,
-        }
         request = configuration.validate(tub_agreement.TubRequest, values)
         result = tub_agreement.evaluate(request, progress).model_dump(mode="json")
     if as_json:
@@ -255,7 +227,7 @@ def _hold_against(
 
 def _check_alone(option: str, why: str, others: Mapping[str, Any]) -> None:
     """Refuses options that do nothing beside another one."""
-    given = [name for name, value in others.items() if value]
+    given = [f"--{name.replace('_', '-')}" for name, value in others.items() if value]
     if given:
         raise InputError(
             f"{option} {why}. Received: {', '.join(given)} as well. Leave one of the two out."

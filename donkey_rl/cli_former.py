@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 FORMER: Mapping[tuple[str, ...], Mapping[str, str]] = {
+    ("evaluate",): {"--plot": "--out"},
     ("export",): {"--output": "--out", "--frames": "--tub"},
     ("race", "init"): {"--name": "--racer-name", "--scene": "--track"},
     ("race", "rehearse"): {"--opponent": "--opponents"},
     ("race", "replay"): {"--speed": "--time-scale"},
     ("tracks", "record"): {"--scene": "--track"},
+    ("tracks", "show"): {"--plot": "--out"},
 }
 """By command: each former name, and what the option is called now."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from donkey_rl import cli_completion
 from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +31,24 @@ SimulatorOption = Annotated[
 AddressOption = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Of the Ray cluster. Default: this machine."),
+]
+TracksOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Scene name or track file, several with commas; see 'donkey-rl tracks'.",
+        autocompletion=cli_completion.tracks,
+    ),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A recipe of the package ('donkey-rl recipes'), or a YAML file.",
+        autocompletion=cli_completion.recipe,
+    ),
+]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Let --out replace a file that is no page of ours.")

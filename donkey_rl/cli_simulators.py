@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from donkey_rl import cli_completion, cli_logging
-from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json, until_up
+from donkey_rl.cli_output import (
+    JsonOption,
+    SettingOption,
+    at_work,
+    check_suffix,
+    print_json,
+    until_up,
+)
 
 if TYPE_CHECKING:
     from donkey_rl.envs.serving.server import Server
@@ -45,10 +52,7 @@ def sim(
     rules: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Race rules (YAML); implies --race.")
     ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
-    ] = None,
+    setting: SettingOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the embedded simulator over TCP, as if it were Unity; Ctrl-C ends it.

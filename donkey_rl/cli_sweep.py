@@ -9,7 +9,14 @@ import typer
 
 from donkey_rl import cli_completion
 from donkey_rl.cli_completion import one_of
-from donkey_rl.cli_output import AddressOption, JsonOption, at_work, loading, print_json
+from donkey_rl.cli_output import (
+    AddressOption,
+    JsonOption,
+    TracksOption,
+    at_work,
+    loading,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from donkey_rl.experiments.sweeps.plan import SweepPlan
@@ -34,13 +41,7 @@ def sweep(
             "several machines. Default: sweeps/STUDY.journal.",
         ),
     ] = None,
-    track: Annotated[
-        str | None,
-        typer.Option(
-            help="Scene name or track file, several with commas; see 'donkey-rl tracks'.",
-            autocompletion=cli_completion.tracks,
-        ),
-    ] = None,
+    track: TracksOption = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of each training, all cars together.")
     ] = None,

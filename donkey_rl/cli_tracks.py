@@ -64,11 +64,11 @@ def _row(each: Track) -> dict[str, Any]:
     }
 
 
-@app.command(epilog="Example: donkey-rl tracks show warehouse --plot warehouse.png")
+@app.command(epilog="Example: donkey-rl tracks show warehouse --out warehouse.png")
 def show(
     context: typer.Context,
     name: TrackArgument,
-    plot: Annotated[
+    out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The picture, a .png file. Default: TRACK.png."),
     ] = None,
@@ -78,7 +78,7 @@ def show(
     from donkey_rl.envs.simulator import track
 
     road = track.load(name)
-    file = plot or Path(f"{road.name.replace(':', '-')}.png")
+    file = out or Path(f"{road.name.replace(':', '-')}.png")
     check_suffix("plot", file, ".png")
     from donkey_rl.experiments import track_plot
 

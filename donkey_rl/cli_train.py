@@ -12,7 +12,10 @@ from donkey_rl.cli_completion import one_of
 from donkey_rl.cli_output import (
     AddressOption,
     JsonOption,
+    RecipeOption,
+    SettingOption,
     SimulatorOption,
+    TracksOption,
     at_work,
     loading,
     print_json,
@@ -36,28 +39,13 @@ def train(
         str | None,
         typer.Option(help="The algorithm: sac or ppo.", autocompletion=one_of("sac", "ppo")),
     ] = None,
-    track: Annotated[
-        str | None,
-        typer.Option(
-            help="Scene name or track file, several with commas; see 'donkey-rl tracks'.",
-            autocompletion=cli_completion.tracks,
-        ),
-    ] = None,
+    track: TracksOption = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps to train, all cars together.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same run.")] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="A recipe of the package ('donkey-rl recipes'), or a YAML file.",
-            autocompletion=cli_completion.recipe,
-        ),
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
-    ] = None,
+    recipe: RecipeOption = None,
+    setting: SettingOption = None,
     simulator: SimulatorOption = None,
     resume: Annotated[
         str | None,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from donkey_rl.envs import observing, sensing, simulators, tasks
+from donkey_rl.envs import observing, rewards, sensing, simulators, tasks
 from donkey_rl.envs.lap_timer import LapTimer
 from donkey_rl.envs.latency import DelayedLink
 from donkey_rl.envs.observing import IMU_LIMIT, SPEED_LIMIT
@@ -38,7 +38,7 @@ class Transition(NamedTuple):
         reward: Shape (N,).
         terminated: Whether the task ended the episode, shape (N,).
         truncated: Whether time or road ended while the task went on, shape (N,).
-        terms: Named terms of the reward, shape (N,) each.
+        terms: Named terms of the reward, shape (N,) each; an own reward is one of its own name.
         ending: What ended each episode: flags by the names of `tasks.ENDINGS`, and `road_end`,
             `time_limit` and `connection` (it was lost and made anew) for truncation.
     """
@@ -109,8 +109,11 @@ class Batch:
 
         Raises:
             LinkError: The configuration names a simulator that cannot be reached.
+            InputError: The task's own reward cannot be used, see `rewards.load`.
         """
         self.config = config
+        own = config.task.reward
+        self._own_reward = None if own is None else rewards.load(own)
         self.world: Simulator = world or simulators.open_simulator(
             config, count, seed=seed, together=together
         )
@@ -206,6 +209,7 @@ class Batch:
 
         Raises:
             ActionError: Wrong shape or not finite; nothing has changed then.
+            InputError: The task's own reward fails, see `rewards.OwnReward`.
         """
         wanted = self._checked(actions)
         config = self.config
@@ -214,15 +218,18 @@ class Batch:
         earlier = self.observation() if self._may_be_lost else None
         change = self._drive(wanted)
         self.steps += 1
-        facts = self._facts(previous, before, change)
+        facts = self._facts(previous, before, wanted, change)
         self.timer.advance(
             self.sensed[:, stepping.TIME],
             self.sensed[:, stepping.PROGRESS],
             facts.off_track | self._hit(),
         )
         ending = tasks.endings(config.task, facts)
-        terms = tasks.reward_terms(config.task, facts, ending)
         terminated = np.logical_or.reduce(list(ending.values()))
+        if self._own_reward is None:
+            terms = tasks.reward_terms(config.task, facts, ending)
+        else:
+            terms = {self._own_reward.name: self._own_reward(facts, terminated)}
         cut = {
             "road_end": self._road_ends(),
             "time_limit": self.steps >= self._steps_allowed,
@@ -301,12 +308,15 @@ class Batch:
             return np.zeros(len(self), dtype=np.bool_)
         return self.sensed[:, stepping.ARC] >= self.track.length
 
-    def _facts(self, previous: FloatArray, before: FloatArray, change: FloatArray) -> tasks.Facts:
+    def _facts(
+        self, previous: FloatArray, before: FloatArray, wanted: FloatArray, change: FloatArray
+    ) -> tasks.Facts:
         sensed = self.sensed
         progress = sensed[:, stepping.PROGRESS]
         self.best_progress = np.maximum(self.best_progress, progress)
         elapsed = sensed[:, stepping.TIME] - before
-        moving = self.speed > self.config.task.stuck_speed
+        speed, lateral = self.speed, sensed[:, stepping.LATERAL]
+        moving = speed > self.config.task.stuck_speed
         self.still_s = np.where(moving, 0.0, self.still_s + elapsed)
         outside = self._outside()
         left = outside & ~self.off_track
@@ -314,11 +324,17 @@ class Batch:
         return tasks.Facts(
             gain=progress - previous,
             setback=self.best_progress - progress,
-            off_track=outside,
+            off_track=outside.copy(),
             left_track=left,
             wheels_off=self.world.cars.wheels_off.copy(),
             cte=sensed[:, stepping.CTE].copy(),
             hit=self._hit() & ~self.blameless,
             still_s=self.still_s.copy(),
             steering_change=change,
+            steering=wanted[:, 0].copy(),
+            throttle=wanted[:, 1].copy(),
+            speed=speed,
+            heading=sensed[:, stepping.HEADING_ERROR].copy(),
+            left_edge=lateral - self.track.road_left,
+            right_edge=self.track.road_right - lateral,
         )

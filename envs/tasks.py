@@ -1,8 +1,9 @@
 """What a car is asked to do: reward and end of an episode, as pure functions of telemetry.
 
-Reward is progress along the road. Whoever leaves the road, stands still or drives back earns
-nothing for it, so that circling on the start line, driving to and fro, reversing, parking and
-cutting across the grass all score below a slow honest lap.
+Reward is progress along the road, or what a function of the user's own makes of a step
+(`donkey_rl.envs.rewards`). By the first whoever leaves the road, stands still or drives back
+earns nothing for it, so that circling on the start line, driving to and fro, reversing, parking
+and cutting across the grass all score below a slow honest lap.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
+from donkey_rl import own_code
 from donkey_rl.configuration import Config
 from donkey_rl.errors import ConfigurationError
 
@@ -30,6 +32,8 @@ class TaskConfig(Config):
     """Lap driving: progress without leaving the road.
 
     Attributes:
+        reward: A function of the user's own in place of all terms of the reward, `PATH.py:NAME`;
+            what ends an episode stays. See `rewards.OwnReward`.
         progress_reward: Reward for each unit of path gained (1/u).
         off_track_penalty: Taken once when the car leaves the road.
         hit_penalty: Taken at each hit.
@@ -47,6 +51,7 @@ class TaskConfig(Config):
         time_limit_s: Seconds of simulation time after which an episode is cut.
     """
 
+    reward: str | None = None
     progress_reward: float = Field(default=0.3, ge=0.0, le=100.0)
     off_track_penalty: float = Field(default=4.0, ge=0.0, le=1000.0)
     hit_penalty: float = Field(default=4.0, ge=0.0, le=1000.0)
@@ -62,6 +67,13 @@ class TaskConfig(Config):
     reverse_limit: float = Field(default=4.0, gt=0.0, le=1000.0)
     time_limit_s: float = Field(default=60.0, gt=0.0, le=86400.0)
 
+    @field_validator("reward")
+    @classmethod
+    def _names_a_function(cls, value: str | None) -> str | None:
+        if value is not None:
+            own_code.parse(value, "reward")
+        return value
+
     @field_validator("time_limit_s")
     @classmethod
     def _whole_steps(cls, value: float) -> float:
@@ -70,10 +82,10 @@ class TaskConfig(Config):
 
 
 class Facts(NamedTuple):
-    """What a step brought, one entry a car.
+    """What a step brought, one entry a car: all arrays have the shape (N,).
 
     Attributes:
-        gain: Progress made in the step (u).
+        gain: Progress made along the path in the step (u).
         setback: Way behind the best progress so far (u).
         off_track: Whether it is outside the road, see `TaskConfig.whole_car`.
         left_track: Whether it left the road in this step.
@@ -82,6 +94,11 @@ class Facts(NamedTuple):
         hit: Whether a contact began that was not an opponent's fault.
         still_s: Seconds since the car last moved.
         steering_change: Change of the steering command.
+        steering: The action that was decided on, in [-1, 1]; `throttle` likewise.
+        speed: Speed (u/s), whatever units the car reports it in.
+        heading: Angle of the car to the path (rad), positive where it points to the right of it.
+        left_edge: Distance of the car's centre from the left edge of the road (u), negative
+            beyond it; `right_edge` likewise.
     """
 
     gain: FloatArray
@@ -93,6 +110,12 @@ class Facts(NamedTuple):
     hit: Flags
     still_s: FloatArray
     steering_change: FloatArray
+    steering: FloatArray
+    throttle: FloatArray
+    speed: FloatArray
+    heading: FloatArray
+    left_edge: FloatArray
+    right_edge: FloatArray
 
 
 def count_steps(seconds: float) -> int:

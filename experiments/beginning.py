@@ -1,10 +1,11 @@
 """What a run is started with: enough to start it again, and to say what is no longer the same.
 
-Two files of the run in MLflow hold it:
+Files of the run in MLflow hold it:
 
 ```
 config.yaml      the whole configuration, a recipe by itself
 beginning.json   versions, the machine, and SHA-256 of what was read beside it
+reward.py        the file of a reward of the user's own, where there is one
 ```
 """
 
@@ -13,13 +14,14 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import pydantic
 
-from donkey_rl import configuration
+from donkey_rl import configuration, own_code
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError, StorageError
@@ -29,7 +31,7 @@ from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.experiments.tracking import Run
 
-CONFIG_FILE, FACTS_FILE = "config.yaml", "beginning.json"
+CONFIG_FILE, FACTS_FILE, REWARD_FILE = "config.yaml", "beginning.json", "reward.py"
 
 _DATA = ("imitation.data", "encoder.data", "encoder.pretrained", "start.driver")
 """Settings that name what is learned from."""
@@ -44,6 +46,7 @@ class Beginning(Config):
         config: Its configuration, nested, with paths that hold from any folder.
         versions: Versions of Python and of packages, and the kind of processor.
         track_file: SHA-256 of a track file of the user's own; None for the package's tracks.
+        reward_file: SHA-256 of the file of a reward of the user's own; None for the package's.
         machine: As `process_clock.machine` says it.
         data: By setting, SHA-256 of the names and sizes of the files that were learned from.
     """
@@ -51,6 +54,7 @@ class Beginning(Config):
     config: dict[str, Any]
     versions: dict[str, str]
     track_file: str | None
+    reward_file: str | None = None
     machine: dict[str, str] = pydantic.Field(default_factory=dict)
     data: dict[str, str] = pydantic.Field(default_factory=dict)
 
@@ -61,6 +65,7 @@ def of(config: TrainingConfig) -> Beginning:
         config=lasting(config).model_dump(mode="json"),
         versions=provenance.versions(),
         track_file=hash_of_track_file(config.track),
+        reward_file=hash_of_reward_file(config),
         machine=process_clock.machine(),
         data=hashes_of_data(config),
     )
@@ -73,6 +78,8 @@ def lasting(config: TrainingConfig) -> TrainingConfig:
     changes = {"track": configs.lasting(config.track)} | found
     if config.check.tracks is not None:
         changes["check.tracks"] = configs.lasting(config.check.tracks)
+    if config.task.reward is not None:
+        changes["task.reward"] = configs.lasting_code(config.task.reward)
     if changes.items() <= configs.flat(config.model_dump(mode="json")).items():
         return config
     return configuration.with_values(config, changes)
@@ -119,6 +126,17 @@ def hash_of_track_file(tracks: str) -> str | None:
     return ",".join(hashes) or None
 
 
+def hash_of_reward_file(config: TrainingConfig) -> str | None:
+    """Returns the SHA-256 of the file of a reward of the user's own, None for the package's."""
+    path = _reward_file(config)
+    return None if path is None else folders.sha256(path)
+
+
+def _reward_file(config: TrainingConfig) -> pathlib.Path | None:
+    own = config.task.reward
+    return None if own is None else own_code.parse(own, "reward")[0]
+
+
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Returns what differs, such as `numpy 2.3 then, 2.4 now`; what is new is left out."""
     return [
@@ -129,7 +147,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def store(begun: Beginning, run: Run) -> None:
-    """Writes the two files into a run.
+    """Writes the files into a run.
 
     Raises:
         StorageError: They cannot be written.
@@ -140,8 +158,11 @@ def store(begun: Beginning, run: Run) -> None:
         folder = pathlib.Path(name)
         (folder / CONFIG_FILE).write_text(configuration.written(config), encoding="utf-8")
         (folder / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        for file in (CONFIG_FILE, FACTS_FILE):
-            run.log_artifact(folder / file)
+        own = _reward_file(config)
+        if own is not None:
+            shutil.copyfile(own, folder / REWARD_FILE)
+        for file in sorted(folder.iterdir()):
+            run.log_artifact(file)
 
 
 def read(stored: StoredRun) -> Beginning:

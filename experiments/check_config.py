@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pydantic
 from pydantic import Field
 
@@ -20,6 +22,8 @@ class CheckConfig(Config):
         laps: Laps of a race after the first clean lap; one before.
         tracks: Tracks to race on, as `TrainingConfig.track` names them; by default those of the
             training. The best policy is the one that is best there.
+        keep: Which policy becomes the driver: the `best` in these races, or the `last`, where a
+            reward of the user's own wants something else than laps.
         randomised: Whether looks and cars vary as in the training; they are nominal otherwise.
     """
 
@@ -28,6 +32,7 @@ class CheckConfig(Config):
     races: int = Field(default=8, ge=1, le=256)
     laps: int = Field(default=3, ge=1, le=100)
     tracks: str | None = None
+    keep: Literal["best", "last"] = "best"
     randomised: bool = False
 
     @pydantic.field_validator("tracks")

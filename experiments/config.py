@@ -344,6 +344,16 @@ def lasting(tracks: str) -> str:
     )
 
 
+def lasting_code(reference: str) -> str:
+    """Returns a reference `PATH.py:NAME` so that it is found from any folder.
+
+    >>> lasting_code(str(pathlib.Path("my.py").resolve()) + ":f") == lasting_code("my.py:f")
+    True
+    """
+    file, _, name = reference.rpartition(":")
+    return f"{pathlib.Path(file).expanduser().resolve()}:{name}"
+
+
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns nested settings under dotted keys.
 

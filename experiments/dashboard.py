@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import webbrowser
 from collections.abc import Callable, Iterator
+from types import FrameType
 
+from donkey_rl import process_groups
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import saved_view
 from donkey_rl.experiments.mlflow_store import set_environment, shown, tracking_uri
 
 HOST = "127.0.0.1"
 _START_S = 120.0
+_GRACE_S = 10.0
+"""Time to end after being asked to."""
 
 
 def open_dashboard(
@@ -69,30 +75,51 @@ def _show(
 def serve(port: int = 5000, uri: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Serves the pages inside a ``with`` block, from when they answer.
 
+    SIGTERM, and the end of the terminal, are as Ctrl-C inside it.
+
     Raises:
+        KeyboardInterrupt: See above; the pages are ended by then.
         InputError: If the port is taken.
         StorageError: If the pages do not come up.
     """
     _check_port(port)
     set_environment()
     words = ("mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1")
-    server = subprocess.Popen(
-        [sys.executable, "-m", *words],
-        # Not as an option, which everyone on this machine can read: it may hold a password.
-        env=os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri(uri)},
-        # Standard output stays free for what the command line has to say.
-        stdout=sys.stderr,
-    )
-    try:
-        wait_until_up(server, port)
-        yield server
-    finally:
-        server.terminate()
+    with _signals_are_raised():
+        server = subprocess.Popen(
+            [sys.executable, "-m", *words],
+            # Not as an option, which everyone on this machine can read: it may hold a password.
+            env=os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri(uri)},
+            # Standard output stays free for what the command line has to say.
+            stdout=sys.stderr,
+            start_new_session=os.name != "nt",
+        )
         try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            wait_until_up(server, port)
+            yield server
+        finally:
+            process_groups.end(server, _GRACE_S)
+
+
+@contextlib.contextmanager
+def _signals_are_raised() -> Iterator[None]:
+    """Makes `KeyboardInterrupt` of what would end this process and leave the server behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    wanted = [signal.SIGTERM]
+    if sys.platform != "win32":
+        wanted.append(signal.SIGHUP)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in wanted}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _check_port(port: int) -> None:

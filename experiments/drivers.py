@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from donkey_rl import configuration
@@ -35,14 +36,16 @@ from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.untrained import untrained
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import labels
+from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.envs.traffic import shown
 from donkey_rl.errors import InputError, UnknownNameError, nearest
 from donkey_rl.experiments import model_registry, pilots, stored_runs
 from donkey_rl.experiments.foreign_driver import ForeignPilot
-from donkey_rl.experiments.pilots import Pilot
+from donkey_rl.experiments.pilots import Act, Actions, Pilot
 from donkey_rl.experiments.racing import Field
 
 PURSUIT: Final = "pursuit"
@@ -127,7 +130,12 @@ class LearnedEntrant(Entrant):
     def pilot(self, field: Field) -> Iterator[Pilot]:
         """See `Entrant.pilot`."""
         self.driver.check_observation_space(batches.observation_space(field.config))
-        yield Pilot(self.driver.act)
+        scales = [
+            vehicles.load(name).report_scale
+            for name in (field.config.vehicle, self.driver.description.vehicle)
+        ]
+        ratio = scales[0] / scales[1]
+        yield Pilot(self.driver.act if ratio == 1.0 else _in_units(ratio, self.driver.act))
 
     def before_training(self) -> Entrant:
         """See `Entrant.before_training`."""
@@ -135,6 +143,21 @@ class LearnedEntrant(Entrant):
         return LearnedEntrant(
             UNTRAINED, UNTRAINED, self.environment, fresh.hash, tracks=self.tracks, driver=fresh
         )
+
+
+def _in_units(ratio: float, act: Act) -> Act:
+    """Returns a driver that is shown speeds and accelerations times a ratio.
+
+    Cars of different generations report the same speed by different numbers
+    (`Vehicle.report_scale`): a driver is to read those of the car that it was trained in.
+    """
+
+    def converted(observation: Observation) -> Actions:
+        speed, imu = observation["speed"], np.array(observation["imu"], np.float32)
+        imu[..., :3] *= ratio
+        return act({**observation, "speed": np.float32(ratio) * speed, "imu": imu})
+
+    return converted
 
 
 @dataclasses.dataclass(frozen=True)

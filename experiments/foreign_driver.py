@@ -12,7 +12,6 @@ import json
 import math
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from donkey_rl import pipe_frames
+from donkey_rl import pipe_frames, process_groups
 from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import DriverError
@@ -264,25 +263,18 @@ class _DriverProcess:
         """Ends the process and what it has started."""
         self._ended = True
         if self._process.poll() is None:
-            self._kill()
+            process_groups.kill(self._process)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
-    def _kill(self) -> None:
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        else:
-            self._process.kill()
-
     def _keep_watch(self) -> None:
         while not self._ended:
             if time.monotonic() > self._deadline:
                 self._overdue = True
-                self._kill()
+                process_groups.kill(self._process)
                 return
             time.sleep(_WATCH_S)
 

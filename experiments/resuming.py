@@ -102,6 +102,12 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
             f"The track file '{config.track}' is not what it was when run {stored.id} began. "
             "Put the old one back, or start a new run."
         )
+    if begun.reward_file != beginning.hash_of_reward_file(config):
+        raise InputError(
+            f"The file of the reward '{config.task.reward}' is not what it was when run "
+            f"{stored.id} began. Put the old one back, which the run has as "
+            f"{beginning.REWARD_FILE}, or start a new run."
+        )
     wanted = beginning.lasting(configuration.with_settings(config, settings))
     _compare_settings(stored.id, config, wanted)
     return Resumption(stored.id, wanted, folder, remarks)

@@ -17,7 +17,7 @@ from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import batch as batches
-from donkey_rl.envs import joined_view, simulators
+from donkey_rl.envs import joined_view, rewards, simulators
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.simulator import scene
 from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
@@ -72,9 +72,11 @@ def train(
     Raises:
         StorageError: The run could not be stored.
         LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
-        InputError: A recording to imitate cannot be learned from, or a driver to begin with
-            does not fit; no run is begun.
+        InputError: A recording to imitate cannot be learned from, a driver to begin with does not
+            fit, or a reward of the user's own cannot be used; no run is begun.
     """
+    if config.task.reward is not None:
+        rewards.load(config.task.reward)
     config = lessons.pinned(config)
     demonstrations.check(config, progress)
     starting.load(config)
@@ -153,7 +155,7 @@ def _carry_out(session: _Session) -> TrainingResult:
     except DivergedError:
         if session.has_raced:
             progress.message("the training has diverged: storing the best driver before")
-            session.finish(race=False)
+            session.finish(race=False, best=True)
         raise
     report = session.finish(race=not stopped)
     run.end("KILLED" if stopped else "FINISHED")
@@ -294,13 +296,14 @@ class _Session:
         """Whether a check has raced a policy, the best of which is kept."""
         return self._checks is not None and self._checks.findings.best_weights is not None
 
-    def finish(self, *, race: bool) -> TrainingResult:
-        """Stores the best driver, draws the curves and races it, where there is a driver."""
+    def finish(self, *, race: bool, best: bool = False) -> TrainingResult:
+        """Stores the driver, by `best` that of the best policy, draws the curves and races it."""
         raced: Evaluation | None = None
         best_lap: float | None = None
         if self._checks is not None and self.has_driver:
             best_lap = self._checks.findings.best_lap_s
-            self._use_best_policy()
+            if best or self._config.check.keep == "best":
+                self._use_best_policy()
             driver = self._store_driver()
             if self._member.shown:
                 curve = self._checks.findings.curve

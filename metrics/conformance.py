@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from donkey_rl import own_code
 from donkey_rl.errors import InputError
 from donkey_rl.metrics.examples import drive, steady, stints
 from donkey_rl.metrics.race import Race
-from donkey_rl.metrics.registry import Metric, describe
+from donkey_rl.metrics.registry import Metric
 
 _OFFSET_S = 1000.0
 _TOLERANCE = 1e-6
@@ -83,7 +84,7 @@ def _gives_a_number(metric: Metric, race: Race) -> str:
     try:
         value: object = metric(race)
     except (Exception, SystemExit) as error:
-        return f"raises {describe(error, metric.source)}."
+        return f"raises {own_code.describe(error, metric.source)}."
     if not isinstance(value, float):
         return f"gives {type(value).__name__}. Return a float, NaN where it is undefined."
     if math.isinf(value):

@@ -16,21 +16,16 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
-import hashlib
-import importlib.util
 import inspect
 import math
 import numbers
-import pathlib
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl import own_code
 from donkey_rl.errors import InputError, UnknownColumnError, UnknownNameError
 from donkey_rl.metrics.race import Race
 
@@ -193,16 +188,11 @@ def from_file(reference: str) -> Metric:
     Raises:
         InputError: If the file is missing, cannot be imported, or has no such metric.
     """
-    file, _, name = reference.rpartition(":")
-    path = pathlib.Path(file).expanduser()
-    if path.suffix != ".py" or not name.isidentifier():
-        raise InputError(f"A metric of a file is given as PATH.py:NAME. Received: '{reference}'.")
-    if not path.is_file():
-        raise InputError(f"There is no file '{path}'. Check the path.")
+    path, name = own_code.parse(reference, "metric")
     found: dict[str, Metric] = {}
     token = _TARGET.set(found)
     try:
-        module = _import(path)
+        module = own_code.run(path)
     finally:
         _TARGET.reset(token)
     if name in found:
@@ -253,7 +243,7 @@ def _attempt(each: Metric, race: Race) -> tuple[float, str]:
         value: object = each(race)
         number = float(value) if isinstance(value, numbers.Real | np.bool_) else None
     except (Exception, SystemExit) as error:
-        return math.nan, describe(error, each.source)
+        return math.nan, own_code.describe(error, each.source)
     if number is None:
         return math.nan, f"gave no number but {type(value).__name__}"
     if math.isinf(number):
@@ -267,40 +257,3 @@ def _attempt(each: Metric, race: Race) -> tuple[float, str]:
 def _is_ours(source: str) -> bool:
     """Whether a metric is written in a module of this package; a user's file may be called so."""
     return source.startswith("donkey_rl.") and not source.endswith(".py")
-
-
-def describe(error: BaseException, source: str) -> str:
-    """Returns what a user's code has raised, with its line in that file where it is known.
-
-    Args:
-        error: What was raised.
-        source: Path of the file.
-    """
-    text = f"{type(error).__name__}: {error}".rstrip(": ")
-    if isinstance(error, SyntaxError) and error.lineno is not None:
-        return f"line {error.lineno}: {type(error).__name__}: {error.msg}"
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if pathlib.Path(frame.filename) == pathlib.Path(source).absolute()
-    ]
-    return f"line {lines[-1]}: {text}" if lines else text
-
-
-def _import(path: pathlib.Path) -> ModuleType:
-    """Runs a user's file as a module of its own."""
-    path = path.absolute()
-    name = f"_donkey_rl_metric_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} cannot be imported as Python. Check the file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise InputError(
-            f"{path} could not be imported: {describe(error, str(path))}. Mend the file."
-        ) from error
-    return module

@@ -161,7 +161,7 @@ def test_doctor_names_the_remedy_where_nobody_answers(
         (("train", "--simulator", "host:"), "HOST:PORT"),
         (("evaluate", "abc", "--simulator", "/no/such/program"), "HOST:PORT"),
         (("tracks", "show", "warehous"), "Did you mean 'warehouse'"),
-        (("tracks", "show", "warehouse", "--plot", "w.jpg"), "a .png file"),
+        (("tracks", "show", "warehouse", "--out", "w.jpg"), "a .png file"),
         (("tracks", "record", "--simulator", "localhost:1", "--name", "a/b"), "name"),
         (("bench", "--part", "lnik"), "Did you mean 'link'"),
     ],

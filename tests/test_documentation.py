@@ -55,7 +55,7 @@ def test_readme_shows_both_commands_and_python_on_its_first_screen() -> None:
     "name", ["README.md", "docs/configuration.md", "docs/simulator.md", "docs/environments.md"]
 )
 def test_python_of_document_runs(name: str, tmp_path: Path) -> None:
-    (program,) = blocks(name, "python")
+    program = "\n".join(blocks(name, "python"))
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

@@ -25,7 +25,8 @@ from donkey_rl.experiments.evaluation import EvaluationRequest, evaluate
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.progress import ProgressDisplay
-from tests import new_stores
+from donkey_rl.experiments.racing import Field
+from tests import new_stores, small_drivers
 
 DRIVERS = """
 import numpy as np
@@ -294,3 +295,40 @@ def test_a_driver_folder_drives_and_its_agent_untrained_is_the_one_it_began_as(
     assert entrant.hash != fresh.hash
     for ours, first in zip(before.driver.actor.weights, fresh.actor.weights, strict=True):
         np.testing.assert_array_equal(ours.numpy(), first.numpy())
+
+
+@pytest.mark.parametrize(
+    ("car", "ratio"),
+    # Of the two the one of 2022 reports an eighth: a driver of it expects an eighth.
+    [("donkey_2022", 1.0), ("donkey_2021", 1.0 / 8.0), ("donkey_2020", 1.0 / 8.0)],
+)
+def test_a_driver_reads_speeds_in_the_units_of_its_own_car(
+    car: str, ratio: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = small_drivers.lane()
+    config = drivers.environment_of(driver).model_copy(update={"vehicle": car})
+    seen: list[dict[str, np.ndarray]] = []
+
+    def act(observation: dict[str, np.ndarray]) -> np.ndarray:
+        seen.append(observation)
+        return np.zeros((1, 2), np.float32)
+
+    monkeypatch.setattr(driver, "act", act)
+    entrant = LearnedEntrant("mine", "folder", config, driver.hash, driver=driver)
+    field = Field(config, 1, seed=0)
+    shown = {
+        "image": np.zeros((1, *small_drivers.SHAPE), np.uint8),
+        "speed": np.array([[4.0]], np.float32),
+        "imu": np.array([[8.0, 0.0, -16.0, 0.0, 0.7, 0.0]], np.float32),
+        "last_actions": np.full((1, 4), 0.5, np.float32),
+    }
+    with entrant.pilot(field) as pilot:
+        pilot.begin(1)
+        pilot.drive(shown, np.ones(1, np.bool_))
+    (found,) = seen
+    assert (found is shown) is (ratio == 1.0)
+    assert found["speed"].tolist() == [[4.0 * ratio]]
+    turning = pytest.approx(0.7)
+    assert found["imu"].tolist() == [[8.0 * ratio, 0.0, -16.0 * ratio, 0.0, turning, 0.0]]
+    assert found["image"] is shown["image"]
+    assert found["speed"].dtype == found["imu"].dtype == np.float32

@@ -42,15 +42,16 @@ GUARDED = {
     "cores": {"os.sched_getaffinity": CORES},
     "envs.link.executable": {
         "/dev/stdout": "os.devnull on Windows",
-        "os.killpg": GROUP,
-        "signal.SIGKILL": GROUP,
         "socket.SO_REUSEADDR": "on POSIX systems only",
     },
     "envs.serving.listening": {"remove_reader": "NotImplementedError is expected"},
     "envs.simulator.parallel": {
         "os.register_at_fork": "asked for by hasattr: what cannot fork needs none",
     },
-    "experiments.dashboard": {"socket.SO_REUSEADDR": "on POSIX systems only"},
+    "experiments.dashboard": {
+        "signal.SIGHUP": "not asked for on Windows",
+        "socket.SO_REUSEADDR": "on POSIX systems only",
+    },
     "experiments.driver_bench": {
         "/proc/self/task": LINUX,
         "os.sched_getaffinity": LINUX,
@@ -67,7 +68,6 @@ GUARDED = {
         "msvcrt.LK_NBLCK": "on Windows only",
         "msvcrt.locking": "on Windows only",
     },
-    "experiments.foreign_driver": {"os.killpg": GROUP, "signal.SIGKILL": GROUP},
     "experiments.process_clock": {
         "/proc/cpuinfo": LINUX,
         "/proc/self/stat": LINUX,
@@ -77,15 +77,12 @@ GUARDED = {
     },
     "experiments.proof.running": {"os.getloadavg": "asked for by hasattr; else no load is told"},
     "experiments.race_bench": {"/proc": LINUX, "/proc/self/status": LINUX},
-    "experiments.sweeps.crew": {
-        "os.killpg": GROUP,
-        "signal.SIGKILL": GROUP,
-    },
     "experiments.sweeps.worker": {"/proc/self/statm": LINUX, "os.sysconf": LINUX},
     "experiments.sweeps.worker_process": {
         "os.kill": "signal.raise_signal on Windows",
         "os.sched_setaffinity": "asked for by hasattr; elsewhere only threads are limited",
     },
+    "process_groups": {"os.killpg": GROUP, "signal.SIGKILL": GROUP},
     "race_server.drive_socket": {"/proc/net/route": "elsewhere no gateway is known"},
     "race_server.page.serving": {"os.nice": "AttributeError is expected: it is then not nice"},
     "race_server.rehearsal.racers": {

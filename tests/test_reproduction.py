@@ -186,6 +186,24 @@ def test_a_track_file_that_has_changed_is_named(tmp_path: pathlib.Path) -> None:
     assert reproduction.find(run_id, ["track=warren"]).config.track == "warren"
 
 
+def test_a_reward_of_ones_own_is_kept_and_its_change_is_named(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def pace(step, failed):\n    return step.speed\n", encoding="utf-8")
+    reference = f"{os.path.relpath(file)}:pace"
+    run_id = begun(configuration.with_values(TrainingConfig(), {"task.reward": reference}))
+    assert reproduction.find(run_id).config.task.reward == f"{file}:pace"
+    kept = stored_runs.download(stored_runs.find(run_id), beginning.REWARD_FILE)
+    assert kept.read_bytes() == file.read_bytes()
+    file.write_text(file.read_text() + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"task.reward: '.*mine.py:pace' is not what it was when"):
+        reproduction.find(run_id)
+    assert reproduction.find(run_id, [f"task.reward={file}:pace"]).config.task.reward
+    file.unlink()
+    with pytest.raises(InputError, match=r"does not fit: task.reward: There is no file"):
+        reproduction.find(run_id)
+    assert reproduction.find(run_id, ["task.reward=null"]).config.task.reward is None
+
+
 def test_data_that_are_gone_or_have_changed_are_named(tmp_path: pathlib.Path) -> None:
     # Neither sign means anything in the name of a folder.
     data = tmp_path / "drives #2: new"

@@ -177,7 +177,8 @@ def facts(**changed: Any) -> tasks.Facts:
     """A plain step of one car that gained 0.5 u."""
     values: dict[str, Any] = {
         "gain": 0.5, "setback": 0.0, "off_track": False, "left_track": False, "wheels_off": 0,
-        "cte": 1.0, "hit": False, "still_s": 0.0, "steering_change": 0.0,
+        "cte": 1.0, "hit": False, "still_s": 0.0, "steering_change": 0.0, "steering": 0.0,
+        "throttle": 0.0, "speed": 10.0, "heading": 0.0, "left_edge": 4.0, "right_edge": 5.0,
     } | changed  # fmt: skip
     return tasks.Facts(**{name: np.array([value]) for name, value in values.items()})
 

@@ -99,6 +99,12 @@ def test_own_track_with_everything(tmp_path: pathlib.Path) -> None:
     assert set(road.look.colours) == set(track.MATERIALS)
 
 
+def test_an_obstacle_without_a_colour_is_orange(tmp_path: pathlib.Path) -> None:
+    plain = {name: value for name, value in BOX.items() if name != "colour"}
+    (found,) = track.load(save(tmp_path, obstacles=[plain])).obstacles
+    assert found.colour == (224, 100, 40)
+
+
 def test_unknown_scene_names_the_nearest() -> None:
     with pytest.raises(errors.UnknownNameError, match="Did you mean 'generated_track'") as info:
         track.load("generated_trakc")

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -312,7 +313,8 @@ def test_the_pages_show_what_was_logged(uri: str, tmp_path: pathlib.Path) -> Non
     with socket.socket() as probe:
         probe.bind((dashboard.HOST, 0))
         port = probe.getsockname()[1]
-    with dashboard.serve(port, uri) as server:
+    ended = pytest.raises(KeyboardInterrupt)
+    with ended, dashboard.serve(port, uri) as server:
         base = f"http://{dashboard.HOST}:{port}"
         with urllib.request.urlopen(f"{base}/", timeout=60) as page:
             assert b"<title>MLflow</title>" in page.read()
@@ -329,7 +331,14 @@ def test_the_pages_show_what_was_logged(uri: str, tmp_path: pathlib.Path) -> Non
         assert {"result/best_lap_s", "check/best_lap_s"} <= {each["metricKey"] for each in charts}
         with pytest.raises(InputError, match=f"Port {port} cannot be used"):
             dashboard.open_dashboard(port, uri)
+        # Otherwise it would end the tests.
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        signal.raise_signal(signal.SIGTERM)
     assert server.poll() is not None
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    # Who listened was no child of ours, but of the server's.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((dashboard.HOST, port), timeout=1)
 
 
 def test_where_runs_are_listed_is_said_where_none_is_near(uri: str) -> None:

@@ -101,7 +101,7 @@ def told(place: pathlib.Path, capsys: pytest.CaptureFixture[str], *words: str) -
 def test_a_driver_is_asked_about_every_image(
     place: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = told(place, capsys, "--plot", str(place / "plot.png"))
+    result = told(place, capsys, "--out", str(place / "plot.png"))
     # Thirty records in two drives, and one without an image.
     assert (result["frames"], result["drives"]) == (29, 2)
     assert result["assumed"]["speed"] == "2 throughout"
@@ -172,8 +172,8 @@ def test_a_speed_that_is_named_is_taken(
             ["driver", "--tub", "tub", "--robustness"],
             "races nothing. Received: --robustness",
         ),
-        (["driver", "--plot", "a.png"], "Received: --plot as well"),
-        (["driver", "--tub", "tub", "--plot", "a.jpg"], "The plot is a .png file"),
+        (["driver", "--out", "a.png"], "Received: --out as well"),
+        (["driver", "--tub", "tub", "--out", "a.jpg"], "The plot is a .png file"),
         (["driver", "--tub", "nothing"], "there is nothing at 'nothing'"),
         (["driver", "--tub", "driver"], "expected a recording"),
     ],

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from types import TracebackType
 from typing import Self
 
+from donkey_rl import process_groups
 from donkey_rl.errors import ConfigurationError, LinkRefused
 
 _GRACE_S = 5.0
@@ -90,7 +88,7 @@ class Executable:
         if code is None:
             return
         # At once, since its number can be another program's later.
-        self._signal(terminate=False)
+        process_groups.kill(self._process)
         raise LinkRefused(
             f"The simulator {self._program} ended with exit code {code}{self._last_words()}",
             host="127.0.0.1",
@@ -119,23 +117,8 @@ class Executable:
     def close(self) -> None:
         """Ends the program and everything that it started; may be called twice."""
         if self._process.returncode is None:
-            self._signal(terminate=True)
-            try:
-                self._process.wait(_GRACE_S)
-            except subprocess.TimeoutExpired:
-                pass
-            finally:
-                # What it started may go on where it has ended itself.
-                self._signal(terminate=False)
-                self._process.wait()
+            process_groups.end(self._process, _GRACE_S)
         self._log.close()
-
-    def _signal(self, *, terminate: bool) -> None:
-        if sys.platform == "win32":
-            self._process.terminate()
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM if terminate else signal.SIGKILL)
 
     def __enter__(self) -> Self:
         """Returns the running program."""

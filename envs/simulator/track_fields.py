@@ -77,7 +77,7 @@ class Obstacle(Config):
     width: Length
     length: Length | None = pydantic.Field(default=None, description="u; without it the width")
     height: Length
-    colour: Colour
+    colour: Colour = (224, 100, 40)
     solid: bool = True
 
 

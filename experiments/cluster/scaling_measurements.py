@@ -20,6 +20,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
 
+from donkey_rl import process_groups
 from donkey_rl.errors import StorageError
 from donkey_rl.experiments import dashboard, mlflow_store
 from donkey_rl.experiments.cluster.scaling_model import Cost, Costs
@@ -214,8 +215,7 @@ def _tracking_server(folder: pathlib.Path) -> Iterator[str]:
         dashboard.wait_until_up(server, port)
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.terminate()
-        server.wait()
+        process_groups.end(server, grace_s=10.0)
 
 
 class Idle(Task):

@@ -29,9 +29,10 @@ _HOW = (
     "A driver is a small neural network. It sees what a race gives: the image of the camera on "
     "the car, the speed, the inertial sensors and its own last commands. It answers with steering "
     "and throttle, twenty times a second. It learned by trial and error: it drove, was rewarded "
-    "for its way along the road and punished for leaving it, and was raced now and then to see "
-    "how far it had come."
+    "{}, and was raced now and then to see how far it had come."
 )
+_USUAL_REWARD = "for its way along the road and punished for leaving it"
+_OWN_REWARD = "by a rule that its trainer wrote"
 _SHOWN = frozenset({"agent", "track", "seed", "steps", "vehicle", "encoder.name"})
 """Settings that are told anyway."""
 
@@ -39,7 +40,9 @@ _SHOWN = frozenset({"agent", "track", "seed", "steps", "vehicle", "encoder.name"
 def section(runs: Sequence[ReportedRun]) -> Section:
     """Returns what was trained."""
     learned = [each for each in runs if "agent" in each.run.params]
-    markup = page.paragraph(_HOW) if learned else ""
+    own = any(each.run.params.get("task.reward", "None") != "None" for each in learned)
+    how = _HOW.format(_OWN_REWARD if own else _USUAL_REWARD)
+    markup = page.paragraph(how) if learned else ""
     columns = [_facts(each) for each in runs]
     shared = {
         name: value

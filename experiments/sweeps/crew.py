@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from typing import IO
 
 import pydantic
 
+from donkey_rl import process_groups
 from donkey_rl.cores import usable
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -101,11 +101,7 @@ class Member:
         """Ends the process if it lives, and those that it has started and left."""
         if self._process is None:
             return
-        with contextlib.suppress(OSError):
-            if os.name == "nt":
-                self._process.kill()
-            else:
-                os.killpg(self._process.pid, signal.SIGKILL)
+        process_groups.kill(self._process)
         self._process.wait()
         self.ask_to_end()
         self._process = None

@@ -14,7 +14,7 @@ from donkey_rl import configuration, search_space
 from donkey_rl.agents.ppo.search_space import SPACE as PPO_SPACE
 from donkey_rl.agents.sac.search_space import SPACE as SAC_SPACE
 from donkey_rl.configuration import Config
-from donkey_rl.envs import simulators
+from donkey_rl.envs import rewards, simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import ConfigurationError, InputError
 from donkey_rl.experiments import beginning, splits
@@ -134,6 +134,7 @@ class SweepPlan(Config):
 
     def identity(self) -> dict[str, Any]:
         """Returns what all that join a study must agree on, as JSON knows it."""
+        reward = beginning.hash_of_reward_file(self.config)
         return {
             "agent": self.config.agent,
             "tracks": list(self.tracks),
@@ -142,6 +143,7 @@ class SweepPlan(Config):
             "most_disqualified": self.most_disqualified,
             "space": {key: each.model_dump(mode="json") for key, each in self.space.items()},
             "settings": configs.flat(self.config.model_dump(mode="json")),
+            **({} if reward is None else {"reward_file": reward}),
             "version": donkey_rl.__version__,
         }
 
@@ -200,4 +202,6 @@ def _config(request: SweepRequest) -> TrainingConfig:
             f"A sweep drives the embedded simulator. Received: simulator={config.simulator}. "
             "Leave it out."
         )
+    if config.task.reward is not None:
+        rewards.load(config.task.reward)
     return beginning.lasting(config)

@@ -1,0 +1,80 @@
+"""Functions of the user's own, taken from a Python file by a reference ``PATH.py:NAME``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import pathlib
+import sys
+import traceback
+from types import ModuleType
+
+from donkey_rl.errors import InputError
+
+MOST_BYTES = 1_000_000
+"""A larger file is refused: it is no code that a person wrote."""
+
+
+def parse(reference: str, kind: str) -> tuple[pathlib.Path, str]:
+    """Returns the file and the name that a reference means; nothing is run.
+
+    Args:
+        reference: ``"path.py:name"``.
+        kind: What the name stands for, such as ``"metric"``.
+
+    Raises:
+        InputError: It is no such reference, or there is no such file.
+    """
+    file, _, name = reference.rpartition(":")
+    path = pathlib.Path(file).expanduser()
+    if path.suffix != ".py" or not name.isidentifier():
+        raise InputError(f"A {kind} of a file is given as PATH.py:NAME. Received: '{reference}'.")
+    if not path.is_file():
+        raise InputError(f"There is no file '{path}'. Check the path.")
+    return path, name
+
+
+def run(path: pathlib.Path) -> ModuleType:
+    """Runs a user's file, with the user's rights, as a module of its own.
+
+    Raises:
+        InputError: It is too large, or cannot be imported; the message has the line.
+    """
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise InputError(
+            f"A file of Python holds at most {MOST_BYTES} bytes. Received: '{path}' of {size}."
+        )
+    source = path.absolute()
+    name = f"_donkey_rl_own_{hashlib.sha256(str(source).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, source)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} cannot be imported as Python. Check the file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise InputError(
+            f"{path} could not be imported: {describe(error, str(path))}. Mend the file."
+        ) from error
+    return module
+
+
+def describe(error: BaseException, source: str) -> str:
+    """Returns what a user's code has raised, with its line in that file where it is known.
+
+    Args:
+        error: What was raised.
+        source: Path of the file.
+    """
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        return f"line {error.lineno}: {type(error).__name__}: {error.msg}"
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if pathlib.Path(frame.filename) == pathlib.Path(source).absolute()
+    ]
+    return f"line {lines[-1]}: {text}" if lines else text
