@@ -1,4 +1,9 @@
-"""Rows of tables, read from answers of commands: real ones, shortened, in data/answers.json."""
+"""Rows of tables, read from answers of commands: those in data/answers.json.
+
+Trainings, evaluations and the link are answers as they came, shortened; the other parts of the
+bench have the figures that docs/benchmarks.md shows of 2026-11-28, in the form that
+`test_bench.py` holds them to.
+"""
 
 from __future__ import annotations
 
@@ -68,6 +73,35 @@ def test_races_stand_beside_the_limit_of_their_track() -> None:
     # Of a pair without a limit all the rest is told.
     (row,) = reading.at_the_limit(answers()["expert"] | {"track": "thunderhill"})
     assert (row["limit (s)"], row["best lap (s)"]) == ("-", "7.14")
+
+
+def test_speeds_stand_beside_those_of_others() -> None:
+    rows = reading_bench.learning(answers()["learning"])
+    heads = ("here", "Stable-Baselines3", "SBX")
+    assert [tuple(row[head] for head in heads) for row in rows] == [
+        ("348", "126 (here 2.8 times)", "246 (here 1.4 times)"),
+        ("20.1", "7.8 (here 2.6 times)", "-"),
+        ("8.3", "7.8 (here 1.1 times)", "-"),
+        ("6,957", "3,226 (here 2.2 times)", "4,786 (here 1.5 times)"),
+    ]
+    # Where SBX is not installed.
+    told = {"ours": 348.2, "sb3": 126.3, "sbx": None}
+    first, *_ = reading_bench.learning(answers()["learning"] | {"sac_updates_per_s": told})
+    assert first["SBX"] == "-"
+
+
+def test_simulator_and_driver_stand_in_the_column_of_ours() -> None:
+    many, one = reading_bench.simulator(answers()["simulator"])
+    assert (many["here"], one["here"]) == ("28,470", "5,250")
+    rows = reading_bench.simulator(answers()["simulator"] | {"carracing_steps_per_s": 61.25})
+    assert rows[-1] == {"what": "steps/s of Gymnasium's CarRacing-v3", "here": "61.2"}
+    keras, lite = reading_bench.driver(answers()["driver"])
+    assert (keras["here"], lite["here"]) == ("0.95, 1.16", "0.34, 0.44")
+
+
+def test_a_race_is_read_from_frame_to_command() -> None:
+    (row,) = reading_bench.racing(answers()["race"])
+    assert tuple(row.values()) == ("1,226", "60", "2.7", "3.8", "4.6", "10", "20.0", "none")
 
 
 def test_delays_and_rates_of_the_link_are_read() -> None:
