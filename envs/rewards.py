@@ -104,7 +104,7 @@ class OwnReward:
             InputError: As in a call, or it gives something else the second time.
         """
         for cars in (3, 1):
-            facts = Facts(*(array[:cars].copy() for array in _TRIED))
+            facts = Facts._make(array[:cars].copy() for array in _TRIED)
             first, again = (self(facts, _TRIED_FAILED[:cars]) for _ in range(2))
             if not np.array_equal(first, again):
                 raise self._wrong(

@@ -153,9 +153,10 @@ def _in_units(ratio: float, act: Act) -> Act:
     """
 
     def converted(observation: Observation) -> Actions:
-        speed, imu = observation["speed"], np.array(observation["imu"], np.float32)
+        speed, imu = (np.array(observation[name], np.float32) for name in ("speed", "imu"))
+        speed *= ratio
         imu[..., :3] *= ratio
-        return act({**observation, "speed": np.float32(ratio) * speed, "imu": imu})
+        return act({**observation, "speed": speed, "imu": imu})
 
     return converted
 
