@@ -44,7 +44,6 @@ class Views(NamedTuple):
         sky: Panorama row and column at yaw 0 of each pixel, as row * PANORAMA_WIDTH + column,
             shape (n, H, W).
         margin_rows: Rows above and below the image.
-        margin_columns: Columns at both sides of the image.
     """
 
     pose: FloatArray
@@ -54,7 +53,6 @@ class Views(NamedTuple):
     across: npt.NDArray[np.float32]
     sky: npt.NDArray[np.uint32]
     margin_rows: int
-    margin_columns: int
 
 
 class Pose(NamedTuple):
@@ -87,7 +85,6 @@ def empty_views(cameras: int, config: CameraConfig, margin: tuple[int, int] = (0
         across=np.zeros((cameras, height), dtype=np.float32),
         sky=np.zeros((cameras, height, width), dtype=np.uint32),
         margin_rows=rows,
-        margin_columns=columns,
     )
 
 
