@@ -204,14 +204,13 @@ class _Session:
 
     def _see(self, interruption: Interruption) -> None:
         """Reads, takes over or trains the encoder, where the policy has one."""
-        config = self._config
         self._encoder = self._folder.encoder(self.progress.message)
         if self._encoder is None and self._start is not None:
             self._encoder = self._start.encoder
             self._folder.keep_encoder(self._encoder)
-        if self._encoder is None and config.encoder.name != "cnn":
+        if self._encoder is None and self._config.encoder.name != "cnn":
             self._encoder, figures = self._member.encoder(
-                encoder_training.key(config), self._trainer(interruption), interruption.check
+                encoder_training.key(self._config), self._trainer(interruption), interruption.check
             )
             self.run.log_metrics(figures, 0)
             self._folder.keep_encoder(self._encoder)
