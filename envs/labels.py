@@ -23,6 +23,9 @@ AHEAD = (1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 28.0)
 _BESIDE = 1.3
 """Places reach this far from the road's middle, in half widths of the road."""
 
+_END = 2.0
+"""Places keep this far from an open road's end (u)."""
+
 _BEFORE_BENDS = (-2.0, 10.0)
 """How far before a bend (u) places are taken for its sake."""
 
@@ -107,6 +110,10 @@ def lane(
     middle = 0.5 * (road.road_left + road.road_right)
     arcs = sensed[:, stepping.ARC, None] + np.array([*AHEAD, *farther])
     x, z, yaw = road.path.at(arcs)
+    if not road.closed:
+        # Behind its end an open road is taken to go on straight.
+        beyond = np.maximum(arcs - road.length, 0.0)
+        x, z = x + beyond * np.sin(yaw), z + beyond * np.cos(yaw)
     dx = x + middle * np.cos(yaw) - motion[:, physics.X, None]
     dz = z - middle * np.sin(yaw) - motion[:, physics.Z, None]
     sin_yaw = np.sin(motion[:, physics.YAW, None])
@@ -273,7 +280,7 @@ def sample_frames(
     world = _world(config, wanted, shown, met, seed)
     rng = np.random.default_rng([seed, 0x1ABE1])
     others = np.random.default_rng([seed, 0xCA25])
-    last = road.length - (0.0 if road.closed else max(AHEAD[-1], *farther, 0.0) + 2.0)
+    last = road.length - (0.0 if road.closed else _END)
     drawn = 0
     while count > 0:
         size = min(wanted.batch, count)

@@ -39,6 +39,32 @@ def test_labels_by_hand_on_the_first_straight() -> None:
     assert found["ahead_9"] == pytest.approx(8.18, abs=0.1)
 
 
+@pytest.mark.usefixtures("coarse_ground")
+def test_an_open_road_goes_on_straight_behind_its_end() -> None:
+    road = track.load("generated_road")
+    world = World(road, vehicles.load("donkey_2022"), CONFIG.camera, 1)
+    start = (np.array([value]) for value in (road.length - 5.0, 0.0, 0.0, 0.0))
+    world.reset(np.array([0]), Start(*start))
+    found = dict(
+        zip(labels.LANE_LABELS, labels.lane(road, world.cars.sensed, world.cars.motion)[0],
+            strict=True)
+    )  # fmt: skip
+    points = [np.array([found[f"right_{each}"], found[f"ahead_{each}"]]) for each in (9, 16, 28)]
+    steps = [points[1] - points[0], points[2] - points[1]]
+    assert [float(np.hypot(*step)) for step in steps] == pytest.approx([7.0, 12.0], abs=0.05)
+    assert steps[0] / 7.0 == pytest.approx(steps[1] / 12.0, abs=0.01)
+
+
+@pytest.mark.usefixtures("coarse_ground")
+def test_encoders_see_the_end_of_an_open_road() -> None:
+    config = CONFIG.model_copy(update={"track": "generated_road"})
+    road = track.load("generated_road")
+    drawn = labels._arcs(road, np.random.default_rng(0), 4000, road.length - labels._END, 0.0)
+    assert drawn.max() > road.length - 5.0
+    (part,) = labels.sample_frames(config, 64, seed=0, sampling=labels.Sampling(batch=64))
+    assert np.isfinite(part.labels).all()
+
+
 def test_frames_come_in_full_and_repeat_with_their_seed() -> None:
     runs = []
     for seed in (1, 1, 2):
