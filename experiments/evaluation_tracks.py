@@ -76,14 +76,14 @@ def chosen(
 
     Args:
         track: Tracks as `splits.tracks` reads them; by default the driver's own first one.
-        split: A split, all tracks of which are raced on in place of those.
+        split: A split, on whose tracks the races are in place of those, see `Split.raced`.
         entrant: Who drives.
         held_out: Whether tracks are added that the driver was not trained on: those that its
             split holds out, or else `HELD_OUT_COUNT` of `HELD_OUT`.
     """
     if split is not None:
         parts = splits.load(split)
-        return tuple(name for part in splits.PARTS for name in parts.tracks(part))
+        return tuple(name for part in splits.PARTS for name in parts.raced(part))
     wanted = splits.tracks(track) if track is not None else (entrant.environment.track,)
     if held_out:
         own = splits.of(entrant.tracks)

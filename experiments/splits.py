@@ -6,13 +6,17 @@ from collections.abc import Iterable
 from typing import Literal
 
 from donkey_rl.configuration import Config
-from donkey_rl.envs.simulator import track_names
+from donkey_rl.envs.simulator import track, track_names
 from donkey_rl.errors import UnknownNameError
 
 Part = Literal["train", "validation", "held_out"]
 
 PARTS: tuple[Part, ...] = ("train", "validation", "held_out")
 """In the order of reports."""
+
+
+MOST_LEARNED = 5
+"""Tracks of one name that an evaluation takes of those that were learned from."""
 
 
 class Split(Config):
@@ -33,6 +37,21 @@ class Split(Config):
     def tracks(self, part: Part) -> tuple[str, ...]:
         """Returns the names of the tracks of one part."""
         return track_names.split(getattr(self, part))
+
+    def raced(self, part: Part) -> tuple[str, ...]:
+        """Returns the tracks of a part that an evaluation of the split races on.
+
+        Of the part that was learned from these are no mirror images, and of each name no more
+        than `MOST_LEARNED`: they say least, and there may be many. The other parts are whole.
+        """
+        names = self.tracks(part)
+        if part != "train":
+            return names
+        found = [name for name in names if not name.endswith(track.MIRROR)]
+        stems = [name.partition(":")[0] for name in found]
+        return tuple(
+            name for i, name in enumerate(found) if stems[:i].count(stems[i]) < MOST_LEARNED
+        )
 
     def part(self, name: str) -> Part | None:
         """Returns the part that a track belongs to, None for a track of none."""

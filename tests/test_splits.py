@@ -60,6 +60,20 @@ def test_every_track_of_a_split_is_there(name: str) -> None:
             assert track.load(each).name == each
 
 
+def test_of_what_was_learned_from_a_few_tracks_are_raced() -> None:
+    split = splits.load("generalist")
+    raced = split.raced("train")
+    assert not any(name.endswith(":mirror") for name in raced)
+    assert [name for name in raced if name.startswith("random_circuit")] == [
+        f"random_circuit:{number}" for number in range(1, 6)
+    ]
+    assert {name.partition(":")[0] for name in raced} == {
+        name.partition(":")[0] for name in split.tracks("train")
+    }
+    for part in ("validation", "held_out"):
+        assert split.raced(part) == split.tracks(part)
+
+
 def test_the_parts_of_a_split_are_lists_of_tracks() -> None:
     assert splits.tracks("generalist:held_out,warren,warren")[-2:] == (
         "random_circuit:1019",
