@@ -26,6 +26,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_NAMED = 16
+"""Names of which all are named to whoever typed none of them."""
+
 
 class DonkeyRLError(Exception):
     """The root of all errors of this package."""
@@ -147,7 +150,7 @@ class UnknownNameError(InputError):
         self.name = name
         self.nearest = nearest(name, known)
         hint = f"Did you mean '{self.nearest}'?" if self.nearest else remedy
-        if not self.nearest and 0 < len(known) <= 12:
+        if not self.nearest and 0 < len(known) <= _MOST_NAMED:
             hint = f"Choose one of: {', '.join(known)}."
         super().__init__(f"Unknown {kind} '{name}'. {hint}")
 

@@ -142,7 +142,7 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
         configuration.validate(EvaluationRequest, {"driver": "p", "latency_ms": 1001})
 
 
-def test_checks_race_at_the_middle_of_the_range_and_the_finished_driver_at_none() -> None:
+def test_checks_race_over_the_range_and_the_finished_driver_at_none() -> None:
     values: dict[str, Any] = {
         "track": "warren",
         "camera": {"img_w": 32, "img_h": 24},
@@ -157,10 +157,14 @@ def test_checks_race_at_the_middle_of_the_range_and_the_finished_driver_at_none(
         views = (None,)
 
     (field,) = check_fields(config, Trained())  # type: ignore[arg-type]
-    assert field.config.latency == LatencyConfig(low_ms=200, high_ms=200, jitter_ms=20)
+    assert field.config.latency == config.latency
+    late = []
     for _ in range(2):
-        (race, _) = field.race(lambda seen: np.ones((2, 2), np.float32), 1)
-        assert race["latency_ms"][1:].mean() == pytest.approx(200.0, abs=8.0)
+        races = field.race(lambda seen: np.ones((2, 2), np.float32), 1)
+        late.append([float(race["latency_ms"][1:].mean()) for race in races])
+    assert all(100.0 <= each <= 300.0 for each in late[0])
+    assert late[0][0] != late[0][1]
+    assert late[0] == late[1]
     (place,) = config.race_environments()
     assert not place.latency.wanted
     assert Field(place, 1, seed=0).batch.link is None

@@ -43,6 +43,11 @@ class Frames(NamedTuple):
     labels: FloatArray
     cells: FloatArray | None = None
 
+    def last(self, count: int) -> Frames:
+        """Returns a copy of the last ones."""
+        cells = None if self.cells is None else self.cells[-count:].copy()
+        return Frames(self.reduced[-count:].copy(), self.labels[-count:].copy(), cells)
+
 
 class LaneEncoder(TrainedEncoder):
     """Camera image -> standardised labels of the road.
@@ -156,39 +161,24 @@ class LaneEncoder(TrainedEncoder):
         given = Frames(reduced, labels, cells)
         self._check_data(given)
         kept = self.config.kept_back(len(labels))
-        held_back = Frames(
-            reduced[-kept:].copy(),
-            labels[-kept:].copy(),
-            None if cells is None else cells[-kept:].copy(),
-        )
-        self._mean = labels[:-kept].mean(axis=0, dtype=np.float64).astype(np.float32)
-        spread = labels[:-kept].std(axis=0, dtype=np.float64).astype(np.float32)
+        learned = len(labels) - kept
+        held_back = given.last(kept)
+        self._mean = labels[:learned].mean(axis=0, dtype=np.float64).astype(np.float32)
+        spread = labels[:learned].std(axis=0, dtype=np.float64).astype(np.float32)
         self._std = np.where(spread > 1e-6, spread, np.float32(1.0))
         model, loss_of = self.reader, self._loss
         if self.config.segmentation > 0 and cells is not None:
             self._both = segmentation.network(self.reader, cells.shape[-1], self.config.seed or 0)
             model, loss_of = self._both, self._loss_of_both
-
-        def rows(frames: Frames) -> training.Data:
-            found: list[npt.NDArray[Any]] = [frames.reduced, self._standardised(frames.labels)]
-            if self._both is not None and frames.cells is not None:
-                found.append(frames.cells)
-            return [array[: len(labels) - kept] for array in found]
-
-        def others() -> training.Data:
-            frames = anew() if anew is not None else given
-            self._check_data(frames)
-            return rows(frames)
-
         loss, seconds = training.train(
             model.trainable_variables,
-            rows(given),
+            self._rows(given, learned),
             loss_of,
             self.config,
             progress,
-            others if anew is not None else None,
+            None if anew is None else lambda: self._rows(anew(), learned),
         )
-        report = self._report(held_back, loss, len(labels) - kept, seconds)
+        report = self._report(held_back, loss, learned, seconds)
         if held_back.cells is None or self._both is None:
             return report
         found = segmentation.intersection_over_union(
@@ -228,6 +218,14 @@ class LaneEncoder(TrainedEncoder):
         read, logits = self._both(self._looks(images, seed))
         second = segmentation.cross_entropy(logits, cells)
         return huber(read - labels, self.config.huber) + self.config.segmentation * second
+
+    def _rows(self, frames: Frames, count: int) -> training.Data:
+        """Returns the first of some frames as the loss reads them."""
+        self._check_data(frames)
+        found: list[npt.NDArray[Any]] = [frames.reduced, self._standardised(frames.labels)]
+        if self._both is not None and frames.cells is not None:
+            found.append(frames.cells)
+        return [array[:count] for array in found]
 
     def _check_data(self, frames: Frames) -> None:
         reduced, labels, cells = frames

@@ -114,12 +114,10 @@ def train(
     count = len(data[0])
     per_epoch = count // config.batch_size
     steps = per_epoch * config.epochs
-    shapes = [(None, config.batch_size, *array.shape[1:]) for array in data]
-    trainer = _Trainer(
-        variables,
-        loss,
-        [tf.TensorSpec(shape, array.dtype) for shape, array in zip(shapes, data, strict=True)],
-    )
+    specs = [
+        tf.TensorSpec((None, config.batch_size, *each.shape[1:]), each.dtype) for each in data
+    ]
+    trainer = _Trainer(variables, loss, specs)
     done, history = 0, []
     for epoch in range(config.epochs):
         if epoch and anew is not None:
@@ -136,17 +134,22 @@ def train(
             )
             batches = [array[rows] for array in data]
             mean = float(trainer.steps(batches, rates, seeds).numpy())
-            if not math.isfinite(mean):
-                raise DonkeyRLError(
-                    f"Expected a finite loss. Received: {mean} after {done} batches. "
-                    "Lower encoder.learning_rate."
-                )
+            _check_finite(mean, done)
             done += len(rows)
             total += mean * len(rows)
             if progress is not None:
                 progress(done / steps, mean)
         history.append(total / per_epoch)
     return tuple(history), time.perf_counter() - started
+
+
+def _check_finite(loss: float, batches: int) -> None:
+    """Ends a training whose loss is no longer finite."""
+    if not math.isfinite(loss):
+        raise DonkeyRLError(
+            f"Expected a finite loss. Received: {loss} after {batches} batches. "
+            "Lower encoder.learning_rate."
+        )
 
 
 def outputs(model: Any, images: npt.NDArray[Any]) -> FloatArray:
