@@ -62,6 +62,15 @@ def run(path: pathlib.Path) -> ModuleType:
     return module
 
 
+def defined(module: ModuleType) -> list[str]:
+    """Returns the names of the functions and classes that a user's module defines itself."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    ]
+
+
 def describe(error: BaseException, source: str) -> str:
     """Returns what a user's code has raised, with its line in that file where it is known.
 

@@ -140,12 +140,8 @@ def load(reference: str) -> OwnReward:
     module = own_code.run(path)
     function = getattr(module, name, None)
     if not callable(function):
-        own = [
-            each
-            for each, value in vars(module).items()
-            if callable(value) and getattr(value, "__module__", None) == module.__name__
-        ]
-        unknown = UnknownNameError(_KIND, name, own, remedy="Define that function in it.")
+        own, remedy = own_code.defined(module), "Define that function in it."
+        unknown = UnknownNameError(_KIND, name, own, remedy=remedy)
         raise InputError(f"{path}: {unknown}")
     found = OwnReward(name, path, function)
     found.check()

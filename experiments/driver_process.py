@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl import own_code
 from donkey_rl.pipe_frames import BrokenFrameError, read_frame, write_frame
 
 HELLO, BEGIN, ACT, ACTION, DONE, FAILURE = b"H", b"B", b"A", b"a", b"d", b"f"
@@ -79,11 +80,7 @@ class _Drivers:
         self._guarded("importing it", lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
         made = getattr(module, name, None)
         if not callable(made):
-            own = [
-                each
-                for each, value in vars(module).items()
-                if callable(value) and getattr(value, "__module__", None) == module.__name__
-            ]
+            own = own_code.defined(module)
             near = difflib.get_close_matches(name, own, n=1) or own[:_NAMED]
             hint = f" but {', '.join(near)}" if near else ""
             raise _Failed(f"it has no class or function '{name}'{hint}")

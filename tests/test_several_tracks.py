@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from donkey_rl import configuration
 from donkey_rl.envs import joined_view, vec_env
 from donkey_rl.envs.joined_view import JoinedView
+from donkey_rl.envs.labels import Sampling
+from donkey_rl.envs.simulator import scene, track
 from donkey_rl.envs.vec_env import SB3View
 from donkey_rl.errors import ConfigurationError
 from donkey_rl.experiments import encoder_frames
@@ -95,10 +99,10 @@ def test_frames_come_from_all_tracks_in_turn() -> None:
     parts = list(encoder_frames.labelled(wanted, 601, seed=3))
     assert [len(part.images) for part in parts] == [256, 256, 45, 44]
     first, second = ([part.labels for part in parts[k::2]] for k in range(2))
-    for track, found, count in (
+    for name, found, count in (
         ("generated_track", first, 301), ("warren", second, 300)
     ):  # fmt: skip
-        alone = configuration.with_settings(wanted, [f"track={track}"])
+        alone = configuration.with_settings(wanted, [f"track={name}"])
         expected = [part.labels for part in encoder_frames.labelled(alone, count, seed=3)]
         np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
 
@@ -120,3 +124,41 @@ def test_frames_of_all_tracks_come_at_the_same_rate() -> None:
     assert max(np.ptp(width) for width in widths) < 0.01, "a batch is of one track, of one width"
     tracks = [round(float(width[0]), 1) for width in widths]
     assert len(set(tracks)) == len(set(tracks[:3])) == 3, "no track is kept for the end"
+
+
+def test_scenes_of_many_tracks_are_baked_once_while_they_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    baked: list[str] = []
+
+    def noted(road: track.Track) -> str:
+        baked.append(road.name)
+        return road.name
+
+    monkeypatch.setattr(scene, "_bake", noted)
+    roads = [track.load(f"random_circuit:{number}") for number in range(6)]
+    with scene.kept():
+        for road in (*roads, *roads):
+            assert scene.bake(road) == road.name
+        with scene.kept():
+            scene.bake(roads[0])
+    assert baked == [road.name for road in roads]
+    scene.bake(roads[0])
+    assert len(baked) == 7
+
+
+def test_pictures_of_many_tracks_are_taken_of_few_cars_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches: list[int] = []
+
+    def noted(*args: object, sampling: Sampling, **options: object) -> Iterator[None]:
+        batches.append(sampling.batch)
+        return iter(())
+
+    monkeypatch.setattr(encoder_frames.labels, "sample_frames", noted)
+    for tracks, expected in (("warren", 256), ("random_circuit:1-64", 32)):
+        batches.clear()
+        wanted = TrainingConfig(track=tracks, cars=64)
+        assert next(encoder_frames.labelled(wanted, 0, 0), None) is None
+        assert set(batches) == {expected}
