@@ -53,12 +53,20 @@ def order(page: Page, key: str, values: Any, **headers: str | None) -> Answer:
 
 
 class Viewer:
-    """An open page."""
+    """An open page.
+
+    Attributes:
+        key: What its orders carry.
+        received: How many messages came.
+        log: All lines of the log, each of which comes in one message only.
+        pictures: All pictures.
+    """
 
     def __init__(self, link: ClientConnection) -> None:
         self.link = link
         self.key = ""
         self.received = 0
+        self.log: list[list[Any]] = []
         self.pictures: list[bytes] = []
 
     def receive(self) -> dict[str, Any]:
@@ -70,6 +78,7 @@ class Viewer:
         assert isinstance(told, dict)
         self.key = told.get("key", self.key)
         self.received += 1
+        self.log += told["log"]
         if picture:
             self.pictures.append(picture)
         return told

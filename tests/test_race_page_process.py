@@ -34,7 +34,7 @@ def test_a_killed_page_is_started_again_as_it_was() -> None:
         port, first = page.port, page.pid
         bearer = {"authorization": "Bearer a-token"}
         with viewing(page, **bearer) as viewer:
-            viewer.until(lambda told: told["cars"] and told["log"])
+            viewer.until(lambda told: told["cars"] and viewer.log)
         assert first is not None
         # Ctrl-C reaches all processes of a terminal: the page leaves it to the racer.
         os.kill(first, signal.SIGINT)
@@ -44,9 +44,9 @@ def test_a_killed_page_is_started_again_as_it_was() -> None:
         assert page.port == port
         # Nothing was shown since: the new process has been told what the old one knew.
         with viewing(page, **bearer) as again:
-            told = again.until(lambda told: told["cars"] and len(told["log"]) == 2)
+            again.until(lambda told: told["cars"] and len(again.log) == 2)
             assert again.key == viewer.key
-        assert [line[3] for line in told["log"]] == [
+        assert [line[3] for line in again.log] == [
             "Connected",
             "The page ended; it is started again.",
         ]
