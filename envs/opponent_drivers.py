@@ -12,9 +12,9 @@ import numpy.typing as npt
 from donkey_rl.envs import opponents, pursuit, reference, sensing
 from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.opponents import Opponent
-from donkey_rl.envs.passing import Others, Passing
+from donkey_rl.envs.passing import MARGIN, Others, Passing
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import track
+from donkey_rl.envs.simulator import stepping, track
 from donkey_rl.envs.simulator.stepping import Cars
 from donkey_rl.envs.simulator.world import Start, World
 from donkey_rl.errors import DonkeyRLError
@@ -27,9 +27,6 @@ Act = Callable[[Observation], npt.NDArray[np.float32]]
 
 _PLACED_PACE = 0.5
 """Share of the pursuit's speed at which learned opponents are put on the road."""
-
-_MARGIN = 1.0
-"""Opponents beside their line keep this far from the road's edges (u)."""
 
 
 class Limits(NamedTuple):
@@ -101,7 +98,8 @@ class KnowingDrivers:
         self._who, self._share = who, config.opponents.lateral
         self.parked = np.array([each.name == opponents.PARKED for each in who])
         self._passing = np.array([each.name == opponents.PASSING for each in who])
-        self._passes = Passing(self._expert, track.load(config.track))
+        self._road = track.load(config.track)
+        self._passes = Passing(self._expert, self._road)
         self._pace, self._aside = np.ones(len(who)), np.zeros(len(who))
 
     def placed(self, k: int, arc: float, rng: np.random.Generator, road: track.Track) -> Start:
@@ -118,13 +116,18 @@ class KnowingDrivers:
         row = self._expert.reference.at(np.array([arc]))[0]
         if who.is_learned:
             pace, aside = _PLACED_PACE, 0.0
-        low, high = road.road_left + _MARGIN, road.road_right - _MARGIN
         line = float(row[reference.LATERAL])
-        lateral = float(np.clip(line + aside, min(low, line), max(high, line)))
+        lateral = line + float(self._on_road(row[[reference.LATERAL]], np.array([aside]))[0])
         self._pace[k], self._aside[k] = pace, lateral - line
         speed = 0.0 if self.parked[k] else pace * float(row[reference.FORWARD])
         place = (arc, lateral, float(row[reference.TURN]), speed)
         return Start(*(np.array([value]) for value in place))
+
+    def _on_road(self, line: FloatArray, aside: FloatArray) -> FloatArray:
+        """Returns how far beside the line cars keep (u) where the road is narrow, shape (n,)."""
+        low = np.minimum(self._road.road_left + MARGIN, line)
+        high = np.maximum(self._road.road_right - MARGIN, line)
+        return np.clip(line + aside, low, high) - line
 
     def act(self, cars: Cars, around: Callable[[], Others]) -> FloatArray:
         """Returns steering, throttle and brake of all opponents, shape (M, 3).
@@ -134,9 +137,11 @@ class KnowingDrivers:
             around: Returns the cars around each.
         """
         commands = np.zeros((len(self._who), 3))
-        commands[:, :2] = self._expert.act(cars, pace=self._pace, aside=self._aside)
+        line = self._expert.reference.at(cars.sensed[:, stepping.ARC])[:, reference.LATERAL]
+        aside = self._on_road(line, self._aside)
+        commands[:, :2] = self._expert.act(cars, pace=self._pace, aside=aside)
         if self._passing.any():
-            passing = self._passes.act(cars, around(), pace=self._pace, aside=self._aside)
+            passing = self._passes.act(cars, around(), pace=self._pace, aside=aside)
             commands[self._passing, :2] = passing[self._passing]
         commands[self.parked] = (0.0, 0.0, 1.0)
         return commands

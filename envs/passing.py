@@ -1,7 +1,7 @@
 """An expert that passes slower cars: the pursuit of a line beside them, where there is room.
 
-What it does depends on the moment alone, so that others can learn it: how far ahead the next
-slower car is, how far beside the line it keeps, and what the road leaves to its left and right.
+What it does depends on the moment alone, so that others can learn it: where the cars around are,
+how fast they are, how they go on along the fastest line, and what the road leaves beside them.
 """
 
 from __future__ import annotations
@@ -13,40 +13,74 @@ import numpy.typing as npt
 
 from donkey_rl.envs import reference
 from donkey_rl.envs.pursuit import Moving, Pursuit
-from donkey_rl.envs.simulator import stepping
+from donkey_rl.envs.simulator import physics, stepping
 from donkey_rl.envs.simulator.track import Track
 
 FloatArray = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
-CLEAR = 1.9
+CLEAR = 2.1
 """Distance between the lines of two cars that pass (u); their bodies are 1 u wide."""
 
-_TOUCHING = 1.4
-"""Nearer beside another car's line than this (u), one keeps behind it."""
-
-_FAR, _NEAR = 20.0, 6.0
-"""A car moves over while it comes up from the one distance to the other (u)."""
+_ENOUGH, _TOUCHING = 1.8, 1.45
+"""Lines that keep this apart (u) need not change; nearer than the other one keeps behind."""
 
 _BEHIND, _GONE = -3.0, -8.0
-"""It moves back while the other falls behind from the one to the other (u)."""
+"""A car moves back while the other falls behind from the one to the other (u)."""
 
-_GAP, _HEADWAY_S = 3.5, 0.15
+_BESIDE = 5.0
+"""One who is passed must leave room from this way ahead (u) until it is `_BEHIND`."""
+
+_ALONGSIDE = 2.2
+"""Nobody changes to another side of a car that is nearer along the road than this (u)."""
+
+_LATE = 8.0
+"""Who is beside the line of a car nearer than this (u) stays there, room or not."""
+
+_NEAR, _NEAR_S = 6.0, 0.6
+_FAR, _FAR_S = 12.0, 1.5
+"""A car moves over while it comes up from the farther to the nearer: u, and s of the speed by
+which it comes up."""
+
+_REACH = 0.8
+"""A car steers for a place no farther beside it than this (u): tyres that steer cannot brake."""
+
+_GAP, _HEADWAY_S = 3.5, 0.1
 """Distance that is kept behind a car that cannot be passed: u, and s of its speed."""
-
-_BRAKE = 3.0
-"""Deceleration with which a car comes up to another (u/s^2)."""
-
-_EDGE = 1.6
-"""The car's middle keeps this far from the road's edges (u)."""
-
-_AHEAD = np.arange(0.0, 60.1, 4.0)
-"""Ways ahead at which the road must leave room (u)."""
-
-_SOON = 4.0
-"""For this way (u) there is room wherever one drives."""
 
 _LEAST_LEAD = 1.0
 """Who is farther ahead than this (u) can be kept behind."""
+
+_BRAKING = 0.7
+"""Share that is planned with of the deceleration that the engine has."""
+
+_DELAY_S = 0.15
+"""Until a car brakes: a command holds for a step, and the speed's controller takes some time."""
+
+_TIMES = np.geomspace(0.2, 9.0, 16)
+"""At which one must not have driven into a car ahead (s)."""
+
+_LEAST_GAIN = 0.08
+"""Passing takes no longer than with so much gained for each u driven."""
+
+_FARTHEST = 60.0
+"""Nobody looks farther ahead (u)."""
+
+MARGIN = 1.0
+"""Those who keep beside the line keep this far from the road's edges (u)."""
+
+_EDGE = 1.7
+"""The car's middle keeps this far from the road's edges (u)."""
+
+_SOON, _SOON_S = 4.0, 0.4
+"""There is room wherever one drives for this way: u, and s of the speed."""
+
+_PARTS = np.linspace(0.0, 1.0, 6)
+"""Where to look along a way."""
+
+_EARLY = 0.85
+"""Braking is as hard as at so much of the speed that one has, the rest being that of the other:
+most of the way is driven fast."""
 
 
 class Others(NamedTuple):
@@ -63,6 +97,35 @@ class Others(NamedTuple):
     arc: FloatArray
     lateral: FloatArray
     speed: FloatArray
+
+
+class _Met(NamedTuple):
+    """What the cars around will do while they are passed, shape (N, K) each.
+
+    Attributes:
+        lead: How far ahead they are along the path (u).
+        share: Their speed by that of the fastest line where they are.
+        counts: Whether one has to drive around them.
+        left: Lowest offset from the own line where they will be met (u).
+        right: Highest offset there (u).
+        room_left: How far left of the own line the road may be used there (u).
+        room_right: How far right (u).
+        weight: How far one has moved over for them, from 0 to 1.
+    """
+
+    lead: FloatArray
+    share: FloatArray
+    counts: Flags
+    left: FloatArray
+    right: FloatArray
+    room_left: FloatArray
+    room_right: FloatArray
+    weight: FloatArray
+
+    def apart(self, places: FloatArray) -> FloatArray:
+        """Returns how far places beside the line, (N, C), keep from theirs (u), (N, C, K)."""
+        at = places[:, :, None]
+        return np.maximum(at - self.right[:, None], self.left[:, None] - at)
 
 
 class Passing:
@@ -96,72 +159,139 @@ class Passing:
         arc = cars.sensed[:, stepping.ARC]
         line = self._expert.reference.at(arc)
         free = np.maximum(pace * line[:, reference.FORWARD], 1.0)
-        speed, aside = self._around(cars, others, free, np.broadcast_to(aside, free.shape))
-        return self._expert.act(cars, pace=speed / line[:, reference.FORWARD], aside=aside)
+        usual = np.broadcast_to(np.asarray(aside, np.float64), free.shape)
+        now = cars.sensed[:, stepping.LATERAL] - line[:, reference.LATERAL]
+        met = self._meet(arc, others, free, free / line[:, reference.FORWARD])
+        wanted, target, found = _place(met, now, usual)
+        soon = (_SOON + _SOON_S * cars.motion[:, physics.FORWARD])[:, None] * _PARTS
+        left, right = self._room(arc[:, None] + soon)
+        left, right = np.minimum(left, usual), np.maximum(right, usual)
+        wanted = np.clip(np.clip(wanted, left, right), now - _REACH, now + _REACH)
+        place = np.where(met.counts.any(axis=1), wanted, usual)
+        # Who would drive behind another one to the other side of it is not clear of it.
+        least, most = np.sort([now, np.clip(target, left, right)], axis=0)[..., None]
+        clear = np.maximum(least - met.right, met.left - most) >= _TOUCHING
+        behind = np.where(found, _LEAST_LEAD, 0.0)[:, None]
+        held = (met.lead > behind) & (met.lead < _FARTHEST) & ~(clear & found[:, None])
+        allowed = np.where(held, self._allowed(cars, others, met.share), np.inf)
+        speed = np.minimum(free, allowed.min(axis=1))
+        return self._expert.act(cars, pace=speed / line[:, reference.FORWARD], aside=place)
 
-    def _around(
-        self, cars: Moving, others: Others, free: FloatArray, usual: FloatArray
+    def _meet(self, arc: FloatArray, others: Others, free: FloatArray, pace: FloatArray) -> _Met:
+        """Foresees where the cars around will be met.
+
+        Args:
+            arc: Where the own cars are (u), shape (N,).
+            others: The cars around each.
+            free: Speed that the own cars would drive at (u/s), shape (N,).
+            pace: The same by that of the line, shape (N,).
+        """
+        lead, fastest = others.lead, self._expert.fastest
+        theirs = _at(fastest, others.arc)
+        share = others.speed / np.maximum(theirs[..., reference.FORWARD], 1.0)
+        share = np.clip(share, 0.0, 1.2)
+        # What is gained of each u driven; both are faster and slower at the same places.
+        gain = np.maximum(1.0 - share / pace[:, None], _LEAST_GAIN)
+        begin, end = (np.clip((lead - to) / gain, 0.0, _FARTHEST) for to in (_BESIDE, _BEHIND))
+        arcs = (arc[:, None] + begin)[..., None] + (end - begin)[..., None] * _PARTS
+        line = _at(self._expert.reference, arcs)[..., reference.LATERAL]
+        offset = others.lateral - theirs[..., reference.LATERAL]
+        path = _at(fastest, arcs)[..., reference.LATERAL]
+        low = np.minimum(self._road.road_left + MARGIN, path)
+        high = np.maximum(self._road.road_right - MARGIN, path)
+        beside = np.clip(path + offset[..., None], low, high) - line
+        closing = np.maximum(free[:, None] - others.speed, 0.0)
+        near, far = _NEAR + _NEAR_S * closing, _FAR + _FAR_S * closing
+        ahead = np.clip((far - lead) / (far - near), 0.0, 1.0)
+        weight = np.minimum(ahead, np.clip((lead - _GONE) / (_BEHIND - _GONE), 0.0, 1.0))
+        counts = (weight > 0.0) & ((share < pace[:, None] - 0.03) | (np.abs(lead) < _ALONGSIDE))
+        room_left, room_right = self._room(arcs, line)
+        return _Met(
+            lead, share, counts, beside.min(axis=-1), beside.max(axis=-1), room_left, room_right,
+            weight,
+        )  # fmt: skip
+
+    def _room(
+        self, arcs: FloatArray, line: FloatArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
-        """Returns the speed to drive at (u/s) and the place beside the line (u), shape (N,)."""
-        rows = np.arange(len(free))
-        # The next car that is slower, or has just been passed.
-        slower = others.speed < free[:, None] - 0.3
-        near = (others.lead < _FAR) & (others.lead > _GONE) & slower
-        distance = np.where(near, np.where(others.lead < _BEHIND, 50.0, 0.0) + others.lead, np.inf)
-        k = distance.argmin(axis=1)
-        met = np.isfinite(distance[rows, k])
-        lead, its = others.lead[rows, k], others.speed[rows, k]
-        beside = others.lateral[rows, k] - self._line(others.arc[rows, k])
-        arc = cars.sensed[:, stepping.ARC]
-        now = cars.sensed[:, stepping.LATERAL] - self._line(arc)
-        # The way that passing takes: until the other one is behind.
-        gains = np.maximum(free - its, 1.0)
-        way = np.where(met, (lead - _BEHIND) * free / gains, 0.0)
-        wanted, found = _place(beside, now, *self._room(arc, way), usual)
-        weight = np.interp(lead, [_GONE, _BEHIND, _NEAR, _FAR], [0.0, 1.0, 1.0, 0.0])
-        aside = np.where(met & found, usual + weight * (wanted - usual), usual)
-        held = np.clip(aside, *self._room(arc, np.full(len(arc), _SOON)))
-        aside = np.where(met, held, usual)
-        apart = np.minimum(np.abs(now - beside), np.abs(wanted - beside))
-        behind = met & (lead > _LEAST_LEAD) & (~found | (apart < _TOUCHING))
-        spare = lead - _GAP - _HEADWAY_S * np.maximum(its, 0.0)
-        closing = np.where(spare > 0.0, np.sqrt(2.0 * _BRAKE * np.maximum(spare, 0.0)), spare)
-        allowed = np.maximum(its + closing, 0.1)
-        return np.where(behind, np.minimum(free, allowed), free), aside
-
-    def _line(self, arc: FloatArray) -> FloatArray:
-        """Returns where the line lies beside the path (u), shape (N,)."""
-        return np.asarray(self._expert.reference.at(arc)[:, reference.LATERAL], np.float64)
-
-    def _room(self, arc: FloatArray, way: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Returns how far left and right of the line one may drive for some way, (N,) each."""
-        steps = np.minimum(_AHEAD, np.clip(way, 0.0, _AHEAD[-1])[:, None])
-        line = self._line((arc[:, None] + steps).ravel()).reshape(steps.shape)
-        left = (self._road.road_left + _EDGE - line).max(axis=1)
-        right = (self._road.road_right - _EDGE - line).min(axis=1)
+        """Returns how far left and right of the line one may drive at all of the last axis."""
+        if line is None:
+            line = _at(self._expert.reference, arcs)[..., reference.LATERAL]
+        left = (self._road.road_left + _EDGE - line).max(axis=-1)
+        right = (self._road.road_right - _EDGE - line).min(axis=-1)
         return left, right
 
+    def _allowed(self, cars: Moving, others: Others, share: FloatArray) -> FloatArray:
+        """Returns speeds from which one can brake behind the cars ahead (u/s), shape (N, K).
 
-def _place(
-    beside: FloatArray, now: FloatArray, left: FloatArray, right: FloatArray, usual: FloatArray
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Returns where to pass a car (u beside the line), and whether there is room, (N,) each.
+        They go on at their share of the fastest line's speed. Who brakes by `b` against a drag of
+        ``k v`` has driven ``v E - b (t - E) / k`` after a time t, ``E = (1 - exp(-k t)) / k``.
+        """
+        arc, speed = cars.sensed[:, stepping.ARC], cars.motion[:, physics.FORWARD]
+        lead = np.clip(others.lead, 0.0, _FARTHEST)
+        between = arc[:, None, None] + lead[..., None] * _PARTS
+        line = _at(self._expert.reference, between)
+        # Way on the own line, not on the path.
+        ways = lead * (1.0 / line[..., reference.ADVANCE]).mean(axis=-1)
+        gap = ways - _GAP - _HEADWAY_S * np.maximum(others.speed, 0.0)
+        driven = np.maximum(_EARLY * speed[:, None] + (1.0 - _EARLY) * others.speed, 0.0)
+        driven = np.minimum(driven[..., None], line[..., reference.FORWARD])
+        bend = np.abs(line[..., reference.RATE] / line[..., reference.FORWARD])
+        brakes = self._expert.braking(driven, bend * driven**2)
+        # Bends leave the least to brake with, and take up a part of the way.
+        brake = 0.5 * _BRAKING * (brakes.mean(axis=-1) + brakes.min(axis=-1))
+        drag = self._expert.drag
+        place, room = others.arc.copy(), gap.copy()
+        allowed = np.full(lead.shape, np.inf)
+        for time, step in zip(_TIMES, np.diff(_TIMES, prepend=0.0), strict=True):
+            rows = _at(self._expert.fastest, place)
+            its = np.where(share > 0.0, share * rows[..., reference.FORWARD], 0.0)
+            room += its * step
+            place += its * rows[..., reference.ADVANCE] * step
+            braked = time - _DELAY_S
+            eased = (1.0 - np.exp(-drag * braked)) / drag
+            most = (room + brake * (braked - eased) / drag) / (_DELAY_S + eased)
+            allowed = np.minimum(allowed, most)
+        return np.maximum(allowed, np.maximum(others.speed + 1.5 * np.minimum(gap, 0.0), 0.1))
+
+
+def _at(motion: reference.Reference, arcs: FloatArray) -> FloatArray:
+    """Interpolates a motion at arc lengths of any shape, with one axis more."""
+    return motion.at(arcs.ravel()).reshape(*arcs.shape, -1)
+
+
+def _place(met: _Met, now: FloatArray, usual: FloatArray) -> tuple[FloatArray, FloatArray, Flags]:
+    """Returns where to drive, where to pass (u beside the line), and whether there is room, (N,).
 
     Args:
-        beside: Where the other car is beside the line (u).
-        now: Where the own car is (u).
-        left: How far left one may drive (u, negative).
-        right: How far right one may drive (u).
-        usual: Where one would drive (u).
+        met: The cars around.
+        now: Where the own cars are (u beside the line).
+        usual: Where they would drive (u).
     """
-    over, under = beside + CLEAR, beside - CLEAR
-    fits_right, fits_left = over <= right, under >= left
-    # Who is on one side already stays there; else the side that takes less way.
-    is_right = now > beside + 0.5 * _TOUCHING
-    is_left = now < beside - 0.5 * _TOUCHING
-    to_right = np.abs(over - usual) <= np.abs(under - usual)
-    goes_right = np.where(is_right, True, np.where(is_left, False, to_right))
-    goes_right = np.where(fits_right & fits_left, goes_right, fits_right)
-    far_enough = np.abs(usual - beside) >= CLEAR
-    wanted = np.where(far_enough, usual, np.where(goes_right, over, under))
-    return wanted, far_enough | fits_right | fits_left
+    places = np.concatenate([usual[:, None], met.left - CLEAR, met.right + CLEAR], axis=1)
+    at, here = places[:, :, None], now[:, None, None]
+    fits = met.apart(places) >= _ENOUGH
+    fits[:, 1:] &= (at[:, 1:] >= met.room_left[:, None]) & (at[:, 1:] <= met.room_right[:, None])
+    middle = 0.5 * (met.left + met.right)[:, None]
+    across = (at - middle) * (here - middle) < 0.0
+    fits &= ~(across & (np.abs(met.lead) < _ALONGSIDE)[:, None])
+    free = (fits | ~met.counts[:, None]).all(axis=2)
+    way = 2.0 * np.abs(places - now[:, None]) + np.abs(places - usual[:, None])
+    # Whose usual place is free drives there.
+    way[:, 0] = -1.0
+    chosen = np.where(free, way, np.inf).argmin(axis=1)
+    found = free.any(axis=1)
+    wanted = places[np.arange(len(now)), chosen]
+    blocked = met.counts & (met.apart(usual[:, None])[:, 0] < _ENOUGH)
+    weight = np.where(blocked, met.weight, 0.0).max(axis=1, initial=0.0)
+    # Without room one stays beside a car that one is beside: it is too late to get behind it.
+    apart = met.apart(now[:, None])[:, 0]
+    beside = met.counts & (apart >= _TOUCHING) & (np.abs(met.lead) < _LATE)
+    k = np.where(beside, np.abs(met.lead), np.inf).argmin(axis=1)
+    rows = np.arange(len(now))
+    side = np.where(
+        now > met.right[rows, k], met.right[rows, k] + CLEAR, met.left[rows, k] - CLEAR
+    )
+    kept = np.where(beside.any(axis=1), side, usual)
+    target = np.where(found, wanted, kept)
+    return usual + weight * (target - usual), target, found

@@ -88,6 +88,7 @@ class Pursuit:
 
     Attributes:
         reference: What it follows.
+        fastest: What a car without limits of its commands follows, as far as it is known.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Pursuit:
             limits = Limits(config.throttle_min, config.throttle_max, grip)
             line = racing_line.racing_line(road, self._car, limits, margin)
             self.reference = references.steady(road, self._car, line, self._grip, limits)
+        self.fastest = self.reference if shipped is None else shipped
 
     @staticmethod
     @functools.cache
@@ -165,6 +167,21 @@ class Pursuit:
         half = 0.5 * (config.throttle_max - config.throttle_min)
         actions = np.stack([wheel / full, (command - middle) / half], axis=1)
         return np.clip(actions, -1.0, 1.0).astype(np.float32)
+
+    @property
+    def drag(self) -> float:
+        """Deceleration of body and wheels for each unit of speed (1/s)."""
+        return self._grip.body_drag + self._grip.wheel_drag
+
+    def braking(self, speed: FloatArray, across: FloatArray) -> FloatArray:
+        """Returns the deceleration at the least throttle (u/s^2), without drag.
+
+        Args:
+            speed: Of the cars (u/s), any shape.
+            across: Of the bend in which they brake (u/s^2), the same shape.
+        """
+        low, _ = self._grip.drives(across)
+        return np.minimum(-low, -self._config.throttle_min * self._grip.full_pull(speed))
 
     def _wanted(self, arc: FloatArray, aside: FloatArray | float) -> FloatArray:
         """Returns the reference at arc lengths, or the line that runs beside it, shape (N, 8)."""
