@@ -104,7 +104,7 @@ class Making:
                 continue
             words = tuple(word.replace(TRAINED, self._driver(number)) for word in step.words)
             order = Order(step, words, fingerprint.of(step))
-            kept = _found(self._place(number), order)
+            kept = _found(self._file_of(number), order)
             if kept is None:
                 self._orders[number] = order
                 self._waiting = sorted([*self._waiting, number])
@@ -124,14 +124,14 @@ class Making:
                 say = functools.partial(self._say, order.step.name)
                 place = Place(self._machine, self._shares[slot], limits=True, say=say)
             self._display.message(f"{self._which(number)}: donkey-rl {typed(order.words)}")
-            work = pool.submit(_carry_out, order, self._place(number), place, self._processes)
+            work = pool.submit(_carry_out, order, self._file_of(number), place, self._processes)
             self._running[work] = number, slot
 
     def _take(self) -> None:
-        """Waits until a command has ended, or a moment."""
-        ended, _ = futures.wait(
-            self._running, timeout=_WAIT_S, return_when=futures.FIRST_COMPLETED
-        )
+        """Waits until a command has ended."""
+        ended: set[futures.Future[Kept]] = set()
+        while not ended:
+            ended, _ = futures.wait(self._running, _WAIT_S, futures.FIRST_COMPLETED)
         for work in ended:
             number, slot = self._running.pop(work)
             self._free = sorted([*self._free, slot])
@@ -162,7 +162,7 @@ class Making:
         trainings = [each for each in self._awaited[number] if self.table.steps[each].trains]
         return self._done[max(trainings)].run_id if trainings else self._named_run
 
-    def _place(self, number: int) -> pathlib.Path:
+    def _file_of(self, number: int) -> pathlib.Path:
         """Returns where the answer of a step is kept."""
         return self.file.with_name(f"{self.table.steps[number].name}.json")
 
