@@ -252,7 +252,8 @@ class Passing:
             eased = (1.0 - np.exp(-drag * braked)) / drag
             most = (room + brake * (braked - eased) / drag) / (_DELAY_S + eased)
             allowed = np.minimum(allowed, most)
-        return np.maximum(allowed, np.maximum(others.speed + 1.5 * np.minimum(gap, 0.0), 0.1))
+        least = np.maximum(others.speed + 1.5 * np.minimum(gap, 0.0), 0.1)
+        return np.asarray(np.maximum(allowed, least), np.float64)
 
 
 def _at(motion: reference.Reference, arcs: FloatArray) -> FloatArray:
@@ -275,12 +276,12 @@ def _place(met: _Met, now: FloatArray, usual: FloatArray) -> tuple[FloatArray, F
     middle = 0.5 * (met.left + met.right)[:, None]
     across = (at - middle) * (here - middle) < 0.0
     fits &= ~(across & (np.abs(met.lead) < _ALONGSIDE)[:, None])
-    free = (fits | ~met.counts[:, None]).all(axis=2)
+    free: Flags = np.all(fits | ~met.counts[:, None], axis=2)
     way = 2.0 * np.abs(places - now[:, None]) + np.abs(places - usual[:, None])
     # Whose usual place is free drives there.
     way[:, 0] = -1.0
     chosen = np.where(free, way, np.inf).argmin(axis=1)
-    found = free.any(axis=1)
+    found: Flags = np.any(free, axis=1)
     wanted = places[np.arange(len(now)), chosen]
     blocked = met.counts & (met.apart(usual[:, None])[:, 0] < _ENOUGH)
     weight = np.where(blocked, met.weight, 0.0).max(axis=1, initial=0.0)
@@ -293,5 +294,5 @@ def _place(met: _Met, now: FloatArray, usual: FloatArray) -> tuple[FloatArray, F
         now > met.right[rows, k], met.right[rows, k] + CLEAR, met.left[rows, k] - CLEAR
     )
     kept = np.where(beside.any(axis=1), side, usual)
-    target = np.where(found, wanted, kept)
-    return usual + weight * (target - usual), target, found
+    target = np.asarray(np.where(found, wanted, kept), np.float64)
+    return np.asarray(usual + weight * (target - usual), np.float64), target, found
