@@ -222,15 +222,18 @@ class RaceState:
             self.why = self._awaited
 
     def void_go(self, now: float) -> str:
-        """Forgets a GO that could not be followed in time; returns whose it was, if any.
+        """Forgets a GO that could not be followed in time.
 
         Args:
             now: Monotonic time (s).
+
+        Returns:
+            Whose it was; empty for none, and where the one that was in force before still holds.
         """
         if self._given is None or now - self._given[1] <= FRESH_S:
             return ""
         by, self._given = self._given[0], None
-        return by
+        return by if self._kept is None else ""
 
     def may_reset(self, allowed: Literal["never", "practice", "always"]) -> bool:
         """Whether the car may be put back, which is allowed never, in practice or always."""

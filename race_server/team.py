@@ -121,7 +121,8 @@ def race(
     """Races with one car for each configuration until it is ended.
 
     The page is that of the first configuration that has one; each car has its own record and, as
-    far as it is configured, its own `/wsDrive`.
+    far as it is configured, its own `/wsDrive`. A car that turns out not to fit its host is out,
+    which is told at once; the others race on.
 
     Args:
         configs: One for each car.
@@ -131,8 +132,6 @@ def race(
         log: Told what the cars say, by their name, in a thread of its own: a terminal that takes
             nothing holds up no car.
         watch: Shown every status, by the cars' threads: it must not wait.
-
-    A car that turns out not to fit its host is out, which is told at once; the others race on.
 
     Raises:
         InputError: A driver does not fit, before anything is connected; or, of the last car that

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -20,9 +22,13 @@ from donkey_rl.errors import (
 from donkey_rl.race_server import first_contact, race_state
 from donkey_rl.race_server.first_contact import NAME_S, FirstContact
 from donkey_rl.race_server.orders import Go
+from donkey_rl.race_server.page import messages, monitoring
+from donkey_rl.race_server.page.scene import CarView
+from donkey_rl.race_server.status import CarStatus, Phase
 from tests.frame_host import FrameHost
 from tests.race_cars import running, settings
 
+ROOT = Path(__file__).parents[1]
 PEER = Peer("race.exmple.org", 9091, None)
 FOREIGN, NAMELESS = PEER.foreign("No protocol", "telemetry"), PEER.nameless("no such name")
 PASSING = (PEER.refused("Nobody"), PEER.late("Nothing", "a frame"), PEER.closed("Gone", "a frame"))
@@ -162,3 +168,20 @@ def test_go_that_is_too_old_when_the_host_comes_is_void_and_told(
             assert rig.tape.moves() == []
             rig.car.order(Go("page"))
             rig.wait(lambda status: status.phase == "driving")
+
+
+def test_pages_and_people_know_each_phase() -> None:
+    panels = (ROOT / "race_server" / "page" / "static" / "panels.js").read_text(encoding="utf-8")
+    shown = panels.partition("PHASES = {")[2].partition("};")[0]
+    assert set(re.findall(r"(\w+): \[", shown)) == set(get_args(Phase))
+    page = (ROOT / "docs" / "race_server.md").read_text(encoding="utf-8")
+    assert [each for each in get_args(Phase) if f"| `{each}` |" not in page] == []
+
+
+def test_monitors_are_told_of_a_car_that_is_out() -> None:
+    view = CarView()
+    status = CarStatus("a", "b:1", "out", "It fits not.")
+    view.take(messages.as_json({"at": 10.0, "status": status}), b"")
+    is_well, told = monitoring.health({"a": view}, 10.0)
+    assert not is_well
+    assert told["problems"] == ["a is out of the race: It fits not."]
