@@ -75,6 +75,7 @@ def race(
     end.
     """
     if context.invoked_subcommand is not None:
+        _refuse_options(context, context.invoked_subcommand)
         return
     changed = {"host": host, "port": port, "driver": one_driver(run, driver)}
     configs = _configs(config or (), {k: v for k, v in changed.items() if v is not None})
@@ -85,9 +86,32 @@ def race(
     told = [_told(result, runs.get(result.record)) for result in results]
     if as_json:
         print_json(_summary(told))
-        return
-    for each in told:
-        typer.echo(_line(each))
+    else:
+        for each in told:
+            typer.echo(_line(each))
+    out = [result for result in results if result.failure]
+    if out:
+        raise typer.Exit(2 if any(each.is_input for each in out) else 1)
+
+
+def _refuse_options(context: typer.Context, subcommand: str) -> None:
+    """Refuses options of a race before another command, which would not heed them.
+
+    Raises:
+        InputError: There are some.
+    """
+    typed = []
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            is_off = context.params.get(option.name or "") is False
+            typed.append((option.secondary_opts if is_off else option.opts)[0])
+    if typed:
+        raise InputError(
+            f"Expected options behind the command that they are for. Received: "
+            f"{', '.join(typed)} before '{subcommand}'. Give them as `donkey-rl race {subcommand} "
+            f"{' '.join(typed)} ...`, as far as it has them: donkey-rl race {subcommand} --help."
+        )
 
 
 def one_driver(run: str | None, driver: str | None) -> str | None:
@@ -180,6 +204,7 @@ def _told(result: CarResult, run_id: str | None) -> dict[str, Any]:
     import dataclasses
 
     values = dataclasses.asdict(result)
+    del values["is_input"]
     return values | {"record": str(result.record), "run_id": run_id}
 
 
@@ -208,6 +233,8 @@ def _line(car: dict[str, Any]) -> str:
     ]
     if latency:
         parts.append(f"frame to command {latency['p50']} ms, 99 % within {latency['p99']} ms")
+    if car["failure"]:
+        parts.append("out of the race, see the error above")
     if car["run_id"]:
         parts.append(f"run {car['run_id']}")
     return f"{car['car']}: {'; '.join(parts)}; record {car['record']}"

@@ -7,6 +7,7 @@ DonkeyRLError                  the run failed                  exit code 1
 │   └── StoreAwayError         a run store does not answer; it may do so later
 ├── LinkError                  a simulator cannot be reached or used; names host, port and scene
 │   ├── LinkRefused            nobody answers at the address
+│   │   └── LinkNameError      the host's name cannot be found
 │   ├── LinkTimeout            an answer did not come in time
 │   ├── LinkClosed             the simulator closed the connection, or it broke
 │   └── LinkProtocolError      what came is not the simulator's protocol
@@ -81,6 +82,10 @@ class LinkError(DonkeyRLError):
 
 class LinkRefused(LinkError):  # noqa: N818
     """Nobody answers at the address."""
+
+
+class LinkNameError(LinkRefused):
+    """The host's name cannot be found: it is mistyped, or no name is found for now."""
 
 
 class LinkTimeout(LinkError):  # noqa: N818

@@ -17,11 +17,12 @@ from donkey_rl.envs.link import reports
 from donkey_rl.envs.link.frame import Frame
 from donkey_rl.envs.link.race_link import RaceLink
 from donkey_rl.envs.link.transport import Pauses
-from donkey_rl.errors import DonkeyRLError, InputError, LinkError, LinkProtocolError, LinkRefused
+from donkey_rl.errors import DonkeyRLError, InputError, LinkError, LinkRefused
 from donkey_rl.race_server import fitting, reporting
 from donkey_rl.race_server.commanding import BRAKE
 from donkey_rl.race_server.config import RaceConfig
 from donkey_rl.race_server.driving import Driving
+from donkey_rl.race_server.first_contact import FirstContact
 from donkey_rl.race_server.frame_gate import FrameGate
 from donkey_rl.race_server.gauges import REST, Gauges
 from donkey_rl.race_server.helm import Helm, Sent
@@ -42,8 +43,6 @@ _SHOWN_S = 0.5
 """A status without frames is shown so often."""
 
 _LONGEST_PAUSE_S = 1.0
-_FOREIGN = 3
-"""So many times in a row no simulator: there is none."""
 
 
 class Car:
@@ -51,8 +50,8 @@ class Car:
 
     Attributes:
         name: In its team.
-        failure: Why `run` has ended by itself: driver, host or scene do not fit, which only the
-            first connection can show. None otherwise.
+        failure: Why the car is out: driver, host or scene do not fit, which only the first
+            connection can show. None otherwise.
     """
 
     def __init__(
@@ -82,14 +81,17 @@ class Car:
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._next_driver = ""
-        self._connected = self._configured = self._heard = self._seen = False
-        self._early = self._unfit = self._refused = self._stalled = False
-        self._run = self._foreign = self._halts = 0
+        self._contact = FirstContact()
+        self._connected = self._configured = self._heard = False
+        self._early = self._unfit = self._stalled = False
+        self._run = self._halts = 0
         self._frame_at = self._looked = self._shown = 0.0
-        self._phase: tuple[Phase, str, bool] = ("connecting", "", False)
 
     def run(self) -> None:
-        """Races until `end`; whatever happens is counted, shown, and answered by braking."""
+        """Races until `end`; whatever happens is counted, shown, and answered by braking.
+
+        A car that is out is shown as such until then.
+        """
         self._helm.begin()
         attempt = 0
         try:
@@ -105,6 +107,8 @@ class Car:
             self._look_after(at_once=True)
             self._link.close()
             self._journal.note("link", {"state": "lost", "reason": "the race has ended"})
+        while not self._ended.wait(_SHOWN_S):
+            self._show(None)
 
     def end(self) -> None:
         """Has `run` brake the car and return; any thread may call it, also before `run`."""
@@ -119,7 +123,7 @@ class Car:
     def order(self, order: Order) -> None:
         """Follows an order, at once as far as it brakes; any thread may give it."""
         with self._lock:
-            changed = self._state.follow(order)
+            changed = self._state.follow(order, time.monotonic())
             self._permit()
             if isinstance(order, ChangeDriver):
                 self._next_driver = order.name if order.name in self._seat.names else ""
@@ -135,7 +139,7 @@ class Car:
         self._configured = self._early = False
         try:
             self._link.open()
-            self._connected = True
+            self._connected = self._contact.is_reached = True
             self._journal.note("link", {"state": "connected", "reason": ""})
             while not self._ended.is_set():
                 self._turn()
@@ -151,29 +155,29 @@ class Car:
             self._state.lose(self._gate.clock)
             # Brakes where the connection is well and something else has failed.
             self._permit()
+        self._void_go()
         self._helm.detach()
         self._link.close()
         # Something in between may take connections for a host that is gone.
         was_there, self._connected = self._connected and self._heard, False
         if self._ended.is_set():
             return
-        refused = isinstance(error, LinkRefused)
         if was_there:
             self._gauges.disconnects += 1
-        self.failure = self._fatal(error)
-        if was_there or not refused or not self._refused:
+        self.failure = self._contact.judge(error, time.monotonic())
+        if was_there or not self._contact.is_refused_again:
             self._journal.note("link", {"state": "lost", "reason": str(error)})
-            # What ends the race is raised, and not said as well.
+            # Whoever runs the car tells why it is out.
             if self.failure is None:
-                text = reporting.loss_text(error, has_raced=self._seen)
-                self._journal.fault("no host" if refused else "connection lost", text)
-        self._refused = refused
+                text = reporting.loss_text(error, has_raced=self._contact.has_seen)
+                kind = "no host" if isinstance(error, LinkRefused) else "connection lost"
+                self._journal.fault(kind, text)
 
-    def _fatal(self, error: Exception) -> DonkeyRLError | None:
-        """Returns what ends the race, only before the first frame."""
-        self._foreign = self._foreign + 1 if isinstance(error, LinkProtocolError) else 0
-        ends = isinstance(error, InputError) or self._foreign >= _FOREIGN
-        return error if ends and not self._seen and isinstance(error, DonkeyRLError) else None
+    def _void_go(self) -> None:
+        """Tells of a GO that has become too old while there was no car to follow it."""
+        with self._lock:
+            if by := self._state.void_go(time.monotonic()):
+                self._journal.fault("late GO", reporting.void_text(by))
 
     def _turn(self) -> None:
         """Takes what has come, and answers it."""
@@ -211,7 +215,10 @@ class Car:
         match report:
             case reports.SceneSelectionReady():
                 self._helm.detach()
-                self._link.load_scene()
+                if self._config.scene:
+                    self._link.load_scene()
+                else:
+                    self._journal.say("warning", reporting.MENU_TEXT)
             case reports.NeedCarConfig():
                 self._helm.detach()
                 self._link.introduce()
@@ -259,16 +266,17 @@ class Car:
         self._unfit = not fitting.fits(self._seat.description, frame.telemetry)
         if self._unfit:
             error = fitting.misfit(self._config, self._seat.description, frame.telemetry)
-            if not self._seen:
+            if not self._contact.has_seen:
                 raise error
             self._journal.fault("generation", str(error))
-        self._seen = True
+        self._contact.has_seen = True
 
     def _find_car(self, frame: Frame) -> bool:
         """Takes the car over that a frame shows; returns whether it may move."""
         with self._lock:
             found = not self._state.has_car or not self._helm.is_attached
             if found:
+                self._void_go()
                 self._state.see(frame.telemetry.time, frame.arrived)
                 self._helm.attach()
             elif self._helm.halts > self._halts:
@@ -281,7 +289,8 @@ class Car:
             return self._state.may_move
 
     def _drive(self, frame: Frame) -> None:
-        decision = self._driving.answer(frame, may_reset=self._may_reset())
+        may_reset = self._state.may_reset(self._config.recovery.reset)
+        decision = self._driving.answer(frame, may_reset=may_reset)
         hold_s = self._driving.pacing.hold_s if decision.command != BRAKE else 0.0
         accepted = self._helm.steer(
             decision.command, decision.why, frame.number, frame.arrived, hold_s
@@ -294,10 +303,6 @@ class Car:
         if decision.changed:
             self._sit_down("the one before has failed")
 
-    def _may_reset(self) -> bool:
-        allowed = self._config.recovery.reset
-        return allowed == "always" or (allowed == "practice" and self._state.practice)
-
     def _left(self, sent: Sent) -> None:
         """A command has left; called with the helm's lock held."""
         if sent.why == "driver" and sent.decided_s is not None:
@@ -306,6 +311,7 @@ class Car:
 
     def _go_without(self) -> None:
         """No frame has come."""
+        self._void_go()
         now = time.monotonic()
         # Not before the watchdog has braked: who has no car is sent nothing.
         gone = now - self._frame_at > _GONE_S + self._config.watchdog.frame_s
@@ -358,15 +364,7 @@ class Car:
 
     def _show(self, picture: bytes | None) -> None:
         self._shown = time.monotonic()
-        status = self.status
-        phase = (status.phase, status.reason, status.go)
-        if phase != self._phase:
-            if status.phase != self._phase[0] and (text := reporting.phase_text(status.phase)):
-                self._journal.say("info", text)
-            self._phase = phase
-            fields = {"phase": status.phase, "reason": status.reason, "go": status.go}
-            self._journal.note("phase", fields)
-        self._journal.show(status, picture)
+        self._journal.show(self.status, picture)
 
     def _trouble(self) -> str:
         """Returns why a car that may move does not, empty if it does."""
@@ -387,7 +385,9 @@ class Car:
         with self._lock:
             host = f"{self._config.host}:{self._config.port}"
             phase: tuple[Phase, str] = ("connecting", f"to {host}")
-            if self._connected:
+            if self.failure is not None:
+                phase = ("out", str(self.failure))
+            elif self._connected:
                 is_reversing = self._driving.recovery.is_reversing
                 phase = self._gauges.phase(self._state, self._trouble(), is_reversing)
             return self._gauges.status(

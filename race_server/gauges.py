@@ -73,7 +73,8 @@ class Gauges:
             is_reversing: Whether it is being got free.
         """
         if not state.has_car:
-            return "waiting", "the host gives no car now"
+            shown = "the host shows its menu: no scene is open there"
+            return "waiting", shown if state.in_menu else "the host gives no car now"
         if not state.go:
             return ("stopping" if self.speed > REST else "ready"), state.why
         if state.braked:

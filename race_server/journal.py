@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from donkey_rl.race_server import reporting
 from donkey_rl.race_server.interface import Board, Kind, Level, Tape
-from donkey_rl.race_server.status import CarStatus, RecordStatus
+from donkey_rl.race_server.status import CarStatus, Phase, RecordStatus
 
 LOGGER = logging.getLogger("donkey_rl.race_server")
 
@@ -37,6 +38,7 @@ class Journal:
         self._tape = tape
         self._board = board
         self._said: dict[str, float] = {}
+        self._phase: tuple[Phase, str, bool] = ("connecting", "", False)
 
     def note(self, kind: Kind, fields: Mapping[str, Any], picture: bytes | None = None) -> None:
         """Adds a line to the record."""
@@ -53,7 +55,13 @@ class Journal:
             self._fail("page")
 
     def show(self, status: CarStatus, picture: bytes | None) -> None:
-        """Shows how the car is doing."""
+        """Shows how the car is doing; another phase is noted and said as well."""
+        phase = (status.phase, status.reason, status.go)
+        if phase != self._phase:
+            if status.phase != self._phase[0] and (text := reporting.phase_text(status.phase)):
+                self.say("info", text)
+            self._phase = phase
+            self.note("phase", dict(zip(("phase", "reason", "go"), phase, strict=True)))
         try:
             self._board.show(status, picture)
         except Exception:

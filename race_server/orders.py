@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+FRESH_S = 2.0
+"""A GO that cannot be followed for so long (s) is void: it would start a car by surprise."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Go:

@@ -7,6 +7,8 @@ A car moves on somebody's word alone, and the word ends with what it was said fo
   started anew has not said it.
 - Having a car is enough where a car practises (`start="car"`), on every connection.
 - Any word ends in the host's menu.
+- GO given without a connection, or in the menu, waits for a car for `FRESH_S` alone: later it
+  would start the car by surprise. GO given with a connection waits as long as that lives.
 - STOP in a run outlasts a lost connection: the host says `race_start` again to whoever comes back
   into the run, which is no new word. So is every `race_start` until `race_stop` or the menu.
 - An order holds in practice over a new car and a lost connection, but for the same host alone:
@@ -20,7 +22,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from donkey_rl.envs.link import reports
-from donkey_rl.race_server.orders import Brake, ChangeDriver, Go, Order, Stop
+from donkey_rl.race_server.orders import FRESH_S, Brake, ChangeDriver, Go, Order, Stop
 
 _LEAST_CLOCK_S = 5.0
 """A host whose clock showed less cannot be told from one that was started anew."""
@@ -60,6 +62,7 @@ class RaceState:
         why: Why it may not, one line for people.
         braked: Who brakes it while that is on, empty for nobody.
         has_car: Whether the host has given a car.
+        in_menu: Whether the host shows its menu, where no scene is open.
         racing: Whether `race_start` was said for this car.
         practice: Whether no race was told of since the program was started.
         disqualified: Whether the host has said so in this run.
@@ -79,15 +82,22 @@ class RaceState:
         self.why = "not connected"
         self.runs = 0
         self._stopped = self._in_run = False
+        self.in_menu = self._is_connected = False
         self._kept: tuple[str, Clock] | None = None
+        self._given: tuple[str, float] | None = None
 
     @property
     def may_move(self) -> bool:
         """Whether the car may move now."""
         return self.go and self.has_car and not self.braked
 
+    @property
+    def is_away(self) -> bool:
+        """Whether there is nothing that GO could be said to: no connection, or a menu alone."""
+        return self.in_menu or not self._is_connected
+
     def _say_go(self, by: str) -> None:
-        self._kept = None
+        self._kept = self._given = None
         self._stopped = False
         self.by = by
         # The host lets go of a car that may have wanted to move for a while.
@@ -96,7 +106,7 @@ class RaceState:
         self.why = ""
 
     def _end_go(self, why: str) -> None:
-        self._kept = None
+        self._kept = self._given = None
         self.go = False
         self.by = ""
         self.why = why
@@ -110,12 +120,23 @@ class RaceState:
                 return "waiting for a car"
         return "waiting for GO"
 
-    def follow(self, order: Order) -> bool:
-        """Follows an order; returns whether it has changed anything."""
-        before = (self.go, self.by, self.braked, self._stopped)
+    def follow(self, order: Order, now: float) -> bool:
+        """Follows an order.
+
+        Args:
+            order: The order.
+            now: Monotonic time (s).
+
+        Returns:
+            Whether it has changed anything.
+        """
+        before = (self.go, self.by, self.braked, self._stopped, self._given)
         match order:
             case Go(by):
-                if not self.go:
+                if not self.go and self.is_away:
+                    # Beside the one that was in force when the connection was lost.
+                    self._given = (by, now)
+                elif not self.go:
                     self._say_go(by)
             case Stop(by):
                 self._end_go(f"stopped by {by}")
@@ -124,10 +145,12 @@ class RaceState:
                 self.braked = by if on else ""
             case ChangeDriver():
                 return True
-        return before != (self.go, self.by, self.braked, self._stopped)
+        return before != (self.go, self.by, self.braked, self._stopped, self._given)
 
     def hear(self, report: reports.Report) -> None:
         """Takes in what the host says."""
+        self._is_connected = True
+        self.in_menu = isinstance(report, reports.SceneSelectionReady)
         match report:
             case reports.NeedCarConfig():
                 self.has_car = False
@@ -170,13 +193,13 @@ class RaceState:
         Args:
             clock: The host's clock at last, None if it was never seen.
         """
-        kept = self._kept
+        kept, given = self._kept, self._given
         if self.go and self.by not in ("host", "car") and not self.racing and clock is not None:
             kept = (self.by, clock)
-        self.has_car = self.racing = False
+        self.has_car = self.racing = self.in_menu = self._is_connected = False
         self._end_go(self.why if self._stopped else "not connected")
         # Not seen again since the last loss: the older clock still counts.
-        self._kept = kept
+        self._kept, self._given = kept, given
 
     def see(self, time_s: float, now: float) -> None:
         """The first frame of a connection has come.
@@ -185,12 +208,36 @@ class RaceState:
             time_s: The host's clock (s).
             now: Monotonic time (s).
         """
-        self.has_car = True
-        kept, self._kept = self._kept, None
-        if kept is not None and not self.go and kept[1].is_of_same_host(time_s, now):
+        self.has_car = self._is_connected = True
+        self.in_menu = False
+        kept, given = self._kept, self._given
+        self._kept = self._given = None
+        if self.go:
+            return
+        if kept is not None and kept[1].is_of_same_host(time_s, now):
             self._say_go(kept[0])
-        elif not self.go and self.why == "not connected":
+        elif given is not None and now - given[1] <= FRESH_S:
+            self._say_go(given[0])
+        elif self.why == "not connected":
             self.why = self._awaited
+
+    def void_go(self, now: float) -> str:
+        """Forgets a GO that could not be followed in time.
+
+        Args:
+            now: Monotonic time (s).
+
+        Returns:
+            Whose it was; empty for none, and where the one that was in force before still holds.
+        """
+        if self._given is None or now - self._given[1] <= FRESH_S:
+            return ""
+        by, self._given = self._given[0], None
+        return by if self._kept is None else ""
+
+    def may_reset(self, allowed: Literal["never", "practice", "always"]) -> bool:
+        """Whether the car may be put back, which is allowed never, in practice or always."""
+        return allowed == "always" or (allowed == "practice" and self.practice)
 
     def miss_frames(self) -> None:
         """None have come for a while: the host has taken the car away."""

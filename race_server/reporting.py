@@ -8,10 +8,15 @@ from typing import Any
 
 from donkey_rl.envs.link import reports
 from donkey_rl.envs.link.frame import Frame
-from donkey_rl.errors import LinkError, LinkRefused
+from donkey_rl.errors import LinkError, LinkNameError, LinkRefused
 from donkey_rl.race_server.helm import Sent
-from donkey_rl.race_server.orders import Brake, ChangeDriver, Go, Order, Stop
+from donkey_rl.race_server.orders import FRESH_S, Brake, ChangeDriver, Go, Order, Stop
 from donkey_rl.race_server.status import Phase
+
+MENU_TEXT = (
+    "The host shows its menu: the car waits until somebody opens a scene there. To have the car "
+    "open it, name the scene: --set scene=NAME, or in race.yaml."
+)
 
 _PICTURES = ("image", "image_b")
 _TOLD = tuple(
@@ -124,6 +129,17 @@ def loss_text(error: Exception, *, has_raced: bool) -> str:
         error: Why.
         has_raced: Whether the host has sent frames before: nothing is set up wrong then.
     """
+    if isinstance(error, LinkNameError):
+        return f"{error} The car tries again."
     if isinstance(error, LinkRefused) or (isinstance(error, LinkError) and has_raced):
         return f"{str(error).removesuffix(error.remedy)}The car tries again until it is back."
     return str(error)
+
+
+def void_text(by: str) -> str:
+    """Returns what a log says of a GO that was not followed.
+
+    >>> void_text("page")
+    'GO by page is void: for 2 s there was no car to follow it. Give it again.'
+    """
+    return f"GO by {by} is void: for {FRESH_S:g} s there was no car to follow it. Give it again."

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-Phase = Literal["connecting", "waiting", "ready", "driving", "recovering", "stopping"]
+Phase = Literal["connecting", "waiting", "ready", "driving", "recovering", "stopping", "out"]
 """Connecting to the host; connected without a car; with a car, before GO; driving; getting free;
-braking with a car, whoever wanted it (`CarStatus.reason` tells)."""
+braking with a car, whoever wanted it (`CarStatus.reason` tells); out of the race, since driver,
+host or scene do not fit."""
 
 LATENCY_EDGES_MS = (1, 2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 300, 500)
 """Upper edges of the histograms' bins (ms); one more bin holds what is above."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from donkey_rl.errors import ConfigurationError, UnknownNameError
+from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError
 from donkey_rl.race_server import garage, race_figures
 from donkey_rl.race_server.car import Car
 from donkey_rl.race_server.config import PageConfig, RaceConfig
@@ -49,6 +49,8 @@ class CarResult:
         latency_ms: From a frame's arrival to its command: `p50`, `p95`, `p99`; empty before any.
         faults: What went wrong, and how often.
         record: Folder of its record.
+        failure: Why it was out before its first frame, empty if it was not.
+        is_input: Whether the user can mend that.
     """
 
     car: str
@@ -60,6 +62,8 @@ class CarResult:
     latency_ms: Mapping[str, float]
     faults: Mapping[str, int]
     record: Path
+    failure: str = ""
+    is_input: bool = False
 
 
 @contextlib.contextmanager
@@ -117,7 +121,8 @@ def race(
     """Races with one car for each configuration until it is ended.
 
     The page is that of the first configuration that has one; each car has its own record and, as
-    far as it is configured, its own `/wsDrive`.
+    far as it is configured, its own `/wsDrive`. A car that turns out not to fit its host is out,
+    which is told at once; the others race on.
 
     Args:
         configs: One for each car.
@@ -129,8 +134,9 @@ def race(
         watch: Shown every status, by the cars' threads: it must not wait.
 
     Raises:
-        InputError: A driver does not fit, before or at the first message of the host.
-        LinkProtocolError: What listens there is no simulator.
+        InputError: A driver does not fit, before anything is connected; or, of the last car that
+            was left, driver, host or scene do not.
+        LinkProtocolError: The same, and what listens there is no simulator.
         StorageError: The driver's run store is away, and it was never fetched before.
     """
     if not configs:
@@ -158,10 +164,7 @@ def race(
         )
         announce(Started(url, ports, tuple(records)))
         with _prompt():
-            _run(list(cars.values()), ended, minutes)
-        for car in cars.values():
-            if car.failure is not None:
-                raise car.failure
+            _run(list(cars.values()), ended, minutes, told)
         return tuple(
             _result(car, record) for car, record in zip(cars.values(), records, strict=True)
         )
@@ -297,8 +300,13 @@ def _prepare(
     return Car(config, seat, tape, board, name=name), folder
 
 
-def _run(cars: Sequence[Car], ended: threading.Event, minutes: float | None) -> None:
-    """Runs all cars until the race is ended, its time is over, or one does not fit."""
+def _run(cars: Sequence[Car], ended: threading.Event, minutes: float | None, board: Board) -> None:
+    """Runs all cars until the race is ended, its time is over, or none is left.
+
+    Raises:
+        DonkeyRLError: None is left: why the last one is out. Of the others it was told.
+    """
+    out: list[Car] = []
     threads = [threading.Thread(target=car.run, name=f"race car {car.name}") for car in cars]
     for thread in threads:
         thread.start()
@@ -306,13 +314,27 @@ def _run(cars: Sequence[Car], ended: threading.Event, minutes: float | None) -> 
     try:
         while left > 0.0 and not ended.wait(min(left, _LOOKS_S)):
             left -= _LOOKS_S
-            if any(car.failure is not None for car in cars):
+            _tell_out(cars, out, board)
+            if len(out) == len(cars):
                 break
     finally:
         for car in cars:
             car.end()
         for thread in threads:
             thread.join()
+    _tell_out(cars, out, board)
+    if len(out) == len(cars) and out[-1].failure is not None:
+        raise out[-1].failure
+
+
+def _tell_out(cars: Sequence[Car], out: list[Car], board: Board) -> None:
+    """Tells of cars that are out since the last time, and adds them to those that were."""
+    for car in cars:
+        if car.failure is None or car in out:
+            continue
+        out.append(car)
+        if len(out) < len(cars):
+            board.log(car.name, "error", f"{car.failure} This car is out of the race.")
 
 
 def _result(car: Car, record: Path) -> CarResult:
@@ -327,4 +349,6 @@ def _result(car: Car, record: Path) -> CarResult:
         latency_ms=race_figures.named(status.latency.frame_to_command_ms),
         faults=status.faults,
         record=record,
+        failure="" if car.failure is None else str(car.failure),
+        is_input=isinstance(car.failure, InputError),
     )

@@ -21,7 +21,7 @@ class FrameHost:
 
     After `car_loaded` it sends a frame every `RATE_S`, simulation time running `scale` times as
     fast, with what `changed` says in place of the usual fields. A car with throttle has a speed
-    of 1.
+    of 1. While `reading` is cleared it takes no byte.
     """
 
     def __init__(self, port: int = 0, *, greeting: tuple[str, ...] = ("car_loaded",)) -> None:
@@ -33,6 +33,8 @@ class FrameHost:
         self.sent: list[float] = []
         self.flowing = threading.Event()
         self.flowing.set()
+        self.reading = threading.Event()
+        self.reading.set()
         self._image = picture()
         self._began = time.monotonic()
         self._over = threading.Event()
@@ -41,6 +43,8 @@ class FrameHost:
         self._throttle = 0.0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", port))
+        # What is not read fills it soon.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.port: int = self._listener.getsockname()[1]
         self._threads = [
             threading.Thread(target=each, daemon=True) for each in (self._serve, self._send)
@@ -59,6 +63,7 @@ class FrameHost:
     ) -> None:
         self._over.set()
         self.flowing.set()
+        self.reading.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self.hang_up()
@@ -122,6 +127,7 @@ class FrameHost:
         pending = b""
         while data := client.recv(65536):
             pending += data
+            self.reading.wait()
             *whole, pending = pending.replace(b"}", b"}\n").split(b"\n")
             for line in whole:
                 message = json.loads(line)

@@ -13,12 +13,18 @@ from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.errors import LinkError, LinkTimeout, UnknownNameError
 from donkey_rl.race_server.orders import ChangeDriver, Go
+from donkey_rl.race_server.status import CarStatus
 from tests.frame_host import FrameHost
-from tests.race_cars import FakeSeat, ahead, observation, running, settings
+from tests.plain_client import PlainClient
+from tests.race_cars import DEADLINE_S, FakeSeat, ahead, observation, running, settings
 from tests.scripted_simulator import picture
 from tests.test_served_race import Starter, race
 
 SMALL = {"img_w": 64, "img_h": 48}
+
+
+def drives(status: CarStatus) -> bool:
+    return status.phase == "driving" and status.throttle > 0.0
 
 
 def test_a_referees_car_waits_for_its_race_start_and_stops_when_it_is_disqualified() -> None:
@@ -56,6 +62,27 @@ def test_the_menu_loads_the_scene_and_a_driver_with_another_camera_takes_over() 
             rig.wait(lambda status: status.latency.frame_to_command_ms is not None)
 
 
+def test_a_car_waits_in_the_menu_until_the_organiser_opens_a_scene() -> None:
+    config = ServerConfig(port=0, private_port=None)
+    with background.running(config) as server, running(settings(server.port)) as rig:
+        status = rig.wait(lambda status: "menu" in status.reason)
+        assert (status.phase, rig.car.failure) == ("waiting", None)
+        assert [text for _, text in rig.board.said if "--set scene=NAME" in text]
+        with PlainClient(server.port) as organiser:
+            organiser.until("scene_selection_ready")
+            organiser.send("load_scene", scene_name="generated_track")
+            status = rig.wait(lambda status: status.phase == "driving", 60.0)
+        assert status.disconnects == 0
+
+
+def test_a_car_in_the_menu_can_be_stopped() -> None:
+    config = ServerConfig(port=0, private_port=None)
+    with background.running(config) as server, running(settings(server.port)) as rig:
+        rig.wait(lambda status: "menu" in status.reason)
+    # Its loop has ended with the block.
+    assert rig.tape.of("link")[-1]["reason"] == "the race has ended"
+
+
 def test_a_scene_that_the_host_does_not_have_is_said_with_the_nearest() -> None:
     config = ServerConfig(port=0, private_port=None)
     with (
@@ -89,6 +116,37 @@ def test_a_host_that_takes_no_byte_is_given_up() -> None:
             with pytest.raises(LinkError):
                 link.poll(1.0)
         link.close()
+
+
+def test_a_host_that_takes_no_byte_is_left_for_another_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("donkey_rl.envs.link.transport._SEND_BUFFER", 1024)
+    monkeypatch.setattr("donkey_rl.race_server.fitting._ANSWER_S", 0.3)
+    wanted = {"frame_s": 0.5, "keep_alive_s": 0.02}
+    with FrameHost() as host, running(settings(host.port, watchdog=wanted)) as rig:
+        rig.wait(drives)
+        host.reading.clear()
+        rig.wait(lambda status: status.disconnects == 1, 30.0)
+        lost = [each["reason"] for each in rig.tape.of("link") if each["state"] == "lost"]
+        assert "has taken no byte for 0.3 s" in lost[0]
+        host.reading.set()
+        rig.wait(drives)
+        assert rig.car.failure is None
+
+
+def test_whoever_understands_nothing_more_still_brakes() -> None:
+    with FrameHost() as host, running(settings(host.port)) as rig:
+        rig.wait(drives)
+        # The next connection says nothing, so that nothing is sent on it.
+        host.greeting = ()
+        host.flowing.clear()
+        host.send_bytes(b'}{"a":1}\n' * 200)
+        rig.wait(lambda status: status.disconnects == 1)
+        end = time.monotonic() + DEADLINE_S
+        while host.controls()[-1][3] != 1.0 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert host.controls()[-1][1:] == (0.0, 0.0, 1.0)
 
 
 def test_pictures_of_another_size_are_asked_for_again_and_then_given_up(

@@ -76,6 +76,49 @@ def test_qualifying_is_one_at_a_time_and_those_without_a_time_first() -> None:
     assert (first.laps_s, first.disqualified) == ([], "out of bounds")
 
 
+def test_qualifying_does_not_end_early_while_somebody_without_a_time_is_away() -> None:
+    hall = Hall()
+    a, b, c = field(3)
+    c.faults = {Stage.QUALIFYING: ["out"]}
+    for racer in (a, b, c):
+        client = hall.join(racer)
+    while not hall.evening.competitors[2].attempts:
+        hall.step()
+    # C has failed, A and B have their times.
+    hall.leave(client)
+    hall.run(SHORT.absent_s - 1.0)
+    assert hall.evening.stage is Stage.QUALIFYING
+    hall.join(c)
+    hall.run_to(Stage.PRE_EVENT)
+    assert hall.names(hall.evening.qualified) == ["A", "B", "C"]
+
+
+def test_qualifying_waits_for_nobody_who_stays_away() -> None:
+    hall = Hall()
+    for racer in field(2):
+        hall.join(racer)
+    hall.leave(hall.join(Racer("C", 22.0)))
+    hall.run_to(Stage.PRE_EVENT)
+    assert hall.now < SHORT.qualifying_s
+    assert hall.names(hall.evening.qualified) == ["A", "B"]
+
+
+def test_qualifying_goes_on_after_a_crash_for_who_had_no_time() -> None:
+    before = Hall()
+    *timed, late = field(3)
+    for racer in timed:
+        before.join(racer)
+    before.join(late)
+    while sum(bool(each.attempts) for each in before.evening.competitors) < 2:
+        before.step()
+    hall = Hall(evening=before.evening)
+    hall.step()
+    assert hall.evening.stage is Stage.QUALIFYING
+    hall.join(late)
+    hall.run_to(Stage.PRE_EVENT)
+    assert hall.names(hall.evening.qualified) == ["A", "B", "C"]
+
+
 def test_an_attempt_has_a_limit() -> None:
     hall = Hall(SHORT.model_copy(update={"qualifying_run_s": 30.0}))
     # 29 s fit with the way to the line, 4 u at 3.4 u/s; 30 s do not.

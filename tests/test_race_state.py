@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from donkey_rl.envs.link import reports
-from donkey_rl.race_server.orders import Brake, Go, Stop
+from donkey_rl.race_server.orders import FRESH_S, Brake, Go, Stop
 from donkey_rl.race_server.race_state import Clock, RaceState
 
 CAR, START, STOP = reports.CarLoaded(), reports.RaceStart(), reports.RaceStop()
-MENU = reports.SceneSelectionReady()
+MENU, NEED = reports.SceneSelectionReady(), reports.NeedCarConfig()
+NOW = 1000.0
+SOON, LATE = NOW + FRESH_S, NOW + FRESH_S + 0.001
 
 
 def state(start: Any = "race_start", *events: Any) -> RaceState:
@@ -22,7 +24,7 @@ def state(start: Any = "race_start", *events: Any) -> RaceState:
         if isinstance(event, reports.Report):
             found.hear(event)
         else:
-            found.follow(event)
+            found.follow(event, NOW)
     return found
 
 
@@ -35,7 +37,10 @@ def state(start: Any = "race_start", *events: Any) -> RaceState:
         ("race_start", [CAR, START, CAR], False),
         ("race_start", [CAR, START, reports.Disqualified(True)], False),
         ("race_start", [CAR, Go("page")], True),
-        ("race_start", [Go("page"), CAR], True),
+        ("race_start", [Go("page"), CAR], False),
+        ("race_start", [NEED, Go("page"), CAR], True),
+        ("race_start", [MENU, Go("page"), CAR], False),
+        ("race_start", [MENU, NEED, Go("page"), CAR], True),
         ("race_start", [CAR, Go("page"), CAR], True),
         ("race_start", [CAR, Go("page"), START, CAR], False),
         ("race_start", [CAR, Go("page"), STOP, CAR], False),
@@ -109,10 +114,68 @@ def test_having_a_car_is_enough_in_practice_on_every_connection() -> None:
     found.hear(CAR)
     found.see(1.0, 1010.0)
     assert found.may_move
-    found.follow(Stop("page"))
+    found.follow(Stop("page"), NOW)
     found.lose(Clock(100.0, 1000.0, 1.0))
     found.hear(CAR)
     found.see(101.0, 1001.0)
+    assert not found.may_move
+
+
+@pytest.mark.parametrize("before", [[], [CAR, Stop("page")], [CAR, START]])
+@pytest.mark.parametrize("nowhere", ["no connection", "menu"])
+def test_go_without_a_host_holds_while_it_is_fresh(before: list[Any], nowhere: str) -> None:
+    for at, moves in ((SOON, True), (LATE, False)):
+        found = state("race_start", *before)
+        if nowhere == "menu":
+            found.hear(MENU)
+        else:
+            found.lose(Clock(100.0, NOW, 1.0) if before else None)
+        assert found.follow(Go("page"), NOW)
+        # Attempts that come to nothing, and a connection that is lost before its first frame.
+        found.lose(None)
+        found.hear(NEED)
+        found.lose(None)
+        found.hear(NEED)
+        found.hear(CAR)
+        assert not found.may_move
+        assert found.void_go(at) == ("" if moves else "page")
+        # Another host: what an earlier one was told is of no matter.
+        found.see(1.0, at)
+        assert found.may_move is moves
+        assert found.void_go(LATE) == ""
+
+
+@pytest.mark.parametrize("end", [Stop("page"), STOP, MENU])
+def test_go_without_a_host_ends_as_every_word_does(end: Any) -> None:
+    found = state("race_start", Go("page"))
+    if isinstance(end, Stop):
+        found.follow(end, NOW)
+    else:
+        found.hear(end)
+    found.hear(CAR)
+    found.see(1.0, SOON)
+    assert not found.may_move
+
+
+def test_go_given_again_while_the_connection_is_lost_takes_nothing_away() -> None:
+    found = state("race_start", CAR, Go("page"))
+    found.lose(Clock(100.0, NOW, 1.0))
+    found.follow(Go("page"), NOW + 1.0)
+    found.lose(None)
+    # Nobody is told that it does not count, since the first one does.
+    assert found.void_go(NOW + 10.0) == ""
+    found.hear(CAR)
+    # The same host goes on: what it was told before it was lost still holds.
+    found.see(110.0, NOW + 10.0)
+    assert found.may_move
+
+
+def test_a_stop_outlasts_a_go_that_came_to_nothing() -> None:
+    found = state("car", CAR, Stop("page"))
+    found.lose(None)
+    found.follow(Go("page"), NOW)
+    found.hear(CAR)
+    found.see(1.0, LATE)
     assert not found.may_move
 
 
@@ -152,7 +215,7 @@ def test_no_order_of_events_moves_a_car_of_a_race_before_its_go(events: list[Any
         elif isinstance(event, reports.Report):
             found.hear(event)
         else:
-            found.follow(event)
+            found.follow(event, now)
         if event == START or isinstance(event, Go):
             word = True
         elif event in (STOP, MENU) or isinstance(event, Stop):

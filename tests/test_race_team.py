@@ -16,12 +16,13 @@ import pytest
 from typer.testing import CliRunner
 
 from donkey_rl import cli, cli_race
-from donkey_rl.errors import ConfigurationError, LinkProtocolError, StoreAwayError
+from donkey_rl.errors import ConfigurationError, DriverError, LinkProtocolError, StoreAwayError
 from donkey_rl.experiments import race_bench
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.race_server import garage, team
 from donkey_rl.race_server.config import DriveConfig, RaceConfig
 from donkey_rl.race_server.record import reader
+from donkey_rl.race_server.status import CarStatus
 from tests.frame_host import FrameHost
 from tests.race_cars import FakeSeat, settings
 
@@ -98,6 +99,64 @@ def test_what_is_no_simulator_ends_the_race_with_its_error(tmp_path: Path) -> No
         finally:
             over.set()
             flooding.join()
+
+
+def old(host: FrameHost) -> None:
+    """Has a host report as those of 2021 do: without angles, the rotation as a quaternion."""
+    host.changed |= {"pitch": None, "gyro_w": 1.0}
+
+
+def test_a_car_that_does_not_fit_is_out_and_the_others_race_on(tmp_path: Path) -> None:
+    said: list[tuple[str, str, str]] = []
+    shown: list[tuple[str, str, int]] = []
+    ended = threading.Event()
+
+    def watch(status: CarStatus) -> None:
+        shown.append((status.car, status.phase, status.frames))
+        out = [k for k, (car, phase, _) in enumerate(shown) if (car, phase) == ("a", "out")]
+        later = [frames for car, _, frames in shown[out[0] :] if car == "b"] if out else []
+        if later and later[-1] >= later[0] + 10:
+            ended.set()
+
+    with FrameHost() as misfit, FrameHost() as host:
+        old(misfit)
+        first, second = team.race(
+            [
+                settings(misfit.port, records=tmp_path, car_name="a"),
+                settings(host.port, records=tmp_path, car_name="b"),
+            ],
+            lambda started: None,
+            ended=ended,
+            minutes=1.0,
+            log=lambda car, level, text: said.append((car, level, text)),
+            watch=watch,
+        )
+        assert ended.is_set()
+        assert misfit.moves() == []
+        assert host.moves()
+    ((car, text),) = [(car, text) for car, level, text in said if level == "error"]
+    assert (car, first.is_input, second.failure) == ("a", True, "")
+    assert text == f"{first.failure} This car is out of the race."
+    assert "vehicle=donkey_2021" in first.failure
+
+
+def test_a_team_of_which_no_car_fits_ends_with_each_told_once(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+    with FrameHost() as one, FrameHost() as other:
+        old(one)
+        old(other)
+        with pytest.raises(DriverError, match="vehicle=donkey_2021") as caught:
+            team.race(
+                [settings(host.port, records=tmp_path) for host in (one, other)],
+                lambda started: None,
+                ended=threading.Event(),
+                minutes=1.0,
+                log=lambda car, level, text: said.append((level, text)),
+            )
+    errors = [text for level, text in said if level == "error"]
+    assert len(errors) == 1
+    ports = [str(host.port) for host in (one, other)]
+    assert [port in str(caught.value) for port in ports] != [port in errors[0] for port in ports]
 
 
 def test_a_terminal_that_takes_nothing_holds_up_no_car(tmp_path: Path) -> None:
@@ -182,6 +241,37 @@ def test_the_command_has_its_own_way_over_the_file(
     assert (config.host, config.port, config.driver) == ("a.example", 2, "3f2a")
     assert (config.start, config.page, config.limits.throttle_max) == ("drive", None, 0.5)
     assert config.drive == DriveConfig()
+
+
+@pytest.mark.parametrize(("is_input", "code"), [(True, 2), (False, 1)])
+def test_a_car_that_was_out_is_told_by_the_exit_code(
+    is_input: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = result(car="b", frames=0, latency_ms={}, failure="It fits not.", is_input=is_input)
+    monkeypatch.setattr(cli_race, "_race", lambda wanted, minutes, progress: (result(), gone))
+    monkeypatch.setattr(cli_race, "_log", lambda records, progress: {})
+    found = CliRunner().invoke(cli.app, ["race", "--json"], catch_exceptions=False)
+    assert found.exit_code == code
+    told = json.loads(found.stdout)
+    assert [each["failure"] for each in told["cars"]] == ["", "It fits not."]
+    found = CliRunner().invoke(cli.app, ["race"], catch_exceptions=False)
+    assert found.exit_code == code
+    assert "out of the race" in found.stdout.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("race --config a.yaml rehearse", "--config before 'rehearse'"),
+        ("race --no-page --set port=1 log races/one", "--set, --no-page before 'log'"),
+        ("race --json log races/one", "donkey-rl race log --json"),
+    ],
+)
+def test_options_before_another_command_are_refused_and_not_ignored(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words.split()) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_several_files_are_several_cars(raced: list[RaceConfig], tmp_path: Path) -> None:

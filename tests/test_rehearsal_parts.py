@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import threading
 import time
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from donkey_rl import cli
-from donkey_rl.errors import InputError
+from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.race_server import team
 from donkey_rl.race_server.config import RaceConfig
-from donkey_rl.race_server.rehearsal import field, outcome, staging
+from donkey_rl.race_server.rehearsal import field, outcome, racer_process, staging
 from donkey_rl.race_server.rehearsal.checks import Return, Violation
 from donkey_rl.race_server.rehearsal.faults import Fault, Injected
 from donkey_rl.race_server.rehearsal.hammer import Hammer
@@ -149,6 +151,35 @@ def test_racers_that_cannot_race_say_why(tmp_path: Path) -> None:
     wrong = RaceConfig(driver=str(tmp_path / "nowhere"), page=None, records=tmp_path)
     with pytest.raises(InputError, match="nowhere"), Racers([wrong], tmp_path / "log"):
         pass
+
+
+def test_racers_that_do_not_come_up_are_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(racers: Racers, words: object) -> None:
+        raise DonkeyRLError("The racers' process has ended.")
+
+    monkeypatch.setattr(Racers, "_say", fail)
+    racers = Racers([RaceConfig(page=None, records=tmp_path)], tmp_path / "log")
+    with pytest.raises(DonkeyRLError, match="has ended"), racers:
+        pass
+    assert racers._process is not None
+    assert racers._process.poll() is not None
+    assert not [each for each in racers._threads if each.is_alive()]
+
+
+def test_racers_of_which_one_does_not_fit_its_host_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raced = team.CarResult(
+        car="b", driver="d", laps=0, best_lap_s=None, disconnects=0, frames=0, latency_ms={},
+        faults={}, record=Path("b"), failure="It fits not.", is_input=True,
+    )  # fmt: skip
+    monkeypatch.setattr(team, "race", lambda *_, **__: (raced,))
+    monkeypatch.setattr(racer_process, "_put_between", lambda stalls: None)
+    answers = io.StringIO()
+    racer_process.race(io.StringIO('{"configs": [{}]}\n'), answers)
+    assert json.loads(answers.getvalue()) == {"refused": "b: It fits not."}
 
 
 def test_what_was_seen_is_kept_for_people(tmp_path: Path) -> None:

@@ -113,9 +113,10 @@ class Inbox:
             self._changed.notify_all()
 
     def end(self, reason: str) -> None:
-        """Notes why nothing more will come."""
+        """Notes why nothing more will come; the first reason counts."""
         with self._changed:
-            self._ended = reason
+            if self._ended is None:
+                self._ended = reason
             self._figures.dropped.update(self._decoder.dropped)
             self._decoder.dropped.clear()
             self._changed.notify_all()
@@ -323,19 +324,22 @@ class Inbox:
                     return None
                 self._changed.wait(min(deadline, silent) - now)
 
-    def check(self, awaited: str) -> None:
+    def check_open(self, awaited: str) -> None:
         """Does nothing as long as the connection lives.
 
         Raises:
-            LinkError: It has ended, or brings no messages.
+            LinkClosed: It has ended.
         """
         with self._changed:
-            self._check(awaited)
+            self._check_open(awaited)
+
+    def _check_open(self, awaited: str) -> None:
+        if self._ended is not None:
+            raise self._peer.closed(self._ended, awaited)
 
     def _check(self, awaited: str) -> None:
         """Raises the error of a connection that will bring nothing more."""
-        if self._ended is not None:
-            raise self._peer.closed(self._ended, awaited)
+        self._check_open(awaited)
         drops = self._decoder.dropped.total() - self._drops_before
         if drops >= _DROPS_IN_A_ROW or self._bytes_in_row >= _BYTES_IN_A_ROW:
             raise self._peer.foreign(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from donkey_rl.errors import LinkClosed, LinkProtocolError, LinkRefused, LinkTimeout
+from donkey_rl.errors import (
+    LinkClosed,
+    LinkNameError,
+    LinkProtocolError,
+    LinkRefused,
+    LinkTimeout,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +30,21 @@ class Peer:
             scene=self.scene,
             awaited="a connection",
             remedy="Start the simulator, or give it more time: link.connect_timeout_s.",
+        )
+
+    def nameless(self, reason: str) -> LinkNameError:
+        """Returns the error of a host whose name leads nowhere.
+
+        Args:
+            reason: What the system says of it.
+        """
+        return LinkNameError(
+            f"The host '{self.host}' cannot be found: {reason}",
+            host=self.host,
+            port=self.port,
+            scene=self.scene,
+            awaited="a connection",
+            remedy="Check the host's name, and whether this machine is in the network.",
         )
 
     def late(self, what: str, awaited: str, remedy: str = "") -> LinkTimeout:

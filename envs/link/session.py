@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -46,6 +47,7 @@ class Session:
             pauses: Seconds before the n-th new attempt.
 
         Raises:
+            LinkNameError: The host's name cannot be found.
             LinkRefused: Nobody answers.
         """
         self.config = config
@@ -54,6 +56,10 @@ class Session:
         self.peer = Peer(config.host, config.port, config.scene)
         try:
             link = transport.connect(config.host, config.port, config.connect_timeout_s, pauses)
+        except (socket.gaierror, UnicodeError) as error:
+            # A name that cannot even be asked for, such as `a..b`, is an error of its encoding.
+            reason = getattr(error, "strerror", None) or "it is no name"
+            raise self.peer.nameless(reason) from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise self.peer.refused(
@@ -77,22 +83,22 @@ class Session:
         spaced: bool | None = None,
         before: Callable[[], None] | None = None,
     ) -> None:
-        """Sends a message; see `Sender.send`.
+        """Sends a message, whatever comes in meanwhile; see `Sender.send`.
 
         Raises:
             LinkTimeout: The simulator takes nothing.
             LinkClosed: The connection is gone.
         """
         awaited = f"'{command.TYPE}' to be taken"
-        self.inbox.check(awaited)
+        self.inbox.check_open(awaited)
         try:
             self._sender.send(command, spaced=spaced, before=before)
         except TimeoutError as error:
             # Half a message may be on its way: nothing sensible can follow it.
+            reason = f"The simulator has taken no byte for {self.config.answer_timeout_s:g} s"
+            self.inbox.end(reason)
             self._transport.close()
-            raise self.peer.late(
-                f"The simulator has taken no byte for {self.config.answer_timeout_s:g} s", awaited
-            ) from error
+            raise self.peer.late(reason, awaited) from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise self.peer.closed(f"The connection broke: {reason}", awaited) from error

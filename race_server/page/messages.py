@@ -41,7 +41,7 @@ MOST_VIEWER_BYTES = 512
 MOST_LINE = 500
 """Characters of a line of the log."""
 
-FRESH_S = 2.0
+FRESH_S = orders.FRESH_S
 """A racer that has said nothing for so long (s) is taken for stopped; so old a GO is void."""
 
 _LENGTH_BYTES = 4

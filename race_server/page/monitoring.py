@@ -51,6 +51,8 @@ def health(cars: Mapping[str, CarView], now: float) -> tuple[bool, dict[str, Any
             problems.append(f"{name} has not reported for {age_s:.0f} s")
         elif car.status["phase"] == "connecting":
             problems.append(f"{name} is not connected: {car.status['reason']}")
+        elif car.status["phase"] == "out":
+            problems.append(f"{name} is out of the race: {car.status['reason']}")
         told[name] = {
             "age_s": round(age_s, 3),
             "warnings": car.status["warnings"],

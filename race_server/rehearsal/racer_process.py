@@ -61,6 +61,11 @@ def race(words: IO[str], answers: TextIO) -> None:
     except DonkeyRLError as error:
         tell({"refused" if isinstance(error, InputError) else "failed": str(error)})
         return
+    # In a rehearsal all cars are to race.
+    for each in results:
+        if each.failure:
+            tell({"refused" if each.is_input else "failed": f"{each.car}: {each.failure}"})
+            return
     found = [dataclasses.asdict(each) | {"record": str(each.record)} for each in results]
     tell({"results": found})
 

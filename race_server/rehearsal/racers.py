@@ -70,14 +70,15 @@ class Racers:
             # Ctrl-C ends the rehearsal, and that ends the racers as it should be.
             start_new_session=True,
         )
-        for work in (self._read, self._keep):
-            thread = threading.Thread(target=work, name="racers' words", daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        self._say({"configs": [each.model_dump(mode="json") for each in self._configs]})
         try:
+            for work in (self._read, self._keep):
+                thread = threading.Thread(target=work, name="racers' words", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+            self._say({"configs": [each.model_dump(mode="json") for each in self._configs]})
             up = self._await("up", _START_S)
         except BaseException:
+            # Who has not entered is not left either.
             self._kill()
             raise
         self.page, self.ports = up["page"], up["ports"]

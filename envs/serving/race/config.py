@@ -26,7 +26,8 @@ class RaceRules(Config):
         qualifying_pause_s: Between two attempts.
         qualifying_go_s: How long "Go!" is shown before an attempt begins.
         qualifying_ends_early: Whether qualifying is over as soon as all who are there have a
-            time; otherwise they may better it until the window ends.
+            time; otherwise they may better it until the window ends. Who has left counts as there
+            for `absent_s`.
         race_laps: Laps of a heat.
         checkpoints: Beside the start line, at even distances along the path.
         checkpoint_s: From one checkpoint to the next, at most.
@@ -39,7 +40,8 @@ class RaceRules(Config):
         intro_s: The intro of the event.
         bio_s: The introduction of each competitor.
         pre_race_s: Cars stand on the grid at least so long before a heat.
-        absent_s: A heat waits so long for a racer who is not there.
+        absent_s: A heat waits so long for a racer who is not there, and so does the early end
+            of qualifying.
         lets_race_s: How long "Let's Race!" is shown.
         ready_s: How long "Ready?" is shown.
         set_s: How long "Set?" is shown.

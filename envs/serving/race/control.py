@@ -72,6 +72,8 @@ class RaceControl:
         self._save = save
         self._entries: dict[int, Entry] = {}
         self._clients: dict[str, int] = {}
+        # Who is known from an evening before a crash is on its way back.
+        self._changed_at = {each.identity: self.now for each in evening.competitors}
 
     def save(self) -> None:
         """Keeps the evening as it is now."""
@@ -86,6 +88,11 @@ class RaceControl:
         client = self._clients.get(who)
         return client is not None and self._entries[client].configured
 
+    def is_expected(self, who: str) -> bool:
+        """Whether a competitor is present, or has left a moment ago and may be back at once."""
+        since = self.now - self._changed_at.get(who, float("-inf"))
+        return self.is_present(who) or since < self.rules.absent_s
+
     def connect(self, client: int) -> None:
         """Asks a new client who it is."""
         self._entries[client] = Entry()
@@ -98,6 +105,7 @@ class RaceControl:
         if who is None:
             return None
         del self._clients[who]
+        self._changed_at[who] = self.now
         # The server has taken the car away with the client.
         self.slots.pop(who, None)
         self.announce(f"{self.evening.name_of(who)} has left.")
@@ -133,6 +141,7 @@ class RaceControl:
             self.remove(who)
             self._entries[former].identity = None
         self._clients[who] = client
+        self._changed_at[who] = self.now
         entry.identity = who
         self.announce(f"{self.evening.name_of(who)} is here.")
         return (None if former is None else who), (who if entry.configured else None)

@@ -198,13 +198,14 @@ class Qualifying(Phase):
 
     def _is_over(self) -> bool:
         control = self.control
-        there = control.present()
-        timed = [each for each in control.evening.competitors if each.qualifying_s < NO_LAP_S]
-        enough = len(timed) >= LEAST_QUALIFIED
-        all_timed = all(each.qualifying_s < NO_LAP_S for each in there)
-        if control.rules.qualifying_ends_early and enough and all_timed:
+        known = control.evening.competitors
+        untimed = [each.identity for each in known if each.qualifying_s >= NO_LAP_S]
+        enough = len(known) - len(untimed) >= LEAST_QUALIFIED
+        awaits = any(control.is_expected(who) for who in untimed)
+        if control.rules.qualifying_ends_early and enough and not awaits:
             return True
-        return self._has_run_out(not enough or any(not each.attempts for each in there))
+        untried = any(not each.attempts for each in control.present())
+        return self._has_run_out(not enough or untried)
 
     def _has_run_out(self, doubled: bool) -> bool:
         """Whether the window is over; it is doubled instead where it has to be."""

@@ -40,6 +40,7 @@ export const PHASES = {
   connecting: ["\u21bb", "connecting"], waiting: ["\u2026", "waiting for a car"],
   ready: ["\u25c6", "ready, waits for GO"], driving: ["\u25b6", "driving"],
   recovering: ["\u21ba", "getting free"], stopping: ["\u25a0", "braking"],
+  out: ["\u2715", "out of the race"],
 };
 
 export function phaseText(status) {
