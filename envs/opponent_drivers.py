@@ -29,6 +29,11 @@ _PLACED_PACE = 0.5
 """Share of the pursuit's speed at which learned opponents are put on the road."""
 
 
+_AHEAD = np.linspace(0.0, 12.0, 5)
+"""The road leaves room all this way (u) to opponents beside their line: the line crosses it from
+edge to edge, and they take a while to follow."""
+
+
 class Limits(NamedTuple):
     """What the actions of a seated driver mean: see `EnvironmentConfig`."""
 
@@ -117,17 +122,19 @@ class KnowingDrivers:
         if who.is_learned:
             pace, aside = _PLACED_PACE, 0.0
         line = float(row[reference.LATERAL])
-        lateral = line + float(self._on_road(row[[reference.LATERAL]], np.array([aside]))[0])
+        lateral = line + float(self._on_road(np.array([arc]), np.array([aside]))[0])
         self._pace[k], self._aside[k] = pace, lateral - line
         speed = 0.0 if self.parked[k] else pace * float(row[reference.FORWARD])
         place = (arc, lateral, float(row[reference.TURN]), speed)
         return Start(*(np.array([value]) for value in place))
 
-    def _on_road(self, line: FloatArray, aside: FloatArray) -> FloatArray:
-        """Returns how far beside the line cars keep (u) where the road is narrow, shape (n,)."""
-        low = np.minimum(self._road.road_left + MARGIN, line)
-        high = np.maximum(self._road.road_right - MARGIN, line)
-        return np.clip(line + aside, low, high) - line
+    def _on_road(self, arc: FloatArray, aside: FloatArray) -> FloatArray:
+        """Returns how far beside the line cars steer (u) for the road here and ahead, (n,)."""
+        line = self._expert.reference.at((arc[:, None] + _AHEAD).ravel())[:, reference.LATERAL]
+        line = line.reshape(len(arc), -1)
+        low = np.minimum(self._road.road_left + MARGIN - line, 0.0).max(axis=1)
+        high = np.maximum(self._road.road_right - MARGIN - line, 0.0).min(axis=1)
+        return np.clip(aside, low, high)
 
     def act(self, cars: Cars, around: Callable[[], Others]) -> FloatArray:
         """Returns steering, throttle and brake of all opponents, shape (M, 3).
@@ -137,8 +144,7 @@ class KnowingDrivers:
             around: Returns the cars around each.
         """
         commands = np.zeros((len(self._who), 3))
-        line = self._expert.reference.at(cars.sensed[:, stepping.ARC])[:, reference.LATERAL]
-        aside = self._on_road(line, self._aside)
+        aside = self._on_road(cars.sensed[:, stepping.ARC], self._aside)
         commands[:, :2] = self._expert.act(cars, pace=self._pace, aside=aside)
         if self._passing.any():
             passing = self._passes.act(cars, around(), pace=self._pace, aside=aside)

@@ -69,11 +69,18 @@ _FARTHEST = 60.0
 MARGIN = 1.0
 """Those who keep beside the line keep this far from the road's edges (u)."""
 
-_EDGE = 1.7
-"""The car's middle keeps this far from the road's edges (u)."""
+_EDGE, _NARROW = 1.7, 1.5
+"""The car's middle is steered so far from the road's edges (u); to pass somebody the less is
+enough."""
 
-_SOON, _SOON_S = 4.0, 0.4
-"""There is room wherever one drives for this way: u, and s of the speed."""
+_SOON = np.linspace(0.0, 36.0, 13)
+"""Ways ahead at which whoever is beside the line must be on the road (u)."""
+
+_SETTLING_S = 0.55
+"""Somebody beside the line begins to come back this long before the road leaves no room (s)."""
+
+_AROUND = 20.0
+"""Who has nobody nearer than this (u) goes straight back to the line."""
 
 _PARTS = np.linspace(0.0, 1.0, 6)
 """Where to look along a way."""
@@ -163,11 +170,11 @@ class Passing:
         now = cars.sensed[:, stepping.LATERAL] - line[:, reference.LATERAL]
         met = self._meet(arc, others, free, free / line[:, reference.FORWARD])
         wanted, target, found = _place(met, now, usual)
-        soon = (_SOON + _SOON_S * cars.motion[:, physics.FORWARD])[:, None] * _PARTS
-        left, right = self._room(arc[:, None] + soon)
-        left, right = np.minimum(left, usual), np.maximum(right, usual)
-        wanted = np.clip(np.clip(wanted, left, right), now - _REACH, now + _REACH)
+        left, right = self._soon(cars, now, usual)
+        near = (np.abs(met.lead) < _AROUND).any(axis=1)
         place = np.where(met.counts.any(axis=1), wanted, usual)
+        place = np.where(near, np.clip(place, now - _REACH, now + _REACH), place)
+        place = np.clip(place, left, right)
         # Who would drive behind another one to the other side of it is not clear of it.
         least, most = np.sort([now, np.clip(target, left, right)], axis=0)[..., None]
         clear = np.maximum(least - met.right, met.left - most) >= _TOUCHING
@@ -205,20 +212,44 @@ class Passing:
         ahead = np.clip((far - lead) / (far - near), 0.0, 1.0)
         weight = np.minimum(ahead, np.clip((lead - _GONE) / (_BEHIND - _GONE), 0.0, 1.0))
         counts = (weight > 0.0) & ((share < pace[:, None] - 0.03) | (np.abs(lead) < _ALONGSIDE))
-        room_left, room_right = self._room(arcs, line)
+        room_left, room_right = self._room(line)
         return _Met(
             lead, share, counts, beside.min(axis=-1), beside.max(axis=-1), room_left, room_right,
             weight,
         )  # fmt: skip
 
-    def _room(
-        self, arcs: FloatArray, line: FloatArray | None = None
+    def _soon(
+        self, cars: Moving, now: FloatArray, usual: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Returns how far left and right of the line one may drive at all of the last axis."""
-        if line is None:
-            line = _at(self._expert.reference, arcs)[..., reference.LATERAL]
-        left = (self._road.road_left + _EDGE - line).max(axis=-1)
-        right = (self._road.road_right - _EDGE - line).min(axis=-1)
+        """Returns the lowest and the highest place to steer for (u beside the line), (N,) each.
+
+        The line crosses the road from edge to edge, and a car beside it takes a while to get
+        back: it steers by so much of what it must come back as it can settle until then.
+
+        Args:
+            cars: Those to drive.
+            now: Where they are (u beside the line).
+            usual: Where they would drive (u); they always may.
+        """
+        arcs = cars.sensed[:, stepping.ARC, None] + _SOON
+        line = _at(self._expert.reference, arcs)[..., reference.LATERAL]
+        settled = _SETTLING_S * np.maximum(cars.motion[:, physics.FORWARD], 1.0)[:, None]
+        part = settled / np.maximum(_SOON, settled)
+        bounds = []
+        for side, edge in ((-1.0, self._road.road_left), (1.0, self._road.road_right)):
+            room = np.maximum(side * (edge - line) - _EDGE, side * usual[:, None])
+            beyond = np.maximum(side * now[:, None] - room, 0.0)
+            back = side * now[:, None] - part * beyond
+            most = np.where(settled >= _SOON, room, np.inf)
+            most = np.minimum(most, np.where(beyond > 0.0, back, np.inf))
+            bounds.append(side * most.min(axis=1))
+        middle = 0.5 * (bounds[0] + bounds[1])
+        return np.minimum(bounds[0], middle), np.maximum(bounds[1], middle)
+
+    def _room(self, line: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Returns how far left and right of the line one may pass at all of the last axis."""
+        left = (self._road.road_left + _NARROW - line).max(axis=-1)
+        right = (self._road.road_right - _NARROW - line).min(axis=-1)
         return left, right
 
     def _allowed(self, cars: Moving, others: Others, share: FloatArray) -> FloatArray:

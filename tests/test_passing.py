@@ -7,7 +7,7 @@ import pytest
 
 from donkey_rl import configuration
 from donkey_rl.envs import reference
-from donkey_rl.envs.passing import MARGIN, Passing
+from donkey_rl.envs.passing import Passing
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, vehicle
@@ -17,11 +17,14 @@ from donkey_rl.envs.traffic import Traffic
 STEPS_A_SECOND = 20
 
 
-def traffic(cars: int, low: float, car: str, **opponents: object) -> tuple[Traffic, Pursuit]:
-    """Returns cars on generated_track with opponents that are not put back, and their expert."""
+def traffic(
+    cars: int, low: float, car: str, *, track: str = "generated_track", **opponents: object
+) -> tuple[Traffic, Pursuit]:
+    """Returns cars with opponents that are not put back, and the pursuit for their expert."""
     config = configuration.validate(
         EnvironmentConfig,
         {
+            "track": track,
             "vehicle": car,
             "throttle_min": low,
             "camera": {"img_w": 32, "img_h": 16},
@@ -53,8 +56,15 @@ def spread(world: Traffic, expert: Pursuit, ahead: float, pace: float) -> None:
         world._origin(i)
 
 
-def drive(world: Traffic, expert: Pursuit, seconds: float) -> int:
-    """Drives the cars by the passing expert; returns in how many steps one touched another."""
+def drive(world: Traffic, expert: Pursuit, seconds: float, wheels: list[int] | None = None) -> int:
+    """Drives the cars by the passing expert; returns in how many steps one touched another.
+
+    Args:
+        world: The cars and their opponents.
+        expert: Whose line they follow.
+        seconds: How long.
+        wheels: Receives how many cars had a wheel beside the road at each step.
+    """
     config, passing = expert._config, Passing(expert, world.track)
     middle = 0.5 * (config.throttle_max + config.throttle_min)
     half = 0.5 * (config.throttle_max - config.throttle_min)
@@ -62,6 +72,8 @@ def drive(world: Traffic, expert: Pursuit, seconds: float) -> int:
     for _ in range(round(seconds * STEPS_A_SECOND)):
         actions = passing.act(world.cars, world.others()).astype(np.float64)
         world.step(np.column_stack([actions[:, 0], middle + half * actions[:, 1]]))
+        if wheels is not None:
+            wheels.append(int(np.count_nonzero(world.cars.wheels_off)))
         touched = world.cars.hit >= stepping.CAR_HIT
         blamed += int(np.count_nonzero(touched & ~world.blameless))
     return blamed
@@ -109,9 +121,35 @@ def test_the_engine_brakes_only_where_it_may_and_less_in_a_bend() -> None:
     assert (traffic(1, 0.0, "donkey_2022")[1].braking(speed, across) == 0.0).all()
 
 
-def test_opponents_beside_their_line_keep_off_the_edges_wherever_it_runs() -> None:
-    world, _ = traffic(1, 0.0, "donkey_2022")
-    # The road goes from -7.2 to 2.8 u; a line that is nearer to an edge itself may stay there.
-    lines, aside = np.array([-6.0, -6.5, 0.0, 1.5]), np.array([-1.0, -1.0, 1.0, 1.0])
-    kept = lines + world._rivals._on_road(lines, aside)
-    assert kept == pytest.approx([-7.2 + MARGIN, -6.5, 1.0, 2.8 - MARGIN])
+def test_wheels_stay_on_the_road_where_the_line_crosses_it_and_somebody_is_passed() -> None:
+    world, expert = traffic(
+        12, -1.0, "donkey_2022", track="mountain_track", drivers=["pursuit:0.5"]
+    )
+    spread(world, expert, 12.0, 0.5)
+    left: list[int] = []
+    drive(world, expert, 12.0, left)
+    assert world.passed.sum() >= 8
+    assert sum(left) == 0
+
+
+def test_a_car_beside_the_line_comes_back_before_the_line_leads_to_the_edge() -> None:
+    world, expert = traffic(1, -1.0, "donkey_2022", track="mountain_track")
+    passing = Passing(expert, world.track)
+    # From 2.3 u left of the middle at 97.6 u to 2.7 u right of it at 111.6 u.
+    lateral = expert.reference.at(np.array([97.6, 111.6]))[:, reference.LATERAL]
+    assert lateral == pytest.approx([-2.3, 2.7], abs=0.2)
+    for beside in (2.3, 0.0):
+        put(world, 0, 97.6, float(lateral[0]) + beside, 0.0, 12.0)
+        now = world.cars.sensed[:1, stepping.LATERAL] - lateral[:1]
+        left, right = passing._soon(world.cars, now, np.zeros(1))
+        assert left[0] <= min(now[0], 0.0)
+        assert (right[0] < now[0] - 0.5) == (beside > 0.0)
+
+
+def test_opponents_beside_their_line_keep_on_the_road_wherever_it_runs() -> None:
+    world, _ = traffic(
+        12, 0.0, "donkey_2022", lateral=1.0, count=2, drivers=["pursuit:0.4", "pursuit:0.8"]
+    )
+    for _ in range(15 * STEPS_A_SECOND):
+        world.step(np.zeros((12, 2)))
+        assert (world.world.cars.wheels_off[12:] == 0).all()
