@@ -44,7 +44,10 @@ def parse(reference: str, kind: str) -> tuple[pathlib.Path, str]:
     file, _, name = reference.rpartition(":")
     path = pathlib.Path(file).expanduser()
     if path.suffix != ".py" or not name.isidentifier():
-        raise InputError(f"A {kind} of a file is given as PATH.py:NAME. Received: '{reference}'.")
+        article = "An" if kind[0] in "aeiou" else "A"
+        raise InputError(
+            f"{article} {kind} of a file is given as PATH.py:NAME. Received: '{reference}'."
+        )
     if not path.is_file():
         raise InputError(f"There is no file '{path}'. Check the path.")
     return path, name

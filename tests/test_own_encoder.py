@@ -270,7 +270,9 @@ def test_a_driver_is_stored_exported_and_looked_at(
 def test_donkeycar_is_refused_layers_that_it_lacks(mine: pathlib.Path) -> None:
     mine.write_text(MINE + "\n\ndef wave(shape):\n    return with_layer(shape, ops.exp)\n")
     driver = a_driver(mine, "wave")
-    with pytest.raises(DriverError, match=r"Received: one with 'Exp'\. Export it with --to litert"):
+    with pytest.raises(
+        DriverError, match=r"Received: one with 'Exp'\. Export it with --to litert"
+    ):
         donkeycar.model(driver, donkeycar.Held(speed=1.0))
 
 
