@@ -71,6 +71,12 @@ class FitRaises(Reader):
         labels["middle"]  # Not there.
 
 
+class FitsOthers(Reader):
+    def fit(self, images, labels):
+        self.model.compile("adam", "mse")
+        self.model.fit(images, labels["middle"], verbose=0)
+
+
 class Double(layers.Layer):
     def call(self, x):
         return 2.0 * x
@@ -234,6 +240,13 @@ def test_a_training_that_fails_names_the_line(mine: pathlib.Path) -> None:
     said = f"The encoder 'FitRaises' of {mine}: line {line_of('  # Not there.')}: KeyError"
     with pytest.raises(InputError, match=re.escape(said)):
         draft.fit(pictures(1), {"left_edge": np.ones(1)})
+
+
+def test_of_a_long_message_both_ends_are_told(mine: pathlib.Path) -> None:
+    draft = own.Draft(f"{mine}:FitsOthers", SHAPE, 0)
+    with pytest.raises(InputError, match=r"py: line \d+: \w+Error: .* \.\.\. .*\[8\]") as refused:
+        draft.fit(pictures(8), {"middle": np.ones(8)})
+    assert len(str(refused.value)) < 600
 
 
 def test_what_no_race_server_takes_is_said_before_a_race(mine: pathlib.Path) -> None:

@@ -41,6 +41,9 @@ ImageArray = npt.NDArray[np.uint8]
 _TRIED = 3
 """Images of noise that a model is tried on."""
 
+_SAID = 150, 250
+"""Characters of a long message that are told: so many of its beginning, and of its end."""
+
 _ROUNDING = 1e-3
 """What a feature may differ by, as a share of the largest, with other images beside its own."""
 
@@ -207,7 +210,11 @@ class Draft:
 
     def _wrong(self, what: str) -> InputError:
         name, path = self._taken.name, self._taken.path
-        return InputError(f"The encoder '{name}' of {path}: {' '.join(what.split())}. Mend it.")
+        said = " ".join(what.split())
+        if len(said) > sum(_SAID):
+            # TensorFlow tells a whole stack in between.
+            said = f"{said[: _SAID[0]]} ... {said[-_SAID[1] :]}"
+        return InputError(f"The encoder '{name}' of {path}: {said}. Mend it.")
 
 
 def _kind(value: object) -> str:
