@@ -126,8 +126,8 @@ def test_ppo_learns_by_it_and_its_driver_needs_the_file_no_more(
     assert cli.main(["train", "--json", "--agent", "ppo", *words]) == 0
     run_id = json.loads(capsys.readouterr().out)["run_id"]
     mine.unlink()
-    assert cli.main(["runs", "--json"]) == 0
-    assert run_id in capsys.readouterr().out
+    assert cli.main(["register", run_id]) == 0
+    capsys.readouterr()
     races = ["--races", "1", "--laps", "1", "--no-yardsticks", "--json"]
     assert cli.main(["evaluate", run_id, *races]) == 0
     assert json.loads(capsys.readouterr().out)["driver_hash"] == driver_of(run_id).hash
@@ -216,7 +216,7 @@ def test_a_report_says_what_differs_though_the_file_is_gone(mine: pathlib.Path) 
     )
     mine.unlink()
     reported: Any = SimpleNamespace(
-        run=run, steps=900, label="mine", history=SimpleNamespace(begun_ms=0)
+        run=run, steps=900, label="mine", history=SimpleNamespace(began_ms=0)
     )
     markup = trained.section([reported]).html
     assert "sees by code of its trainer&#x27;s own (own)" in markup
