@@ -44,6 +44,14 @@ def prove(
             autocompletion=cli_completion.run,
         ),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes on this machine: so many commands of pace, expert, specialists and "
+            "latency at once; figures of the others need the machine alone.",
+        ),
+    ] = 1,
     races: Annotated[
         int, typer.Option(min=2, max=1000, help="Races of a driver under each condition.")
     ] = 30,
@@ -71,7 +79,7 @@ def prove(
 
     Minutes to hours each, as docs/benchmarks.md says. Every finished command is
     kept: the same command goes on where it was interrupted, and does again what
-    another version has done.
+    another version, recipe or default setting has done.
     """
     with at_work(as_json) as progress:
         from donkey_rl import configuration
@@ -81,6 +89,7 @@ def prove(
             "tables": tuple(table or tables.TABLES),
             "folder": out,
             "run": run,
+            "workers": workers,
             "races": races,
             "seed": seed,
             "seeds": seeds,

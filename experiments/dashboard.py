@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import webbrowser
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 from donkey_rl import process_groups
 from donkey_rl.errors import InputError, StorageError
@@ -85,7 +82,7 @@ def serve(port: int = 5000, uri: str | None = None) -> Iterator[subprocess.Popen
     _check_port(port)
     set_environment()
     words = ("mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1")
-    with _signals_are_raised():
+    with process_groups.interrupted():
         server = subprocess.Popen(
             [sys.executable, "-m", *words],
             # Not as an option, which everyone on this machine can read: it may hold a password.
@@ -99,27 +96,6 @@ def serve(port: int = 5000, uri: str | None = None) -> Iterator[subprocess.Popen
             yield server
         finally:
             process_groups.end(server, _GRACE_S)
-
-
-@contextlib.contextmanager
-def _signals_are_raised() -> Iterator[None]:
-    """Makes `KeyboardInterrupt` of what would end this process and leave the server behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    wanted = [signal.SIGTERM]
-    if sys.platform != "win32":
-        wanted.append(signal.SIGHUP)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {each: signal.signal(each, interrupt) for each in wanted}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _check_port(port: int) -> None:

@@ -48,10 +48,7 @@ GUARDED = {
     "envs.simulator.parallel": {
         "os.register_at_fork": "asked for by hasattr: what cannot fork needs none",
     },
-    "experiments.dashboard": {
-        "signal.SIGHUP": "not asked for on Windows",
-        "socket.SO_REUSEADDR": "on POSIX systems only",
-    },
+    "experiments.dashboard": {"socket.SO_REUSEADDR": "on POSIX systems only"},
     "experiments.driver_bench": {
         "/proc/self/task": LINUX,
         "os.sched_getaffinity": LINUX,
@@ -75,14 +72,18 @@ GUARDED = {
         "time.CLOCK_BOOTTIME": LINUX,
         "time.clock_gettime": LINUX,
     },
-    "experiments.proof.running": {"os.getloadavg": "asked for by hasattr; else no load is told"},
+    "experiments.proof.commands": {"os.getloadavg": "asked for by hasattr; else no load is told"},
     "experiments.race_bench": {"/proc": LINUX, "/proc/self/status": LINUX},
     "experiments.sweeps.worker": {"/proc/self/statm": LINUX, "os.sysconf": LINUX},
     "experiments.sweeps.worker_process": {
         "os.kill": "signal.raise_signal on Windows",
         "os.sched_setaffinity": "asked for by hasattr; elsewhere only threads are limited",
     },
-    "process_groups": {"os.killpg": GROUP, "signal.SIGKILL": GROUP},
+    "process_groups": {
+        "os.killpg": GROUP,
+        "signal.SIGHUP": "not asked for on Windows",
+        "signal.SIGKILL": GROUP,
+    },
     "race_server.drive_socket": {"/proc/net/route": "elsewhere no gateway is known"},
     "race_server.page.serving": {"os.nice": "AttributeError is expected: it is then not nice"},
     "race_server.rehearsal.racers": {

@@ -13,7 +13,8 @@ import pytest
 from donkey_rl import cli, configuration
 from donkey_rl.errors import DonkeyRLError, InputError, UnknownNameError
 from donkey_rl.experiments.progress import ProgressDisplay
-from donkey_rl.experiments.proof import running, tables
+from donkey_rl.experiments.proof import commands, running, tables
+from donkey_rl.experiments.proof.commands import Place, Processes
 from donkey_rl.experiments.proof.steps import Step, Table
 from donkey_rl.experiments.proof.tables import ProofPlan
 
@@ -37,14 +38,14 @@ def plan(folder: pathlib.Path, *names: str, **changes: Any) -> ProofPlan:
     return configuration.validate(ProofPlan, values)
 
 
-class Commands:
+class Program:
     """Stands for this program: answers at once what `answers` has for the first word."""
 
     def __init__(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
         self.answers = dict(answers)
         self.typed: list[tuple[str, ...]] = []
 
-    def __call__(self, words: tuple[str, ...]) -> Mapping[str, Any]:
+    def __call__(self, words: tuple[str, ...], *_: object) -> Mapping[str, Any]:
         self.typed.append(words)
         if words[0] not in self.answers:
             raise DonkeyRLError(f"no {words[0]}")
@@ -54,21 +55,21 @@ class Commands:
 def test_a_table_goes_on_where_it_was_interrupted(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands = Commands({"train": {"run_id": "b" * 32}})
-    monkeypatch.setattr(running, "_answer", commands)
+    program = Program({"train": {"run_id": "b" * 32}})
+    monkeypatch.setattr(commands, "answer", program)
     wanted = plan(tmp_path, "latency")
     with pytest.raises(DonkeyRLError, match="no evaluate"):
         running.prove(wanted, ProgressDisplay())
-    assert [words[0] for words in commands.typed] == ["train", "evaluate"]
+    assert [words[0] for words in program.typed] == ["train", "evaluate"]
     page = (tmp_path / "latency" / "table.md").read_text()
     assert "Not finished: 1 of 5 commands are done." in page
 
-    commands.answers["evaluate"] = RACED
-    commands.typed.clear()
+    program.answers["evaluate"] = RACED
+    program.typed.clear()
     (made,) = running.prove(wanted, ProgressDisplay())
     # The training is not done again, and its run is raced.
-    assert [words[:2] for words in commands.typed] == [("evaluate", "b" * 32)] * 4
-    assert commands.typed[2][4:8] == ("--latency-ms", "200", "--jitter-ms", "40")
+    assert [words[:2] for words in program.typed] == [("evaluate", "b" * 32)] * 4
+    assert program.typed[2][4:8] == ("--latency-ms", "200", "--jitter-ms", "40")
     late = [f"{ms} ms, {jitter} ms jitter" for ms, jitter in ((100, 20), (200, 40), (300, 40))]
     assert [row["what"] for row in made.rows] == ["0 ms", *late]
     # 9 of 10: Wilson's interval is 0.596 to 0.982.
@@ -87,22 +88,22 @@ def test_a_table_goes_on_where_it_was_interrupted(
     assert "| 0 ms | 10 | 9 of 10 (60% to 98%) |" in page
     assert "`donkey-rl evaluate bbbbbbbb --races" in page
 
-    commands.typed.clear()
+    program.typed.clear()
     assert running.prove(wanted, ProgressDisplay()) == (made,)
-    assert commands.typed == []
+    assert program.typed == []
     # What is kept of another command, or is damaged, is done again.
     (tmp_path / "latency" / "0-ms.json").write_text("{")
     running.prove(plan(tmp_path, "latency", races=12), ProgressDisplay())
-    assert [words[0] for words in commands.typed] == ["evaluate"] * 4
+    assert [words[0] for words in program.typed] == ["evaluate"] * 4
 
 
 def test_a_named_run_is_measured_and_none_is_trained(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands = Commands({"evaluate": RACED})
-    monkeypatch.setattr(running, "_answer", commands)
+    program = Program({"evaluate": RACED})
+    monkeypatch.setattr(commands, "answer", program)
     running.prove(plan(tmp_path, "latency", run="3f2a"), ProgressDisplay())
-    assert [words[:2] for words in commands.typed] == [("evaluate", "3f2a")] * 4
+    assert [words[:2] for words in program.typed] == [("evaluate", "3f2a")] * 4
 
 
 @pytest.mark.parametrize("name", tables.TABLES)
@@ -124,7 +125,7 @@ def test_a_simulator_is_served_while_its_command_runs(
 ) -> None:
     greeted: list[bytes] = []
 
-    def greet(words: tuple[str, ...]) -> Mapping[str, Any]:
+    def greet(words: tuple[str, ...], *_: object) -> Mapping[str, Any]:
         host, port = words[2].split(":")
         with socket.create_connection((host, int(port)), timeout=60.0) as peer:
             greeted.append(peer.recv(4096))
@@ -134,7 +135,7 @@ def test_a_simulator_is_served_while_its_command_runs(
     tables_there = {"served": lambda plan: Table("A simulator", (step,))}
     monkeypatch.setattr(tables, "TABLES", tables_there)
     monkeypatch.setattr(running, "TABLES", tables_there)
-    monkeypatch.setattr(running, "_answer", greet)
+    monkeypatch.setattr(commands, "answer", greet)
     running.prove(plan(tmp_path, "served"), ProgressDisplay())
     assert b"msg_type" in greeted[0]
     kept = json.loads((tmp_path / "served" / "greet.json").read_text())
@@ -145,7 +146,7 @@ def test_a_simulator_is_served_while_its_command_runs(
 
 def test_a_command_that_fails_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DonkeyRLError, match=r"donkey-rl tracks show nowhere.*exit code 2"):
-        running._answer(("tracks", "show", "nowhere"))
+        commands.answer(("tracks", "show", "nowhere"), Place("", ()), Processes())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from donkey_rl import cli
 from donkey_rl.errors import DonkeyRLError, InputError, StorageError, UnknownNameError
 from donkey_rl.experiments.progress import ProgressDisplay
-from donkey_rl.experiments.proof import marks, running, tables
+from donkey_rl.experiments.proof import commands, marks, running, tables
 from donkey_rl.experiments.proof.steps import Amounts, Step, Table
 from donkey_rl.experiments.proof.tables import ProofPlan
 
@@ -112,7 +112,7 @@ def test_what_is_no_page_is_refused_before_anything_is_measured(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(running, "_carried_out", None)
+    monkeypatch.setattr(commands, "carried_out", None)
     file = tmp_path / "page.md"
     if content is not None:
         file.write_bytes(content)
@@ -138,7 +138,7 @@ def test_tables_come_into_the_page_once_they_are_whole(
 ) -> None:
     broken = False
 
-    def answer(words: tuple[str, ...]) -> Mapping[str, Any]:
+    def answer(words: tuple[str, ...], *_: object) -> Mapping[str, Any]:
         if broken and "two" in words:
             raise DonkeyRLError("no two")
         return {"figure": words[-1]}
@@ -155,7 +155,7 @@ def test_tables_come_into_the_page_once_they_are_whole(
     there = {"speed": table, "link": table}
     monkeypatch.setattr(tables, "TABLES", there)
     monkeypatch.setattr(running, "TABLES", there)
-    monkeypatch.setattr(running, "_answer", answer)
+    monkeypatch.setattr(commands, "answer", answer)
     plan = ProofPlan(tables=("link",), folder=tmp_path / "proof", races=7)
 
     broken = True
@@ -171,7 +171,7 @@ def test_tables_come_into_the_page_once_they_are_whole(
     assert "Measured by hand." in text
     # What is kept makes the same page again.
     page.write_text(PAGE)
-    monkeypatch.setattr(running, "_answer", None)
+    monkeypatch.setattr(commands, "answer", None)
     running.prove(plan, ProgressDisplay(), page)
     assert page.read_text() == text
 
@@ -184,20 +184,20 @@ def test_every_machine_that_worked_on_a_table_is_named(
     there = {"racing": lambda _: Table("Work", (step, Step("two", ("tracks",))))}
     monkeypatch.setattr(tables, "TABLES", there)
     monkeypatch.setattr(running, "TABLES", there)
-    monkeypatch.setattr(running, "_answer", lambda words: {"run_id": "ab" * 16})
+    monkeypatch.setattr(commands, "answer", lambda *_: {"run_id": "ab" * 16})
     running.prove(plan, ProgressDisplay())
     file = tmp_path / "racing" / "table.md"
     line = r"^Machine and versions: .+ cores; python .+ torch \S+"
     assert re.search(line, file.read_text(), re.M)
 
-    for name, machine in (("one", "An abacus."), ("two", "")):
+    for name, machine in (("one", "An abacus."), ("two", "A slide rule.")):
         kept = json.loads((tmp_path / "racing" / f"{name}.json").read_text())
         changed = json.dumps(kept | {"machine": machine, "load": None})
         (tmp_path / "racing" / f"{name}.json").write_text(changed)
     running.prove(plan, ProgressDisplay())
     text = file.read_text()
     assert "Machine and versions of the commands 1: An abacus.\n" in text
-    assert "Machine and versions of the commands 2: not kept.\n" in text
+    assert "Machine and versions of the commands 2: A slide rule.\n" in text
     row = r"`donkey-rl tracks` \| \d{4}-\d\d-\d\d \d\d:\d\d \| 0 \| - \| abababab \|"
     assert re.search(row, text)
 

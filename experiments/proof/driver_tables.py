@@ -76,7 +76,7 @@ def latency(amounts: Amounts) -> Table:
         words = ("--latency-ms", str(late), "--jitter-ms", str(jitter))
         read = reading.races(f"{late} ms, {jitter} ms jitter")
         steps.append(raced(amounts, f"{late}-ms", read, *words))
-    return Table("What latency takes", tuple(steps), INTERVALS)
+    return Table("What latency takes", tuple(steps), INTERVALS, side_by_side=True)
 
 
 def specialists(amounts: Amounts) -> Table:
@@ -89,7 +89,7 @@ def specialists(amounts: Amounts) -> Table:
             minutes = amounts.specialist_minutes
             steps += trained(amounts, RACE, minutes, f"train-{name}", *place)
             steps.append(raced(amounts, f"race-{name}", reading.races(f"{track}, {car}")))
-    return Table("Specialists", tuple(steps), INTERVALS)
+    return Table("Specialists", tuple(steps), INTERVALS, side_by_side=True)
 
 
 def pace(amounts: Amounts) -> Table:
@@ -99,7 +99,7 @@ def pace(amounts: Amounts) -> Table:
         place = ("--track", track, "--set", "vehicle=donkey_2021")
         steps += trained(amounts, RACE, None, f"train-{track}", *place)
         steps.append(raced(amounts, f"race-{track}", reading.at_the_limit))
-    return Table("Pace of drivers that learned it", tuple(steps), INTERVALS)
+    return Table("Pace of drivers that learned it", tuple(steps), INTERVALS, side_by_side=True)
 
 
 def expert(amounts: Amounts) -> Table:
@@ -114,10 +114,12 @@ def expert(amounts: Amounts) -> Table:
                 *("--no-yardsticks", "--json"),
             ),
             reading.at_the_limit,
+            # Its run, which all are written into.
+            first=track == EXPERT_TRACKS[0],
         )
         for track in EXPERT_TRACKS
     )
-    return Table("The expert at the limit", steps, INTERVALS)
+    return Table("The expert at the limit", steps, INTERVALS, side_by_side=True)
 
 
 def evaluation(amounts: Amounts) -> Table:
@@ -131,7 +133,7 @@ def evaluation(amounts: Amounts) -> Table:
 def ensemble(amounts: Amounts) -> Table:
     """Members and ensembles of them, as usual and under changes; see `ensemble_bench`."""
     del amounts
-    step = measured("ensemble", reading.ensemble)
+    step = measured("ensemble", reading.ensemble, recipes=(FAST,))
     return Table("An ensemble beside its members", (step,), INTERVALS)
 
 

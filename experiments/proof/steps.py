@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -57,6 +57,9 @@ class Step:
         serves: Of a simulator that is served meanwhile, as `served_simulator.served` takes them:
             track, time scale and further options.
         timed: Whether its rows end with how long the command took.
+        recipes: Recipes of this package that it reads and that its words do not name.
+        first: Whether what comes behind it waits for its end: it makes what each of them would
+            make otherwise, such as the run of a driver that nobody trained.
     """
 
     name: str
@@ -65,6 +68,8 @@ class Step:
     trains: bool = False
     serves: tuple[str, ...] | None = None
     timed: bool = False
+    recipes: tuple[str, ...] = ()
+    first: bool = False
 
 
 def _as_they_are(rows: Rows) -> Rows:
@@ -80,12 +85,35 @@ class Table:
         steps: The commands, in order.
         note: What is said below it.
         summed: The rows of all commands as the table shows them.
+        side_by_side: Whether commands that do not wait for each other may run at once: nothing
+            that it shows is a time or a rate, which others would change. By default each command
+            has the machine alone.
     """
 
     title: str
     steps: tuple[Step, ...]
     note: str = ""
     summed: Callable[[Rows], Rows] = _as_they_are
+    side_by_side: bool = False
+
+
+def awaited(steps: Sequence[Step]) -> tuple[frozenset[int], ...]:
+    """Returns for each step the numbers of those, from 0, whose end it waits for.
+
+    These are the training of the driver that it names, and the last step that is `Step.first`.
+
+    Args:
+        steps: Of a table, in order.
+    """
+    found = []
+    training: int | None = None
+    first: int | None = None
+    for number, step in enumerate(steps):
+        of_driver = training if any(TRAINED in word for word in step.words) else None
+        found.append(frozenset(each for each in (of_driver, first) if each is not None))
+        training = number if step.trains else training
+        first = number if step.first else first
+    return tuple(found)
 
 
 def trained(
@@ -122,12 +150,13 @@ def raced(amounts: Amounts, name: str, read: Read, *more: str) -> Step:
     return Step(name, ("evaluate", TRAINED, *count, *more, "--no-yardsticks", "--json"), read)
 
 
-def measured(name: str, read: Read, *more: str) -> Step:
+def measured(name: str, read: Read, *more: str, recipes: tuple[str, ...] = ()) -> Step:
     """Returns a part of `donkey-rl bench`.
 
     Args:
         name: Of the part, and the step.
         read: What rows its answer gives.
         more: Further options.
+        recipes: See `Step`.
     """
-    return Step(name, ("bench", "--part", name, *more, "--json"), read)
+    return Step(name, ("bench", "--part", name, *more, "--json"), read, recipes=recipes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.experiments.proof import driver_tables, learning_tables, machine_tables
@@ -43,9 +43,11 @@ class ProofPlan(Amounts):
 
     Attributes:
         tables: Of `TABLES`.
+        workers: Commands that run at once, of tables that are `Table.side_by_side`.
     """
 
     tables: tuple[str, ...]
+    workers: int = Field(default=1, ge=1, le=1_000)
 
     @field_validator("tables")
     @classmethod

@@ -12,7 +12,7 @@ from donkey_rl.errors import StorageError
 from donkey_rl.experiments.proof.cells import UNKNOWN, Rows
 from donkey_rl.experiments.proof.steps import Table
 
-FORMAT = 1
+FORMAT = 2
 """Of what is kept of a command."""
 
 
@@ -24,10 +24,11 @@ class Kept(Config):
         command: What was typed after `donkey-rl`.
         serves: Of the simulator that was served meanwhile, as `Step.serves`; None for none.
         version: Of this package.
+        reads: What it read of this package, as `fingerprint.of` returns it.
         date: When it ended (UTC).
         wall_s: How long it took (s).
         load: Mean number of processes that wanted a core over its last minute, where known.
-        machine: Processor, cores and versions; empty where an earlier version kept none.
+        machine: Processor, cores and versions.
         run_id: The run of its answer, empty for none.
         rows: What the table shows of it.
     """
@@ -36,10 +37,11 @@ class Kept(Config):
     command: tuple[str, ...]
     serves: tuple[str, ...] | None
     version: str
+    reads: str
     date: str
     wall_s: float
     load: float | None
-    machine: str = ""
+    machine: str
     run_id: str
     rows: Rows
 
@@ -92,7 +94,7 @@ def _machines(done: Sequence[Kept]) -> list[str]:
     """Returns a paragraph for each machine, with its commands where there are several."""
     found: dict[str, list[int]] = {}
     for number, kept in enumerate(done, 1):
-        found.setdefault(kept.machine or "not kept.", []).append(number)
+        found.setdefault(kept.machine, []).append(number)
     lines = []
     for machine, numbers in found.items():
         of = f" of the commands {', '.join(map(str, numbers))}" if len(found) > 1 else ""
