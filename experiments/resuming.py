@@ -128,7 +128,7 @@ def _compare_code(run_id: str, begun: Beginning, config: TrainingConfig) -> None
     for key, digest in begun.code.items():
         if now.get(key) != digest:
             raise InputError(
-                f"The file of {key}={flat.get(key)} is not what it was when run {run_id} began. "
+                f"The file of {key}='{flat.get(key)}' is not what it was when run {run_id} began. "
                 f"Put the old one back, which the run has as {beginning.CODE[key]}, or start a "
                 "new run."
             )

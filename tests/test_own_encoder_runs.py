@@ -186,7 +186,7 @@ def test_a_run_goes_on_and_begins_again_with_the_file_that_it_had(mine: pathlib.
     for found in (resuming.find(run.id, []).config, reproduction.find(run.id).config):
         assert found.encoder.model_dump()["code"] == f"{mine}:Reader"
     mine.write_text(MINE + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"mine\.py:Reader is not what it was .* encoder\.py"):
+    with pytest.raises(InputError, match=r"mine\.py:Reader' is not what it was .* encoder\.py"):
         resuming.find(run.id, [])
     with pytest.raises(InputError, match=r"encoder\.code: '.*mine\.py:Reader' is not what it was"):
         reproduction.find(run.id)
