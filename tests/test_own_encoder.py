@@ -109,6 +109,20 @@ def two(shape):
     return keras.Model(seen, [x, x])
 
 
+def named(shape):
+    seen = image(shape)
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(seen))
+    return keras.Model(seen, {"features": x})
+
+
+def one_row(shape):
+    return with_layer(shape, lambda x: ops.mean(x, axis=0, keepdims=True))
+
+
+def uneven(shape):
+    return with_layer(shape, lambda x: ops.reshape(x, (-1, 35)))
+
+
 def lambda_layer(shape):
     return with_layer(shape, layers.Lambda(lambda x: x + 1.0))
 
@@ -220,6 +234,9 @@ def test_it_comes_back_without_the_file(mine: pathlib.Path, tmp_path: pathlib.Pa
          "of float32 (24, 32, 3)"),
         ("a_map", "expected float32 features, (n, F). Received: float32 (None, 24, 32, 3)"),
         ("two", "expected a model of one image and one list of features"),
+        ("named", "expected a model of one image and one list of features"),
+        ("one_row", "expected float32 features, (n, F). Received: float32 (1, 36)"),
+        ("uneven", "Error: "),
         ("lambda_layer", "Received: a model with 'Lambda', which is code"),
         ("own_layer", "Received: a model with 'Double', which is code"),
         ("registered", "Received: a model with 'Registered', which is code"),

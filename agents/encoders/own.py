@@ -126,7 +126,8 @@ class Draft:
             raise self._wrong(
                 f"expected a Keras model, or a model as attribute. Received: {_kind(model)}"
             )
-        if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
+        one_each = len(getattr(model, "inputs", None) or ()) == len(model.outputs) == 1
+        if not one_each or isinstance(model.output, Mapping):
             raise self._wrong(
                 "expected a model of one image and one list of features, such as "
                 "keras.Model(image, features). Received: another"
@@ -138,7 +139,8 @@ class Draft:
                 f"expected a model of keras.Input({self._shape}, dtype='uint8'). Received: one of "
                 f"{image.dtype} {tuple(image.shape[1:])}"
             )
-        if len(features.shape) != 2 or not features.shape[1] or features.dtype != "float32":
+        is_row = len(features.shape) == 2 and features.shape[0] is None and features.shape[1]
+        if not is_row or features.dtype != "float32":
             raise self._wrong(
                 "expected float32 features, (n, F). Received: "
                 f"{features.dtype} {tuple(features.shape)}; keras.layers.Flatten() makes one row "
@@ -164,8 +166,9 @@ class Draft:
         """Looks at the features of some images, together and one by one."""
         random = np.random.default_rng(0)
         images = random.integers(0, 256, (_TRIED, *self._shape), dtype=np.uint8)
-        together, again = encoder.encode(images), encoder.encode(images)
-        alone = np.concatenate([encoder.encode(image[None]) for image in images])
+        with self._guarded():
+            together, again = encoder.encode(images), encoder.encode(images)
+            alone = np.concatenate([encoder.encode(image[None]) for image in images])
         if not np.isfinite(together).all():
             raise self._wrong("expected finite features. Received: others, of images of noise")
         limit = _ROUNDING * max(1.0, float(np.abs(together).max()))
