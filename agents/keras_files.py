@@ -1,7 +1,7 @@
 """Keras models on disk, written and read without pickles.
 
 Keras converts variables in a way that NumPy 2 calls deprecated; the warning is silenced here, at
-the four calls that cause it, so that nobody else has to.
+the calls that cause it, so that nobody else has to.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ LARGEST_MODEL = 500_000_000
 
 
 @contextlib.contextmanager
-def _without_copy_warning() -> Iterator[None]:
+def without_copy_warning() -> Iterator[None]:
+    """Silences that warning, also where code of others trains a model."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         yield
@@ -27,7 +28,7 @@ def _without_copy_warning() -> Iterator[None]:
 
 def save_model(model: Any, path: Path) -> None:
     """Writes a model with its architecture, as a ``.keras`` file."""
-    with _without_copy_warning():
+    with without_copy_warning():
         model.save(path)
 
 
@@ -40,7 +41,7 @@ def load_model(path: Path) -> Any:
     """
     if path.stat().st_size > LARGEST_MODEL:
         raise ValueError(f"a file of {path.stat().st_size:,} bytes, {LARGEST_MODEL:,} at most")
-    with _without_copy_warning():
+    with without_copy_warning():
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     if not isinstance(getattr(model, "input_shape", None), tuple):
         raise ValueError("a model that was never given an input")
@@ -49,11 +50,11 @@ def load_model(path: Path) -> Any:
 
 def save_weights(model: Any, path: Path) -> None:
     """Writes the weights alone, as a ``.weights.h5`` file."""
-    with _without_copy_warning():
+    with without_copy_warning():
         model.save_weights(path)
 
 
 def load_weights(model: Any, path: Path) -> None:
     """Reads a ``.weights.h5`` file into a model of the same architecture."""
-    with _without_copy_warning():
+    with without_copy_warning():
         model.load_weights(path)

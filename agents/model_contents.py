@@ -74,12 +74,26 @@ def check_keras(path: Path) -> None:
     """
     try:
         for name, module in _parts(_architecture(path)):
-            ours = module is None or module == "keras" or module.startswith("keras.")
-            if name not in KERAS_PARTS or not ours:
+            if name not in KERAS_PARTS or not _ours(module):
                 shown = f"{module}.{name}" if module else name
                 raise ValueError(f"a part '{shown[:100]}', which no encoder or policy uses")
     except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
         raise _unfit(path, error) from error
+
+
+def foreign_parts(path: Path) -> list[str]:
+    """Returns what in a ``.keras`` file only its author's own code can read, or is such code.
+
+    Raises:
+        DriverError: It is no such file, or too large.
+    """
+    try:
+        parts = list(_parts(_architecture(path)))
+    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+        raise _unfit(path, error) from error
+    # `package>name` is what a program has registered; a `Lambda` holds code.
+    code = [n for n, module in parts if ">" in n or n == "Lambda" or not _ours(module)]
+    return list(dict.fromkeys(code))
 
 
 def check_lite(content: bytes, name: str) -> None:
@@ -136,6 +150,11 @@ def _parts(architecture: Any) -> Iterator[tuple[str, str | None]]:
             if value.get("registered_name"):
                 # Keras looks there first: `package>name` of classes that a program has registered.
                 yield _text(value["registered_name"]), None
+
+
+def _ours(module: str | None) -> bool:
+    """Whether a module is Keras's, or nothing is said of it."""
+    return module is None or module == "keras" or module.startswith("keras.")
 
 
 def _text(value: Any) -> str:

@@ -42,6 +42,7 @@ API: dict[str, tuple[str, Mapping[str, tuple[str, ...]]]] = {
                 "LaneEncoderConfig",
                 "AutoencoderConfig",
                 "CnnEncoderConfig",
+                "OwnEncoderConfig",
             ),
             "donkey_rl.agents.encoders.lane": ("LaneEncoder",),
             "donkey_rl.agents.encoders.autoencoder": ("Autoencoder",),

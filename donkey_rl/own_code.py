@@ -1,4 +1,4 @@
-"""Functions of the user's own, taken from a Python file by a reference ``PATH.py:NAME``."""
+"""Functions and classes of the user's own, taken from a Python file as ``PATH.py:NAME``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,28 @@ import importlib.util
 import pathlib
 import sys
 import traceback
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any, NamedTuple
 
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, UnknownNameError
 
 MOST_BYTES = 1_000_000
 """A larger file is refused: it is no code that a person wrote."""
+
+
+class Taken(NamedTuple):
+    """What a reference means.
+
+    Attributes:
+        path: The file.
+        name: The name in it.
+        value: The function or class of that name.
+    """
+
+    path: pathlib.Path
+    name: str
+    value: Callable[..., Any]
 
 
 def parse(reference: str, kind: str) -> tuple[pathlib.Path, str]:
@@ -28,7 +44,10 @@ def parse(reference: str, kind: str) -> tuple[pathlib.Path, str]:
     file, _, name = reference.rpartition(":")
     path = pathlib.Path(file).expanduser()
     if path.suffix != ".py" or not name.isidentifier():
-        raise InputError(f"A {kind} of a file is given as PATH.py:NAME. Received: '{reference}'.")
+        article = "An" if kind[0] in "aeiou" else "A"
+        raise InputError(
+            f"{article} {kind} of a file is given as PATH.py:NAME. Received: '{reference}'."
+        )
     if not path.is_file():
         raise InputError(f"There is no file '{path}'. Check the path.")
     return path, name
@@ -60,6 +79,26 @@ def run(path: pathlib.Path) -> ModuleType:
             f"{path} could not be imported: {describe(error, str(path))}. Mend the file."
         ) from error
     return module
+
+
+def take(reference: str, kind: str, remedy: str) -> Taken:
+    """Runs a user's file, with the user's rights, and returns what a reference means of it.
+
+    Args:
+        reference: ``"path.py:name"``.
+        kind: What the name stands for, such as ``"reward"``.
+        remedy: What to do where the file has no function or class of that name.
+
+    Raises:
+        InputError: The file is missing, cannot be imported, or has none of that name.
+    """
+    path, name = parse(reference, kind)
+    module = run(path)
+    value = getattr(module, name, None)
+    if not callable(value):
+        unknown = UnknownNameError(kind, name, defined(module), remedy=remedy)
+        raise InputError(f"{path}: {unknown}")
+    return Taken(path, name, value)
 
 
 def defined(module: ModuleType) -> list[str]:

@@ -21,8 +21,8 @@ from typing import Any
 def interrupted() -> Iterator[None]:
     """Has SIGTERM, and the end of the terminal, raise `KeyboardInterrupt` inside a ``with`` block.
 
-    They would end this process and leave behind what it has started. Outside the main thread
-    nothing changes.
+    They would end this process and leave behind what it has started. What is ignored, as by
+    `nohup`, stays ignored. Outside the main thread nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -34,7 +34,8 @@ def interrupted() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, interrupt) for each in wanted}
+    heeded = [each for each in wanted if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, interrupt) for each in heeded}
     try:
         yield
     finally:

@@ -21,9 +21,7 @@ import numpy.typing as npt
 
 from donkey_rl import own_code
 from donkey_rl.envs.tasks import Facts, Flags, FloatArray
-from donkey_rl.errors import InputError, UnknownNameError
-
-_KIND = "reward"
+from donkey_rl.errors import InputError
 
 # Plain numbers of three cars: one that drives, one that stands, one that has hit something beside
 # the road, of which two end their episodes.
@@ -136,13 +134,7 @@ def load(reference: str) -> OwnReward:
             function raises, changes from one call to the next, or gives something else than one
             finite number a car; the message has the line.
     """
-    path, name = own_code.parse(reference, _KIND)
-    module = own_code.run(path)
-    function = getattr(module, name, None)
-    if not callable(function):
-        own, remedy = own_code.defined(module), "Define that function in it."
-        unknown = UnknownNameError(_KIND, name, own, remedy=remedy)
-        raise InputError(f"{path}: {unknown}")
-    found = OwnReward(name, path, function)
+    taken = own_code.take(reference, "reward", "Define that function in it.")
+    found = OwnReward(taken.name, taken.path, taken.value)
     found.check()
     return found

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from donkey_rl.agents.augmentation import layers, mirroring
 from donkey_rl.agents.augmentation.config import AugmentationConfig
 from donkey_rl.agents.encoders import cnn as cnn_encoder
-from donkey_rl.agents.encoders.config import TrainedEncoderConfig
+from donkey_rl.agents.encoders.config import OwnEncoderConfig, TrainedEncoderConfig
 from donkey_rl.agents.tensorflow_setup import tf
 from donkey_rl.envs import labels
 from donkey_rl.errors import InputError
@@ -47,9 +47,14 @@ def draw(config: TrainingConfig, path: pathlib.Path) -> pathlib.Path:
         path: The PNG file to write.
 
     Raises:
-        InputError: Nothing changes images in this run.
+        InputError: Nothing changes images in this run, or only code of the user's own does.
         StorageError: If the file cannot be written.
     """
+    if isinstance(config.encoder, OwnEncoderConfig):
+        raise InputError(
+            "Expected an encoder whose settings change images. Received: encoder.name=own, which "
+            "changes them in its own fit, if at all. Draw them there."
+        )
     chosen = amounts(config)
     values = {name: value for name, value in chosen.model_dump().items() if value}
     if not values:

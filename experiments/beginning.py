@@ -6,6 +6,7 @@ Files of the run in MLflow hold it:
 config.yaml      the whole configuration, a recipe by itself
 beginning.json   versions, the machine, and SHA-256 of what was read beside it
 reward.py        the file of a reward of the user's own, where there is one
+encoder.py       the same of an encoder
 ```
 """
 
@@ -31,7 +32,10 @@ from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.experiments.tracking import Run
 
-CONFIG_FILE, FACTS_FILE, REWARD_FILE = "config.yaml", "beginning.json", "reward.py"
+CONFIG_FILE, FACTS_FILE = "config.yaml", "beginning.json"
+REWARD_FILE, ENCODER_FILE = "reward.py", "encoder.py"
+CODE = {"task.reward": REWARD_FILE, "encoder.code": ENCODER_FILE}
+"""Settings that name code of the user's own, `PATH.py:NAME`, and what a run calls its copy."""
 
 _DATA = ("imitation.data", "encoder.data", "encoder.pretrained", "start.driver")
 """Settings that name what is learned from."""
@@ -47,6 +51,7 @@ class Beginning(Config):
         versions: Versions of Python and of packages, and the kind of processor.
         track_file: SHA-256 of a track file of the user's own; None for the package's tracks.
         reward_file: SHA-256 of the file of a reward of the user's own; None for the package's.
+        encoder_file: The same of an encoder.
         machine: As `process_clock.machine` says it.
         data: By setting, SHA-256 of the names and sizes of the files that were learned from.
     """
@@ -55,8 +60,15 @@ class Beginning(Config):
     versions: dict[str, str]
     track_file: str | None
     reward_file: str | None = None
+    encoder_file: str | None = None
     machine: dict[str, str] = pydantic.Field(default_factory=dict)
     data: dict[str, str] = pydantic.Field(default_factory=dict)
+
+    @property
+    def code(self) -> dict[str, str]:
+        """By setting, SHA-256 of the files with code of the user's own."""
+        found = {key: getattr(self, fact(key)) for key in CODE}
+        return {key: digest for key, digest in found.items() if digest is not None}
 
 
 def of(config: TrainingConfig) -> Beginning:
@@ -65,10 +77,19 @@ def of(config: TrainingConfig) -> Beginning:
         config=lasting(config).model_dump(mode="json"),
         versions=provenance.versions(),
         track_file=hash_of_track_file(config.track),
-        reward_file=hash_of_reward_file(config),
         machine=process_clock.machine(),
         data=hashes_of_data(config),
+        **{fact(key): digest for key, digest in hashes_of_code(config).items()},
     )
+
+
+def fact(key: str) -> str:
+    """Returns what the SHA-256 of code of the user's own is called.
+
+    >>> fact("task.reward")
+    'reward_file'
+    """
+    return CODE[key].replace(".py", "_file")
 
 
 def lasting(config: TrainingConfig) -> TrainingConfig:
@@ -78,8 +99,7 @@ def lasting(config: TrainingConfig) -> TrainingConfig:
     changes = {"track": configs.lasting(config.track)} | found
     if config.check.tracks is not None:
         changes["check.tracks"] = configs.lasting(config.check.tracks)
-    if config.task.reward is not None:
-        changes["task.reward"] = configs.lasting_code(config.task.reward)
+    changes |= {key: configs.lasting_code(name) for key, name in _code(config).items()}
     if changes.items() <= configs.flat(config.model_dump(mode="json")).items():
         return config
     return configuration.with_values(config, changes)
@@ -126,15 +146,19 @@ def hash_of_track_file(tracks: str) -> str | None:
     return ",".join(hashes) or None
 
 
-def hash_of_reward_file(config: TrainingConfig) -> str | None:
-    """Returns the SHA-256 of the file of a reward of the user's own, None for the package's."""
-    path = _reward_file(config)
-    return None if path is None else folders.sha256(path)
+def hashes_of_code(config: TrainingConfig) -> dict[str, str]:
+    """Returns by setting the SHA-256 of the files with code of the user's own."""
+    return {key: folders.sha256(path) for key, path in _code_files(config).items()}
 
 
-def _reward_file(config: TrainingConfig) -> pathlib.Path | None:
-    own = config.task.reward
-    return None if own is None else own_code.parse(own, "reward")[0]
+def _code_files(config: TrainingConfig) -> dict[str, pathlib.Path]:
+    return {key: own_code.parse(name, key)[0] for key, name in _code(config).items()}
+
+
+def _code(config: TrainingConfig) -> dict[str, str]:
+    """Returns the references to code of the user's own, by setting."""
+    flat = configs.flat(config.model_dump(mode="json"))
+    return {key: str(flat[key]) for key in CODE if flat.get(key) is not None}
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -158,9 +182,8 @@ def store(begun: Beginning, run: Run) -> None:
         folder = pathlib.Path(name)
         (folder / CONFIG_FILE).write_text(configuration.written(config), encoding="utf-8")
         (folder / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        own = _reward_file(config)
-        if own is not None:
-            shutil.copyfile(own, folder / REWARD_FILE)
+        for key, path in _code_files(config).items():
+            shutil.copyfile(path, folder / CODE[key])
         for file in sorted(folder.iterdir()):
             run.log_artifact(file)
 

@@ -24,6 +24,7 @@ from donkey_rl.experiments.check_config import CheckConfig
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import Phase
 from donkey_rl.experiments.tracking import Run
+from donkey_rl.metrics import heat as heats
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import registry
 from donkey_rl.metrics.race import Race
@@ -51,7 +52,7 @@ class Findings:
         first_clean_lap_wall_s: Wall time from the start of the process to the first clean lap.
         first_clean_lap_steps: Environment steps to it.
         best_lap_s: Best clean lap of any check.
-        best_rank: How good the best policy was: share of clean laps, then minus its mean lap.
+        best_rank: How good the best policy was: `counted_share`, then minus its mean lap.
         best_weights: The weights that it drove by, None before the first check.
         curve: One entry a check: environment steps and scores by name.
     """
@@ -183,7 +184,7 @@ class Checks(BaseCallback):
         best = found["best_lap_s"]
         if not math.isnan(best):
             self.findings.best_lap_s = min(best, self.findings.best_lap_s or math.inf)
-        rank = (found["clean_share"], -_or(found["mean_lap_s"], math.inf), found["completion"])
+        rank = (found["counted_share"], -_or(found["mean_lap_s"], math.inf), found["completion"])
         # Before the first clean lap whoever comes farther is better; after it only who laps.
         if rank >= self.findings.best_rank and (found["clean_laps"] > 0.0 or not lapped):
             self.findings.best_rank = rank
@@ -231,10 +232,16 @@ def summary(races: Sequence[Race]) -> dict[str, float]:
     """Returns the scores of some races as one number each.
 
     `clean_share` is the share of the laps to drive that were driven clean, `clean_laps` their
-    number; lap times are means and bests over all races; the rest are means.
+    number, `counted_share` the share of those in races that no host would have ended because the
+    car was too slow; lap times are means and bests over all races; the rest are means.
     """
-    driven = [lap for race in races for lap in lap_times.laps(race)]
-    clean = [lap.time_s for lap in driven if lap.clean]
+    clean: list[float] = []
+    counted = 0
+    for race in races:
+        driven = [lap.time_s for lap in lap_times.laps(race) if lap.clean]
+        clean += driven
+        if driven and heats.heat(race).fault != "missed checkpoint":
+            counted += len(driven)
     wanted = sum(race.header.laps for race in races)
     means = {
         name: float(np.mean(values))
@@ -243,6 +250,7 @@ def summary(races: Sequence[Race]) -> dict[str, float]:
     return {
         "clean_laps": float(len(clean)),
         "clean_share": len(clean) / wanted,
+        "counted_share": counted / wanted,
         "best_lap_s": min(clean, default=math.nan),
         "mean_lap_s": float(np.mean(clean)) if clean else math.nan,
         **means,

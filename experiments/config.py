@@ -230,10 +230,10 @@ class TrainingConfig(Config):
                 f"cars must be one for each track at least, received cars={self.cars} for "
                 f"{len(self.tracks)} tracks"
             )
-        if self.start.driver is not None and self.encoder.name == "cnn":
+        if self.start.driver is not None and self.encoder.name in ("cnn", "own"):
             raise ValueError(
-                "start.driver brings its encoder along, received encoder.name=cnn as well; leave "
-                "one of them out"
+                "start.driver brings its encoder along, received "
+                f"encoder.name={self.encoder.name} as well; leave one of them out"
             )
         self.environments()
         self.encoder.check(self.camera.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -11,8 +12,14 @@ import numpy.typing as npt
 
 from donkey_rl.agents.encoders.autoencoder import Autoencoder
 from donkey_rl.agents.encoders.base import Encoder
-from donkey_rl.agents.encoders.config import AutoencoderConfig, LaneEncoderConfig
+from donkey_rl.agents.encoders.config import (
+    AutoencoderConfig,
+    LaneEncoderConfig,
+    OwnEncoderConfig,
+)
+from donkey_rl.agents.encoders.own import Draft, OwnEncoder
 from donkey_rl.agents.encoders.report import EncoderReport
+from donkey_rl.envs import labels
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import beginning, encoder_frames, lane_training, provenance
 from donkey_rl.experiments.config import TrainingConfig
@@ -31,7 +38,19 @@ def key(config: TrainingConfig) -> str:
         "data": {name: found for name, found in data.items() if name.startswith("encoder.")},
         "versions": provenance.versions(),
     }
+    code = beginning.hashes_of_code(config).get("encoder.code")
+    facts |= {} if code is None else {"code": code}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def check(config: TrainingConfig) -> None:
+    """Tries an encoder of the user's own before a run begins; others need no trial.
+
+    Raises:
+        InputError: Its file is not named or cannot be used, or what it makes is no encoder.
+    """
+    if isinstance(config.encoder, OwnEncoderConfig):
+        _draft(config, config.encoder).encoder()
 
 
 def train_encoder(
@@ -48,8 +67,8 @@ def train_encoder(
         The encoder, and how good it is on frames that it was not trained on.
 
     Raises:
-        InputError: The encoder is not one that is trained before the policy, or there are not
-            enough frames to train it on.
+        InputError: The encoder is not one that is trained before the policy, there are not
+            enough frames to train it on, or code of the user's own fails.
         LinkError: A simulator whose frames were wanted cannot be reached, or was lost.
     """
     settings = config.encoder
@@ -57,8 +76,10 @@ def train_encoder(
         return lane_training.train_encoder(config, settings, progress, between)
     if isinstance(settings, AutoencoderConfig):
         return _train_autoencoder(config, settings, progress, between)
+    if isinstance(settings, OwnEncoderConfig):
+        return _train_own(config, settings, progress, between)
     raise InputError(
-        "Expected an encoder that is trained before the policy: lane or autoencoder. "
+        "Expected an encoder that is trained before the policy: lane, autoencoder or own. "
         f"Received: encoder.name={settings.name}. Set encoder.name=lane."
     )
 
@@ -93,3 +114,46 @@ def _train_autoencoder(
 
         report = encoder.fit(np.concatenate(reduced), show)
     return encoder, report
+
+
+def _draft(config: TrainingConfig, settings: OwnEncoderConfig) -> Draft:
+    return Draft(settings.code, config.camera.shape, config.seed)
+
+
+def _train_own(
+    config: TrainingConfig,
+    settings: OwnEncoderConfig,
+    progress: ProgressDisplay,
+    between: Callable[[], None],
+) -> tuple[OwnEncoder, EncoderReport]:
+    """Has code of the user's own make an encoder, and train it where it wants to."""
+    started = time.perf_counter()
+    draft = _draft(config, settings)
+    frames = 0
+    if draft.fits:
+        images, truth = _labelled(config, settings.frames, progress, between)
+        frames = len(images)
+        with progress.phase("training encoder", None, ""):
+            draft.fit(images, truth)
+        between()
+    encoder = draft.encoder()
+    if draft.remark:
+        progress.message(draft.remark)
+    return encoder, EncoderReport({}, {}, (), frames, time.perf_counter() - started)
+
+
+def _labelled(
+    config: TrainingConfig, count: int, progress: ProgressDisplay, between: Callable[[], None]
+) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float32]]]:
+    """Renders frames (n, H, W, 3), and returns them with their labels, (n,) each, by name."""
+    known = labels.names(cars=config.opponents.count > 0)
+    images = np.empty((count, *config.camera.shape), np.uint8)
+    truth = np.empty((count, len(known)), np.float32)
+    done, seed = 0, config.seed + lane_training.SEED_OFFSET
+    with progress.phase("rendering frames", count, "frames") as phase:
+        for part in encoder_frames.labelled(config, count, seed):
+            first, done = done, done + len(part.images)
+            images[first:done], truth[first:done] = part.images, part.labels
+            phase.update(done)
+            between()
+    return images, {name: truth[:, column].copy() for column, name in enumerate(known)}

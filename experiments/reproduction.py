@@ -67,7 +67,7 @@ def find(reference: str, settings: Sequence[str] = ()) -> Reproduction:
 
     Raises:
         InputError: There is no such run, it holds no configuration, this version does not know
-            a setting of it, or its track file, its reward or its data are gone or changed.
+            a setting of it, or its track file, its own code or its data are gone or changed.
         StorageError: The store cannot be read.
     """
     stored = stored_runs.find(reference)
@@ -93,9 +93,10 @@ def _check_files(
     now = beginning.hashes_of_data(config)
     if config.track == flat.get("track"):
         now["track"] = beginning.hash_of_track_file(config.track) or ""
-    if begun.reward_file is not None and config.task.reward == flat.get("task.reward"):
-        before["task.reward"] = begun.reward_file
-        now["task.reward"] = beginning.hash_of_reward_file(config) or ""
+    code, wanted = beginning.hashes_of_code(config), configs.flat(config.model_dump(mode="json"))
+    for key, digest in begun.code.items():
+        if wanted.get(key) == flat.get(key):
+            before[key], now[key] = digest, code.get(key, "")
     for key, digest in before.items():
         if key not in replaced and now.get(key) != digest:
             state = "is not what it was" if key in now else "is gone that was there"

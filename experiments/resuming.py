@@ -102,12 +102,7 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
             f"The track file '{config.track}' is not what it was when run {stored.id} began. "
             "Put the old one back, or start a new run."
         )
-    if begun.reward_file != beginning.hash_of_reward_file(config):
-        raise InputError(
-            f"The file of the reward '{config.task.reward}' is not what it was when run "
-            f"{stored.id} began. Put the old one back, which the run has as "
-            f"{beginning.REWARD_FILE}, or start a new run."
-        )
+    _compare_code(stored.id, begun, config)
     wanted = beginning.lasting(configuration.with_settings(config, settings))
     _compare_settings(stored.id, config, wanted)
     return Resumption(stored.id, wanted, folder, remarks)
@@ -125,6 +120,18 @@ def _compare_versions(run_id: str, before: dict[str, str]) -> tuple[str, ...]:
     if not others:
         return ()
     return (f"not bit for bit what it would have been: {', '.join(others)}",)
+
+
+def _compare_code(run_id: str, begun: Beginning, config: TrainingConfig) -> None:
+    """Refuses code of the user's own that has changed."""
+    flat, now = configs.flat(begun.config), beginning.hashes_of_code(config)
+    for key, digest in begun.code.items():
+        if now.get(key) != digest:
+            raise InputError(
+                f"The file of {key}='{flat.get(key)}' is not what it was when run {run_id} began. "
+                f"Put the old one back, which the run has as {beginning.CODE[key]}, or start a "
+                "new run."
+            )
 
 
 def _compare_settings(run_id: str, begun: TrainingConfig, wanted: TrainingConfig) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.encoders.cnn import CnnEncoder
+from donkey_rl.agents.encoders.config import CnnEncoderConfig
 from donkey_rl.agents.feature_env import ExtractedVecEnv, FeatureVecEnv
 from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.image_env import ImageVecEnv
@@ -13,6 +14,7 @@ from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.simulator import vehicle
+from donkey_rl.errors import DonkeyRLError
 from donkey_rl.experiments.config import TrainingConfig
 
 _SPEED = 16.0
@@ -37,7 +39,7 @@ def environment(
         scaling: Divisors of the measurements.
     """
     if encoder is None:
-        return ImageVecEnv(cars, config.encoder, scaling)
+        return ImageVecEnv(cars, _end_to_end(config), scaling)
     return FeatureVecEnv(cars, encoder, scaling)
 
 
@@ -50,8 +52,19 @@ def driver_encoder(config: TrainingConfig, model: SAC | PPO, encoder: Encoder | 
         encoder: Trained before the policy; None where the policy sees by itself.
     """
     if encoder is None:
-        return CnnEncoder.of_policy(model.learner.cnn, config.camera.shape, config.encoder)
+        return CnnEncoder.of_policy(model.learner.cnn, config.camera.shape, _end_to_end(config))
     return encoder
+
+
+def _end_to_end(config: TrainingConfig) -> CnnEncoderConfig:
+    """Returns how images are shrunk for a policy that sees by itself."""
+    settings = config.encoder
+    if not isinstance(settings, CnnEncoderConfig):
+        raise DonkeyRLError(
+            "Expected encoder.name=cnn where no encoder was trained before the policy. Received: "
+            f"encoder.name={settings.name}. Train that encoder first."
+        )
+    return settings
 
 
 def driver_critic(model: SAC | PPO, encoder: Encoder | None) -> Any:

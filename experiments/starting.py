@@ -36,7 +36,7 @@ def load(config: TrainingConfig) -> Driver | None:
         raise InputError(
             "start.driver: expected a driver with an encoder that was trained before its policy. "
             f"Received: one that sees by itself, '{config.start.driver}'. Begin with one whose "
-            "encoder is lane or autoencoder."
+            "encoder is lane, autoencoder or own."
         )
     wanted = (config.camera.shape, config.history)
     received = (driver.observation.image_shape, driver.observation.history)

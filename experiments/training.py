@@ -17,7 +17,7 @@ from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import batch as batches
-from donkey_rl.envs import joined_view, rewards, simulators
+from donkey_rl.envs import joined_view, simulators
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.simulator import scene
 from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
@@ -27,6 +27,7 @@ from donkey_rl.experiments import (
     description,
     encoder_training,
     evaluation,
+    own_code_checks,
     process_clock,
     provenance,
     race_latency,
@@ -73,10 +74,9 @@ def train(
         StorageError: The run could not be stored.
         LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
         InputError: A recording to imitate cannot be learned from, a driver to begin with does not
-            fit, or a reward of the user's own cannot be used; no run is begun.
+            fit, or a reward or an encoder of the user's own cannot be used; no run is begun.
     """
-    if config.task.reward is not None:
-        rewards.load(config.task.reward)
+    own_code_checks.check(config)
     config = lessons.pinned(config)
     demonstrations.check(config, progress)
     starting.load(config)

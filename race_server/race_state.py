@@ -120,6 +120,12 @@ class RaceState:
                 return "waiting for a car"
         return "waiting for GO"
 
+    @property
+    def _word(self) -> tuple[bool, str, str, bool, str]:
+        """What orders change. Scripts repeat theirs: when a GO was given does not count."""
+        given = "" if self._given is None else self._given[0]
+        return self.go, self.by, self.braked, self._stopped, given
+
     def follow(self, order: Order, now: float) -> bool:
         """Follows an order.
 
@@ -130,7 +136,7 @@ class RaceState:
         Returns:
             Whether it has changed anything.
         """
-        before = (self.go, self.by, self.braked, self._stopped, self._given)
+        before = self._word
         match order:
             case Go(by):
                 if not self.go and self.is_away:
@@ -145,7 +151,7 @@ class RaceState:
                 self.braked = by if on else ""
             case ChangeDriver():
                 return True
-        return before != (self.go, self.by, self.braked, self._stopped, self._given)
+        return before != self._word
 
     def hear(self, report: reports.Report) -> None:
         """Takes in what the host says."""
@@ -163,7 +169,10 @@ class RaceState:
             case reports.RaceStart():
                 self.racing, self.practice, self.disqualified = True, False, False
                 if self._in_run and self._stopped:
+                    # A GO that waits for its car was given after that STOP.
+                    given = self._given
                     self._end_go("stopped in this run: waiting for GO")
+                    self._given = given
                 elif self._start != "drive":
                     self._say_go("host")
                 self._in_run = True

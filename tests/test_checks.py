@@ -14,6 +14,7 @@ import pytest
 from donkey_rl.experiments import checks, process_clock
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
+from donkey_rl.metrics.examples import drive, steady
 
 
 class Weights:
@@ -44,6 +45,7 @@ def scored(laps: int, mean: float, completion: float) -> dict[str, float]:
     return {
         "clean_laps": float(laps),
         "clean_share": laps / 24,
+        "counted_share": laps / 24,
         "best_lap_s": mean,
         "mean_lap_s": mean,
         "completion": completion,
@@ -151,3 +153,12 @@ def test_a_summary_of_no_clean_lap_has_no_lap_time() -> None:
     assert math.isnan(checks._or(math.nan, math.nan))
     assert checks._or(math.nan, 3.0) == 3.0
     assert np.isfinite(checks._or(2.0, 3.0))
+
+
+def test_laps_of_a_race_that_a_host_would_end_for_slowness_do_not_choose_a_policy() -> None:
+    quick, slow = (drive(steady(speed, 700.0 / speed)) for speed in (16.0, 2.0))
+    alone, both = checks.summary([quick]), checks.summary([quick, slow])
+    assert alone["counted_share"] == alone["clean_share"] == 1.0
+    # 50 u from checkpoint to checkpoint take the slow one 25 s.
+    assert both["clean_share"] == 1.0
+    assert both["counted_share"] == 0.5

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from donkey_rl import configuration
+from donkey_rl.agents.encoders import config
 from donkey_rl.experiments import driving_bench, ensemble_bench
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -60,6 +61,18 @@ def test_with_other_defaults_all_is_done_again(
     proved(program, tmp_path)
     monkeypatch.setattr(fingerprint, "TrainingConfig", OtherDefaults)
     assert proved(program, tmp_path) == ["train", *["evaluate"] * 4]
+
+
+@pytest.mark.parametrize("encoder", ["AutoencoderConfig", "CnnEncoderConfig"])
+def test_defaults_of_each_encoder_count(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step("agents", ("bench",))
+    before = fingerprint.of(step)
+
+    class Other(getattr(config, encoder)):  # type: ignore[misc]
+        more: int = 1
+
+    monkeypatch.setattr(fingerprint, encoder, Other)
+    assert fingerprint.of(step) != before
 
 
 def test_what_an_earlier_version_kept_is_done_again(

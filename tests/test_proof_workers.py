@@ -267,9 +267,12 @@ def test_ctrl_c_ends_all_and_leaves_what_is_finished(
     shown = io.StringIO()
 
     def interrupt() -> None:
-        waiting_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2, "both races")
-        waiting_for(lambda: shown.getvalue().count(": lap") == 2, "their lines")
-        os.kill(os.getpid(), number)
+        try:
+            waiting_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2, "both races")
+            waiting_for(lambda: shown.getvalue().count(": lap") == 2, "their lines")
+        finally:
+            # Nothing else ends them.
+            os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
     thread.start()

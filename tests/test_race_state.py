@@ -170,6 +170,32 @@ def test_go_given_again_while_the_connection_is_lost_takes_nothing_away() -> Non
     assert found.may_move
 
 
+@pytest.mark.parametrize(("at", "moves"), [(SOON, True), (LATE, False)])
+def test_go_without_a_host_is_newer_than_the_stop_of_the_run_that_goes_on(
+    at: float, moves: bool
+) -> None:
+    found = state("race_start", CAR, START, Stop("page"))
+    found.lose(Clock(100.0, NOW, 1.0))
+    found.follow(Go("page"), NOW)
+    found.hear(CAR)
+    # Said to whoever comes back into the run, before the first frame.
+    found.hear(START)
+    assert not found.may_move
+    assert found.void_go(at) == ("" if moves else "page")
+    found.see(101.0, at)
+    assert found.may_move is moves
+
+
+def test_go_without_a_host_that_is_repeated_holds_longer_and_is_noted_once() -> None:
+    found = state("drive")
+    assert found.follow(Go("drive"), NOW)
+    assert not found.follow(Go("drive"), NOW + 1.0)
+    assert found.follow(Go("page"), NOW + 1.0)
+    found.hear(CAR)
+    found.see(1.0, SOON + 1.0)
+    assert found.may_move
+
+
 def test_a_stop_outlasts_a_go_that_came_to_nothing() -> None:
     found = state("car", CAR, Stop("page"))
     found.lose(None)

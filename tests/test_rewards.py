@@ -354,7 +354,7 @@ def test_a_training_keeps_its_reward_and_by_choice_the_last_policy(
     assert stored_runs.download(stored, beginning.REWARD_FILE).read_text() == MINE
     begun = beginning.read(stored)
     assert begun.config["task"]["reward"] == f"{mine}:steer_right"
-    assert begun.reward_file == beginning.hash_of_reward_file(told)
+    assert begun.reward_file == beginning.hashes_of_code(told)["task.reward"]
 
 
 def test_what_stands_in_the_module_works() -> None:

@@ -21,6 +21,7 @@ _CLASSES = {
     "autoencoder": "donkey_rl.agents.encoders.autoencoder:Autoencoder",
     "cnn": "donkey_rl.agents.encoders.cnn:CnnEncoder",
     "lane": "donkey_rl.agents.encoders.lane:LaneEncoder",
+    "own": "donkey_rl.agents.encoders.own:OwnEncoder",
 }
 
 
@@ -99,7 +100,7 @@ def names() -> tuple[str, ...]:
     """Returns the names of the encoders.
 
     >>> names()
-    ('autoencoder', 'cnn', 'lane')
+    ('autoencoder', 'cnn', 'lane', 'own')
     """
     return tuple(sorted(_CLASSES))
 

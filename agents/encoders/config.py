@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from donkey_rl import setting_keys
+from donkey_rl import own_code, setting_keys
 from donkey_rl.agents.augmentation.config import LookConfig
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError
@@ -233,10 +233,38 @@ class AutoencoderConfig(TrainedEncoderConfig):
     )
 
 
+class OwnEncoderConfig(Config):
+    """Settings of an encoder of the user's own, see `donkey_rl.agents.encoders.own`."""
+
+    name: Literal["own"] = "own"
+    code: str | None = pydantic.Field(
+        default=None,
+        description="Class that makes the encoder, as PATH.py:NAME. The file runs with your "
+        "rights.",
+    )
+    frames: int = pydantic.Field(
+        default=4_000,
+        ge=1,
+        le=5_000_000,
+        description="Frames that its fit is handed, if it has one: 57,600 bytes each at 160x120.",
+    )
+
+    @pydantic.field_validator("code")
+    @classmethod
+    def _names_a_class(cls, value: str | None) -> str | None:
+        if value is not None:
+            own_code.parse(value, "encoder")
+        return value
+
+    def check(self, image_shape: tuple[int, int, int]) -> None:
+        """Checks nothing: whether images are large enough, the user's code knows."""
+
+
 EncoderChoice = Annotated[
     Annotated[LaneEncoderConfig, pydantic.Tag("lane")]
     | Annotated[AutoencoderConfig, pydantic.Tag("autoencoder")]
-    | Annotated[CnnEncoderConfig, pydantic.Tag("cnn")],
+    | Annotated[CnnEncoderConfig, pydantic.Tag("cnn")]
+    | Annotated[OwnEncoderConfig, pydantic.Tag("own")],
     setting_keys.BY_NAME,
 ]
 """The settings of the encoder that `name` chooses."""

@@ -15,7 +15,8 @@ class EncoderReport:
     """How good an encoder is on frames that it was not trained on.
 
     Attributes:
-        r2: Share explained of each output's variance, by output; 1 is perfect.
+        r2: Share explained of each output's variance, by output; 1 is perfect. Empty where nobody
+            knows what the outputs should be.
         rmse: Root mean square error of each output, in its unit, by output.
         loss: Training loss of each epoch.
         frames: Frames trained on.
@@ -33,10 +34,11 @@ class EncoderReport:
 
     @property
     def mean_r2(self) -> float:
-        """Mean of ``r2`` over the outputs."""
+        """Mean of ``r2`` over the outputs, of which there must be some."""
         return sum(self.r2.values()) / len(self.r2)
 
     def metrics(self) -> dict[str, float]:
         """Returns what is logged of a run, by metric name."""
         kinds = {f"encoder/iou_{kind}": value for kind, value in self.iou.items()}
-        return {"encoder/mean_r2": self.mean_r2, "encoder/seconds": self.seconds, **kinds}
+        known = {"encoder/mean_r2": self.mean_r2} if self.r2 else {}
+        return {**known, "encoder/seconds": self.seconds, **kinds}

@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from donkey_rl import configuration
+from donkey_rl.agents.encoders.config import AutoencoderConfig, CnnEncoderConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.proof.steps import Step
@@ -20,11 +21,11 @@ def of(step: Step) -> str:
         step: The command.
     """
     named = [step.words[step.words.index(_RECIPE) + 1]] if _RECIPE in step.words else []
+    # The second is where a driver races that no run has trained. Of the encoders the first has the
+    # lane encoder alone.
+    usual = TrainingConfig, EnvironmentConfig, AutoencoderConfig, CnnEncoderConfig
     facts = {
-        # The second is where a driver races that no run has trained.
-        "defaults": [
-            usual().model_dump(mode="json") for usual in (TrainingConfig, EnvironmentConfig)
-        ],
+        "defaults": [each().model_dump(mode="json") for each in usual],
         "recipes": [configuration.read_recipe(name) for name in (*named, *step.recipes)],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -18,6 +18,7 @@ ENCODERS = {
     "lane": "reads the lane ahead (lane)",
     "autoencoder": "sums up the image (autoencoder)",
     "cnn": "learned to see while driving (cnn)",
+    "own": "sees by code of its trainer's own (own)",
 }
 STATUS = {
     "FINISHED": "finished",

@@ -14,10 +14,10 @@ from donkey_rl import configuration, search_space
 from donkey_rl.agents.ppo.search_space import SPACE as PPO_SPACE
 from donkey_rl.agents.sac.search_space import SPACE as SAC_SPACE
 from donkey_rl.configuration import Config
-from donkey_rl.envs import rewards, simulators
+from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import ConfigurationError, InputError
-from donkey_rl.experiments import beginning, splits
+from donkey_rl.experiments import beginning, own_code_checks, splits
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.search_space import SearchSpace
@@ -134,7 +134,7 @@ class SweepPlan(Config):
 
     def identity(self) -> dict[str, Any]:
         """Returns what all that join a study must agree on, as JSON knows it."""
-        reward = beginning.hash_of_reward_file(self.config)
+        code = beginning.hashes_of_code(self.config)
         return {
             "agent": self.config.agent,
             "tracks": list(self.tracks),
@@ -143,7 +143,7 @@ class SweepPlan(Config):
             "most_disqualified": self.most_disqualified,
             "space": {key: each.model_dump(mode="json") for key, each in self.space.items()},
             "settings": configs.flat(self.config.model_dump(mode="json")),
-            **({} if reward is None else {"reward_file": reward}),
+            **{beginning.fact(key): digest for key, digest in code.items()},
             "version": donkey_rl.__version__,
         }
 
@@ -202,6 +202,5 @@ def _config(request: SweepRequest) -> TrainingConfig:
             f"A sweep drives the embedded simulator. Received: simulator={config.simulator}. "
             "Leave it out."
         )
-    if config.task.reward is not None:
-        rewards.load(config.task.reward)
+    own_code_checks.check(config)
     return beginning.lasting(config)
