@@ -333,7 +333,7 @@ def test_the_pages_show_what_was_logged(uri: str, tmp_path: pathlib.Path) -> Non
         with pytest.raises(InputError, match=f"Port {port} cannot be used"):
             dashboard.open_dashboard(port, uri)
         # Otherwise it would end the tests.
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is not before
         signal.raise_signal(signal.SIGTERM)
     assert server.poll() is not None
     assert signal.getsignal(signal.SIGTERM) is before
