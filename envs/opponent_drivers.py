@@ -28,7 +28,6 @@ Act = Callable[[Observation], npt.NDArray[np.float32]]
 _PLACED_PACE = 0.5
 """Share of the pursuit's speed at which learned opponents are put on the road."""
 
-
 _AHEAD = np.linspace(0.0, 12.0, 5)
 """The road leaves room all this way (u) to opponents beside their line: the line crosses it from
 edge to edge, and they take a while to follow."""
@@ -107,16 +106,15 @@ class KnowingDrivers:
         self._passes = Passing(self._expert, self._road)
         self._pace, self._aside = np.ones(len(who)), np.zeros(len(who))
 
-    def placed(self, k: int, arc: float, rng: np.random.Generator, road: track.Track) -> Start:
+    def placed(self, k: int, arc: float, rng: np.random.Generator) -> Start:
         """Draws how an opponent will drive, and returns it on the road.
 
         Args:
             k: Its number.
             arc: Arc length of its place (u).
             rng: The stream of its car.
-            road: The track.
         """
-        who, half = self._who[k], 0.5 * (road.road_right - road.road_left)
+        who, half = self._who[k], 0.5 * (self._road.road_right - self._road.road_left)
         pace, aside = rng.uniform(*who.pace), rng.uniform(-1.0, 1.0) * self._share * half
         row = self._expert.reference.at(np.array([arc]))[0]
         if who.is_learned:

@@ -313,14 +313,14 @@ def _place(met: _Met, now: FloatArray, usual: FloatArray) -> tuple[FloatArray, F
     way[:, 0] = -1.0
     chosen = np.where(free, way, np.inf).argmin(axis=1)
     found: Flags = np.any(free, axis=1)
-    wanted = places[np.arange(len(now)), chosen]
+    rows = np.arange(len(now))
+    wanted = places[rows, chosen]
     blocked = met.counts & (met.apart(usual[:, None])[:, 0] < _ENOUGH)
     weight = np.where(blocked, met.weight, 0.0).max(axis=1, initial=0.0)
     # Without room one stays beside a car that one is beside: it is too late to get behind it.
     apart = met.apart(now[:, None])[:, 0]
     beside = met.counts & (apart >= _TOUCHING) & (np.abs(met.lead) < _LATE)
     k = np.where(beside, np.abs(met.lead), np.inf).argmin(axis=1)
-    rows = np.arange(len(now))
     side = np.where(
         now > met.right[rows, k], met.right[rows, k] + CLEAR, met.left[rows, k] - CLEAR
     )

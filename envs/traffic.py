@@ -204,7 +204,7 @@ class Traffic:
                 place = arc - side * gap
             place = float(np.clip(place, 0.0, self.track.length))
             lead = place - arc
-        start = self._rivals.placed(k, place, rng, self.track)
+        start = self._rivals.placed(k, place, rng)
         if first is not None:
             # They come under way together with their car.
             start = start._replace(speed=np.minimum(start.speed, cars.motion[i, physics.FORWARD]))

@@ -27,13 +27,13 @@ from donkey_rl.experiments import (
 )
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
-from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.reporting import trained
 from donkey_rl.experiments.sweeps import plan
 from donkey_rl.experiments.sweeps.plan import SweepRequest
 from donkey_rl.experiments.training_result import TrainingResult
 from tests import new_stores
+from tests.stopped_runs import stop
 
 MINE = """
 import keras
@@ -86,23 +86,10 @@ def driver_of(run_id: str) -> Driver:
     return Driver.load(tracking.download_driver(run_id))
 
 
-def stopped(config: TrainingConfig) -> str:
-    """Returns the id of a run that Ctrl-C ended at step 700, after two checkpoints."""
-
-    def on_step(self: Continuation) -> bool:
-        if self.num_timesteps == 700:
-            raise KeyboardInterrupt
-        return True
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Continuation, "_on_step", on_step)
-        return train(config).run_id
-
-
 @pytest.mark.slow
 def test_sac_learns_by_it_and_goes_on_and_comes_to_the_same(mine: pathlib.Path) -> None:
     whole = train(told())
-    ended = stopped(told())
+    ended = stop(told())
     with pytest.MonkeyPatch.context() as patched, ProgressDisplay(io.StringIO()) as progress:
         # It is trained once: a run that goes on reads it.
         patched.setattr(encoder_training, "train_encoder", None)

@@ -30,6 +30,7 @@ from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.run_folder import RunFolder
 from donkey_rl.experiments.training_result import TrainingResult
+from tests.stopped_runs import stop
 
 SMALL = (
     "cars=4", "steps=1200", "encoder.frames=256", "encoder.epochs=1", "evaluation.races=1",
@@ -153,21 +154,6 @@ def test_a_run_killed_at_random_points_comes_to_the_same(agent: str, kills: int)
     for name in ("check/completion", "train/learning_rate"):
         assert curve(done.run_id, name) == curve(whole.run_id, name) != []
     assert tracking.find(done.run_id).status == "FINISHED"
-
-
-def stop(config: TrainingConfig) -> str:
-    """Returns the id of a run that Ctrl-C ended at step 700, after two checkpoints."""
-
-    def on_step(self: Continuation) -> bool:
-        if self.num_timesteps == 700:
-            raise KeyboardInterrupt
-        return True
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Continuation, "_on_step", on_step)
-        result, _ = shown(lambda progress: training.train(config, progress))
-    assert result.stopped
-    return result.run_id
 
 
 @pytest.fixture(scope="module")
