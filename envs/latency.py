@@ -130,6 +130,16 @@ class LatencyConfig(Config):
             delay_ms = measured[(drawn * len(measured)).astype(np.int64)]
         return np.rint((delay_ms + self.added_ms) / STEP_MS).astype(np.int64)
 
+    def share_of_range(self, delay_ms: FloatArray) -> FloatArray:
+        """Returns where delays lie in `range_ms`, from 0 at its lower end to 1, of any shape.
+
+        >>> LatencyConfig(high_ms=300).share_of_range(np.array([0.0, 75.0, 400.0])).tolist()
+        [0.0, 0.25, 1.0]
+        """
+        low, high = self.range_ms
+        share: FloatArray = np.clip((delay_ms - low) / max(high - low, 1.0), 0.0, 1.0)
+        return share
+
     def check_history(self, history: int) -> None:
         """Refuses a history in which commands under way are not seen.
 
@@ -233,6 +243,13 @@ class DelayedLink:
         rolling = cars[speed > 0.0]
         if isinstance(self._world, PhysicsStepped) and len(rolling) and not self.paused:
             self._world.command(rolling, np.zeros((len(rolling), 2)))
+
+    @property
+    def episode_ms(self) -> FloatArray:
+        """Two-way delay of each car's episode without jitter, of a profile at its begin, (N,)."""
+        config = self._config
+        base = self._base_ms if self._profile is None else self._profile.at(self._row_s)
+        return base + config.added_ms
 
     def _refill(self, i: int) -> None:
         self._drawn[i] = self._streams[i].random((_BLOCK, 4))

@@ -373,7 +373,9 @@ class Driven(Moving, Protocol):
         """Their world."""
 
 
-def shown(expert: pursuit.Pursuit, cars: Driven, pace: float = 1.0) -> npt.NDArray[np.float32]:
+def shown(
+    expert: pursuit.Pursuit, cars: Driven, pace: npt.NDArray[np.float64] | float = 1.0
+) -> npt.NDArray[np.float32]:
     """Returns what the expert does: it passes opponents where there are some, (N, 2).
 
     Args:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from donkey_rl.agents.observations import FloatArray
 from donkey_rl.envs.joined_view import Cars
-from donkey_rl.envs.latency import LatencyConfig
+from donkey_rl.envs.latency import STEP_MS, DelayedLink, LatencyConfig
 from donkey_rl.experiments.collection import Collection
 
 Observation = Mapping[str, npt.NDArray[Any]]
@@ -26,6 +26,10 @@ _NEVER = -1
 
 class Lesson(Protocol):
     """Takes what is seen and what the expert would do, step by step."""
+
+    @property
+    def delay_ms(self) -> npt.NDArray[np.float64]:
+        """How late the commands are of each car's episode that this is a lesson for, (N,)."""
 
     def see(self, observation: Observation, wanted: FloatArray, *, kept: bool) -> None:
         """Takes what all cars see before a step, and the expert's actions, (N, 2).
@@ -43,9 +47,10 @@ class Lesson(Protocol):
 class AtOnce:
     """Commands take effect at once: a frame's label is what the expert does on it."""
 
-    def __init__(self, collection: Collection) -> None:
-        """Takes where the lesson goes."""
+    def __init__(self, collection: Collection, cars: Cars) -> None:
+        """Takes where the lesson goes, and whose it is."""
         self._collection = collection
+        self.delay_ms = np.zeros(cars.num_envs)
 
     def see(self, observation: Observation, wanted: FloatArray, *, kept: bool) -> None:
         """See `Lesson.see`."""
@@ -83,6 +88,11 @@ class Shifted:
         self._frames = _Frames(latency.spanned_steps + 2)
         self._delay = latency.draw_steps(random, cars.num_envs)
 
+    @property
+    def delay_ms(self) -> npt.NDArray[np.float64]:
+        """See `Lesson.delay_ms`."""
+        return np.asarray(STEP_MS * self._delay, np.float64)
+
     def see(self, observation: Observation, wanted: FloatArray, *, kept: bool) -> None:
         """See `Lesson.see`."""
         self._frames.keep(observation)
@@ -116,6 +126,16 @@ class Landed:
         self._frames = _Frames(latency.spanned_steps + 2)
         self._now = steps(cars)
 
+    @property
+    def delay_ms(self) -> npt.NDArray[np.float64]:
+        """See `Lesson.delay_ms`."""
+        return np.concatenate([link.episode_ms for link in self._links])
+
+    @property
+    def _links(self) -> list[DelayedLink]:
+        links = [view.batch.link for view in self._cars.views]
+        return [link for link in links if link is not None]
+
     def see(self, observation: Observation, wanted: FloatArray, *, kept: bool) -> None:
         """See `Lesson.see`."""
         self._frames.keep(observation)
@@ -123,9 +143,7 @@ class Landed:
 
     def go_on(self, ended: Flags) -> None:
         """See `Lesson.go_on`."""
-        links = [view.batch.link for view in self._cars.views]
-        landing = [link.landing for link in links if link is not None]
-        self._frames.await_landing(np.concatenate(landing))
+        self._frames.await_landing(np.concatenate([link.landing for link in self._links]))
         cars, seen = self._frames.landed(self._now)
         if len(cars):
             self._collection.add(seen, self._wanted[cars], kept=self._kept)

@@ -78,6 +78,7 @@ class School:
             for each in config.environments()
         ]
         self._random = np.random.default_rng([config.seed, SEED_OFFSET])
+        self._range = config.latency
         self._latency = config.latency if config.latency.wanted else None
         self._delays = np.random.default_rng([config.seed, SEED_OFFSET, _DELAY_STREAM])
         self._seen: Any = environment.reset()
@@ -111,8 +112,9 @@ class School:
             driven: FloatArray = np.clip(wanted + disturbance, -1.0, 1.0).astype(np.float32)
             return driven
 
+        lesson: Lesson = AtOnce(self._collection, self._cars)
         if self._latency is None:
-            return self._drive(self._setting.steps, disturbed, AtOnce(self._collection), progress)
+            return self._drive(self._setting.steps, disturbed, lesson, progress)
         lesson = Shifted(self._collection, self._cars, self._latency, self._delays)
         buffer, self._buffer = self._buffer, None
         self._pause(True)
@@ -141,10 +143,19 @@ class School:
             actions: FloatArray = self._model.predict(self._seen, deterministic=True)[0]
             return actions
 
-        lesson: Lesson = AtOnce(self._collection)
+        lesson: Lesson = AtOnce(self._collection, self._cars)
         if self._latency is not None:
             lesson = Landed(self._collection, self._cars, self._latency)
         return self._drive(self._setting.round_steps, own, lesson, progress)
+
+    def _wanted(self, delay_ms: npt.NDArray[np.float64]) -> FloatArray:
+        """Returns what the expert does, slower where commands are later, (N, 2)."""
+        late = self._range.share_of_range(delay_ms)
+        pace = self._setting.pace + late * (self._setting.slowest - self._setting.pace)
+        counts = [view.num_envs for view in self._cars.views]
+        paces = np.split(pace, np.cumsum(counts)[:-1])
+        pairs = zip(self._experts, self._cars.views, paces, strict=True)
+        return np.concatenate([shown(expert, view.batch, each) for expert, view, each in pairs])
 
     def _pause(self, paused: bool) -> None:
         """Lets nothing be late for a while, or again; all episodes begin anew."""
@@ -166,9 +177,7 @@ class School:
         learned = round((1.0 - self._setting.validation_share) * rounds)
         total = 0.0
         for done in range(rounds):
-            pairs = zip(self._experts, self._cars.views, strict=True)
-            pace = self._setting.pace
-            wanted = np.concatenate([shown(expert, view.batch, pace) for expert, view in pairs])
+            wanted = self._wanted(lesson.delay_ms)
             observation = self._cars.observation()
             lesson.see(observation, wanted, kept=done >= learned)
             driven = driver(wanted)

@@ -15,10 +15,10 @@ from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.sac.sac import SAC
-from donkey_rl.envs import labels, vec_env
+from donkey_rl.envs import labels, traffic, vec_env
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.experiments import demonstrations, late_labels, sight
+from donkey_rl.experiments import demonstrations, late_labels, school, sight
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.recorded_drives import RecordedDrive
@@ -164,6 +164,33 @@ def test_replay_is_seeded_by_the_policys_own_delayed_drive_alone() -> None:
     assert "the replay buffer begins with the rounds" in told.getvalue()
     # 36 of 40 steps to learn from, of which the first two to four have no answer; 18 of 20.
     assert 4 * (32 + 14) <= found["imitation/rows"] <= 4 * (34 + 16)
+
+
+def test_expert_drives_slower_the_later_commands_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = settings(rounds=1, round_steps=64, pace=1.0, late_pace=0.6)
+    encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS, LaneEncoderConfig())
+    paces: list[Any] = []
+
+    def watched(expert: Any, batch: Any, pace: Any) -> Any:
+        paces.append(pace)
+        return traffic.shown(expert, batch, pace)
+
+    monkeypatch.setattr(school, "shown", watched)
+    with contextlib.closing(vec_env.make(config.environment(), 4, 1)) as view:
+        env = sight.environment(config, view, encoder, FeatureScaling())
+        agent = SAC(env, config.sac, seed=1)
+        lessons = school.School(config, env, view, Lessons(), agent)  # type: ignore[arg-type]
+        lessons.show(lambda _: None)
+        shown = list(paces)
+        paces.clear()
+        lessons.correct(lambda _: None)
+        assert view.batch.link is not None
+        late = (view.batch.link.episode_ms - 100.0) / 100.0
+    # Demonstrations are for delays in whole steps; between 100 and 200 ms these are 2, 3 and 4.
+    assert {round(float(pace), 6) for each in shown for pace in each} <= {1.0, 0.8, 0.6}
+    assert len({float(pace) for each in shown for pace in each}) > 1
+    assert np.ptp(late) > 0.1
+    assert paces[-1] == pytest.approx(1.0 - 0.4 * late)
 
 
 def test_recorded_frame_gets_the_action_of_the_record_that_much_later() -> None:

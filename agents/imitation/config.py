@@ -67,6 +67,13 @@ class ImitationConfig(Config):
         description="Share of its speeds that the expert drives at: with less, what a learner "
         "does worse leaves it some grip.",
     )
+    late_pace: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=1.0,
+        description="The same at the longest latency of the run, and between the two at others; "
+        "none is `pace` at any.",
+    )
     motion: bool = Field(
         default=True,
         description="Whether the expert follows the motion of a time-optimal lap where it can.",
@@ -140,6 +147,11 @@ class ImitationConfig(Config):
         0.0001
         """
         return self.learning_rate * (1.0 - 0.9 * rounds / max(self.rounds, 1))
+
+    @property
+    def slowest(self) -> float:
+        """Share of its speeds that the expert drives at where commands are latest."""
+        return self.pace if self.late_pace is None else self.late_pace
 
     @property
     def wanted(self) -> bool:
