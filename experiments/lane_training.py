@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -84,7 +85,7 @@ class _Source:
             progress: Shows how far it is.
             between: Called between two pieces of work.
         """
-        times = settings.epochs if settings.fresh else 1
+        times = math.ceil(settings.epochs / settings.repeats) if settings.fresh else 1
         self._parts = encoder_frames.labelled(
             config,
             times * settings.frames,

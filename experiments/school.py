@@ -9,15 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.agents.feature_env import ExtractedVecEnv
+from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.observations import FloatArray
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.envs import reference as references
 from donkey_rl.envs.joined_view import Cars
-from donkey_rl.envs.pursuit import Pursuit
+from donkey_rl.envs.pursuit import GRIP, Pursuit
+from donkey_rl.envs.reference import Reference
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track
 from donkey_rl.envs.traffic import shown
 from donkey_rl.experiments.collection import Collection
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.late_labels import AtOnce, Landed, Lesson, Shifted
+from donkey_rl.metrics import heat
 
 SEED_OFFSET = 15_485
 """Disturbances and batches are drawn from other streams than the episodes."""
@@ -27,10 +33,65 @@ _DELAY_STREAM = 1
 _WHEEL_WEIGHT = 40.0
 """Lessons are given with calmer wheels than those that keep the line best, see `Pursuit`."""
 
+_IN_TIME = 0.75
+"""Share of the time from checkpoint to checkpoint that the expert takes at most: who learns from
+it and misreads the road is slower."""
+
+_MORE_GRIP = 1.1
+"""By this the grip grows until the expert is quick enough."""
+
+_POINTS = 100
+"""Places of each such stretch at which its speed is taken."""
+
+_CRAWL = 1.0
+"""No reference is slower than this (u/s)."""
+
 _NOISE_MEMORY = 0.9
 """Share of a disturbance that is left after one step: it lasts for half a second."""
 
 IntArray = npt.NDArray[np.int64]
+
+
+def teacher(config: EnvironmentConfig, setting: ImitationConfig) -> Pursuit:
+    """Returns the expert of a track, with so much more grip that a race's checkpoints are met.
+
+    Lessons that a race would disqualify teach to be disqualified: on roboracingleague_1 a heat
+    asks for more speed than little grip gives.
+
+    Args:
+        config: Track, car and the limits of its commands.
+        setting: How the expert is to drive elsewhere.
+    """
+
+    def with_grip(grip: float) -> Pursuit:
+        return Pursuit(
+            config,
+            grip=grip,
+            margin=setting.margin,
+            motion=setting.motion,
+            wheel_weight=_WHEEL_WEIGHT,
+        )
+
+    length, allowed_s = track.load(config.track).length, _IN_TIME * heat.CHECKPOINT_S
+    grip, expert = setting.grip, with_grip(setting.grip)
+    while grip < GRIP and longest_stretch_s(expert.reference, length) > setting.pace * allowed_s:
+        grip = min(GRIP, _MORE_GRIP * grip)
+        expert = with_grip(grip)
+    return expert
+
+
+def longest_stretch_s(reference: Reference, length: float) -> float:
+    """Returns the time that a lap's slowest stretch between two checkpoints takes (s).
+
+    Args:
+        reference: What is driven.
+        length: Of the lap (u).
+    """
+    stretches = heat.checkpoints(length) + 1
+    arcs = (np.arange(_POINTS * stretches) + 0.5) * length / (_POINTS * stretches)
+    speed = np.maximum(reference.at(arcs)[:, references.FORWARD], _CRAWL)
+    times = (length / len(arcs) / speed).reshape(stretches, _POINTS).sum(axis=1)
+    return float(times.max())
 
 
 class School:
@@ -67,16 +128,7 @@ class School:
         self._buffer = None
         if isinstance(model, SAC) and setting.seed_replay:
             self._buffer = model.replay_buffer
-        self._experts = [
-            Pursuit(
-                each,
-                grip=setting.grip,
-                margin=setting.margin,
-                motion=setting.motion,
-                wheel_weight=_WHEEL_WEIGHT,
-            )
-            for each in config.environments()
-        ]
+        self._experts = [teacher(each, setting) for each in config.environments()]
         self._random = np.random.default_rng([config.seed, SEED_OFFSET])
         self._range = config.latency
         self._latency = config.latency if config.latency.wanted else None

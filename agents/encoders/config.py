@@ -58,6 +58,11 @@ class CnnEncoderConfig(EncoderConfig):
 class TrainedEncoderConfig(EncoderConfig, LookConfig):
     """Settings of an encoder that is trained before the policy: its network and its training."""
 
+    hues: bool = pydantic.Field(
+        default=True,
+        description="Whether it tells hues apart; if not, it sees how bright and how colourful "
+        "everything is, which looks in other colours change less.",
+    )
     filters: tuple[pydantic.PositiveInt, ...] = pydantic.Field(
         default=(16, 32, 48, 48),
         min_length=1,
@@ -122,7 +127,12 @@ class TrainedEncoderConfig(EncoderConfig, LookConfig):
         Raises:
             InputError: When they are not.
         """
-        height, width, _ = self.reduced(image_shape)
+        height, width, channels = self.reduced(image_shape)
+        if not self.hues and channels != 3:
+            raise InputError(
+                f"Expected images of three channels for encoder.hues=false. Received: {channels}. "
+                "Give images in colour, or leave encoder.hues at true."
+            )
         smallest = 2 ** len(self.filters)
         if min(height, width) < smallest:
             raise InputError(
@@ -167,7 +177,11 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         description="Share of the frames that are taken where the road bends, or just before.",
     )
     fresh: bool = pydantic.Field(
-        default=False, description="Whether each pass is over frames that are rendered anew."
+        default=False,
+        description="Whether frames are rendered anew after each `repeats` passes over them.",
+    )
+    repeats: int = pydantic.Field(
+        default=1, ge=1, le=1000, description="Passes over the same frames where they are fresh."
     )
     huber: float = pydantic.Field(
         default=1.0,

@@ -149,8 +149,8 @@ class LaneEncoder(TrainedEncoder):
             progress: Called with the share done, in (0, 1], and the training loss so far.
             cells: Results of `cells`; needed where ``config.segmentation`` is above 0, and not
                 looked at elsewhere.
-            anew: Returns other frames, as many, for each epoch after the first. It may write them
-                over those given.
+            anew: Returns other frames, as many, after each ``config.repeats`` epochs. It may write
+                them over those given.
 
         Returns:
             Errors on the frames kept back, of the first ones.
@@ -177,6 +177,7 @@ class LaneEncoder(TrainedEncoder):
             self.config,
             progress,
             None if anew is None else lambda: self._rows(anew(), learned),
+            self.config.repeats,
         )
         report = self._report(held_back, loss, learned, seconds)
         if held_back.cells is None or self._both is None:

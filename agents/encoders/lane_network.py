@@ -55,11 +55,41 @@ def reader(
         return keras.initializers.HeUniform(seed=int(seeds.integers(2**31)))
 
     inputs = keras.Input(reduced_shape, name="reduced")
-    x = cnn.convolutions(even_contrast(inputs), config.filters, initialiser)
+    seen = inputs if config.hues else without_hues(inputs)
+    x = cnn.convolutions(even_contrast(seen), config.filters, initialiser)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(config.dense, "relu", kernel_initializer=initialiser(), name="dense")(x)
     outputs = keras.layers.Dense(features, kernel_initializer=initialiser(), name="features")(x)
     return keras.Model(inputs, outputs, name="reader")
+
+
+def without_hues(images: Any) -> Any:
+    """Says of each pixel how bright it is and how colourful, whatever its hue.
+
+    That is the mean of red, green and blue, and the largest less the smallest of them, which is
+    half of what the three differ by: (|r - g| + |g - b| + |b - r|) / 2. Both are fixed
+    convolutions, so that every format of an export has them.
+
+    Args:
+        images: (B, h, w, 3).
+
+    Returns:
+        (B, h, w, 2).
+    """
+    pairs = [(1, -1, 0), (-1, 1, 0), (0, 1, -1), (0, -1, 1), (-1, 0, 1), (1, 0, -1)]
+    weights = {
+        "differences": np.array([*pairs, (1, 1, 1)], np.float32).T,
+        "colourless": np.array([[0, 0.5]] * 6 + [[1 / 3, 0]], np.float32),
+    }
+    x = images
+    for name, kernel in weights.items():
+        activation = "relu" if name == "differences" else None
+        layer = keras.layers.Conv2D(
+            kernel.shape[1], 1, activation=activation, use_bias=False, trainable=False, name=name
+        )
+        x = layer(x)
+        layer.set_weights([kernel[None, None]])
+    return x
 
 
 def even_contrast(images: Any) -> Any:

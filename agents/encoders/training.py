@@ -91,6 +91,7 @@ def train(
     config: TrainedEncoderConfig,
     progress: Callable[[float, float], None] | None,
     anew: Callable[[], Data] | None = None,
+    repeats: int = 1,
 ) -> tuple[tuple[float, ...], float]:
     """Trains a network in place.
 
@@ -100,8 +101,8 @@ def train(
         loss: What is made small.
         config: Settings.
         progress: Called with the share done and the loss of the last batches.
-        anew: Returns other data, as many rows, for each epoch after the first; without it all
-            epochs have the same.
+        anew: Returns other data, as many rows, after some epochs; without it all have the same.
+        repeats: How many epochs have the same data where there is other.
 
     Returns:
         Mean loss of each epoch, and the wall time in seconds.
@@ -120,7 +121,7 @@ def train(
     trainer = _Trainer(variables, loss, specs)
     done, history = 0, []
     for epoch in range(config.epochs):
-        if epoch and anew is not None:
+        if epoch and epoch % repeats == 0 and anew is not None:
             data = anew()
         order = random.permutation(count)[: per_epoch * config.batch_size]
         order = order.reshape(per_epoch, config.batch_size)
