@@ -24,8 +24,8 @@ def dots(value: int) -> Frames:
     return Frames(images, labels)
 
 
-def fitted(anew, first: Frames | None = None):
-    encoder = LaneEncoder(SHAPE, ("row",), SMALL)
+def fitted(anew, first: Frames | None = None, config: LaneEncoderConfig = SMALL):
+    encoder = LaneEncoder(SHAPE, ("row",), config)
     given = first if first is not None else dots(0)
     report = encoder.fit(given.reduced, given.labels, anew=anew)
     return encoder, report
@@ -46,6 +46,20 @@ def test_every_pass_after_the_first_asks_for_other_frames():
     changed, _ = fitted(lambda: Frames(dots(9).reduced, -dots(9).labels))
     pairs = zip(changed.reader.get_weights(), same.reader.get_weights(), strict=True)
     assert any(np.abs(left - right).max() > 1e-4 for left, right in pairs)
+
+
+@pytest.mark.parametrize(("epochs", "repeats", "times"), [(6, 2, 2), (7, 3, 2), (3, 5, 0)])
+def test_frames_are_gone_over_as_often_as_they_are_to_be(epochs, repeats, times):
+    asked: list[int] = []
+
+    def anew() -> Frames:
+        asked.append(1)
+        return dots(0)
+
+    settings = SMALL.model_copy(update={"epochs": epochs, "repeats": repeats})
+    _, report = fitted(anew, config=settings)
+    assert len(asked) == times
+    assert len(report.loss) == epochs
 
 
 def test_frames_kept_back_are_of_the_first_even_where_others_take_their_place():

@@ -1,0 +1,53 @@
+"""The expert whose lessons are learned from: quick enough that a race would not disqualify it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from donkey_rl import configuration
+from donkey_rl.agents.imitation.config import ImitationConfig
+from donkey_rl.envs import reference as references
+from donkey_rl.envs.pursuit import Pursuit
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track
+from donkey_rl.experiments import school
+from donkey_rl.metrics import heat
+
+CAREFUL = ImitationConfig(expert="pursuit", grip=0.45, margin=6.0, motion=False)
+
+
+def on(name: str) -> EnvironmentConfig:
+    values = {"track": name, "vehicle": "donkey_2022", "throttle_min": -1.0}
+    return configuration.validate(EnvironmentConfig, values)
+
+
+def stretch_s(expert: Pursuit, name: str) -> float:
+    return school.longest_stretch_s(expert.reference, track.load(name).length)
+
+
+def test_it_gets_more_grip_where_a_heat_asks_for_more_speed() -> None:
+    name = "roboracingleague_1"
+    plain = Pursuit(on(name), grip=0.45, margin=6.0, motion=False)
+    assert stretch_s(plain, name) > heat.CHECKPOINT_S
+    assert stretch_s(school.teacher(on(name), CAREFUL), name) < 0.8 * heat.CHECKPOINT_S
+
+
+def test_elsewhere_it_drives_as_it_is_told_to() -> None:
+    name = "warren"
+    plain = Pursuit(on(name), grip=0.45, margin=6.0, motion=False, wheel_weight=40.0)
+    found = school.teacher(on(name), CAREFUL)
+    arcs = np.linspace(0.0, 300.0, 50)
+    np.testing.assert_array_equal(found.reference.at(arcs), plain.reference.at(arcs))
+
+
+def test_the_time_of_a_stretch_is_its_length_by_its_speed() -> None:
+    name = "warren"
+    expert = school.teacher(on(name), CAREFUL)
+    length, stretches = track.load(name).length, 4
+    times = []
+    for k in range(stretches):
+        arcs = np.linspace(k, k + 1, 2001)[:-1] * length / stretches
+        speed = expert.reference.at(arcs)[:, references.FORWARD]
+        times.append(length / stretches * np.mean(1.0 / speed))
+    assert stretch_s(expert, name) == pytest.approx(max(times), rel=0.01)
