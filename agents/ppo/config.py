@@ -87,6 +87,13 @@ class PPOConfig(Config):
         description="Environment steps at the start in which the critic learns alone: a policy "
         "that can drive already is not to be led by a critic that knows nothing.",
     )
+    anchor: float = pydantic.Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Weight of the policy's divergence (nats) from the one that it began with, so "
+        "that what it was taught is not unlearned; 0 lets it go.",
+    )
     initial_log_std: float = pydantic.Field(
         default=0.0, ge=-10, le=2, description="Logarithm of the actions' first deviation."
     )

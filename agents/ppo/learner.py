@@ -14,6 +14,7 @@ from donkey_rl.agents.augmentation import layers, mirroring
 from donkey_rl.agents.compiled import Compiled
 from donkey_rl.agents.observations import Layout, Parts
 from donkey_rl.agents.ppo import losses, networks
+from donkey_rl.agents.ppo.anchor import Anchor
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.distributions import Categorical, Distribution, Gaussian
 from donkey_rl.agents.ppo.rollout import Rollout, seen
@@ -29,6 +30,9 @@ METRICS = (
 AGREEMENT_METRIC = "agreement_loss"
 """What it reports besides, where policy and critic are to agree on changed images."""
 
+ANCHOR_METRIC = "anchor_kl"
+"""What it reports last, where the policy is held by the one that it began with."""
+
 _EPSILON = 1e-5
 _ACTOR_GAIN = 0.01
 _KL_SLACK = 1.5
@@ -39,7 +43,8 @@ class Update(NamedTuple):
     """What came of an update.
 
     Attributes:
-        metrics: The means of `METRICS`, and of `AGREEMENT_METRIC` where there is one.
+        metrics: The means of `METRICS`, and of `AGREEMENT_METRIC` and `ANCHOR_METRIC` where there
+            are such.
         gradient_steps: How many were taken; fewer than planned where `target_kl` stopped it.
     """
 
@@ -99,7 +104,11 @@ class Learner:
             self._augmentation = layers.Augmentation(config.augmentation)
             if config.augmentation.mirror:
                 self._signs = mirroring.signs(layout, 0 if choices else outputs)
-        self._metrics = METRICS if self._augmentation is None else (*METRICS, AGREEMENT_METRIC)
+        self._anchor = Anchor(self.actor, self.cnn) if config.anchor else None
+        self._metrics: tuple[str, ...] = (
+            METRICS if self._augmentation is None else (*METRICS, AGREEMENT_METRIC)
+        )
+        self._metrics += () if self._anchor is None else (ANCHOR_METRIC,)
         self._compile(layout)
 
     def _compile(self, layout: Layout) -> None:
@@ -158,6 +167,8 @@ class Learner:
             learning_rate: Step size.
             clip_range: How far the policy may move.
         """
+        if self._anchor is not None and not self._anchor.held:
+            self._anchor.hold()
         count = len(rollout.advantages)
         order = np.stack([self.random.permutation(count) for _ in range(self._config.n_epochs)])
         seeds = np.zeros((0, 0, 2), np.int32)
@@ -248,7 +259,7 @@ class Learner:
             limit: How far the policy may move.
 
         Returns:
-            The metrics, (6,) or (7,).
+            The metrics, (6,) to (8,).
         """
         (learning_rate, clip), config = sizes, self._config
         variables = self._optimiser.variables
@@ -273,10 +284,14 @@ class Learner:
                 + config.entropy_coefficient * entropy_loss
                 + config.value_coefficient * value_loss
             )
-            agreement = []
+            further = []
             if self._augmentation is not None:
-                agreement.append(self._disagreement(batch.seen, outputs, values, seed))
-                loss += config.agreement * agreement[0]
+                further.append(self._disagreement(batch.seen, outputs, values, seed))
+                loss += config.agreement * further[-1]
+            if self._anchor is not None:
+                begun = self._anchor.outputs(*batch.seen)
+                further.append(tf.reduce_mean(self._distribution.divergence(begun, outputs)))
+                loss += config.anchor * further[-1]
         gradients, _ = tf.clip_by_global_norm(
             tape.gradient(loss, variables), config.max_gradient_norm
         )
@@ -284,7 +299,7 @@ class Learner:
         if moved <= limit:
             self._optimiser.apply(gradients, learning_rate)
         fraction = losses.clip_fraction(ratio, clip)
-        return tf.stack([policy_loss, value_loss, entropy_loss, moved, fraction, loss, *agreement])
+        return tf.stack([policy_loss, value_loss, entropy_loss, moved, fraction, loss, *further])
 
     def _disagreement(self, seen: tuple[Any, ...], outputs: Any, values: Any, seed: Any) -> Any:
         """Returns how differently policy and critic answer changed images, ().
@@ -317,6 +332,8 @@ class Learner:
         moments = named_arrays.under("optimiser", self._optimiser.state())
         if self._config.critic_steps:
             moments |= named_arrays.under("warming", self._warming.state())
+        if self._anchor is not None:
+            moments |= named_arrays.under("anchor", self._anchor.state())
         return {"log_std": self.log_std.numpy(), **moments}
 
     def restore(self, state: Mapping[str, FloatArray]) -> None:
@@ -325,6 +342,8 @@ class Learner:
         self._optimiser.restore(named_arrays.of("optimiser", state))
         if self._config.critic_steps:
             self._warming.restore(named_arrays.of("warming", state))
+        if self._anchor is not None:
+            self._anchor.restore(named_arrays.of("anchor", state))
 
 
 def _chosen(rollout: Rollout, rows: Any) -> Rollout:

@@ -1,0 +1,70 @@
+"""`ppo.anchor`: a policy that learns by reward is held by what it was taught before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stable_baselines3.common.env_util import make_vec_env
+
+from donkey_rl.agents.ppo.config import PPOConfig
+from donkey_rl.agents.ppo.ppo import PPO
+from tests.test_ppo_images import SMALL, envs
+
+QUICK = {"n_steps": 32, "batch_size": 64, "n_epochs": 8, "learning_rate": 3e-3}
+
+
+def moved(anchor: float, name: str = "CartPole-v1") -> float:
+    """Returns how far a policy goes from its beginning: of its outputs, root mean square."""
+    model = PPO(make_vec_env(name, 4, seed=0), PPOConfig(**QUICK, anchor=anchor), seed=0)
+    seen = np.random.default_rng(0).normal(size=(64, model.observation_space.shape[0]))
+    before = model.learner.actor(seen.astype(np.float32)).numpy()
+    model.learn(1_024)
+    after = model.learner.actor(seen.astype(np.float32)).numpy()
+    return float(np.sqrt(np.mean((after - before) ** 2)))
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+def test_the_more_it_weighs_the_nearer_the_policy_stays(name: str) -> None:
+    free, light, heavy = (moved(anchor, name) for anchor in (0.0, 0.3, 30.0))
+    assert heavy < light < free
+    assert heavy < 0.3 * free
+
+
+def test_it_holds_what_the_policy_was_when_its_first_update_began() -> None:
+    config = PPOConfig(**QUICK, anchor=1.0, critic_steps=512)
+    model = PPO(make_vec_env("Pendulum-v1", 4, seed=0), config, seed=0)
+    taught = [0.5 + each for each in model.learner.actor.get_weights()]
+    model.learner.actor.set_weights(taught)
+    model.learn(512)
+    assert model.learner.state().keys() == {
+        key for key in model.learner.state() if not key.startswith("anchor")
+    }
+    model.learn(512, reset_num_timesteps=False)
+    held = [model.learner.state()[f"anchor.{k:02d}"] for k in range(len(taught))]
+    for now, then in zip(held, taught, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert any(
+        (now != then).any()
+        for now, then in zip(model.learner.actor.get_weights(), taught, strict=True)
+    )
+    assert model.logger.name_to_value["train/anchor_kl"] > 0.0
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_stored_agents_are_held_by_the_same_policy(flagged: bool, tmp_path: Path) -> None:
+    kwargs: dict[str, Any] = {"flagged": flagged, "choices": False}
+    model = PPO(envs(**kwargs), SMALL.model_copy(update={"anchor": 0.1}), seed=0)
+    model.learn(64)
+    model.save(tmp_path / "agent")
+    loaded = PPO.load(tmp_path / "agent", envs(**kwargs))
+    stored, found = model.learner.state(), loaded.learner.state()
+    held = [key for key in stored if key.startswith("anchor.")]
+    assert len(held) == len(model.learner.actor.weights) + len(model.learner.cnn.weights)
+    for key in held:
+        np.testing.assert_array_equal(found[key], stored[key])
+    loaded.learn(64, reset_num_timesteps=False)
+    for key in held:
+        np.testing.assert_array_equal(loaded.learner.state()[key], stored[key])
