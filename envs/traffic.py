@@ -27,6 +27,7 @@ from donkey_rl.errors import UnknownNameError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Actions = npt.NDArray[np.float32]
 
 _STREAM = 70_211
 """Opponents are drawn from another stream than their car."""
@@ -373,9 +374,7 @@ class Driven(Moving, Protocol):
         """Their world."""
 
 
-def shown(
-    expert: pursuit.Pursuit, cars: Driven, pace: npt.NDArray[np.float64] | float = 1.0
-) -> npt.NDArray[np.float32]:
+def shown(expert: pursuit.Pursuit, cars: Driven, pace: FloatArray | float = 1.0) -> Actions:
     """Returns what the expert does: it passes opponents where there are some, (N, 2).
 
     Args:
