@@ -145,11 +145,12 @@ def without_fields(
     return None
 
 
-def without_settings_of_pydantic(
-    _app: Any, _what: str, name: str, _thing: Any, _skip: bool, _options: Any
+def without_repetition(
+    _app: Any, _what: str, name: str, thing: Any, _skip: bool, _options: Any
 ) -> bool | None:
-    """Leaves out what configurations say to pydantic alone."""
-    return True if name == "model_config" else None
+    """Leaves out words for pydantic, and the fields of a tuple, which its class tells of."""
+    is_field = str(thing.__doc__).startswith("Alias for field number")
+    return True if is_field or name == "model_config" else None
 
 
 def setup(app: Any) -> None:
@@ -160,4 +161,4 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", unsplit, priority=400)
     app.connect("autodoc-process-docstring", readable)
     app.connect("autodoc-process-signature", without_fields)
-    app.connect("autodoc-skip-member", without_settings_of_pydantic)
+    app.connect("autodoc-skip-member", without_repetition)

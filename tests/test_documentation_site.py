@@ -190,16 +190,19 @@ def test_site_shows_check_lists_properties_and_configurations(tmp_path: Path) ->
     first = (
         "# Site\n\n- [ ] To do\n\n```{eval-rst}\n"
         ".. autoproperty:: donkey_rl.metrics.race_header.RaceHeader.lap_length\n"
-        ".. autoclass:: donkey_rl.envs.settings.EnvironmentConfig\n   :members:\n```\n"
+        ".. autoclass:: donkey_rl.envs.settings.EnvironmentConfig\n   :members:\n"
+        ".. autoclass:: donkey_rl.envs.tasks.Facts\n   :members:\n```\n"
     )
     done = built(tmp_path, {"index.md": first})
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert re.search(r"<input[^>]*type=\"checkbox\"[^>]*> ?To do", page)
     assert "<p>Length of a lap along the path (u): to the path" in page
-    # A group of settings says what it is, and nothing is told of pydantic.
+    # A group of settings says what it is, a tuple its fields once, and nobody hears of pydantic.
     assert "<p>Lap driving: progress without leaving the road.</p>" in page
+    assert "Way behind the best progress so far" in page
     assert "model_config" not in page
+    assert "Alias for field" not in page
 
 
 def test_site_with_flaws_is_refused(tmp_path: Path) -> None:
