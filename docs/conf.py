@@ -31,6 +31,9 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 default_role = "py:obj"
 
 myst_heading_anchors = 4
+# Check lists, to tick off where they are read.
+myst_enable_extensions = ["tasklist"]
+myst_enable_checkboxes = True
 
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -116,7 +119,8 @@ def unsplit(
 ) -> None:
     """Keeps Napoleon from taking the words before a colon for the type of a property."""
     if what in ("property", "attribute", "data") and lines:
-        lines.insert(0, "")
+        # Of the first line alone; an empty one would be passed over.
+        lines[:0] = ["..", ""]
 
 
 def _without_fences(lines: list[str]) -> list[str]:
@@ -141,6 +145,14 @@ def without_fields(
     return None
 
 
+def without_repetition(
+    _app: Any, _what: str, name: str, thing: Any, _skip: bool, _options: Any
+) -> bool | None:
+    """Leaves out words for pydantic, and the fields of a tuple, which its class tells of."""
+    is_field = str(thing.__doc__).startswith("Alias for field number")
+    return True if is_field or name == "model_config" else None
+
+
 def setup(app: Any) -> None:
     """Registers what this file adds to Sphinx."""
     if Path(app.srcdir) == site_pages.DOCS:
@@ -149,3 +161,4 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", unsplit, priority=400)
     app.connect("autodoc-process-docstring", readable)
     app.connect("autodoc-process-signature", without_fields)
+    app.connect("autodoc-skip-member", without_repetition)

@@ -156,8 +156,11 @@ def commands_page() -> str:
 
 
 def _with_options(text: str) -> str:
-    """Returns a text of a command's help with the options in it as they are typed."""
-    return re.sub(r"(?<![\w-])--[a-z][\w-]*", r"``\g<0>``", rst.escaped(text))
+    """Returns a text of a command's help with the options and code in it as they are typed."""
+    parts = re.split(r"(`[^`]+`|(?<![\w-])--[a-z][\w-]*)", text)
+    return "".join(
+        f"``{part.strip('`')}``" if k % 2 else rst.escaped(part) for k, part in enumerate(parts)
+    )
 
 
 def _commands(group: Any, context: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -179,7 +182,7 @@ def linked(text: str, at: Path, shown_at: Path) -> str:
 
     A link out of docs/ leads to the page of that document, to the page of examples, or, from the
     README, to the first page; what the site does not show, such as the licence, keeps its name
-    alone.
+    alone. Links that are named after a file have no name here: the site shows the page's title.
 
     Args:
         text: The document.
@@ -197,6 +200,8 @@ def linked(text: str, at: Path, shown_at: Path) -> str:
         if page is None:
             # Sphinx is to find a file that is not there.
             return label if file.exists() else link[0]
+        if label == file.name and file.suffix == ".md":
+            label = ""
         if file.parent == EXAMPLES and file.suffix == ".py":
             hash_, anchor = "#", file.name.replace(".", "")
         return f"[{label}]({Path(os.path.relpath(page, shown_at)).as_posix()}{hash_}{anchor})"

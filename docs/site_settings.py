@@ -30,7 +30,12 @@ def fields_table(model: type[pydantic.BaseModel]) -> list[str]:
     """Returns the fields of a configuration class as a table in reStructuredText."""
     meanings = _attributes(model)
     rows = [
-        (f"``{name}``", _default(field), _meaning(field, meanings.get(name, "")), _range(field))
+        (
+            f"``{name}``",
+            _default(field),
+            _meaning(field, meanings.get(name, "")) or _first_line(field),
+            _range(field),
+        )
         for name, field in model.model_fields.items()
     ]
     return rst.table("field,default,meaning,range", rows)
@@ -86,6 +91,12 @@ def _range(field: Any) -> str:
 
 def _meaning(field: Any, documented: str) -> str:
     return rst.escaped(field.description) if field.description else documented
+
+
+def _first_line(field: Any) -> str:
+    """Returns what a group of settings says of itself, nothing for a single one."""
+    kinds = models_in(field.annotation)
+    return (inspect.getdoc(kinds[0]) or "").partition("\n")[0] if kinds else ""
 
 
 def _attributes(model: type[pydantic.BaseModel]) -> dict[str, str]:

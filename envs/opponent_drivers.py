@@ -128,8 +128,7 @@ class KnowingDrivers:
 
     def _on_road(self, arc: FloatArray, aside: FloatArray) -> FloatArray:
         """Returns how far beside the line cars steer (u) for the road here and ahead, (n,)."""
-        line = self._expert.reference.at((arc[:, None] + _AHEAD).ravel())[:, reference.LATERAL]
-        line = line.reshape(len(arc), -1)
+        line = self._expert.reference.at(arc[:, None] + _AHEAD)[..., reference.LATERAL]
         low = np.minimum(self._road.road_left + MARGIN - line, 0.0).max(axis=1)
         high = np.maximum(self._road.road_right - MARGIN - line, 0.0).min(axis=1)
         return np.clip(aside, low, high)

@@ -194,16 +194,16 @@ class Passing:
             pace: The same by that of the line, shape (N,).
         """
         lead, fastest = others.lead, self._expert.fastest
-        theirs = _at(fastest, others.arc)
+        theirs = fastest.at(others.arc)
         share = others.speed / np.maximum(theirs[..., reference.FORWARD], 1.0)
         share = np.clip(share, 0.0, 1.2)
         # What is gained of each u driven; both are faster and slower at the same places.
         gain = np.maximum(1.0 - share / pace[:, None], _LEAST_GAIN)
         begin, end = (np.clip((lead - to) / gain, 0.0, _FARTHEST) for to in (_BESIDE, _BEHIND))
         arcs = (arc[:, None] + begin)[..., None] + (end - begin)[..., None] * _PARTS
-        line = _at(self._expert.reference, arcs)[..., reference.LATERAL]
+        line = self._expert.reference.at(arcs)[..., reference.LATERAL]
         offset = others.lateral - theirs[..., reference.LATERAL]
-        path = _at(fastest, arcs)[..., reference.LATERAL]
+        path = fastest.at(arcs)[..., reference.LATERAL]
         low = np.minimum(self._road.road_left + MARGIN, path)
         high = np.maximum(self._road.road_right - MARGIN, path)
         beside = np.clip(path + offset[..., None], low, high) - line
@@ -232,7 +232,7 @@ class Passing:
             usual: Where they would drive (u); they always may.
         """
         arcs = cars.sensed[:, stepping.ARC, None] + _SOON
-        line = _at(self._expert.reference, arcs)[..., reference.LATERAL]
+        line = self._expert.reference.at(arcs)[..., reference.LATERAL]
         settled = _SETTLING_S * np.maximum(cars.motion[:, physics.FORWARD], 1.0)[:, None]
         part = settled / np.maximum(_SOON, settled)
         bounds = []
@@ -261,7 +261,7 @@ class Passing:
         arc, speed = cars.sensed[:, stepping.ARC], cars.motion[:, physics.FORWARD]
         lead = np.clip(others.lead, 0.0, _FARTHEST)
         between = arc[:, None, None] + lead[..., None] * _PARTS
-        line = _at(self._expert.reference, between)
+        line = self._expert.reference.at(between)
         # Way on the own line, not on the path.
         ways = lead * (1.0 / line[..., reference.ADVANCE]).mean(axis=-1)
         gap = ways - _GAP - _HEADWAY_S * np.maximum(others.speed, 0.0)
@@ -275,7 +275,7 @@ class Passing:
         place, room = others.arc.copy(), gap.copy()
         allowed = np.full(lead.shape, np.inf)
         for time, step in zip(_TIMES, np.diff(_TIMES, prepend=0.0), strict=True):
-            rows = _at(self._expert.fastest, place)
+            rows = self._expert.fastest.at(place)
             its = np.where(share > 0.0, share * rows[..., reference.FORWARD], 0.0)
             room += its * step
             place += its * rows[..., reference.ADVANCE] * step
@@ -285,11 +285,6 @@ class Passing:
             allowed = np.minimum(allowed, most)
         least = np.maximum(others.speed + 1.5 * np.minimum(gap, 0.0), 0.1)
         return np.asarray(np.maximum(allowed, least), np.float64)
-
-
-def _at(motion: reference.Reference, arcs: FloatArray) -> FloatArray:
-    """Interpolates a motion at arc lengths of any shape, with one axis more."""
-    return motion.at(arcs.ravel()).reshape(*arcs.shape, -1)
 
 
 def _place(met: _Met, now: FloatArray, usual: FloatArray) -> tuple[FloatArray, FloatArray, Flags]:

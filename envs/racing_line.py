@@ -72,16 +72,16 @@ def interpolate(values: FloatArray, index: FloatArray, closed: bool) -> FloatArr
 
     Args:
         values: Shape (M, ...).
-        index: Which row, with fractions, shape (n,); closed rows repeat, others stop at the ends.
+        index: Which row, with fractions, any shape; closed rows repeat, others stop at the ends.
         closed: Whether the last row leads back to the first.
 
     Returns:
-        Shape (n, ...).
+        A row for each, shape (*index.shape, ...).
     """
     count = len(values)
     index = np.mod(index, count) if closed else np.clip(index, 0.0, count - 1.0)
     first = np.minimum(index.astype(np.int64), count - (1 if closed else 2))
-    part = (index - first).reshape(-1, *[1] * (values.ndim - 1))
+    part = (index - first).reshape(*index.shape, *[1] * (values.ndim - 1))
     return np.asarray(values[first] * (1.0 - part) + values[(first + 1) % count] * part)
 
 

@@ -50,7 +50,7 @@ class Reference(NamedTuple):
     closed: bool
 
     def at(self, arc: FloatArray) -> FloatArray:
-        """Interpolates the rows at arc lengths of the path (u), shape (n,), to shape (n, 8)."""
+        """Interpolates the rows at arc lengths of the path (u), any shape, with one axis more."""
         return racing_line.interpolate(self.rows, arc / self.spacing, self.closed)
 
     def resampled(self, count: int) -> FloatArray:

@@ -21,7 +21,13 @@ from donkey_rl.agents.encoders.own import Draft, OwnEncoder
 from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.envs import labels
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import beginning, encoder_frames, lane_training, provenance
+from donkey_rl.experiments import (
+    beginning,
+    encoder_frames,
+    interruption,
+    lane_training,
+    provenance,
+)
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.data import reference
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -133,7 +139,7 @@ def _train_own(
     if draft.fits:
         images, truth = _labelled(config, settings.frames, progress, between)
         frames = len(images)
-        with progress.phase("training encoder", None, ""):
+        with progress.phase("training encoder", None, ""), interruption.at_once():
             draft.fit(images, truth)
         between()
     encoder = draft.encoder()

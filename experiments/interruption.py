@@ -2,15 +2,41 @@
 
 Python raises `KeyboardInterrupt` wherever it happens to be, also inside callbacks of compiled
 libraries that swallow it. Here the first Ctrl-C is only remembered, and raised by `check`, which
-the training calls between two steps. A second Ctrl-C is raised at once.
+the training calls between two steps. A second Ctrl-C is raised at once, and so is the first one
+inside `at_once`, where code that never calls `check` is at work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Has the first Ctrl-C raise `KeyboardInterrupt` inside a ``with`` block.
+
+    It is remembered as well, for the next `check`, where something in the block swallows it. Where
+    Ctrl-C is ignored, and outside the main thread, nothing changes.
+    """
+    remember = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(remember):
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        remember(number, frame)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, remember)
 
 
 class Interruption:

@@ -146,7 +146,7 @@ def _carry_out(session: _Session) -> TrainingResult:
             session.learn(interruption)
     except (KeyboardInterrupt, EndedEarly):
         stopped = True
-        progress.message("stopped: storing the driver so far")
+        progress.message("stopped: storing the driver so far" if session.has_driver else "stopped")
     except LinkError:
         if session.has_driver:
             progress.message("the simulator is lost: storing the driver so far")

@@ -174,10 +174,10 @@ class Car:
                 self._journal.fault(kind, text)
 
     def _void_go(self) -> None:
-        """Tells of a GO that has become too old while there was no car to follow it."""
+        """Tells of a GO that has come to nothing while there was no car to follow it."""
         with self._lock:
-            if by := self._state.void_go(time.monotonic()):
-                self._journal.fault("late GO", reporting.void_text(by))
+            if void := self._state.void_go(time.monotonic()):
+                self._journal.fault(*reporting.void_fault(void))
 
     def _turn(self) -> None:
         """Takes what has come, and answers it."""

@@ -53,6 +53,18 @@ class Clock(NamedTuple):
         return self.time_s >= _LEAST_CLOCK_S and time_s >= _SLACK * since + 0.5 * self.time_s
 
 
+class VoidGo(NamedTuple):
+    """A GO that waited for a car in vain.
+
+    Attributes:
+        by: Whose it was.
+        ended_by: What the host said that ended it; None where no car came in time.
+    """
+
+    by: str
+    ended_by: reports.Report | None
+
+
 class RaceState:
     """Whether one car may move; not safe without its owner's lock.
 
@@ -85,6 +97,7 @@ class RaceState:
         self.in_menu = self._is_connected = False
         self._kept: tuple[str, Clock] | None = None
         self._given: tuple[str, float] | None = None
+        self._void: VoidGo | None = None
 
     @property
     def may_move(self) -> bool:
@@ -155,6 +168,7 @@ class RaceState:
 
     def hear(self, report: reports.Report) -> None:
         """Takes in what the host says."""
+        given = self._given
         self._is_connected = True
         self.in_menu = isinstance(report, reports.SceneSelectionReady)
         match report:
@@ -185,6 +199,8 @@ class RaceState:
                     self._end_go("disqualified")
             case reports.CrossStart() if not self.racing:
                 self.disqualified = False
+        if given is not None and self._given is None and not self.go:
+            self._void = VoidGo(given[0], report)
 
     def _take_car(self) -> None:
         self.has_car, self.disqualified = True, False
@@ -230,19 +246,21 @@ class RaceState:
         elif self.why == "not connected":
             self.why = self._awaited
 
-    def void_go(self, now: float) -> str:
-        """Forgets a GO that could not be followed in time.
+    def void_go(self, now: float) -> VoidGo | None:
+        """Forgets a GO that could not be followed in time, or that the host has ended before.
 
         Args:
             now: Monotonic time (s).
 
         Returns:
-            Whose it was; empty for none, and where the one that was in force before still holds.
+            It, once; None for none, and where the one that was in force before still holds.
         """
-        if self._given is None or now - self._given[1] <= FRESH_S:
-            return ""
-        by, self._given = self._given[0], None
-        return by if self._kept is None else ""
+        if self._given is not None and now - self._given[1] > FRESH_S:
+            if self._kept is None:
+                self._void = VoidGo(self._given[0], None)
+            self._given = None
+        void, self._void = self._void, None
+        return void
 
     def may_reset(self, allowed: Literal["never", "practice", "always"]) -> bool:
         """Whether the car may be put back, which is allowed never, in practice or always."""

@@ -11,6 +11,7 @@ from donkey_rl.envs.link.frame import Frame
 from donkey_rl.errors import LinkError, LinkNameError, LinkRefused
 from donkey_rl.race_server.helm import Sent
 from donkey_rl.race_server.orders import FRESH_S, Brake, ChangeDriver, Go, Order, Stop
+from donkey_rl.race_server.race_state import VoidGo
 from donkey_rl.race_server.status import Phase
 
 MENU_TEXT = (
@@ -136,10 +137,19 @@ def loss_text(error: Exception, *, has_raced: bool) -> str:
     return str(error)
 
 
-def void_text(by: str) -> str:
-    """Returns what a log says of a GO that was not followed.
+def void_fault(void: VoidGo) -> tuple[str, str]:
+    """Returns the kind of fault, and what a log says of it, where a GO was not followed.
 
-    >>> void_text("page")
-    'GO by page is void: for 2 s there was no car to follow it. Give it again.'
+    >>> void_fault(VoidGo("page", None))
+    ('late GO', 'GO by page is void: for 2 s there was no car to follow it. Give it again.')
     """
-    return f"GO by {by} is void: for {FRESH_S:g} s there was no car to follow it. Give it again."
+    kind, again = "ended GO", "Give it again once the car is ready."
+    match void.ended_by:
+        case None:
+            kind, again = "late GO", "Give it again."
+            why = f"for {FRESH_S:g} s there was no car to follow it"
+        case reports.SceneSelectionReady():
+            why = "the host went to its menu before there was a car"
+        case report:
+            why = f"the host said {event_fields(report)['name']} before there was a car"
+    return kind, f"GO by {void.by} is void: {why}. {again}"

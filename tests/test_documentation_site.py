@@ -129,6 +129,7 @@ def test_page_of_commands_has_those_of_groups_and_their_options(made: ModuleType
     train = train[: train.index("\ndonkey-rl ", 20)]
     assert "* - ``--recipe" in train
     assert "* - ``--json``" in train
+    assert "that come with the package, for ``train --recipe``.\n" in page
 
 
 def test_links_out_of_the_pages_lead_to_what_the_site_shows(made: ModuleType) -> None:
@@ -142,6 +143,11 @@ def test_links_out_of_the_pages_lead_to_what_the_site_shows(made: ModuleType) ->
     text = "[a](../../README.md) [b](../../examples/own_metric.py) ![c](../pictures/scaling.png)"
     assert made.linked(text, DOCS / "agents", DOCS / "agents") == (
         "[a](../index.md) [b](../generated/examples.md#own_metricpy) ![c](../pictures/scaling.png)"
+    )
+    # The title of a page says more than the name of its file.
+    text = "[tracks.md](docs/tracks.md#the-scenes) [SECURITY.md](SECURITY.md) [LICENSE](LICENSE)"
+    assert made.linked(text, ROOT, DOCS / "generated") == (
+        "[](../tracks.md#the-scenes) [](security.md) LICENSE"
     )
 
 
@@ -178,6 +184,25 @@ def test_site_is_whole_without_a_network(tmp_path: Path) -> None:
     )
     assert not re.search(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", styles)
     assert "other" in (tmp_path / "site" / "searchindex.js").read_text(encoding="utf-8")
+
+
+def test_site_shows_check_lists_properties_and_configurations(tmp_path: Path) -> None:
+    first = (
+        "# Site\n\n- [ ] To do\n\n```{eval-rst}\n"
+        ".. autoproperty:: donkey_rl.metrics.race_header.RaceHeader.lap_length\n"
+        ".. autoclass:: donkey_rl.envs.settings.EnvironmentConfig\n   :members:\n"
+        ".. autoclass:: donkey_rl.envs.tasks.Facts\n   :members:\n```\n"
+    )
+    done = built(tmp_path, {"index.md": first})
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"<input[^>]*type=\"checkbox\"[^>]*> ?To do", page)
+    assert "<p>Length of a lap along the path (u): to the path" in page
+    # A group of settings says what it is, a tuple its fields once, and nobody hears of pydantic.
+    assert "<p>Lap driving: progress without leaving the road.</p>" in page
+    assert "Way behind the best progress so far" in page
+    assert "model_config" not in page
+    assert "Alias for field" not in page
 
 
 def test_site_with_flaws_is_refused(tmp_path: Path) -> None:

@@ -126,6 +126,16 @@ def test_ppo_learns_by_it_and_its_driver_needs_the_file_no_more(
     assert taken.encoder.name == "own"
 
 
+def test_the_first_ctrl_c_ends_its_training(mine: pathlib.Path) -> None:
+    pressed = "signal.raise_signal(signal.SIGINT)\n        raise ValueError('It goes on.')"
+    begun = MINE.replace('self.model.compile("adam", "mse")', pressed)
+    mine.write_text(f"import signal\n{begun}", encoding="utf-8")
+    result = train(told())
+    assert result.stopped
+    assert result.steps == 0
+    assert tracking.find(result.run_id).status == "KILLED"
+
+
 def test_a_file_that_cannot_be_used_is_refused_before_a_run_is_begun(mine: pathlib.Path) -> None:
     mine.write_text(MINE.replace('dtype="uint8")', 'dtype="float32")'), encoding="utf-8")
     with pytest.raises(InputError, match=r"mine\.py: expected a model of keras\.Input"):

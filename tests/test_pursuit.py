@@ -69,6 +69,21 @@ def test_line_stays_inside_the_road_and_slows_down_before_bends() -> None:
     assert 0.105 < loss.max() < 0.255
 
 
+@pytest.mark.parametrize(("closed", "ends"), [(True, (5.0, 5.0)), (False, (0.0, 10.0))])
+def test_a_motion_is_looked_up_at_arc_lengths_of_any_shape(
+    closed: bool, ends: tuple[float, float]
+) -> None:
+    # Rows of 0 and 10 every 2 u: halfway between two of them it is 5. Where it is open it ends.
+    rows = np.outer([0.0, 10.0], np.ones(8))
+    motion = reference.Reference(rows, spacing=2.0, closed=closed)
+    arcs = np.array([[0.0, 0.5, 1.0], [2.0, -1.0, 3.0]])
+    found = motion.at(arcs)
+    assert found.shape == (2, 3, 8)
+    assert found[..., 0].tolist() == [[0.0, 2.5, 5.0], [10.0, *ends]]
+    assert motion.at(arcs[0]).tolist() == found[0].tolist()
+    assert motion.at(np.empty((3, 0))).shape == (3, 0, 8)
+
+
 def test_car_comes_back_to_the_line() -> None:
     cars = batch("generated_track", 2)
     expert = Pursuit(cars.config)

@@ -170,6 +170,32 @@ def test_go_that_is_too_old_when_the_host_comes_is_void_and_told(
             rig.wait(lambda status: status.phase == "driving")
 
 
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("scene_selection_ready", "the host went to its menu"),
+        ("race_stop", "the host said race_stop"),
+    ],
+)
+def test_go_that_the_host_ends_before_there_is_a_car_is_void_and_told(
+    monkeypatch: pytest.MonkeyPatch, end: str, why: str
+) -> None:
+    monkeypatch.setattr(race_state, "FRESH_S", 3600.0)
+    port = free_port()
+    with running(settings(port, start="race_start")) as rig:
+        rig.car.order(Go("page"))
+        with FrameHost(port, greeting=(end, "car_loaded")):
+            rig.wait(lambda status: status.phase == "ready" and status.frames > 10)
+            assert rig.tape.moves() == []
+            told = [text for level, text in rig.board.said if level == "warning" and why in text]
+            assert told == [
+                f"GO by page is void: {why} before there was a car. "
+                "Give it again once the car is ready."
+            ]
+            rig.car.order(Go("page"))
+            rig.wait(lambda status: status.phase == "driving")
+
+
 def test_pages_and_people_know_each_phase() -> None:
     panels = (ROOT / "race_server" / "page" / "static" / "panels.js").read_text(encoding="utf-8")
     shown = panels.partition("PHASES = {")[2].partition("};")[0]

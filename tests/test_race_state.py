@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from donkey_rl.envs.link import reports
 from donkey_rl.race_server.orders import FRESH_S, Brake, Go, Stop
-from donkey_rl.race_server.race_state import Clock, RaceState
+from donkey_rl.race_server.race_state import Clock, RaceState, VoidGo
 
 CAR, START, STOP = reports.CarLoaded(), reports.RaceStart(), reports.RaceStop()
 MENU, NEED = reports.SceneSelectionReady(), reports.NeedCarConfig()
 NOW = 1000.0
 SOON, LATE = NOW + FRESH_S, NOW + FRESH_S + 0.001
+TOO_LATE = VoidGo("page", None)
 
 
 def state(start: Any = "race_start", *events: Any) -> RaceState:
@@ -138,23 +139,36 @@ def test_go_without_a_host_holds_while_it_is_fresh(before: list[Any], nowhere: s
         found.hear(NEED)
         found.hear(CAR)
         assert not found.may_move
-        assert found.void_go(at) == ("" if moves else "page")
+        assert found.void_go(at) == (None if moves else TOO_LATE)
         # Another host: what an earlier one was told is of no matter.
         found.see(1.0, at)
         assert found.may_move is moves
-        assert found.void_go(LATE) == ""
+        assert found.void_go(LATE) is None
 
 
 @pytest.mark.parametrize("end", [Stop("page"), STOP, MENU])
 def test_go_without_a_host_ends_as_every_word_does(end: Any) -> None:
     found = state("race_start", Go("page"))
+    # Who says STOP knows; what the host says is told once, by whatever came first.
+    told = None if isinstance(end, Stop) else VoidGo("page", end)
     if isinstance(end, Stop):
         found.follow(end, NOW)
     else:
         found.hear(end)
+    found.hear(STOP)
     found.hear(CAR)
+    assert found.void_go(NOW) == told
     found.see(1.0, SOON)
     assert not found.may_move
+    assert found.void_go(LATE) is None
+
+
+def test_nobody_is_told_of_a_go_that_did_not_wait_or_that_the_host_has_followed() -> None:
+    for events in ([CAR, Go("page"), STOP], [CAR, Go("page"), MENU], [MENU, STOP], [CAR, START]):
+        assert state("race_start", *events).void_go(LATE) is None
+    found = state("race_start", Go("page"), CAR, START)
+    assert found.go
+    assert found.void_go(LATE) is None
 
 
 def test_go_given_again_while_the_connection_is_lost_takes_nothing_away() -> None:
@@ -163,7 +177,7 @@ def test_go_given_again_while_the_connection_is_lost_takes_nothing_away() -> Non
     found.follow(Go("page"), NOW + 1.0)
     found.lose(None)
     # Nobody is told that it does not count, since the first one does.
-    assert found.void_go(NOW + 10.0) == ""
+    assert found.void_go(NOW + 10.0) is None
     found.hear(CAR)
     # The same host goes on: what it was told before it was lost still holds.
     found.see(110.0, NOW + 10.0)
@@ -181,7 +195,7 @@ def test_go_without_a_host_is_newer_than_the_stop_of_the_run_that_goes_on(
     # Said to whoever comes back into the run, before the first frame.
     found.hear(START)
     assert not found.may_move
-    assert found.void_go(at) == ("" if moves else "page")
+    assert found.void_go(at) == (None if moves else TOO_LATE)
     found.see(101.0, at)
     assert found.may_move is moves
 
