@@ -66,10 +66,8 @@ class Traffic:
         latency: As in `Simulator`.
         restarted: As in `Simulator`.
         world: All cars: first the N, then the opponents of the first one, and so on.
-        passed: Opponents that each car has passed since its reset, less those that have passed
-            it, shape (N,).
-        blameless: Cars that were touched by an opponent in the last step and are not to blame,
-            shape (N,).
+        passed: Opponents that each car has passed since its reset, less those that passed it, (N,).
+        blameless: Cars that an opponent touched in the last step and that are not to blame, (N,).
     """
 
     def __init__(self, config: EnvironmentConfig, count: int, *, seed: int = 0) -> None:
