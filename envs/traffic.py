@@ -66,7 +66,7 @@ class Traffic:
         latency: As in `Simulator`.
         restarted: As in `Simulator`.
         world: All cars: first the N, then the opponents of the first one, and so on.
-        passed: Opponents that each car has passed since its reset, less those that passed it, (N,).
+        passed: Opponents that a car has passed since its reset, less those that passed it, (N,).
         blameless: Cars that an opponent touched in the last step and that are not to blame, (N,).
     """
 
