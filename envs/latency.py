@@ -133,11 +133,15 @@ class LatencyConfig(Config):
     def share_of_range(self, delay_ms: FloatArray) -> FloatArray:
         """Returns where delays lie in `range_ms`, from 0 at its lower end to 1, of any shape.
 
+        Where all are alike they are the longest there are, so 1, and 0 where nothing is late.
+
         >>> LatencyConfig(high_ms=300).share_of_range(np.array([0.0, 75.0, 400.0])).tolist()
         [0.0, 0.25, 1.0]
         """
         low, high = self.range_ms
-        share: FloatArray = np.clip((delay_ms - low) / max(high - low, 1.0), 0.0, 1.0)
+        if high == low:
+            return np.full(np.shape(delay_ms), float(high > 0.0))
+        share: FloatArray = np.clip((delay_ms - low) / (high - low), 0.0, 1.0)
         return share
 
     def check_history(self, history: int) -> None:

@@ -72,9 +72,10 @@ def teacher(config: EnvironmentConfig, setting: ImitationConfig) -> Pursuit:
             wheel_weight=_WHEEL_WEIGHT,
         )
 
-    length, allowed_s = track.load(config.track).length, _IN_TIME * heat.CHECKPOINT_S
+    length = track.load(config.track).length
+    allowed_s = setting.slowest * _IN_TIME * heat.CHECKPOINT_S
     grip, expert = setting.grip, with_grip(setting.grip)
-    while grip < GRIP and longest_stretch_s(expert.reference, length) > setting.pace * allowed_s:
+    while grip < GRIP and longest_stretch_s(expert.reference, length) > allowed_s:
         grip = min(GRIP, _MORE_GRIP * grip)
         expert = with_grip(grip)
     return expert
@@ -89,8 +90,9 @@ def longest_stretch_s(reference: Reference, length: float) -> float:
     """
     stretches = heat.checkpoints(length) + 1
     arcs = (np.arange(_POINTS * stretches) + 0.5) * length / (_POINTS * stretches)
-    speed = np.maximum(reference.at(arcs)[:, references.FORWARD], _CRAWL)
-    times = (length / len(arcs) / speed).reshape(stretches, _POINTS).sum(axis=1)
+    rows = reference.at(arcs)
+    along = np.maximum(rows[:, references.FORWARD] * rows[:, references.ADVANCE], _CRAWL)
+    times = (length / len(arcs) / along).reshape(stretches, _POINTS).sum(axis=1)
     return float(times.max())
 
 
@@ -130,8 +132,7 @@ class School:
             self._buffer = model.replay_buffer
         self._experts = [teacher(each, setting) for each in config.environments()]
         self._random = np.random.default_rng([config.seed, SEED_OFFSET])
-        self._range = config.latency
-        self._latency = config.latency if config.latency.wanted else None
+        self._latency = config.latency
         self._delays = np.random.default_rng([config.seed, SEED_OFFSET, _DELAY_STREAM])
         self._seen: Any = environment.reset()
 
@@ -164,9 +165,9 @@ class School:
             driven: FloatArray = np.clip(wanted + disturbance, -1.0, 1.0).astype(np.float32)
             return driven
 
-        lesson: Lesson = AtOnce(self._collection, self._cars)
-        if self._latency is None:
-            return self._drive(self._setting.steps, disturbed, lesson, progress)
+        if not self._latency.wanted:
+            at_once = AtOnce(self._collection, self._cars)
+            return self._drive(self._setting.steps, disturbed, at_once, progress)
         lesson = Shifted(self._collection, self._cars, self._latency, self._delays)
         buffer, self._buffer = self._buffer, None
         self._pause(True)
@@ -196,13 +197,13 @@ class School:
             return actions
 
         lesson: Lesson = AtOnce(self._collection, self._cars)
-        if self._latency is not None:
+        if self._latency.wanted:
             lesson = Landed(self._collection, self._cars, self._latency)
         return self._drive(self._setting.round_steps, own, lesson, progress)
 
     def _wanted(self, delay_ms: npt.NDArray[np.float64]) -> FloatArray:
         """Returns what the expert does, slower where commands are later, (N, 2)."""
-        late = self._range.share_of_range(delay_ms)
+        late = self._latency.share_of_range(delay_ms)
         pace = self._setting.pace + late * (self._setting.slowest - self._setting.pace)
         counts = [view.num_envs for view in self._cars.views]
         paces = np.split(pace, np.cumsum(counts)[:-1])

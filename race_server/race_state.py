@@ -199,7 +199,8 @@ class RaceState:
                     self._end_go("disqualified")
             case reports.CrossStart() if not self.racing:
                 self.disqualified = False
-        if given is not None and self._given is None and not self.go:
+        comes_with_car = self._start == "car" and not self._stopped
+        if given is not None and self._given is None and not (self.go or comes_with_car):
             self._void = VoidGo(given[0], report)
 
     def _take_car(self) -> None:

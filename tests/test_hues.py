@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
 
+from donkey_rl import configuration
 from donkey_rl.agents.deployment import plain_layers
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.agents.encoders.lane_network import without_hues
 from donkey_rl.agents.tensorflow_setup import keras
-from donkey_rl.errors import InputError
+from donkey_rl.errors import ConfigurationError, InputError
+from donkey_rl.experiments.config import TrainingConfig
 
 SHAPE = (24, 32, 3)
 SETTINGS = LaneEncoderConfig(
@@ -60,6 +63,18 @@ def test_it_stays_so_when_it_is_trained_stored_and_exported(tmp_path: pathlib.Pa
     plain = keras.Model(source, plain_layers.translated(loaded.model, [source]))
     found = plain(images().astype(np.float32)).numpy()
     np.testing.assert_allclose(found, encoder.encode(images()), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"hues": False, "pretrained": "driver"}, r"pretrained is an auto-encoder.*hues=false"),
+        ({"repeats": 2}, r"repeats=2 and fresh=false; set encoder\.fresh=true"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        configuration.validate(TrainingConfig, {"encoder": settings})
 
 
 def test_images_without_colours_are_refused() -> None:

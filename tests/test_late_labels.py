@@ -18,6 +18,7 @@ from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import labels, traffic, vec_env
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.errors import ConfigurationError
 from donkey_rl.experiments import demonstrations, late_labels, school, sight
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -191,6 +192,11 @@ def test_expert_drives_slower_the_later_commands_are(monkeypatch: pytest.MonkeyP
     assert len({float(pace) for each in shown for pace in each}) > 1
     assert np.ptp(late) > 0.1
     assert paces[-1] == pytest.approx(1.0 - 0.4 * late)
+
+
+def test_lessons_that_are_quicker_where_commands_are_later_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"late_pace must not exceed pace.*1 and 0\.9"):
+        settings(pace=0.9, late_pace=1.0)
 
 
 def test_recorded_frame_gets_the_action_of_the_record_that_much_later() -> None:

@@ -246,3 +246,19 @@ def test_range_and_steps() -> None:
     # 50 to 250 ms are 1 to 5 steps; those at the edges have half the room of the others.
     shares = np.bincount(drawn, minlength=6)[1:] / 4_000
     assert shares == pytest.approx([0.125, 0.25, 0.25, 0.25, 0.125], abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("setting", "delays", "shares"),
+    [
+        ({"low_ms": 100, "high_ms": 300}, [50, 100, 150, 300, 400], [0, 0, 0.25, 1, 1]),
+        ({"low_ms": 175, "high_ms": 175}, [150, 175, 200], [1, 1, 1]),
+        ({"added_ms": 50}, [50], [1]),
+        ({}, [0, 0], [0, 0]),
+    ],
+)
+def test_share_of_the_range_of_delays(
+    setting: dict[str, float], delays: list[float], shares: list[float]
+) -> None:
+    found = LatencyConfig(**setting).share_of_range(np.array(delays, np.float64))
+    np.testing.assert_allclose(found, shares)

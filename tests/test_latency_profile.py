@@ -118,3 +118,15 @@ def test_setting_names_what_is_wrong_with_its_file(tmp_path: Path) -> None:
     path.write_bytes(b"time_s,delay_ms\n\xff\xfe")
     with pytest.raises(InputError, match="cannot be read as text"):
         latency_profile.read(path)
+
+
+def test_an_episode_is_as_late_as_the_row_that_it_begins_with(tmp_path: Path) -> None:
+    path = written(tmp_path, rows(40))
+    latency = {"profile": str(path), "added_ms": 30}
+    setting = configuration.validate(EnvironmentConfig, {"history": 6, "latency": latency})
+    batch = Batch(setting, 64, seed=1)
+    batch.reset(np.arange(64))
+    begun = batch.link.episode_ms.copy()  # type: ignore[union-attr]
+    batch.step(np.zeros((64, 2)))
+    np.testing.assert_allclose(batch.link.delay_ms, begun, atol=10.0)  # type: ignore[union-attr]
+    assert len(np.unique(begun)) == 10

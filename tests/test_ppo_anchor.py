@@ -33,17 +33,27 @@ def test_the_more_it_weighs_the_nearer_the_policy_stays(name: str) -> None:
     assert heavy < 0.3 * free
 
 
+def test_the_deviation_is_held_as_well() -> None:
+    settings = {"n_steps": 64, "batch_size": 64, "n_epochs": 8, "learning_rate": 1e-2}
+    widths = {}
+    for anchor in (0.0, 100.0):
+        config = PPOConfig(**settings, anchor=anchor, entropy_coefficient=0.3)
+        model = PPO(make_vec_env("Pendulum-v1", 4, seed=0), config, seed=0)
+        model.learn(1_024)
+        widths[anchor] = float(model.learner.log_std.numpy().item())
+    assert widths[0.0] > 0.2
+    assert abs(widths[100.0]) < 0.05
+
+
 def test_it_holds_what_the_policy_was_when_its_first_update_began() -> None:
     config = PPOConfig(**QUICK, anchor=1.0, critic_steps=512)
     model = PPO(make_vec_env("Pendulum-v1", 4, seed=0), config, seed=0)
     taught = [0.5 + each for each in model.learner.actor.get_weights()]
     model.learner.actor.set_weights(taught)
     model.learn(512)
-    assert model.learner.state().keys() == {
-        key for key in model.learner.state() if not key.startswith("anchor")
-    }
+    assert not any(key.startswith("anchor.") for key in model.learner.state())
     model.learn(512, reset_num_timesteps=False)
-    held = [model.learner.state()[f"anchor.{k:02d}"] for k in range(len(taught))]
+    held = [model.learner.state()[f"anchor.{k + 1:02d}"] for k in range(len(taught))]
     for now, then in zip(held, taught, strict=True):
         np.testing.assert_array_equal(now, then)
     assert any(
@@ -62,7 +72,7 @@ def test_stored_agents_are_held_by_the_same_policy(flagged: bool, tmp_path: Path
     loaded = PPO.load(tmp_path / "agent", envs(**kwargs))
     stored, found = model.learner.state(), loaded.learner.state()
     held = [key for key in stored if key.startswith("anchor.")]
-    assert len(held) == len(model.learner.actor.weights) + len(model.learner.cnn.weights)
+    assert len(held) == 1 + len(model.learner.actor.weights) + len(model.learner.cnn.weights)
     for key in held:
         np.testing.assert_array_equal(found[key], stored[key])
     loaded.learn(64, reset_num_timesteps=False)

@@ -98,6 +98,14 @@ def test_divergence_of_gaussians_is_that_of_their_means() -> None:
     np.testing.assert_allclose(moved, [[-1.0, -0.5], [0.0, 0.0]], atol=1e-6)
 
 
+def test_divergence_of_gaussians_of_two_deviations() -> None:
+    gaussian = Gaussian(tf.constant([0.0]))
+    wanted, outputs = tf.constant([[0.5]]), tf.constant([[0.0]])
+    # KL(N(0.5, e) | N(0, 1)) = -1 + (e^2 + 0.25) / 2 - 1/2
+    found = gaussian.divergence(wanted, outputs, tf.constant([1.0]))
+    np.testing.assert_allclose(found, [-1.5 + 0.5 * (np.e**2 + 0.25)], rtol=1e-5)
+
+
 def test_divergence_of_choices() -> None:
     wanted, outputs = tf.math.log([[0.5, 0.5]]), tf.math.log([[0.9, 0.1]])
     # 0.5 ln(0.5 / 0.9) + 0.5 ln(0.5 / 0.1)

@@ -171,6 +171,15 @@ def test_nobody_is_told_of_a_go_that_did_not_wait_or_that_the_host_has_followed(
     assert found.void_go(LATE) is None
 
 
+def test_nobody_is_told_of_a_go_where_the_car_sets_off_by_itself() -> None:
+    found = state("car", Go("page"), MENU)
+    assert found.void_go(NOW) is None
+    found.hear(CAR)
+    assert found.go
+    # After a STOP it does not.
+    assert state("car", Stop("page"), Go("page"), MENU).go is False
+
+
 def test_go_given_again_while_the_connection_is_lost_takes_nothing_away() -> None:
     found = state("race_start", CAR, Go("page"))
     found.lose(Clock(100.0, NOW, 1.0))

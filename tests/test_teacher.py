@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -41,13 +43,24 @@ def test_elsewhere_it_drives_as_it_is_told_to() -> None:
     np.testing.assert_array_equal(found.reference.at(arcs), plain.reference.at(arcs))
 
 
-def test_the_time_of_a_stretch_is_its_length_by_its_speed() -> None:
-    name = "warren"
-    expert = school.teacher(on(name), CAREFUL)
-    length, stretches = track.load(name).length, 4
-    times = []
-    for k in range(stretches):
-        arcs = np.linspace(k, k + 1, 2001)[:-1] * length / stretches
-        speed = expert.reference.at(arcs)[:, references.FORWARD]
-        times.append(length / stretches * np.mean(1.0 / speed))
-    assert stretch_s(expert, name) == pytest.approx(max(times), rel=0.01)
+def test_slower_lessons_are_in_time_as_well() -> None:
+    name = "random_circuit:1"
+    slow = CAREFUL.model_copy(update={"pace": 0.9, "late_pace": 0.8})
+    plain = stretch_s(Pursuit(on(name), grip=0.45, margin=6.0, motion=False), name)
+    assert plain / 0.8 > heat.CHECKPOINT_S
+    assert stretch_s(school.teacher(on(name), slow), name) / 0.8 < 0.8 * heat.CHECKPOINT_S
+
+
+class Steady:
+    """Drives 10 u/s, in the last quarter of the lap 5 u/s, a tenth of a lap's way beside it."""
+
+    def at(self, arc: np.ndarray) -> np.ndarray:
+        rows = np.zeros((len(arc), 8))
+        rows[:, references.FORWARD] = np.where(arc < 150.0, 10.0, 5.0)
+        rows[:, references.ADVANCE] = 1.25
+        return rows
+
+
+def test_the_time_of_a_stretch_is_its_length_by_the_speed_along_the_path() -> None:
+    reference: Any = Steady()
+    assert school.longest_stretch_s(reference, 200.0) == pytest.approx(50.0 / 6.25)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pydantic
 
@@ -58,11 +58,6 @@ class CnnEncoderConfig(EncoderConfig):
 class TrainedEncoderConfig(EncoderConfig, LookConfig):
     """Settings of an encoder that is trained before the policy: its network and its training."""
 
-    hues: bool = pydantic.Field(
-        default=True,
-        description="Whether it tells hues apart; if not, it sees how bright and how colourful "
-        "everything is, which looks in other colours change less.",
-    )
     filters: tuple[pydantic.PositiveInt, ...] = pydantic.Field(
         default=(16, 32, 48, 48),
         min_length=1,
@@ -127,12 +122,7 @@ class TrainedEncoderConfig(EncoderConfig, LookConfig):
         Raises:
             InputError: When they are not.
         """
-        height, width, channels = self.reduced(image_shape)
-        if not self.hues and channels != 3:
-            raise InputError(
-                f"Expected images of three channels for encoder.hues=false. Received: {channels}. "
-                "Give images in colour, or leave encoder.hues at true."
-            )
+        height, width, _ = self.reduced(image_shape)
         smallest = 2 ** len(self.filters)
         if min(height, width) < smallest:
             raise InputError(
@@ -165,6 +155,11 @@ class LaneEncoderConfig(TrainedEncoderConfig):
     """Settings of the lane encoder."""
 
     name: Literal["lane"] = "lane"
+    hues: bool = pydantic.Field(
+        default=True,
+        description="Whether it tells hues apart; if not, it sees how bright and how colourful "
+        "everything is, which looks in other colours change less.",
+    )
     farther: tuple[pydantic.PositiveFloat, ...] = pydantic.Field(
         default=(),
         max_length=8,
@@ -200,8 +195,26 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         description="Run or driver folder whose auto-encoder's weights are the first ones.",
     )
 
+    @pydantic.model_validator(mode="after")
+    def _repeats_of_something(self) -> Self:
+        if self.repeats > 1 and not self.fresh:
+            raise ValueError(
+                f"repeats are of fresh frames, received repeats={self.repeats} and fresh=false; "
+                "set encoder.fresh=true, or count all passes in encoder.epochs"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _pretrained_sees_hues(self) -> Self:
+        if self.pretrained is not None and not self.hues:
+            raise ValueError(
+                "pretrained is an auto-encoder, which sees hues, received hues=false as well; "
+                "leave one of them out"
+            )
+        return self
+
     def check_image(self, image_shape: tuple[int, int, int]) -> None:
-        """Checks as `TrainedEncoderConfig` does, and that segmentation has maps to read.
+        """Checks as `TrainedEncoderConfig` does, and what hues and segmentation need.
 
         Args:
             image_shape: Height, width and channels of the camera's images.
@@ -210,6 +223,11 @@ class LaneEncoderConfig(TrainedEncoderConfig):
             InputError: When something does not fit.
         """
         super().check_image(image_shape)
+        if not self.hues and image_shape[2] != 3:
+            raise InputError(
+                "Expected images of three channels for encoder.hues=false. Received: "
+                f"{image_shape[2]}. Give images in colour, or leave encoder.hues at true."
+            )
         if self.segmentation > 0 and len(self.filters) < 2:
             raise InputError(
                 "Expected two convolutions or more for encoder.segmentation. Received: "

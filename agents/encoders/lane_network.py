@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 
 from donkey_rl.agents import cnn
-from donkey_rl.agents.encoders.config import EncoderConfig, TrainedEncoderConfig
+from donkey_rl.agents.encoders.config import (
+    EncoderConfig,
+    LaneEncoderConfig,
+    TrainedEncoderConfig,
+)
 from donkey_rl.agents.tensorflow_setup import keras
 
 _LEAST_VARIANCE = 1e-3
@@ -55,7 +59,8 @@ def reader(
         return keras.initializers.HeUniform(seed=int(seeds.integers(2**31)))
 
     inputs = keras.Input(reduced_shape, name="reduced")
-    seen = inputs if config.hues else without_hues(inputs)
+    hidden = isinstance(config, LaneEncoderConfig) and not config.hues
+    seen = without_hues(inputs) if hidden else inputs
     x = cnn.convolutions(even_contrast(seen), config.filters, initialiser)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(config.dense, "relu", kernel_initializer=initialiser(), name="dense")(x)

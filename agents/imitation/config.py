@@ -130,6 +130,14 @@ class ImitationConfig(Config):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _later_is_slower(self) -> Self:
+        if self.slowest > self.pace:
+            raise ValueError(
+                f"late_pace must not exceed pace, received {self.late_pace:g} and {self.pace:g}"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _rounds_have_an_expert(self) -> Self:
         if self.rounds and self.expert == NO_EXPERT:
             raise ValueError(

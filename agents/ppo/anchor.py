@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents import cnn
 from donkey_rl.agents.tensorflow_setup import keras, tf
 
 FloatArray = npt.NDArray[np.float32]
@@ -16,23 +17,25 @@ FloatArray = npt.NDArray[np.float32]
 class Anchor:
     """A copy of the networks that decide, from when it was told to hold them.
 
-    What a policy has been taught before it learns by reward is lost where nothing holds it: few of
-    a rollout's steps say much, and what the others move it by is chance. So its divergence from
-    the policy at the beginning is a part of the loss (Schmitt et al. 2018, "Kickstarting Deep
-    Reinforcement Learning", arXiv:1803.03835, section 3.1, with the student's own beginning as its
-    teacher).
+    What a policy was taught before it learns by reward can be lost where nothing holds it. So its
+    divergence from the policy at the beginning is a part of the loss (Schmitt et al. 2018,
+    "Kickstarting Deep Reinforcement Learning", arXiv:1803.03835, section 3.1, with the student's
+    own beginning as its teacher).
 
     Attributes:
+        log_std: Logarithm of the deviation that is held, (A,).
         held: Whether there is a copy yet.
     """
 
-    def __init__(self, actor: Any, images: Any | None) -> None:
+    def __init__(self, actor: Any, images: Any | None, log_std: Any) -> None:
         """Prepares the copies.
 
         Args:
             actor: Keras model, features -> outputs.
             images: Keras model that makes features of images, None without images.
+            log_std: Logarithm of the actions' deviation, a variable (A,).
         """
+        self._deviation, self.log_std = log_std, tf.Variable(log_std, trainable=False)
         self._from = [actor] if images is None else [actor, images]
         self._copies = [keras.models.clone_model(each) for each in self._from]
         for copy in self._copies:
@@ -43,6 +46,7 @@ class Anchor:
         """Copies the weights as they are now."""
         for source, copy in zip(self._from, self._copies, strict=True):
             copy.set_weights(source.get_weights())
+        self.log_std.assign(self._deviation)
         self.held = True
 
     def outputs(self, numbers: Any, *image: Any) -> Any:
@@ -54,18 +58,23 @@ class Anchor:
         """
         if not image:
             return self._copies[0](numbers)
-        return self._copies[0](tf.concat([self._copies[1](*image), numbers], axis=-1))
+        seen = cnn.in_halves(self._copies[1], *image)
+        return self._copies[0](tf.concat([seen, numbers], axis=-1))
 
     def state(self) -> dict[str, FloatArray]:
-        """Returns the weights that are held, by name; none before."""
-        weights = [each for copy in self._copies for each in copy.get_weights()]
+        """Returns the deviation and the weights that are held, by name; none before."""
+        weights = [self.log_std.numpy()]
+        weights += [each for copy in self._copies for each in copy.get_weights()]
         return {f"{k:02d}": each for k, each in enumerate(weights)} if self.held else {}
 
     def restore(self, state: Mapping[str, FloatArray]) -> None:
         """Puts back what `state` returned."""
         weights = [state[name] for name in sorted(state)]
         self.held = bool(weights)
-        for copy in self._copies if weights else ():
+        if not weights:
+            return
+        self.log_std.assign(weights.pop(0))
+        for copy in self._copies:
             count = len(copy.get_weights())
             copy.set_weights(weights[:count])
             weights = weights[count:]

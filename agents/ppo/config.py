@@ -91,8 +91,8 @@ class PPOConfig(Config):
         default=0.0,
         ge=0,
         le=100,
-        description="Weight of the policy's divergence (nats) from the one that it began with, so "
-        "that what it was taught is not unlearned; 0 lets it go.",
+        description="Weight of the policy's divergence (nats) from the one that its updates began "
+        "with, to keep what it was taught; 0 lets it go.",
     )
     initial_log_std: float = pydantic.Field(
         default=0.0, ge=-10, le=2, description="Logarithm of the actions' first deviation."

@@ -36,12 +36,13 @@ class Distribution(Protocol):
     def entropy(self, outputs: Tensor) -> Tensor:
         """Returns the entropy in nats, (B,)."""
 
-    def divergence(self, wanted: Tensor, outputs: Tensor) -> Tensor:
+    def divergence(self, wanted: Tensor, outputs: Tensor, log_std: Tensor = None) -> Tensor:
         """Returns how far what is drawn is from what is wanted, KL(wanted | drawn) in nats, (B,).
 
         Args:
             wanted: Outputs of the actor, which get no gradient, (B, A).
             outputs: Outputs of the actor, (B, A).
+            log_std: Logarithm of a Gaussian's wanted deviation, (A,); None for what it is now.
         """
 
 
@@ -70,9 +71,9 @@ class Gaussian:
         one = tf.reduce_sum(self.log_std + 0.5 * (1.0 + _LOG_TWO_PI))
         return tf.fill(tf.shape(outputs)[:1], one)
 
-    def divergence(self, wanted: Tensor, outputs: Tensor) -> Tensor:
-        """See `Distribution.divergence`; both have one deviation, of which the wanted is fixed."""
-        fixed = tf.stop_gradient(self.log_std)
+    def divergence(self, wanted: Tensor, outputs: Tensor, log_std: Tensor = None) -> Tensor:
+        """See `Distribution.divergence`; what is wanted gets no gradient."""
+        fixed = tf.stop_gradient(self.log_std if log_std is None else log_std)
         gap = tf.square(tf.stop_gradient(wanted) - outputs) + tf.exp(2.0 * fixed)
         each = self.log_std - fixed + 0.5 * gap * tf.exp(-2.0 * self.log_std) - 0.5
         return tf.reduce_sum(each, axis=-1)
@@ -99,7 +100,7 @@ class Categorical:
         """See `Distribution.entropy`."""
         return -tf.reduce_sum(tf.nn.softmax(outputs) * tf.nn.log_softmax(outputs), axis=-1)
 
-    def divergence(self, wanted: Tensor, outputs: Tensor) -> Tensor:
+    def divergence(self, wanted: Tensor, outputs: Tensor, log_std: Tensor = None) -> Tensor:
         """See `Distribution.divergence`."""
         fixed = tf.nn.log_softmax(tf.stop_gradient(wanted))
         return tf.reduce_sum(tf.exp(fixed) * (fixed - tf.nn.log_softmax(outputs)), axis=-1)

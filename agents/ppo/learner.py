@@ -31,7 +31,7 @@ AGREEMENT_METRIC = "agreement_loss"
 """What it reports besides, where policy and critic are to agree on changed images."""
 
 ANCHOR_METRIC = "anchor_kl"
-"""What it reports last, where the policy is held by the one that it began with."""
+"""What it reports besides, where the policy is held by the one that its updates began with."""
 
 _EPSILON = 1e-5
 _ACTOR_GAIN = 0.01
@@ -104,7 +104,7 @@ class Learner:
             self._augmentation = layers.Augmentation(config.augmentation)
             if config.augmentation.mirror:
                 self._signs = mirroring.signs(layout, 0 if choices else outputs)
-        self._anchor = Anchor(self.actor, self.cnn) if config.anchor else None
+        self._anchor = Anchor(self.actor, self.cnn, self.log_std) if config.anchor else None
         self._metrics: tuple[str, ...] = (
             METRICS if self._augmentation is None else (*METRICS, AGREEMENT_METRIC)
         )
@@ -290,7 +290,8 @@ class Learner:
                 loss += config.agreement * further[-1]
             if self._anchor is not None:
                 begun = self._anchor.outputs(*batch.seen)
-                further.append(tf.reduce_mean(self._distribution.divergence(begun, outputs)))
+                gone = self._distribution.divergence(begun, outputs, self._anchor.log_std)
+                further.append(tf.reduce_mean(gone))
                 loss += config.anchor * further[-1]
         gradients, _ = tf.clip_by_global_norm(
             tape.gradient(loss, variables), config.max_gradient_norm
