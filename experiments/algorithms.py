@@ -37,16 +37,18 @@ def check_learned(
     before: Sequence[npt.NDArray[Any]],
     after: Sequence[npt.NDArray[Any]],
 ) -> None:
-    """Refuses to go on with a policy that has learned nothing.
+    """Refuses to go on with a policy that has learned nothing, neither by reward nor in lessons.
 
     Args:
         config: The run.
-        before: Weights of the policy before it learned.
+        before: Weights of the policy before it learned by reward.
         after: The same weights now.
 
     Raises:
         DonkeyRLError: Training has changed no weight.
     """
+    if config.imitation.wanted:
+        return
     if any(not np.array_equal(old, new) for old, new in zip(before, after, strict=True)):
         return
     needed = ""

@@ -158,3 +158,23 @@ def test_learns_to_lap_from_camera_images(tmp_path: Path, monkeypatch: pytest.Mo
     # What it says depends on the action, and on the place.
     assert np.abs(said[0] - said[1]).max() > 1e-3
     assert said[0].std() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_driver_that_learned_in_lessons_alone_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = (
+        "cars=4", "encoder.frames=512", "encoder.epochs=1", "ppo.n_steps=16", "ppo.hidden=16,16",
+        "ppo.critic_steps=1000", "check.races=1", "check.laps=1", "evaluation.races=1",
+    )  # fmt: skip
+    small = [word for setting in settings for word in ("--set", setting)]
+    words = ["train", "--agent", "ppo", "--steps", "64", "--json", *small]
+    assert cli.main(words) == cli.FAILURE
+    assert "changed no weight of the policy" in capfd.readouterr().err
+    lessons = ("imitation.expert=pursuit", "imitation.steps=256", "imitation.epochs=1")
+    words += [word for setting in lessons for word in ("--set", setting)]
+    assert cli.main(words) == cli.SUCCESS
+    run = json.loads(capfd.readouterr().out)["run_id"]
+    assert Driver.load(tracking.download_driver(run)).description.agent == "ppo"
