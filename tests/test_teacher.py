@@ -52,7 +52,7 @@ def test_slower_lessons_are_in_time_as_well() -> None:
 
 
 class Steady:
-    """Drives 10 u/s, in the last quarter of the lap 5 u/s, a tenth of a lap's way beside it."""
+    """Drives 10 u/s, in the last quarter of the lap 5, and comes along the path by 1.25 of it."""
 
     def at(self, arc: np.ndarray) -> np.ndarray:
         rows = np.zeros((len(arc), 8))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from donkey_rl.agents import cnn
 from donkey_rl.agents.encoders.config import (
@@ -82,19 +83,19 @@ def without_hues(images: Any) -> Any:
         (B, h, w, 2).
     """
     pairs = [(1, -1, 0), (-1, 1, 0), (0, 1, -1), (0, -1, 1), (-1, 0, 1), (1, 0, -1)]
-    weights = {
-        "differences": np.array([*pairs, (1, 1, 1)], np.float32).T,
-        "colourless": np.array([[0, 0.5]] * 6 + [[1 / 3, 0]], np.float32),
-    }
-    x = images
-    for name, kernel in weights.items():
-        activation = "relu" if name == "differences" else None
-        layer = keras.layers.Conv2D(
-            kernel.shape[1], 1, activation=activation, use_bias=False, trainable=False, name=name
-        )
-        x = layer(x)
-        layer.set_weights([kernel[None, None]])
-    return x
+    # Of each difference the rectifier leaves the one of its two signs that is above 0.
+    parts = _mixed(images, np.array([*pairs, (1, 1, 1)]).T, "differences", "relu")
+    return _mixed(parts, np.array([[0, 0.5]] * 6 + [[1 / 3, 0]]), "colourless", None)
+
+
+def _mixed(images: Any, weights: npt.NDArray[Any], name: str, activation: str | None) -> Any:
+    """Mixes the channels of each pixel (B, h, w, C) by fixed weights (C, D) into (B, h, w, D)."""
+    layer = keras.layers.Conv2D(
+        weights.shape[1], 1, activation=activation, use_bias=False, trainable=False, name=name
+    )
+    mixed = layer(images)
+    layer.set_weights([weights[None, None].astype(np.float32)])
+    return mixed
 
 
 def even_contrast(images: Any) -> Any:
