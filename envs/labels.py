@@ -23,6 +23,10 @@ AHEAD = (1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 28.0)
 _BESIDE = 1.3
 """Places reach this far from the road's middle, in half widths of the road."""
 
+_ALONG, _ELSEWHERE, _ALIKE = 2.0, 30.0, 0.7
+"""Every so far (u) along a road it is looked whether another stretch comes by: one that is so far
+from there along the road (u), at an angle of which the sine is less."""
+
 _END = 2.0
 """Places keep this far from an open road's end (u)."""
 
@@ -148,13 +152,61 @@ def _arcs(
     return arcs
 
 
-def _places(road: Track, rng: np.random.Generator, count: int, last: float, bends: float) -> Start:
+class Sampling(NamedTuple):
+    """Which places are shown, and how many at a time.
+
+    Attributes:
+        batch: Images at a time.
+        level: Whether cars do not lean and cameras sit as configured, whatever is randomised: in
+            these images the places of labels are known.
+        bends: Share of the places that are drawn by how much the road bends there or soon after;
+            tight bends are a small part of most roads.
+    """
+
+    batch: int = 256
+    level: bool = False
+    bends: float = 0.0
+
+
+def _reach(road: Track) -> npt.NDArray[np.float64]:
+    """Returns how far places reach to the left and the right of the road's middle (u).
+
+    Where another stretch of the road comes by alongside they reach halfway to it: beyond that, an
+    image shows the other stretch.
+
+    Returns:
+        Shape (2, n), for every `_ALONG` of the road.
+    """
+    along = np.arange(0.0, road.length, _ALONG)
+    x, z = road.path.beside(along, 0.5 * (road.road_left + road.road_right)).T
+    yaw = road.path.at(along)[2]
+    behind = np.abs(along[:, None] - along)
+    if road.closed:
+        behind = np.minimum(behind, road.length - behind)
+    alike = np.abs(np.sin(yaw[:, None] - yaw)) < _ALIKE
+    dx, dz = x - x[:, None], z - z[:, None]
+    gap = np.where(alike & (behind > _ELSEWHERE), np.hypot(dx, dz), np.inf)
+    right = dx * np.cos(yaw[:, None]) - dz * np.sin(yaw[:, None]) > 0.0
+    sides = [np.where(right == side, gap, np.inf).min(axis=1) for side in (False, True)]
+    return np.minimum(0.5 * np.stack(sides), _BESIDE * 0.5 * (road.road_right - road.road_left))
+
+
+def _places(
+    road: Track,
+    rng: np.random.Generator,
+    reach: npt.NDArray[np.float64],
+    last: float,
+    sampling: Sampling,
+) -> Start:
     """Draws places along a track up to an arc length (u), for cars that stand."""
-    middle = 0.5 * (road.road_left + road.road_right)
-    half = 0.5 * (road.road_right - road.road_left)
+    count = sampling.batch
+    arc = _arcs(road, rng, count, last, sampling.bends)
+    beside = rng.uniform(-1.0, 1.0, count)
+    left, right = reach[:, np.minimum((arc / _ALONG).astype(int), reach.shape[1] - 1)]
     return Start(
-        arc=_arcs(road, rng, count, last, bends),
-        lateral=middle + _BESIDE * half * rng.uniform(-1.0, 1.0, count),
+        arc=arc,
+        lateral=0.5 * (road.road_left + road.road_right)
+        + np.where(beside < 0.0, left, right) * beside,
         turn=np.clip(rng.normal(0.0, 0.3, count), -0.9, 0.9),
         speed=np.zeros(count),
     )
@@ -218,22 +270,6 @@ def _leans(
     return roll * sideways, -_LESS_ALONG * pitch * forward
 
 
-class Sampling(NamedTuple):
-    """Which places are shown, and how many at a time.
-
-    Attributes:
-        batch: Images at a time.
-        level: Whether cars do not lean and cameras sit as configured, whatever is randomised: in
-            these images the places of labels are known.
-        bends: Share of the places that are drawn by how much the road bends there or soon after;
-            tight bends are a small part of most roads.
-    """
-
-    batch: int = 256
-    level: bool = False
-    bends: float = 0.0
-
-
 def _world(
     config: EnvironmentConfig, sampling: Sampling, shown: int, met: int, seed: int
 ) -> SurfaceWorld:
@@ -273,9 +309,11 @@ def sample_frames(
         sampling: Which places, and how many at a time.
     """
     wanted = sampling or Sampling()
+    wanted = wanted._replace(batch=min(wanted.batch, count))
     road = track.load(config.track)
     car = vehicle.load(config.vehicle)
-    shown = min(wanted.batch, count)
+    reach = _reach(road)
+    shown = wanted.batch
     met = shown if config.opponents.count else 0
     world = _world(config, wanted, shown, met, seed)
     rng = np.random.default_rng([seed, 0x1ABE1])
@@ -286,7 +324,7 @@ def sample_frames(
         size = min(wanted.batch, count)
         cars = np.arange(shown)
         roll, pitch = np.zeros((2, len(cars))) if wanted.level else _leans(car, rng, len(cars))
-        start = _places(road, rng, len(cars), last, wanted.bends)._replace(roll=roll, pitch=pitch)
+        start = _places(road, rng, reach, last, wanted)._replace(roll=roll, pitch=pitch)
         world.reset(cars, start, redraw=drawn % _PLACES_PER_LOOK == 0)
         drawn += 1
         if met:

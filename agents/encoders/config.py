@@ -160,6 +160,11 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         description="Whether it tells hues apart; if not, it sees how bright and how colourful "
         "everything is, which looks in other colours change less.",
     )
+    ground: bool = pydantic.Field(
+        default=False,
+        description="Whether it sees as well how far every colour is from that of the ground just "
+        "ahead, whatever colour that is.",
+    )
     farther: tuple[pydantic.PositiveFloat, ...] = pydantic.Field(
         default=(),
         max_length=8,

@@ -60,13 +60,24 @@ def reader(
         return keras.initializers.HeUniform(seed=int(seeds.integers(2**31)))
 
     inputs = keras.Input(reduced_shape, name="reduced")
-    hidden = isinstance(config, LaneEncoderConfig) and not config.hues
-    seen = without_hues(inputs) if hidden else inputs
+    seen = shown(inputs, config) if isinstance(config, LaneEncoderConfig) else inputs
     x = cnn.convolutions(even_contrast(seen), config.filters, initialiser)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(config.dense, "relu", kernel_initializer=initialiser(), name="dense")(x)
     outputs = keras.layers.Dense(features, kernel_initializer=initialiser(), name="features")(x)
     return keras.Model(inputs, outputs, name="reader")
+
+
+_PAIRS = np.array([(1, -1, 0), (-1, 1, 0), (0, 1, -1), (0, -1, 1), (-1, 0, 1), (1, 0, -1)]).T
+"""Of each difference of two colours the rectifier leaves the one of its signs that is above 0."""
+
+
+def shown(images: Any, config: LaneEncoderConfig) -> Any:
+    """Says of each pixel what the convolutions see: (B, h, w, 3) -> (B, h, w, 2 to 4)."""
+    parts = [images if config.hues else without_hues(images)]
+    if config.ground:
+        parts.append(unlike_ground(images))
+    return keras.ops.concatenate(parts, axis=-1)
 
 
 def without_hues(images: Any) -> Any:
@@ -82,10 +93,30 @@ def without_hues(images: Any) -> Any:
     Returns:
         (B, h, w, 2).
     """
-    pairs = [(1, -1, 0), (-1, 1, 0), (0, 1, -1), (0, -1, 1), (-1, 0, 1), (1, 0, -1)]
-    # Of each difference the rectifier leaves the one of its two signs that is above 0.
-    parts = _mixed(images, np.array([*pairs, (1, 1, 1)]).T, "differences", "relu")
+    parts = _mixed(images, np.c_[_PAIRS, np.ones(3)], "differences", "relu")
     return _mixed(parts, np.array([[0, 0.5]] * 6 + [[1 / 3, 0]]), "colourless", None)
+
+
+def unlike_ground(images: Any) -> Any:
+    """Says of each pixel how far its colour is from that of the ground just ahead of the car.
+
+    Roads and what lies beside them may differ in hue alone; which hues those are does not matter
+    here. What is compared are the differences of red, green and blue, half of the sum of how much
+    they changed: |d(r - g)| + |d(g - b)| + |d(b - r)|. The ground ahead is the mean of the lowest
+    quarter of the image, in the middle quarter of its width.
+
+    Args:
+        images: (B, h, w, 3).
+
+    Returns:
+        (B, h, w, 1).
+    """
+    height, width = images.shape[1:3]
+    beside = 3 * width // 8
+    ground = keras.layers.Cropping2D(((3 * height // 4, 0), (beside, beside)))(images)
+    apart = images - keras.ops.mean(ground, axis=(1, 2), keepdims=True)
+    parts = _mixed(apart, _PAIRS, "differences_to_ground", "relu")
+    return _mixed(parts, np.full((6, 1), 0.5), "unlike_ground", None)
 
 
 def _mixed(images: Any, weights: npt.NDArray[Any], name: str, activation: str | None) -> Any:
