@@ -1,4 +1,4 @@
-"""`encoder.hues=false`: an encoder that sees brightness and colourfulness, and no hue."""
+"""What the lane encoder sees of colours: `encoder.hues` and `encoder.ground`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from donkey_rl import configuration
 from donkey_rl.agents.deployment import plain_layers
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
-from donkey_rl.agents.encoders.lane_network import without_hues
+from donkey_rl.agents.encoders.lane_network import unlike_ground, without_hues
 from donkey_rl.agents.tensorflow_setup import keras
 from donkey_rl.errors import ConfigurationError, InputError
 from donkey_rl.experiments.config import TrainingConfig
@@ -36,9 +36,41 @@ def test_a_pixel_is_how_bright_and_how_colourful_it_is() -> None:
     np.testing.assert_allclose(seen, expected, atol=1e-3)
 
 
+def test_a_colour_is_as_unlike_the_ground_ahead_as_its_differences_are() -> None:
+    source = keras.Input((4, 8, 3))
+    model = keras.Model(source, unlike_ground(source))
+    image = np.full((4, 8, 3), (30.0, 90.0, 60.0))
+    image[3, 3], image[3, 4] = (10.0, 90.0, 60.0), (50.0, 90.0, 60.0)
+    image[0, 0], image[0, 1], image[3, 2] = (90.0, 30.0, 60.0), (50.0, 110.0, 80.0), (0, 0, 255)
+    seen = model(image[None]).numpy()[0, :, :, 0]
+    # Turned from green to red: r - g from -60 to 60, g - b from 30 to -30, b - r from 30 to -30.
+    assert seen[0, 0] == pytest.approx(120.0, abs=1e-3)
+    assert seen[0, 1] == pytest.approx(0.0, abs=1e-3)  # lighter is not another colour
+    assert seen[3, 4] == pytest.approx(20.0, abs=1e-3)
+    assert np.count_nonzero(seen > 1e-3) == 4  # and the blue one beside, which is not the ground
+
+
+def test_what_differs_in_hue_alone_is_seen_with_the_ground_only() -> None:
+    road, beside = (90, 30, 60), (30, 60, 90)  # as bright and as colourful
+    halves, plain = np.empty((2, 1, *SHAPE), np.uint8)
+    halves[:], plain[:] = road, road
+    halves[:, :, : SHAPE[1] // 3] = beside
+    told_apart = [
+        np.abs(encoder.encode(halves) - encoder.encode(plain)).max()
+        for ground in (False, True)
+        for encoder in [LaneEncoder(SHAPE, ("a", "b"), SETTINGS.model_copy(
+            update={"ground": ground}))]
+    ]  # fmt: skip
+    assert told_apart[0] == pytest.approx(0.0, abs=1e-4)
+    assert told_apart[1] > 0.05
+
+
 @pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1), (1, 0, 2)])
-def test_other_hues_change_nothing_and_other_colours_do(order: tuple[int, ...]) -> None:
-    encoder = LaneEncoder(SHAPE, ("a", "b", "c"), SETTINGS)
+@pytest.mark.parametrize("ground", [False, True])
+def test_other_hues_change_nothing_and_other_colours_do(
+    order: tuple[int, ...], ground: bool
+) -> None:
+    encoder = LaneEncoder(SHAPE, ("a", "b", "c"), SETTINGS.model_copy(update={"ground": ground}))
     plain = encoder.encode(images())
     np.testing.assert_allclose(encoder.encode(images()[..., list(order)]), plain, atol=1e-4)
     gray = np.repeat(images().mean(axis=3, keepdims=True), 3, axis=3).astype(np.uint8)
@@ -48,8 +80,11 @@ def test_other_hues_change_nothing_and_other_colours_do(order: tuple[int, ...]) 
     assert np.abs(changed).max() > 0.05
 
 
-def test_it_stays_so_when_it_is_trained_stored_and_exported(tmp_path: pathlib.Path) -> None:
-    encoder = LaneEncoder(SHAPE, ("a",), SETTINGS)
+@pytest.mark.parametrize("ground", [False, True])
+def test_it_stays_so_when_it_is_trained_stored_and_exported(
+    tmp_path: pathlib.Path, ground: bool
+) -> None:
+    encoder = LaneEncoder(SHAPE, ("a",), SETTINGS.model_copy(update={"ground": ground}))
     before = encoder.reader.get_layer("conv_0").get_weights()[0].copy()
     encoder.fit(images(64), np.random.default_rng(1).normal(size=(64, 1)).astype(np.float32))
     assert np.abs(encoder.reader.get_layer("conv_0").get_weights()[0] - before).max() > 0.0
@@ -57,7 +92,7 @@ def test_it_stays_so_when_it_is_trained_stored_and_exported(tmp_path: pathlib.Pa
     np.testing.assert_allclose(encoder.encode(turned), encoder.encode(images()), atol=1e-4)
     encoder.save(tmp_path)
     loaded = LaneEncoder.load(tmp_path)
-    assert not loaded.config.hues
+    assert (loaded.config.hues, loaded.config.ground) == (False, ground)
     np.testing.assert_allclose(loaded.encode(images()), encoder.encode(images()), atol=1e-5)
     source = keras.Input(SHAPE)
     plain = keras.Model(source, plain_layers.translated(loaded.model, [source]))
@@ -69,6 +104,7 @@ def test_it_stays_so_when_it_is_trained_stored_and_exported(tmp_path: pathlib.Pa
     ("settings", "said"),
     [
         ({"hues": False, "pretrained": "driver"}, r"pretrained is an auto-encoder.*hues=false"),
+        ({"ground": True, "pretrained": "driver"}, r"pretrained is an auto-encoder.*ground=true"),
         ({"repeats": 2}, r"repeats=2 and fresh=false; set encoder\.fresh=true"),
     ],
 )
@@ -77,6 +113,8 @@ def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], 
         configuration.validate(TrainingConfig, {"encoder": settings})
 
 
-def test_images_without_colours_are_refused() -> None:
-    with pytest.raises(InputError, match=r"three channels for encoder\.hues=false. Received: 1"):
-        LaneEncoder((24, 32, 1), ("a",), SETTINGS)
+@pytest.mark.parametrize("said", ["hues=false", "ground=true"])
+def test_images_without_colours_are_refused(said: str) -> None:
+    settings = SETTINGS.model_copy(update={"hues": said == "ground=true", "ground": True})
+    with pytest.raises(InputError, match=rf"three channels for encoder\.{said}. Received: 1"):
+        LaneEncoder((24, 32, 1), ("a",), settings)

@@ -12,6 +12,7 @@ from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.surfaces import SurfaceWorld
 from donkey_rl.envs.simulator.world import Start, World
 
 CONFIG = EnvironmentConfig(
@@ -104,6 +105,37 @@ def test_places_cover_the_road_and_a_strip_beside_it() -> None:
     assert 11.1 < left.max() < 11.7
     assert np.abs(found[:, 2]).max() < 1.1
     assert found[:, 2].std() == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.usefixtures("coarse_ground")
+def test_places_are_nearest_to_their_own_stretch_of_road(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Lanes of this track lie 3.6 u apart in places, and its road is 7 u wide.
+    road = track.load("roboracingleague_1")
+    drawn: list[Start] = []
+    reset = SurfaceWorld.reset
+
+    def noted(
+        world: SurfaceWorld, cars: np.ndarray, start: Start | None = None, *, redraw: bool = True
+    ) -> None:
+        drawn.extend([] if start is None else [start])
+        reset(world, cars, start, redraw=redraw)
+
+    monkeypatch.setattr(SurfaceWorld, "reset", noted)
+    config = CONFIG.model_copy(update={"track": road.name})
+    list(labels.sample_frames(config, 512, seed=2))
+    arc, lateral = (
+        np.concatenate([getattr(each, n) for each in drawn]) for n in ("arc", "lateral")
+    )
+    along = np.arange(0.0, road.length, 0.5)
+    apart = road.path.beside(arc, lateral)[:, None] - road.path.beside(along, 0.0)
+    behind = np.abs(arc[:, None] - along)
+    others = np.minimum(behind, road.length - behind) > 30.0
+    turned = road.path.at(arc)[2][:, None] - road.path.at(along)[2]
+    others &= np.abs(np.sin(turned)) < 0.5
+    nearest = np.where(others, np.hypot(*np.moveaxis(apart, 2, 0)), np.inf).min(axis=1)
+    assert (nearest < 3.5).mean() > 0.05  # as near as that another stretch often is
+    assert (nearest > np.abs(lateral) - 0.3).all()
+    assert np.abs(lateral).max() > 1.2 * 3.5  # where the road is alone
 
 
 def test_labels_describe_what_lies_ahead_of_the_car() -> None:

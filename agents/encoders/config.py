@@ -210,16 +210,21 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         return self
 
     @pydantic.model_validator(mode="after")
-    def _pretrained_sees_hues(self) -> Self:
-        if self.pretrained is not None and not self.hues:
+    def _pretrained_sees_colours(self) -> Self:
+        if self.pretrained is not None and self._sees_otherwise:
             raise ValueError(
-                "pretrained is an auto-encoder, which sees hues, received hues=false as well; "
-                "leave one of them out"
+                "pretrained is an auto-encoder, which sees red, green and blue, received "
+                f"{self._sees_otherwise} as well; leave one of them out"
             )
         return self
 
+    @property
+    def _sees_otherwise(self) -> str:
+        """The setting by which it sees other channels than the image's, empty for none."""
+        return "hues=false" if not self.hues else "ground=true" if self.ground else ""
+
     def check_image(self, image_shape: tuple[int, int, int]) -> None:
-        """Checks as `TrainedEncoderConfig` does, and what hues and segmentation need.
+        """Checks as `TrainedEncoderConfig` does, and what colours and segmentation need.
 
         Args:
             image_shape: Height, width and channels of the camera's images.
@@ -228,10 +233,11 @@ class LaneEncoderConfig(TrainedEncoderConfig):
             InputError: When something does not fit.
         """
         super().check_image(image_shape)
-        if not self.hues and image_shape[2] != 3:
+        if self._sees_otherwise and image_shape[2] != 3:
             raise InputError(
-                "Expected images of three channels for encoder.hues=false. Received: "
-                f"{image_shape[2]}. Give images in colour, or leave encoder.hues at true."
+                f"Expected images of three channels for encoder.{self._sees_otherwise}. Received: "
+                f"{image_shape[2]}. Give images in colour, or leave encoder.hues at true and "
+                "encoder.ground at false."
             )
         if self.segmentation > 0 and len(self.filters) < 2:
             raise InputError(

@@ -74,10 +74,8 @@ _PAIRS = np.array([(1, -1, 0), (-1, 1, 0), (0, 1, -1), (0, -1, 1), (-1, 0, 1), (
 
 def shown(images: Any, config: LaneEncoderConfig) -> Any:
     """Says of each pixel what the convolutions see: (B, h, w, 3) -> (B, h, w, 2 to 4)."""
-    parts = [images if config.hues else without_hues(images)]
-    if config.ground:
-        parts.append(unlike_ground(images))
-    return keras.ops.concatenate(parts, axis=-1)
+    seen = images if config.hues else without_hues(images)
+    return keras.layers.Concatenate()([seen, unlike_ground(images)]) if config.ground else seen
 
 
 def without_hues(images: Any) -> Any:
@@ -114,8 +112,10 @@ def unlike_ground(images: Any) -> Any:
     height, width = images.shape[1:3]
     beside = 3 * width // 8
     ground = keras.layers.Cropping2D(((3 * height // 4, 0), (beside, beside)))(images)
-    apart = images - keras.ops.mean(ground, axis=(1, 2), keepdims=True)
-    parts = _mixed(apart, _PAIRS, "differences_to_ground", "relu")
+    mean = keras.layers.AveragePooling2D(ground.shape[1:3])(ground)
+    parts = _mixed(
+        keras.layers.Subtract()([images, mean]), _PAIRS, "differences_to_ground", "relu"
+    )
     return _mixed(parts, np.full((6, 1), 0.5), "unlike_ground", None)
 
 
