@@ -77,6 +77,25 @@ def names(farther: Sequence[float] = (), *, cars: bool = False) -> tuple[str, ..
     return (*LANE_LABELS, *(name for pair in added for name in pair), *others)
 
 
+def mirrored(known: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Returns how the labels of an image follow from those of its mirror image.
+
+    Args:
+        known: Labels, by the names of `names`.
+
+    Returns:
+        Order and signs, such that ``labels = labels_of_mirror_image[order] * signs``.
+
+    >>> [each.tolist() for each in mirrored(("left_edge", "right_edge", "heading_error"))]
+    [[1, 0, 2], [1.0, 1.0, -1.0]]
+    """
+    other = {"left_edge": "right_edge", "right_edge": "left_edge"}
+    order = [known.index(other.get(name, name)) for name in known]
+    turned = {"heading_error", "car_right", "car_side"}
+    turned |= {name for name in known if name.startswith("right_")} - set(other)
+    return np.array(order), np.array([-1.0 if n in turned else 1.0 for n in known], np.float32)
+
+
 class LabelledFrames(NamedTuple):
     """Images with what they show.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
-from donkey_rl.agents.encoders.lane import Frames, LaneEncoder
+from donkey_rl.agents.encoders.lane import Frames, LaneEncoder, Mirror
 from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.agents.encoders.trained import TrainedEncoder
 from donkey_rl.envs import labels
@@ -61,7 +61,14 @@ def train_encoder(
             between()
 
         anew = source.rendered if settings.fresh else None
-        report = encoder.fit(first.reduced, first.labels, show, cells=first.cells, anew=anew)
+        report = encoder.fit(
+            first.reduced,
+            first.labels,
+            show,
+            cells=first.cells,
+            anew=anew,
+            mirror=Mirror(*labels.mirrored(known)),
+        )
     return encoder, report
 
 

@@ -22,8 +22,8 @@ from donkey_rl.errors import DriverError
 
 _SAME = (
     "Activation", "AveragePooling2D", "Conv2D", "Cropping2D", "Dense", "Flatten",
-    "GlobalAveragePooling1D", "LayerNormalization", "ReLU", "RepeatVector", "Rescaling", "Reshape",
-    "UnitNormalization",
+    "GlobalAveragePooling1D", "LayerNormalization", "Permute", "ReLU", "RepeatVector", "Rescaling",
+    "Reshape", "UnitNormalization",
 )  # fmt: skip
 """Layers that Keras 2 has under the same names, with the same settings."""
 
@@ -64,7 +64,7 @@ class _Translation:
         name = type(operation).__name__
         given = node.arguments.args
         if isinstance(operation, keras.Model):
-            inner = f"{self._prefix}{operation.name}_"
+            inner = f"{self.name(operation.name)}_"
             return translated(operation, [self.of(each) for each in node.input_tensors], inner)
         if name in _SAME:
             return self._same(operation, self.of(node.input_tensors[0]))

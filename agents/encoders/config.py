@@ -165,6 +165,12 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         description="Whether it sees as well how far every colour is from that of the ground just "
         "ahead, whatever colour that is.",
     )
+    mirror: bool = pydantic.Field(
+        default=False,
+        description="Whether it reads each image and its mirror image and takes the mean, for "
+        "drivers of many roads; one that knows a single track has not seen that track's mirror "
+        "image.",
+    )
     farther: tuple[pydantic.PositiveFloat, ...] = pydantic.Field(
         default=(),
         max_length=8,

@@ -49,6 +49,18 @@ class Frames(NamedTuple):
         return Frames(self.reduced[-count:].copy(), self.labels[-count:].copy(), cells)
 
 
+class Mirror(NamedTuple):
+    """How the labels of an image follow from those of its mirror image.
+
+    Attributes:
+        order: Which label each of them is there, (features,).
+        signs: What that is multiplied by, 1 or -1, (features,).
+    """
+
+    order: npt.NDArray[np.int64]
+    signs: FloatArray
+
+
 class LaneEncoder(TrainedEncoder):
     """Camera image -> standardised labels of the road.
 
@@ -138,6 +150,7 @@ class LaneEncoder(TrainedEncoder):
         *,
         cells: FloatArray | None = None,
         anew: Callable[[], Frames] | None = None,
+        mirror: Mirror | None = None,
     ) -> EncoderReport:
         """Trains the network and fixes the standardisation.
 
@@ -151,6 +164,7 @@ class LaneEncoder(TrainedEncoder):
                 looked at elsewhere.
             anew: Returns other frames, as many, after each ``config.repeats`` epochs. It may write
                 them over those given.
+            mirror: Needed where ``config.mirror`` is set.
 
         Returns:
             Errors on the frames kept back, of the first ones.
@@ -163,9 +177,7 @@ class LaneEncoder(TrainedEncoder):
         kept = self.config.kept_back(len(labels))
         learned = len(labels) - kept
         held_back = given.last(kept)
-        self._mean = labels[:learned].mean(axis=0, dtype=np.float64).astype(np.float32)
-        spread = labels[:learned].std(axis=0, dtype=np.float64).astype(np.float32)
-        self._std = np.where(spread > 1e-6, spread, np.float32(1.0))
+        self._standardise_like(labels[:learned], mirror)
         model, loss_of = self.reader, self._loss
         if self.config.segmentation > 0 and cells is not None:
             self._both = segmentation.network(self.reader, cells.shape[-1], self.config.seed or 0)
@@ -249,8 +261,33 @@ class LaneEncoder(TrainedEncoder):
                 "Give cells, or set encoder.segmentation=0."
             )
 
+    def _standardise_like(self, labels: FloatArray, mirror: Mirror | None) -> None:
+        """Fixes the standardisation, and what mirror images are read as."""
+        self._mean = labels.mean(axis=0, dtype=np.float64).astype(np.float32)
+        spread = labels.std(axis=0, dtype=np.float64).astype(np.float32)
+        self._std = np.where(spread > 1e-6, spread, np.float32(1.0))
+        if not self.config.mirror:
+            return
+        if mirror is None:
+            raise InputError(
+                "Expected how labels look in a mirror image, for encoder.mirror. Received: none. "
+                "Give mirror, or leave encoder.mirror at false."
+            )
+        weights = lane_network.mirrored(*mirror, self._mean, self._std)
+        self.model.get_layer(lane_network.MIRRORED).set_weights(list(weights))
+
     def _standardised(self, labels: FloatArray) -> FloatArray:
         return ((labels - self._mean) / self._std).astype(np.float32)
+
+    def _read(self, reduced: ImageArray) -> FloatArray:
+        """Returns the features of results of `preprocess`, without bounds."""
+        features: FloatArray = training.outputs(self.reader, reduced)
+        if not self.config.mirror:
+            return features
+        weights, bias = self.model.get_layer(lane_network.MIRRORED).get_weights()
+        turned = training.outputs(self.reader, np.ascontiguousarray(reduced[:, :, ::-1]))
+        mean: FloatArray = 0.5 * (features + turned @ weights + bias)
+        return mean
 
     def _report(
         self,
@@ -260,7 +297,7 @@ class LaneEncoder(TrainedEncoder):
         seconds: float,
     ) -> EncoderReport:
         labels = held_back.labels
-        predicted = training.outputs(self.reader, held_back.reduced) * self._std + self._mean
+        predicted = self._read(held_back.reduced) * self._std + self._mean
         errors = np.mean((predicted.astype(np.float64) - labels) ** 2, axis=0)
         variances = np.maximum(labels.var(axis=0, dtype=np.float64), 1e-12)
         r2 = dict(zip(self.label_names, (1.0 - errors / variances).tolist(), strict=True))

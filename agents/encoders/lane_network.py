@@ -163,8 +163,46 @@ def encoder(image_shape: tuple[int, int, int], features: int, config: TrainedEnc
     inputs = keras.Input(image_shape, dtype="uint8", name="image")
     reduce = reducer(image_shape, config)
     read = reader(reduce.output_shape[1:], features, config)
-    outputs = keras.ops.clip(read(reduce(inputs)), -config.clip, config.clip)
+    reduced = reduce(inputs)
+    found = read(reduced)
+    if isinstance(config, LaneEncoderConfig) and config.mirror:
+        turned = keras.layers.Dense(features, trainable=False, name=MIRRORED)
+        found = keras.layers.Average()([found, turned(read(_mirror_image(reduced)))])
+    outputs = keras.ops.clip(found, -config.clip, config.clip)
     return keras.Model(inputs, outputs, name="encoder")
+
+
+MIRRORED = "mirrored_features"
+"""The layer that makes of the features of a mirror image those of the image."""
+
+
+def mirrored(
+    order: npt.NDArray[np.int64],
+    signs: npt.NDArray[np.float32],
+    mean: npt.NDArray[np.float32],
+    spread: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Returns weights (F, F) and bias (F,) of the layer `MIRRORED`.
+
+    Args:
+        order: Which label of a mirror image each label of the image is, (F,).
+        signs: What it is multiplied by, (F,).
+        mean: Of the labels, (F,): features are ``(label - mean) / spread``.
+        spread: Their standard deviations, (F,).
+    """
+    weights = np.zeros((len(order), len(order)), np.float32)
+    weights[order, np.arange(len(order))] = signs * spread[order] / spread
+    return weights, (signs * mean[order] - mean) / spread
+
+
+def _mirror_image(images: Any) -> Any:
+    """Turns images (B, h, w, C) left to right, by layers that every export has."""
+    width = images.shape[2]
+    rows = keras.layers.Permute((1, 3, 2))(images)
+    turn = keras.layers.Dense(width, use_bias=False, trainable=False, name="mirror_image")
+    turned = turn(rows)
+    turn.set_weights([np.eye(width, dtype=np.float32)[::-1]])
+    return keras.layers.Permute((1, 3, 2))(turned)
 
 
 def copy_trunk(source: Any, target: Any) -> None:
