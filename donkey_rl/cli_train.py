@@ -41,7 +41,7 @@ def train(
     ] = None,
     track: TracksOption = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps to train, all cars together.")
+        int | None, typer.Option(min=0, help="Steps to train, all cars together.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same run.")] = None,
     recipe: RecipeOption = None,

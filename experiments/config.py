@@ -125,7 +125,7 @@ class TrainingConfig(Config):
             cars are spread; `random_circuit:1-20` are twenty random circuits, and
             `generalist:train` the tracks to learn on of the split `generalist`.
         seed: Decides weights, world and exploration.
-        steps: Environment steps, all cars together.
+        steps: Environment steps, all cars together; none leaves the policy as lessons made it.
         minutes: Wall time of the run after which no further step is taken; None for no limit.
         cars: Cars that drive side by side, each alone on its track.
         vehicle: Car generation.
@@ -155,7 +155,7 @@ class TrainingConfig(Config):
     link: LinkConfig = Field(default_factory=driving_link)
     track: str = "generated_track"
     seed: int = Field(default=0, ge=0, lt=2**31)
-    steps: int = Field(default=200_000, ge=1)
+    steps: int = Field(default=200_000, ge=0)
     minutes: float | None = Field(default=None, gt=0.0)
     cars: int = Field(default=64, ge=1, le=4096)
     vehicle: str = vehicle.DEFAULT_VEHICLE

@@ -14,6 +14,7 @@ from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.latency import STEP_MS
+from donkey_rl.errors import InputError
 from donkey_rl.experiments import recorded_drives
 from donkey_rl.experiments.collection import Collection
 from donkey_rl.experiments.config import TrainingConfig
@@ -28,16 +29,22 @@ _RECORDED_STREAM = 2
 
 
 def check(config: TrainingConfig, progress: ProgressDisplay) -> None:
-    """Refuses a recording that cannot be learned from, before anything is trained.
+    """Refuses lessons that nothing can be learned from, before anything is trained.
 
     Args:
         config: The run.
         progress: Shows how far a data set is fetched.
 
     Raises:
-        InputError: There is none, or it lacks something.
+        InputError: There is no recording, it lacks something, or there are neither lessons nor
+            steps.
         StorageError: A data set cannot be fetched whole.
     """
+    if config.steps == 0 and not config.imitation.wanted:
+        raise InputError(
+            "steps=0 is for a driver of lessons alone. Received: no lessons. Give --steps, or set "
+            "imitation.expert=pursuit."
+        )
     if config.imitation.data is not None:
         for place in reference.recordings(config.imitation.data, progress):
             recorded_drives.read(place, config.environment(), config.imitation.speed)

@@ -184,8 +184,7 @@ class _Session:
         self._env: ExtractedVecEnv | None = None
         self._checks: Checks | None = None
         self._continuation: Continuation | None = None
-        self._learn_s = 0.0
-        self._missed = 0
+        self._learn_s, self._missed = 0.0, 0
         self._scaling = sight.scaling(config)
 
     def learn(self, interruption: Interruption) -> None:
@@ -259,7 +258,8 @@ class _Session:
             try:
                 self._continuation.learn(self._model)
                 algorithms.check_learned(config, untrained, driving.weights(self._model))
-                self._checks.check()
+                if config.steps:
+                    self._checks.check()
             finally:
                 self._learn_s = process_clock.seconds() - started
                 self._missed = environment.missed

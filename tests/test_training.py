@@ -175,6 +175,17 @@ def test_a_driver_that_learned_in_lessons_alone_is_stored(
     assert "changed no weight of the policy" in capfd.readouterr().err
     lessons = ("imitation.expert=pursuit", "imitation.steps=256", "imitation.epochs=1")
     words += [word for setting in lessons for word in ("--set", setting)]
-    assert cli.main(words) == cli.SUCCESS
-    run = json.loads(capfd.readouterr().out)["run_id"]
-    assert Driver.load(tracking.download_driver(run)).description.agent == "ppo"
+    for steps in ("64", "0"):
+        words[words.index("--steps") + 1] = steps
+        assert cli.main(words) == cli.SUCCESS
+        result = json.loads(capfd.readouterr().out)
+        assert result["steps"] == int(steps)
+        driver = Driver.load(tracking.download_driver(result["run_id"]))
+        assert driver.description.agent == "ppo"
+
+
+def test_without_steps_there_must_be_lessons(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--agent", "ppo", "--steps", "0"]) == cli.BAD_INPUT
+    said = capsys.readouterr().err
+    assert "steps=0 is for a driver of lessons alone" in said
+    assert "imitation.expert=pursuit" in said

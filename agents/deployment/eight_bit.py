@@ -235,23 +235,26 @@ def packed(content: bytes, layers: Sequence[Rounded]) -> bytes:
     (graph,) = model.subgraphs
     model.operatorCodes.append(_dequantize())
     code = len(model.operatorCodes) - 1
-    waiting = list(layers)
-    made = []
-    for operator in list(graph.operators):
-        for position, layer in enumerate(waiting):
-            if len(operator.inputs) > _WEIGHT and _holds(model, operator.inputs[_WEIGHT], layer):
-                index = operator.inputs[_WEIGHT]
-                made.append(_unpacking(model, index, layer, code))
-                operator.inputs = np.array(operator.inputs)
-                operator.inputs[_WEIGHT] = made[-1].outputs[0]
-                del waiting[position]
-                break
-    if waiting:
+    # A layer may be called more than once, by the same weights or by equal ones.
+    made: dict[int, Any] = {}
+    missing = set(range(len(layers)))
+    for operator in graph.operators:
+        index = operator.inputs[_WEIGHT] if len(operator.inputs) > _WEIGHT else -1
+        if index >= 0 and index not in made:
+            held = [k for k, layer in enumerate(layers) if _holds(model, index, layer)]
+            if not held:
+                continue
+            made[index] = _unpacking(model, index, layers[held[0]], code)
+            missing -= set(held)
+        if index in made:
+            operator.inputs = np.array(operator.inputs)
+            operator.inputs[_WEIGHT] = made[index].outputs[0]
+    if missing:
         raise DriverError(
             f"Expected the weights of {len(layers)} layers in the LiteRT model. Received: one "
-            f"without {len(waiting)} of them. Leave --quantise out."
+            f"without {len(missing)} of them. Leave --quantise out."
         )
-    graph.operators = [*made, *graph.operators]
+    graph.operators = [*made.values(), *graph.operators]
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
