@@ -39,10 +39,14 @@ def description(shape: tuple[int, int, int] = SHAPE) -> DriverDescription:
 
 
 def lane(
-    seed: int = 0, shape: tuple[int, int, int] = SHAPE, critic: SACConfig | None = None
+    seed: int = 0,
+    shape: tuple[int, int, int] = SHAPE,
+    critic: SACConfig | None = None,
+    *,
+    mirror: bool = False,
 ) -> Driver:
     """A driver of a lane encoder and SAC's policy, with critics where their settings are given."""
-    config = LaneEncoderConfig(filters=(4, 8), dense=16, seed=seed)
+    config = LaneEncoderConfig(filters=(4, 8), dense=16, seed=seed, mirror=mirror)
     encoder = LaneEncoder(shape, ("left", "right", "heading"), config)
     actor = networks.actor(3 + 2 + 2 * HISTORY, 2, SACConfig(hidden=(16,)), seed=seed)
     random = np.random.default_rng(seed)

@@ -273,6 +273,21 @@ def test_eight_bits_do_what_single_precision_does(
     assert single["highest_rate_hz"] == pytest.approx(1000 / single["ms"]["p99"], rel=0.05)
 
 
+@pytest.mark.slow
+def test_weights_that_are_used_twice_are_packed_in_eight_bits(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_drivers.lane(mirror=True).save(tmp_path / "driver")
+    small_drivers.tub(tmp_path / "tub", 40)
+    words = ("--to", "litert", "--out")
+    single = export(tmp_path, capsys, *words, str(tmp_path / "single"))
+    small = export(tmp_path, capsys, *words, str(tmp_path / "small"), "--quantise", "8bit")
+    assert 0.0 < single["largest_action_difference"] <= 1e-3
+    assert small["largest_action_difference"] <= 2e-2
+    assert small["rounded"] > 0.5
+    assert small["models"][0]["bytes"] < 0.6 * single["models"][0]["bytes"]
+
+
 def test_a_keras_model_takes_the_observation(tmp_path: pathlib.Path) -> None:
     members = [small_drivers.lane(0), small_drivers.lane(1)]
     driver = ensemble.Ensemble(members, [2.0, 1.0])

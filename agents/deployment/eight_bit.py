@@ -147,11 +147,13 @@ class _Layer(NamedTuple):
 
 
 def _layers(member: Driver, seen: Parts) -> list[_Layer]:
+    """Returns the layers that were trained; those of fixed weights are small."""
     found = []
     inputs = np.asarray(seen["image"])
     for model in (member.encoder.model, *_inner(member.encoder.model)):
         for layer in model.layers:
-            if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            kind = keras.layers.Conv2D | keras.layers.Dense
+            if isinstance(layer, kind) and layer.trainable:
                 found.append(_Layer(layer, model, inputs))
         inputs = inputs if model is member.encoder.model else _applied(model, inputs)
     measured = features.measurements(seen, member.observation.scaling)
