@@ -41,7 +41,8 @@ def train(
     ] = None,
     track: TracksOption = None,
     steps: Annotated[
-        int | None, typer.Option(min=0, help="Steps to train, all cars together.")
+        int | None,
+        typer.Option(min=0, help="Steps to train, all cars together; 0 for lessons alone."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same run.")] = None,
     recipe: RecipeOption = None,

@@ -147,19 +147,22 @@ class _Layer(NamedTuple):
 
 
 def _layers(member: Driver, seen: Parts) -> list[_Layer]:
-    """Returns the layers that were trained; those of fixed weights are small."""
+    """Returns the convolutions and the dense layers of features.
+
+    A dense layer of images is another operator in LiteRT, whose weights are not kept as here.
+    """
     found = []
     inputs = np.asarray(seen["image"])
     for model in (member.encoder.model, *_inner(member.encoder.model)):
         for layer in model.layers:
-            kind = keras.layers.Conv2D | keras.layers.Dense
-            if isinstance(layer, kind) and layer.trainable:
+            dense = isinstance(layer, keras.layers.Dense) and len(layer.input.shape) == 2
+            if dense or isinstance(layer, keras.layers.Conv2D):
                 found.append(_Layer(layer, model, inputs))
         inputs = inputs if model is member.encoder.model else _applied(model, inputs)
     measured = features.measurements(seen, member.observation.scaling)
     policy = np.concatenate([member.encoder.encode(np.asarray(seen["image"])), measured], axis=1)
-    dense = (each for each in member.actor.layers if isinstance(each, keras.layers.Dense))
-    return found + [_Layer(layer, member.actor, policy) for layer in dense]
+    acting = (each for each in member.actor.layers if isinstance(each, keras.layers.Dense))
+    return found + [_Layer(layer, member.actor, policy) for layer in acting]
 
 
 def _inner(model: Any) -> list[Any]:
