@@ -32,6 +32,9 @@ from donkey_rl.metrics.race import Race
 CHECK_SEED = 50_021
 """Seed of the checks' starts; evaluations use others."""
 
+_SURE = 0.95
+"""From this share of counted laps on a policy has passed a check, see `PPOConfig.least_anchor`."""
+
 _MEANS = (
     "race_score",
     "off_tracks",
@@ -189,6 +192,8 @@ class Checks(BaseCallback):
         if rank >= self.findings.best_rank and (found["clean_laps"] > 0.0 or not lapped):
             self.findings.best_rank = rank
             self.findings.best_weights = driving.weights(model)
+        if isinstance(model, PPO):
+            model.checked(sure=found["counted_share"] >= _SURE)
         self.seconds += time.perf_counter() - started
         logged = found | {"wall_s": self.wall_s, "cpu_s": self.cpu_s}
         self._run.log_metrics({f"check/{k}": v for k, v in logged.items()}, self.num_timesteps)

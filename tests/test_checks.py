@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from donkey_rl.agents import driving
+from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.experiments import checks, process_clock
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -97,6 +99,23 @@ def test_the_best_policy_is_kept_and_a_worse_one_never_replaces_it(held: Any) ->
     assert made.findings.first_clean_lap_steps == 3000
     assert made.findings.best_lap_s == 18.0
     assert len(made.findings.curve) == len(story)
+
+
+def test_a_policy_by_ppo_is_told_whether_it_passed(held: Any) -> None:
+    class Told(PPO):
+        def __init__(self) -> None:
+            self.told: list[bool] = []
+
+        def checked(self, sure: bool) -> None:
+            self.told.append(sure)
+
+    made, monkeypatch, _ = held
+    monkeypatch.setattr(driving, "weights", lambda model: [])
+    made.model = Told()
+    for laps in (22, 23, 24):
+        monkeypatch.setattr(checks, "summary", lambda _, laps=laps: scored(laps, 20.0, 1.0))
+        made.check()
+    assert made.model.told == [False, True, True]
 
 
 def test_the_time_spent_is_that_of_all_processes_of_a_run(held: Any) -> None:

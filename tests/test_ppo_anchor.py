@@ -63,16 +63,49 @@ def test_it_holds_what_the_policy_was_when_its_first_update_began() -> None:
     assert model.logger.name_to_value["train/anchor_kl"] > 0.0
 
 
+def test_it_gives_way_to_a_policy_that_is_sure_and_takes_hold_again() -> None:
+    settings = QUICK | {"anchor": 0.4, "least_anchor": 0.15}
+    model = PPO(make_vec_env("CartPole-v1", 4, seed=0), PPOConfig(**settings), seed=0)
+    found = []
+    for sure in (True, True, True, False, False):
+        model.checked(sure)
+        model.learn(128, reset_num_timesteps=False)
+        found.append(model.logger.name_to_value["train/anchor"])
+    np.testing.assert_allclose(found, [0.2, 0.15, 0.15, 0.3, 0.4], rtol=1e-6)
+
+
+def test_a_weight_that_has_fallen_counts_in_the_next_update() -> None:
+    went = {}
+    for least in (None, 1e-4):
+        config = PPOConfig(**QUICK, anchor=30.0, least_anchor=least)
+        model = PPO(make_vec_env("CartPole-v1", 4, seed=0), config, seed=0)
+        model.learn(128)
+        for _ in range(20):
+            model.checked(sure=True)
+        model.learn(1_024, reset_num_timesteps=False)
+        went[least] = model.logger.name_to_value["train/anchor_kl"]
+    assert went[1e-4] > 10.0 * went[None]
+
+
+def test_a_least_weight_above_the_first_is_refused() -> None:
+    with pytest.raises(ValueError, match="least_anchor must not exceed anchor, received 0"):
+        PPOConfig(anchor=0.1, least_anchor=0.2)
+
+
 @pytest.mark.parametrize("flagged", [True, False])
 def test_stored_agents_are_held_by_the_same_policy(flagged: bool, tmp_path: Path) -> None:
     kwargs: dict[str, Any] = {"flagged": flagged, "choices": False}
-    model = PPO(envs(**kwargs), SMALL.model_copy(update={"anchor": 0.1}), seed=0)
+    model = PPO(
+        envs(**kwargs), SMALL.model_copy(update={"anchor": 0.1, "least_anchor": 0.01}), seed=0
+    )
     model.learn(64)
+    model.checked(sure=True)
     model.save(tmp_path / "agent")
     loaded = PPO.load(tmp_path / "agent", envs(**kwargs))
     stored, found = model.learner.state(), loaded.learner.state()
     held = [key for key in stored if key.startswith("anchor.")]
-    assert len(held) == 1 + len(model.learner.actor.weights) + len(model.learner.cnn.weights)
+    assert len(held) == 2 + len(model.learner.actor.weights) + len(model.learner.cnn.weights)
+    assert stored["anchor.weight"] == np.float32(0.05)
     for key in held:
         np.testing.assert_array_equal(found[key], stored[key])
     loaded.learn(64, reset_num_timesteps=False)

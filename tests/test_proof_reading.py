@@ -65,6 +65,23 @@ def test_races_are_read_with_their_intervals() -> None:
     }
 
 
+def test_races_on_many_tracks_are_read_as_one_row() -> None:
+    def of(clean: float, out: float | None, score: float | None) -> dict[str, Any]:
+        means = {"disqualified": out, "race_score": score, "pace": None}
+        metrics = {name: {"mean": mean} for name, mean in means.items()}
+        return {"races": 2, "races_clean": clean, "metrics": metrics}
+
+    answer = of(2, 0.0, 1.0) | {"others": [of(1, 0.5, 0.5), of(0, None, None)]}
+    (row,) = reading.roads("many", "held-out")(answer)
+    assert (row["what"], row["part"], row["seen"], row["races"]) == ("many", "held-out", "no", "6")
+    assert row["all laps clean"].startswith("50 % (")
+    # Races that no metric fits count as disqualified, as in a split.
+    assert row["disqualified"].startswith("50 % (")
+    assert (row["score"][:6], row["pace"]) == ("0.750 ", "-")
+    (alone,) = reading.roads("one", "validation")(of(2, 0.0, 1.0) | {"others": []})
+    assert alone["all laps clean"].startswith("100 % (")
+
+
 def test_races_stand_beside_the_limit_of_their_track() -> None:
     (row,) = reading.at_the_limit(answers()["expert"])
     assert (row["track"], row["limit (s)"], row["best lap (s)"]) == ("waveshare", "6.97", "7.14")

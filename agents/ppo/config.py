@@ -94,6 +94,13 @@ class PPOConfig(Config):
         description="Weight of the policy's divergence (nats) from the one that its updates began "
         "with, to keep what it was taught; 0 lets it go.",
     )
+    least_anchor: float | None = pydantic.Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="Each check that the policy passes halves that weight, down to this, and each "
+        "other doubles it again, up to `anchor`; none: it stays.",
+    )
     initial_log_std: float = pydantic.Field(
         default=0.0, ge=-10, le=2, description="Logarithm of the actions' first deviation."
     )
@@ -104,5 +111,14 @@ class PPOConfig(Config):
             raise ValueError(
                 f"final_clip_range must not exceed clip_range, received {self.final_clip_range} "
                 f"and {self.clip_range}"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _anchor_gives_way(self) -> Self:
+        if self.least_anchor is not None and self.least_anchor > self.anchor:
+            raise ValueError(
+                f"least_anchor must not exceed anchor, received {self.least_anchor} and "
+                f"{self.anchor}"
             )
         return self

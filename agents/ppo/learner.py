@@ -62,6 +62,7 @@ class Learner:
             a Gaussian or logits of choices, (B, A).
         critic: Keras model, features -> (B, 1).
         log_std: Logarithm of the Gaussian's deviation, (A,); not used for choices.
+        anchor: The policy that it is held by, None where it is free.
         random: Of the noise and of the order of the steps.
     """
 
@@ -104,11 +105,14 @@ class Learner:
             self._augmentation = layers.Augmentation(config.augmentation)
             if config.augmentation.mirror:
                 self._signs = mirroring.signs(layout, 0 if choices else outputs)
-        self._anchor = Anchor(self.actor, self.cnn, self.log_std) if config.anchor else None
+        self.anchor: Anchor | None = None
+        if config.anchor:
+            least = config.anchor if config.least_anchor is None else config.least_anchor
+            self.anchor = Anchor(self.actor, self.cnn, self.log_std, (least, config.anchor))
         self._metrics: tuple[str, ...] = (
             METRICS if self._augmentation is None else (*METRICS, AGREEMENT_METRIC)
         )
-        self._metrics += () if self._anchor is None else (ANCHOR_METRIC,)
+        self._metrics += () if self.anchor is None else (ANCHOR_METRIC,)
         self._compile(layout)
 
     def _compile(self, layout: Layout) -> None:
@@ -167,8 +171,8 @@ class Learner:
             learning_rate: Step size.
             clip_range: How far the policy may move.
         """
-        if self._anchor is not None and not self._anchor.held:
-            self._anchor.hold()
+        if self.anchor is not None and not self.anchor.held:
+            self.anchor.hold()
         count = len(rollout.advantages)
         order = np.stack([self.random.permutation(count) for _ in range(self._config.n_epochs)])
         seeds = np.zeros((0, 0, 2), np.int32)
@@ -288,11 +292,11 @@ class Learner:
             if self._augmentation is not None:
                 further.append(self._disagreement(batch.seen, outputs, values, seed))
                 loss += config.agreement * further[-1]
-            if self._anchor is not None:
-                begun = self._anchor.outputs(*batch.seen)
-                gone = self._distribution.divergence(begun, outputs, self._anchor.log_std)
+            if self.anchor is not None:
+                begun = self.anchor.outputs(*batch.seen)
+                gone = self._distribution.divergence(begun, outputs, self.anchor.log_std)
                 further.append(tf.reduce_mean(gone))
-                loss += config.anchor * further[-1]
+                loss += self.anchor.weight * further[-1]
         gradients, _ = tf.clip_by_global_norm(
             tape.gradient(loss, variables), config.max_gradient_norm
         )
@@ -333,8 +337,8 @@ class Learner:
         moments = named_arrays.under("optimiser", self._optimiser.state())
         if self._config.critic_steps:
             moments |= named_arrays.under("warming", self._warming.state())
-        if self._anchor is not None:
-            moments |= named_arrays.under("anchor", self._anchor.state())
+        if self.anchor is not None:
+            moments |= named_arrays.under("anchor", self.anchor.state())
         return {"log_std": self.log_std.numpy(), **moments}
 
     def restore(self, state: Mapping[str, FloatArray]) -> None:
@@ -343,8 +347,8 @@ class Learner:
         self._optimiser.restore(named_arrays.of("optimiser", state))
         if self._config.critic_steps:
             self._warming.restore(named_arrays.of("warming", state))
-        if self._anchor is not None:
-            self._anchor.restore(named_arrays.of("anchor", state))
+        if self.anchor is not None:
+            self.anchor.restore(named_arrays.of("anchor", state))
 
 
 def _chosen(rollout: Rollout, rows: Any) -> Rollout:

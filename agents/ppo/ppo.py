@@ -215,9 +215,20 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         if isinstance(self.action_space, spaces.Box):
             deviation = float(np.exp(self.learner.log_std.numpy()).mean())
             self.logger.record("train/std", deviation)
+        if self.learner.anchor is not None:
+            self.logger.record("train/anchor", float(self.learner.anchor.weight.numpy()))
         self.logger.record("train/learning_rate", learning_rate)
         self.logger.record("train/clip_range", clip_range)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def checked(self, sure: bool) -> None:
+        """Holds the policy less by what it was taught, or more again.
+
+        Args:
+            sure: Whether it passed a check, see `PPOConfig.least_anchor`.
+        """
+        if self.learner.anchor is not None:
+            self.learner.anchor.give_way(sure)
 
     def deterministic_model(self) -> Any:
         """Returns features (B, D + F) -> action in [-1, 1] (B, A) as a Keras model.

@@ -54,16 +54,22 @@ _OTHER_LOOK: Final = (
 LATENCIES: Final = ((100, 20), (200, 40), (300, 40))
 """Latencies that a driver is raced at beside none, and their jitter (ms)."""
 
+_ROADS: Final = "generated_road:3-32"
+"""The simulator's scene of that name is another road each time that it is loaded."""
+
 _TCP_RACES: Final = 5
 """Races in a simulator of one car, one after another, some of them in real time."""
 
 
 def generalist(amounts: Amounts) -> Table:
     """One driver on all tracks of the split, under looks that it never saw."""
-    words = ("--split", "generalist", "--look", "unseen")
+    unseen = ("--look", "unseen")
+    once = amounts.model_copy(update={"races": 1})
+    roads = reading.roads(f"{_ROADS}, one race each", "validation")
     steps = (
         *trained(amounts, GENERALIST, amounts.generalist_minutes),
-        raced(amounts, "split", reading.split, *words),
+        raced(amounts, "split", reading.split, "--split", "generalist", *unseen),
+        raced(once, "roads", roads, "--track", _ROADS, *unseen),
     )
     return Table("One driver on tracks and looks that it never saw", steps, INTERVALS)
 

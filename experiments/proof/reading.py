@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from donkey_rl.experiments.course_scores import Figure
 from donkey_rl.experiments.proof import cells
 from donkey_rl.experiments.proof.cells import Rows
-from donkey_rl.metrics import limits
+from donkey_rl.metrics import limits, statistics
 
 
 def nothing(answer: Mapping[str, Any]) -> Rows:
@@ -84,6 +86,37 @@ def split(answer: Mapping[str, Any]) -> Rows:
         for row in report["tracks"]
     ]
     return parts + tracks
+
+
+def roads(name: str, part: str) -> Callable[[Mapping[str, Any]], Rows]:
+    """Returns what reads one row of all tracks of `donkey-rl evaluate --json`, as `split` does.
+
+    Args:
+        name: The row's.
+        part: In which part of a split it would be.
+    """
+
+    def read(answer: Mapping[str, Any]) -> Rows:
+        tracks = [answer, *answer["others"]]
+        count = sum(each["races"] for each in tracks)
+        clean = sum(each["races_clean"] for each in tracks)
+
+        def means(metric: str, unknown: float = math.nan) -> list[float]:
+            found = [each["metrics"][metric]["mean"] for each in tracks]
+            return [unknown if value is None else value for value in found]
+
+        shares = means("disqualified", unknown=1.0)
+        out = sum(share * each["races"] for share, each in zip(shares, tracks, strict=True))
+        found = {
+            "clean": statistics.proportion(clean, count),
+            "disqualified": statistics.proportion(round(out), count),
+            "score": statistics.summarise(means("race_score")).mean,
+            "pace": statistics.summarise(means("pace")).mean,
+        }
+        figures = {head: Figure.of(interval).model_dump() for head, interval in found.items()}
+        return [{"what": name, "part": part, "seen": "no", **_figures(figures | {"races": count})}]
+
+    return read
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, str]:
