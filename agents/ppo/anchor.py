@@ -59,7 +59,12 @@ class Anchor:
         self.held = True
 
     def give_way(self, sure: bool) -> None:
-        """Halves the weight of a policy that is sure, doubles that of another, in its limits."""
+        """Halves the weight of a policy that is sure, doubles that of another, in its limits.
+
+        Nothing before it holds: until the first update the policy is what it was taught.
+        """
+        if not self.held:
+            return
         wanted = float(self.weight.numpy()) * (0.5 if sure else 2.0)
         self.weight.assign(min(max(wanted, self._least), self._most))
 
