@@ -72,13 +72,13 @@ def test_races_on_many_tracks_are_read_as_one_row() -> None:
         return {"races": 2, "races_clean": clean, "metrics": metrics}
 
     answer = of(2, 0.0, 1.0) | {"others": [of(1, 0.5, 0.5), of(0, None, None)]}
-    (row,) = reading.roads("many", "held-out")(answer)
-    assert (row["what"], row["part"], row["seen"], row["races"]) == ("many", "held-out", "no", "6")
+    (row,) = reading.together("many")(answer)
+    assert (row["what"], row["part"], row["seen"], row["races"]) == ("many", "-", "no", "6")
     assert row["all laps clean"].startswith("50 % (")
     # Races that no metric fits count as disqualified, as in a split.
     assert row["disqualified"].startswith("50 % (")
     assert (row["score"][:6], row["pace"]) == ("0.750 ", "-")
-    (alone,) = reading.roads("one", "validation")(of(2, 0.0, 1.0) | {"others": []})
+    (alone,) = reading.together("one")(of(2, 0.0, 1.0) | {"others": []})
     assert alone["all laps clean"].startswith("100 % (")
 
 

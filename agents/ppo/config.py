@@ -106,19 +106,9 @@ class PPOConfig(Config):
     )
 
     @pydantic.model_validator(mode="after")
-    def _clip_range_shrinks(self) -> Self:
-        if self.final_clip_range is not None and self.final_clip_range > self.clip_range:
-            raise ValueError(
-                f"final_clip_range must not exceed clip_range, received {self.final_clip_range} "
-                f"and {self.clip_range}"
-            )
-        return self
-
-    @pydantic.model_validator(mode="after")
-    def _anchor_gives_way(self) -> Self:
-        if self.least_anchor is not None and self.least_anchor > self.anchor:
-            raise ValueError(
-                f"least_anchor must not exceed anchor, received {self.least_anchor} and "
-                f"{self.anchor}"
-            )
+    def _falls(self) -> Self:
+        for last, first in (("final_clip_range", "clip_range"), ("least_anchor", "anchor")):
+            low, high = getattr(self, last), getattr(self, first)
+            if low is not None and low > high:
+                raise ValueError(f"{last} must not exceed {first}, received {low} and {high}")
         return self

@@ -65,7 +65,7 @@ def generalist(amounts: Amounts) -> Table:
     """One driver on all tracks of the split, under looks that it never saw."""
     unseen = ("--look", "unseen")
     once = amounts.model_copy(update={"races": 1})
-    roads = reading.roads(f"{_ROADS}, one race each", "validation")
+    roads = reading.together(f"{_ROADS}, one race each")
     steps = (
         *trained(amounts, GENERALIST, amounts.generalist_minutes),
         raced(amounts, "split", reading.split, "--split", "generalist", *unseen),

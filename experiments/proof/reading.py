@@ -88,12 +88,11 @@ def split(answer: Mapping[str, Any]) -> Rows:
     return parts + tracks
 
 
-def roads(name: str, part: str) -> Callable[[Mapping[str, Any]], Rows]:
+def together(name: str) -> Callable[[Mapping[str, Any]], Rows]:
     """Returns what reads one row of all tracks of `donkey-rl evaluate --json`, as `split` does.
 
     Args:
-        name: The row's.
-        part: In which part of a split it would be.
+        name: Of the row: tracks that the driver has not seen, in no part of a split.
     """
 
     def read(answer: Mapping[str, Any]) -> Rows:
@@ -114,7 +113,8 @@ def roads(name: str, part: str) -> Callable[[Mapping[str, Any]], Rows]:
             "pace": statistics.summarise(means("pace")).mean,
         }
         figures = {head: Figure.of(interval).model_dump() for head, interval in found.items()}
-        return [{"what": name, "part": part, "seen": "no", **_figures(figures | {"races": count})}]
+        row = {"what": name, "part": cells.UNKNOWN, "seen": "no"}
+        return [row | _figures(figures | {"races": count})]
 
     return read
 
