@@ -23,7 +23,7 @@ from donkey_rl.envs.traffic import shown
 from donkey_rl.experiments.collection import Collection
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.late_labels import AtOnce, Landed, Lesson, Shifted
-from donkey_rl.metrics import heat
+from donkey_rl.metrics import heat, limits
 
 SEED_OFFSET = 15_485
 """Disturbances and batches are drawn from other streams than the episodes."""
@@ -42,6 +42,9 @@ _MORE_GRIP = 1.1
 
 _POINTS = 100
 """Places of each such stretch at which its speed is taken."""
+
+_PIECES = 40
+"""Such stretches of a lap whose time is taken as a whole."""
 
 _CRAWL = 1.0
 """No reference is slower than this (u/s)."""
@@ -88,12 +91,32 @@ def longest_stretch_s(reference: Reference, length: float) -> float:
         reference: What is driven.
         length: Of the lap (u).
     """
-    stretches = heat.checkpoints(length) + 1
-    arcs = (np.arange(_POINTS * stretches) + 0.5) * length / (_POINTS * stretches)
+    return float(_stretches_s(reference, length, heat.checkpoints(length) + 1).max())
+
+
+def reserve(expert: Pursuit, config: EnvironmentConfig) -> float:
+    """Returns the expert's lap by the time-optimal one, 1 where that is not known.
+
+    Times the share of the limit that is wanted, it is the share of the expert's own speeds.
+
+    Args:
+        expert: Of the track.
+        config: Track and car.
+    """
+    optimal = limits.line(config.track, config.vehicle)
+    if optimal is None:
+        return 1.0
+    length = track.load(config.track).length
+    return float(_stretches_s(expert.reference, length, _PIECES).sum()) / optimal.lap_s
+
+
+def _stretches_s(reference: Reference, length: float, count: int) -> FloatArray:
+    """Returns the times that so many stretches of a lap, of one length, take (s)."""
+    arcs = (np.arange(_POINTS * count) + 0.5) * length / (_POINTS * count)
     rows = reference.at(arcs)
     along = np.maximum(rows[:, references.FORWARD] * rows[:, references.ADVANCE], _CRAWL)
-    times = (length / len(arcs) / along).reshape(stretches, _POINTS).sum(axis=1)
-    return float(times.max())
+    times: FloatArray = (length / len(arcs) / along).reshape(count, _POINTS).sum(axis=1)
+    return times
 
 
 class School:
@@ -130,7 +153,11 @@ class School:
         self._buffer = None
         if isinstance(model, SAC) and setting.seed_replay:
             self._buffer = model.replay_buffer
-        self._experts = [teacher(each, setting) for each in config.environments()]
+        environments = config.environments()
+        self._experts = [teacher(each, setting) for each in environments]
+        self._reserves = np.ones(len(environments))
+        if setting.pace_of == "limit":
+            self._reserves[:] = list(map(reserve, self._experts, environments))
         self._random = np.random.default_rng([config.seed, SEED_OFFSET])
         self._latency = config.latency
         self._delays = np.random.default_rng([config.seed, SEED_OFFSET, _DELAY_STREAM])
@@ -206,6 +233,7 @@ class School:
         late = self._latency.share_of_range(delay_ms)
         pace = self._setting.pace + late * (self._setting.slowest - self._setting.pace)
         counts = [view.num_envs for view in self._cars.views]
+        pace = np.minimum(pace * np.repeat(self._reserves, counts), 1.0)
         paces = np.split(pace, np.cumsum(counts)[:-1])
         pairs = zip(self._experts, self._cars.views, paces, strict=True)
         return np.concatenate([shown(expert, view.batch, each) for expert, view, each in pairs])

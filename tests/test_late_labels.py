@@ -167,8 +167,14 @@ def test_replay_is_seeded_by_the_policys_own_delayed_drive_alone() -> None:
     assert 4 * (32 + 14) <= found["imitation/rows"] <= 4 * (34 + 16)
 
 
-def test_expert_drives_slower_the_later_commands_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = settings(rounds=1, round_steps=64, pace=1.0, late_pace=0.6)
+@pytest.mark.parametrize("pace_of", ["expert", "limit"])
+def test_expert_drives_slower_the_later_commands_are(
+    monkeypatch: pytest.MonkeyPatch, pace_of: str
+) -> None:
+    config = settings(rounds=1, round_steps=64, pace=1.0, late_pace=0.6, pace_of=pace_of)
+    expert = school.teacher(config.environment(), config.imitation)
+    reserve = school.reserve(expert, config.environment()) if pace_of == "limit" else 1.0
+    assert (reserve > 1.1) == (pace_of == "limit")
     encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS, LaneEncoderConfig())
     paces: list[Any] = []
 
@@ -188,10 +194,11 @@ def test_expert_drives_slower_the_later_commands_are(monkeypatch: pytest.MonkeyP
         assert view.batch.link is not None
         late = (view.batch.link.episode_ms - 100.0) / 100.0
     # Demonstrations are for delays in whole steps; between 100 and 200 ms these are 2, 3 and 4.
-    assert {round(float(pace), 6) for each in shown for pace in each} <= {1.0, 0.8, 0.6}
+    whole = {round(min(1.0, reserve * share), 6) for share in (1.0, 0.8, 0.6)}
+    assert {round(float(pace), 6) for each in shown for pace in each} <= whole
     assert len({float(pace) for each in shown for pace in each}) > 1
     assert np.ptp(late) > 0.1
-    assert paces[-1] == pytest.approx(1.0 - 0.4 * late)
+    assert paces[-1] == pytest.approx(np.minimum(1.0, reserve * (1.0 - 0.4 * late)))
 
 
 def test_lessons_that_are_quicker_where_commands_are_later_are_refused() -> None:

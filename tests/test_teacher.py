@@ -14,7 +14,7 @@ from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.experiments import school
-from donkey_rl.metrics import heat
+from donkey_rl.metrics import heat, limits
 
 CAREFUL = ImitationConfig(expert="pursuit", grip=0.45, margin=6.0, motion=False)
 
@@ -22,6 +22,22 @@ CAREFUL = ImitationConfig(expert="pursuit", grip=0.45, margin=6.0, motion=False)
 def on(name: str) -> EnvironmentConfig:
     values = {"track": name, "vehicle": "donkey_2022", "throttle_min": -1.0}
     return configuration.validate(EnvironmentConfig, values)
+
+
+def test_its_reserve_is_its_lap_by_the_time_optimal_one() -> None:
+    config = on("mountain_track")
+    expert = school.teacher(config, ImitationConfig(expert="pursuit"))
+    optimal = limits.line("mountain_track", "donkey_2022")
+    assert optimal is not None
+    # 0.960 of the limit: docs/pace.md
+    assert school.reserve(expert, config) == pytest.approx(1.0 / 0.960, abs=1e-3)
+    slower = school.teacher(config, ImitationConfig(expert="pursuit", grip=0.6, motion=False))
+    assert school.reserve(slower, config) > school.reserve(expert, config) + 0.05
+
+
+def test_a_road_without_a_time_optimal_lap_has_no_reserve() -> None:
+    config = on("random_circuit:3")
+    assert school.reserve(school.teacher(config, CAREFUL), config) == 1.0
 
 
 def stretch_s(expert: Pursuit, name: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 from pydantic import Field
@@ -73,6 +73,11 @@ class ImitationConfig(Config):
         le=1.0,
         description="The same at the longest latency of the run, and between the two at others; "
         "none is `pace` at any.",
+    )
+    pace_of: Literal["expert", "limit"] = Field(
+        default="expert",
+        description="What `pace` and `late_pace` are shares of: the expert's speeds, or those of "
+        "the time-optimal lap where it is known; never more than the expert's.",
     )
     motion: bool = Field(
         default=True,
