@@ -30,6 +30,7 @@ from donkey_rl.experiments import (
     evaluation_races,
     racing,
     sight,
+    stock_agents,
 )
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
@@ -184,6 +185,7 @@ def _train(
 def _agent(party: str, config: TrainingConfig, env: Any) -> Any:
     if not party.startswith(_STOCK):
         return algorithms.agent(config, env)
+    stock_agents.without_triton()
     sac = config.sac
     # What a user of Stable-Baselines3 would set: its own defaults, but as many updates as ours.
     return _StockSAC(

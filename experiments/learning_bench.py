@@ -22,6 +22,7 @@ from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.sac import SAC
+from donkey_rl.experiments import stock_agents
 from donkey_rl.experiments.rounds import Party, rates
 
 FEATURES = 29
@@ -78,6 +79,7 @@ def images() -> DummyVecEnv:
 
 def sac_updates() -> Rates:
     """Returns gradient steps per second from numbers, by party; None where it is not there."""
+    stock_agents.without_triton()
     same: dict[str, Any] = {
         "batch_size": BATCH,
         "policy_kwargs": {"net_arch": list(HIDDEN)},
@@ -97,6 +99,7 @@ def sac_updates() -> Rates:
 
 def sac_image_updates() -> Rates:
     """Returns gradient steps per second from images: `ours`, `ours_wide` (see `WIDE`), `sb3`."""
+    stock_agents.without_triton()
     models: dict[str, Any] = {
         name: SAC(
             images(),
@@ -125,6 +128,7 @@ def sac_image_updates() -> Rates:
 
 def ppo_samples() -> Rates:
     """Returns steps per second of whole rollouts with their updates, by party."""
+    stock_agents.without_triton()
     same: dict[str, Any] = {"n_steps": ROLLOUT, "batch_size": 64}
     models: dict[str, Any] = {
         "ours": PPO(numbers(PPO_CARS), PPOConfig(n_steps=ROLLOUT, batch_size=64), seed=0),

@@ -41,6 +41,9 @@ NOTES = {
     "psycopg-binary": f"{_LIBRARY}; it holds libpq and OpenSSL",
     "tqdm": _FILES,
 }
+# What PyTorch for GPUs brings along, which Linux gets from the index; nothing here uses them.
+_FOR_GPUS = re.compile("(nvidia|cuda)-")
+_NVIDIA = "NVIDIA's terms; not needed, a torch for CPUs comes without it (`TORCH`)"
 _NOT_PERMISSIVE = re.compile(r"GPL|MPL|Mozilla|EPL|EUPL|CDDL|CC-BY-SA|Proprietary", re.IGNORECASE)
 _CLASSIFIER = "License :: OSI Approved :: "
 _LONGEST = 60
@@ -141,7 +144,7 @@ def page(found: list[Entry]) -> str:
     lines = ["| package | licence | wanted by | what it means |", "|---|---|---|---|"]
     for each in found:
         if each.name in NOTES or not is_permissive(each):
-            note = NOTES.get(each.name, "")
+            note = NOTES.get(each.name, _NVIDIA if _FOR_GPUS.match(each.name) else "")
             lines.append(f"| {each.name} | {each.licence} | {each.wanted_by} | {note} |")
     lines += ["", "| package | version | licence | wanted by |", "|---|---|---|---|"]
     for each in found:
@@ -151,6 +154,7 @@ def page(found: list[Entry]) -> str:
 
 def complaints(found: list[Entry]) -> list[str]:
     """Returns one line for each licence that is not known, or not explained."""
+    found = [each for each in found if not _FOR_GPUS.match(each.name)]
     wrong = [f"{each.name} states no licence" for each in found if not each.licence]
     unexplained = (e for e in found if not is_permissive(e) and e.name not in NOTES)
     return wrong + [f"{e.name}: {e.licence}; say in NOTES what that means" for e in unexplained]

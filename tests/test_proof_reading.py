@@ -192,7 +192,21 @@ def test_models_and_ensembles_are_read_row_by_row() -> None:
     assert (row["file"], row["largest action difference"]) == ("driver.tflite", "4.2e-04")
     assert (row["p99 (ms)"], row["highest rate (Hz)"]) == ("1.25", "800")
     score = {"value": 0.5, "low": 0.25, "high": 0.75}
-    member = {"driver": "a", "condition": "light", "races": 4, "disqualified": 0, "score": score}
-    (row,) = reading.ensemble({"ensemble": [member]})
-    assert row["score"] == "0.500 (0.250 to 0.750)"
-    assert row["disqualified"].startswith("0 of 4 (0% to ")
+    light = {
+        "driver": "a" * 32,
+        "is_member": True,
+        "condition": "light",
+        "races": 4,
+        "disqualified": 1,
+        "score": score,
+    }
+    grip = light | {"condition": "grip", "races": 12, "disqualified": 0}
+    grip["score"] = {"value": 1.0, "low": 0.9, "high": 1.1}
+    usual = light | {"condition": "nominal"}
+    mean = light | {"driver": "mean", "is_member": False}
+    first, second = reading.ensemble({"ensemble": [usual, light, mean, grip]})
+    assert first["driver"] == "member `aaaaaaaa`"
+    assert first["light"] == first["nominal"] == "0.50 (0.25 to 0.75), 1 of 4"
+    assert first["changed: score"] == "0.88"
+    assert first["changed: disqualified"].startswith("1 of 16 (")
+    assert list(second) == ["driver", "light", "changed: score", "changed: disqualified"]

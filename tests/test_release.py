@@ -107,6 +107,7 @@ def test_licences_that_nobody_has_looked_at_are_told() -> None:
         list_licences.Entry("free", "1", "MIT", "donkey-rl"),
         list_licences.Entry("silent", "1", "", "donkey-rl"),
         list_licences.Entry("strict", "1", "AGPL-3.0", "onnx"),
+        list_licences.Entry("nvidia-cufft", "1", "LicenseRef-NVIDIA-Proprietary", "donkey-rl"),
     ]
     assert list_licences.complaints(found) == [
         "silent states no licence", "strict: AGPL-3.0; say in NOTES what that means",

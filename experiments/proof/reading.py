@@ -130,19 +130,26 @@ def _figures(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def ensemble(answer: Mapping[str, Any]) -> Rows:
-    """Returns a row for each driver and condition, from `donkey-rl bench --part ensemble`."""
+    """Returns a row for each driver, from `donkey-rl bench --part ensemble`.
+
+    Under each condition the score, and the races that ended in a disqualification; then both over
+    all conditions but the nominal one.
+    """
     rows = []
-    for row in answer["ensemble"]:
-        score = row["score"]
-        rows.append(
-            {
-                "driver": row["driver"],
-                "condition": row["condition"],
-                "races": str(row["races"]),
-                "disqualified": cells.share(row["disqualified"], row["races"]),
-                "score": cells.interval(score["value"], score["low"], score["high"], 3),
-            }
-        )
+    for name in dict.fromkeys(row["driver"] for row in answer["ensemble"]):
+        own = [row for row in answer["ensemble"] if row["driver"] == name]
+        found = {"driver": f"member `{name[:8]}`" if own[0]["is_member"] else name}
+        for row in own:
+            score = row["score"]
+            told = cells.interval(score["value"], score["low"], score["high"], 2)
+            found[row["condition"]] = f"{told}, {row['disqualified']} of {row['races']}"
+        changed = [row for row in own if row["condition"] != "nominal"]
+        races = sum(row["races"] for row in changed)
+        mean = sum(row["score"]["value"] * row["races"] for row in changed) / races
+        found["changed: score"] = f"{mean:.2f}"
+        out = sum(row["disqualified"] for row in changed)
+        found["changed: disqualified"] = cells.share(out, races)
+        rows.append(found)
     return rows
 
 
