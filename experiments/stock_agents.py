@@ -8,8 +8,8 @@ import sys
 def without_triton() -> None:
     """Keeps PyTorch from loading Triton, its compiler for GPUs, in this process.
 
-    PyTorch from PyPI brings Triton along on Linux, and its optimisers load it. TensorFlow holds
-    the same compiler library as Triton does: loaded after TensorFlow 2.21, Triton 3.7 ends the
-    process by a segmentation fault. Where it is missing, PyTorch does without it.
+    PyTorch from PyPI brings Triton along on Linux, and its optimisers load it. Loaded after
+    TensorFlow 2.21, Triton 3.7 ends the process by a segmentation fault; where it is missing,
+    PyTorch does without it.
     """
     sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
