@@ -155,9 +155,11 @@ class School:
             self._buffer = model.replay_buffer
         environments = config.environments()
         self._experts = [teacher(each, setting) for each in environments]
-        self._reserves = np.ones(len(environments))
-        if setting.pace_of == "limit":
-            self._reserves[:] = list(map(reserve, self._experts, environments))
+        of_limit = setting.pace_of == "limit"
+        self._reserves = [
+            reserve(expert, each) if of_limit else 1.0
+            for expert, each in zip(self._experts, environments, strict=True)
+        ]
         self._random = np.random.default_rng([config.seed, SEED_OFFSET])
         self._latency = config.latency
         self._delays = np.random.default_rng([config.seed, SEED_OFFSET, _DELAY_STREAM])
