@@ -59,7 +59,7 @@ def _row(each: Track) -> dict[str, Any]:
     return {
         "name": each.name,
         "length_u": round(each.length, 1),
-        "road_width_u": round(each.road_right - each.road_left, 1),
+        "road_width_u": round(each.road_width, 1),
         "kind": "circuit" if each.closed else "open road",
     }
 

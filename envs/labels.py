@@ -130,7 +130,7 @@ def lane(
         Shape (n, 21 + 2 F), in the order of `names`.
     """
     lateral, error = sensed[:, stepping.LATERAL], sensed[:, stepping.HEADING_ERROR]
-    middle = 0.5 * (road.road_left + road.road_right)
+    middle = road.road_middle
     arcs = sensed[:, stepping.ARC, None] + np.array([*AHEAD, *farther])
     x, z, yaw = road.path.at(arcs)
     if not road.closed:
@@ -197,7 +197,7 @@ def _reach(road: Track) -> npt.NDArray[np.float64]:
         Shape (2, n), for every `_ALONG` of the road.
     """
     along = np.arange(0.0, road.length, _ALONG)
-    x, z = road.path.beside(along, 0.5 * (road.road_left + road.road_right)).T
+    x, z = road.path.beside(along, road.road_middle).T
     yaw = road.path.at(along)[2]
     behind = np.abs(along[:, None] - along)
     if road.closed:
@@ -207,7 +207,7 @@ def _reach(road: Track) -> npt.NDArray[np.float64]:
     gap = np.where(alike & (behind > _ELSEWHERE), np.hypot(dx, dz), np.inf)
     right = dx * np.cos(yaw[:, None]) - dz * np.sin(yaw[:, None]) > 0.0
     sides = [np.where(right == side, gap, np.inf).min(axis=1) for side in (False, True)]
-    return np.minimum(0.5 * np.stack(sides), _BESIDE * 0.5 * (road.road_right - road.road_left))
+    return np.minimum(0.5 * np.stack(sides), _BESIDE * 0.5 * road.road_width)
 
 
 def _places(
@@ -224,8 +224,7 @@ def _places(
     left, right = reach[:, np.minimum((arc / _ALONG).astype(int), reach.shape[1] - 1)]
     return Start(
         arc=arc,
-        lateral=0.5 * (road.road_left + road.road_right)
-        + np.where(beside < 0.0, left, right) * beside,
+        lateral=road.road_middle + np.where(beside < 0.0, left, right) * beside,
         turn=np.clip(rng.normal(0.0, 0.3, count), -0.9, 0.9),
         speed=np.zeros(count),
     )
@@ -240,8 +239,8 @@ def _put_ahead(world: World, road: Track, rng: np.random.Generator, count: int) 
         rng: Draws where.
         count: Number of the first cars.
     """
-    middle = 0.5 * (road.road_left + road.road_right)
-    half = 0.5 * (road.road_right - road.road_left)
+    middle = road.road_middle
+    half = 0.5 * road.road_width
     ahead = 1.5 + (_SIGHT - 1.5) * rng.uniform(size=count) ** 2
     ahead = np.where(rng.uniform(size=count) < _ALONE, -10.0, ahead)
     arc = world.cars.sensed[:count, stepping.ARC] + ahead

@@ -114,7 +114,7 @@ class KnowingDrivers:
             arc: Arc length of its place (u).
             rng: The stream of its car.
         """
-        who, half = self._who[k], 0.5 * (self._road.road_right - self._road.road_left)
+        who, half = self._who[k], 0.5 * self._road.road_width
         pace, aside = rng.uniform(*who.pace), rng.uniform(-1.0, 1.0) * self._share * half
         row = self._expert.reference.at(np.array([arc]))[0]
         if who.is_learned:

@@ -123,8 +123,8 @@ def _least_curvature(road: Track, arcs: FloatArray, margin: float) -> FloatArray
     al. 2011, "Distributed Optimization and Statistical Learning via the Alternating Direction
     Method of Multipliers", section 5.2), which needs one factorisation a round.
     """
-    count, middle = len(arcs), 0.5 * (road.road_left + road.road_right)
-    reach = max(0.05, 0.5 * (road.road_right - road.road_left) - margin)
+    count, middle = len(arcs), road.road_middle
+    reach = max(0.05, 0.5 * road.road_width - margin)
     _, _, yaw = road.path.at(arcs)
     offset = np.zeros(count)
     for _ in range(_ROUNDS):

@@ -196,7 +196,7 @@ class RemoteWorld:
     def _check_track(self, i: int) -> None:
         """Refuses a simulator that is evidently on another track."""
         beside = abs(float(self.cars.sensed[i, stepping.LATERAL]))
-        if beside <= 3.0 * (self.track.road_right - self.track.road_left):
+        if beside <= 3.0 * self.track.road_width:
             return
         raise ConfigurationError(
             f"The simulator's car stands {beside:.0f} u beside '{self.track.name}': it has "

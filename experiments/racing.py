@@ -54,8 +54,8 @@ def race_environment(
         disturbance: What else is drawn by the race's seed; its own starts do not count.
     """
     road = track.load(config.track)
-    half_width = 0.5 * (road.road_right - road.road_left)
-    middle = 0.5 * abs(road.road_right + road.road_left)
+    half_width = 0.5 * road.road_width
+    middle = abs(road.road_middle)
     task = TaskConfig(
         whole_car=True,
         end_off_track=False,

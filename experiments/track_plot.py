@@ -25,7 +25,7 @@ def draw(road: Track, path: str | pathlib.Path) -> pathlib.Path:
     """
     drawn = lines(road)
     kind = "circuit" if road.closed else "open road"
-    width = road.road_right - road.road_left
+    width = road.road_width
     return plots.track(
         drawn,
         plots.Surroundings(

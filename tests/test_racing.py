@@ -30,7 +30,7 @@ class Chaser:
         batch = self.field.batch
         motion, road = batch.motion, batch.track
         x, z, yaw = road.path.at(batch.sensed[:, stepping.ARC] + 6.0)
-        middle = 0.5 * (road.road_left + road.road_right)
+        middle = road.road_middle
         dx = x + middle * np.cos(yaw) - motion[:, physics.X]
         dz = z - middle * np.sin(yaw) - motion[:, physics.Z]
         turn = np.arctan2(dx, dz) - motion[:, physics.YAW]

@@ -60,12 +60,12 @@ def test_tight_circuits_have_bends_that_the_others_seldom_have(circuits: list[Tr
 
     assert narrow(tight) > 4.0 * narrow(circuits)
     assert all(3.3 < 1.0 / np.abs(each.path.curvature).max() < 5.5 for each in tight)
-    widths = [each.road_right - each.road_left for each in tight]
+    widths = [each.road_width for each in tight]
     assert min(widths) < 6.0 < 10.0 < max(widths)
 
 
 def test_they_span_widths_bends_and_directions(circuits: list[Track]) -> None:
-    widths = [each.road_right - each.road_left for each in circuits]
+    widths = [each.road_width for each in circuits]
     assert min(widths) < 6.0 < 10.0 < max(widths)
     tightest = [1.0 / np.abs(each.path.curvature).max() for each in circuits]
     assert min(tightest) < 4.8

@@ -233,7 +233,7 @@ def test_the_facts_are_those_of_the_step(
     np.testing.assert_allclose(facts.steering, [0.3, 0.4])
     np.testing.assert_allclose(facts.throttle, [0.5, 1.0])
     np.testing.assert_allclose(facts.steering_change, [0.1, 0.8], atol=1e-6)
-    road = batch.track.road_right - batch.track.road_left
+    road = batch.track.road_width
     np.testing.assert_allclose(facts.left_edge + facts.right_edge, road)
     np.testing.assert_allclose(facts.heading, batch.sensed[:, stepping.HEADING_ERROR])
     np.testing.assert_allclose(facts.speed, batch.speed)

@@ -297,7 +297,7 @@ def test_the_end_of_an_open_road_truncates() -> None:
     env.reset(seed=0)
     road = env.batch.track
     assert not road.closed
-    middle = 0.5 * (road.road_left + road.road_right)
+    middle = road.road_middle
     place = (np.array([value]) for value in (road.length - 8.0, middle, 0.0, 5.0))
     env.batch.reset(np.array([0]), Start(*place))
     steps, terminated, truncated, _ = episode(env, (0.0, 0.2))

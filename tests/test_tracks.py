@@ -155,7 +155,7 @@ def test_stripes_obstacles_and_colours_are_complete(name: str) -> None:
     bands = [stripe for stripe in road.stripes if stripe.material == "road"]
     assert min(band.start for band in bands) >= road.road_left
     assert max(band.end for band in bands) <= road.road_right
-    assert sum(band.end - band.start for band in bands) > 0.8 * (road.road_right - road.road_left)
+    assert sum(band.end - band.start for band in bands) > 0.8 * road.road_width
     for stripe in road.stripes:
         assert stripe.start < stripe.end
         if stripe.material.endswith("_line"):

@@ -45,6 +45,6 @@ def places(track: Track, count: int, seed: int) -> FloatArray:
     along = track.nodes[chosen + 1] - track.nodes[chosen - 1]
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     to_the_right = np.stack([along[:, 1], -along[:, 0]], axis=1)
-    middle = 0.5 * (track.road_left + track.road_right)
+    middle = track.road_middle
     found: FloatArray = track.nodes[chosen] + middle * to_the_right
     return found + rng.uniform(-offset, offset, (count, 2))

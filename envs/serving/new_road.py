@@ -63,14 +63,14 @@ def lay(track: Track, command: commands.RegenRoad, turn_increment: float) -> Tra
 
 def _stretched(track: Track, edges: tuple[float, float], lateral: float) -> float:
     """Returns where an offset lies when the road is stretched to new edges."""
-    share = (lateral - track.road_left) / (track.road_right - track.road_left)
+    share = (lateral - track.road_left) / track.road_width
     return edges[0] + share * (edges[1] - edges[0])
 
 
 def _moved(track: Track, edges: tuple[float, float], stripe: Stripe) -> Stripe:
     """Returns a stripe between new edges."""
-    quarter = 0.25 * (track.road_right - track.road_left)
-    middle = 0.5 * (track.road_left + track.road_right)
+    quarter = 0.25 * track.road_width
+    middle = track.road_middle
 
     def place(lateral: float) -> float:
         if lateral < middle - quarter:

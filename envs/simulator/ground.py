@@ -83,7 +83,7 @@ def bake(track: Track) -> Ground:
 
 def _offsets(track: Track, low: FloatArray, extent: FloatArray) -> _Field:
     """Computes lateral offset and arc length around the road on a coarse grid."""
-    middle = 0.5 * (track.road_left + track.road_right)
+    middle = track.road_middle
     left = min(track.road_left, *(stripe.start for stripe in track.stripes))
     right = max(track.road_right, *(stripe.end for stripe in track.stripes))
     reach = max(right - middle, middle - left) + _BESIDE

@@ -130,7 +130,7 @@ def plan(track: Track, texel: float) -> Plan:
     ranked = np.sort(areas, axis=-1)
     wear = np.array(look.wear or ((0.0, 0.5),))
     dash = next((stripe.dash for stripe in track.stripes if stripe.dash), (1.0, 0.0))
-    square = (track.road_right - track.road_left) / _SQUARES if track.start_line_drawn else 0.0
+    square = track.road_width / _SQUARES if track.start_line_drawn else 0.0
     deviations = (*(amount * look.grain for amount in _DEVIATIONS), 1.0)
     tiles = [
         np.asarray(texture.level(made, texel) * deviation, dtype=np.float32)

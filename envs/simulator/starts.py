@@ -84,11 +84,11 @@ def draw(
     setting: Randomisation, track: Track, slot: int, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
     """Draws arc length, lateral offset (u), angle to the path (rad) and speed (u/s) of a start."""
-    half_width = 0.5 * (track.road_right - track.road_left)
+    half_width = 0.5 * track.road_width
     last = track.length - (0.0 if track.closed else _OPEN_END)
     offsets = rng.uniform(-1.0, 1.0, size=2)
     arc = rng.uniform(0.0, last)
-    lateral, turn = 0.5 * (track.road_left + track.road_right), 0.0
+    lateral, turn = track.road_middle, 0.0
     if not setting.start_anywhere:
         arc, lateral, turn = grid_place(track, slot)
     lateral += offsets[0] * setting.start_lateral * half_width

@@ -142,6 +142,16 @@ class Track:
         """Arc length of the path in u."""
         return self.path.length
 
+    @property
+    def road_width(self) -> float:
+        """Distance of the road's edges."""
+        return self.road_right - self.road_left
+
+    @property
+    def road_middle(self) -> float:
+        """Lateral offset of the middle between the road's edges."""
+        return 0.5 * (self.road_left + self.road_right)
+
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of what lap times depend on: nodes, edges, start line, to 1e-4 u.

@@ -102,11 +102,10 @@ def draw_places(config: EnvironmentConfig, count: int, seed: int) -> Places:
         )
     rng = np.random.default_rng([seed, 0xC0E5])
     chosen = rng.choice(index, count)
-    half = 0.5 * (road.road_right - road.road_left)
+    half = 0.5 * road.road_width
     start = Start(
         arc=chosen * road.path.spacing,
-        lateral=0.5 * (road.road_left + road.road_right)
-        + _BESIDE * half * rng.uniform(-1.0, 1.0, count),
+        lateral=road.road_middle + _BESIDE * half * rng.uniform(-1.0, 1.0, count),
         turn=rng.normal(0.0, _TURN, count),
         speed=rng.uniform(*_SPEEDS, count),
     )

@@ -86,8 +86,8 @@ class Seen:
 
 def painted(track: Track) -> tuple[PaintedLine, ...]:
     """Returns the painted lines of a track, from left to right, named by their places."""
-    middle = 0.5 * (track.road_left + track.road_right)
-    near = _CENTRAL * 0.5 * (track.road_right - track.road_left)
+    middle = track.road_middle
+    near = _CENTRAL * 0.5 * track.road_width
     road = np.array(track.look.colours["road"], dtype=np.float64)
     found: list[PaintedLine] = []
     for stripe in sorted(track.stripes, key=lambda each: each.start):
@@ -122,7 +122,7 @@ def corners(track: Track, lateral: float) -> FloatArray:
     """
     if track.quads:
         mesh = road_mesh.build(track, np.zeros(2))
-        share = (lateral - track.road_left) / (track.road_right - track.road_left)
+        share = (lateral - track.road_left) / track.road_width
         line = mesh.left + share * (mesh.right - mesh.left)
         # A closed mesh ends where it begins.
         line = line[:-1] if track.closed else line

@@ -109,7 +109,7 @@ def compare(
             reason=f"{len(chosen)} frames could be read, at least {FEWEST_FRAMES} needed"
         )
     left, right = (labels[:, LANE_LABELS.index(name)] for name in ("left_edge", "right_edge"))
-    lateral = 0.5 * (track.road_left + track.road_right) + 0.5 * (left - right)
+    lateral = track.road_middle + 0.5 * (left - right)
     heading = labels[:, LANE_LABELS.index("heading_error")]
     return _report(lateral, heading, chosen, (recording, trace, track, vehicle))
 
