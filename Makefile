@@ -97,7 +97,7 @@ clean:
 # Debian splits ensurepip from Python: without it, pip installs a pip into the new environment.
 .venv/.created:
 	@for python in $(PYTHON); do \
-	    if "$$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then \
+	    if "$$python" -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" 2>/dev/null; then \
 	        echo "Creating .venv with $$("$$python" --version)"; \
 	        "$$python" -m venv .venv >/dev/null 2>&1 || { \
 	            "$$python" -m venv --clear --without-pip .venv && \
@@ -105,7 +105,7 @@ clean:
 	        touch $@; exit 0; \
 	    fi; \
 	done; \
-	echo "donkey-rl needs Python 3.11 or newer. Tried: $(PYTHON)." >&2; \
+	echo "donkey-rl needs Python 3.11, 3.12 or 3.13: TensorFlow has no wheels for others. Tried: $(PYTHON)." >&2; \
 	echo "Name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1
 
 .venv/.installed: pyproject.toml setup.py | .venv/.created

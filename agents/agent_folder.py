@@ -120,7 +120,7 @@ def _description(folder: Path, algorithm: str) -> dict[str, Any]:
     """Returns agent.json of a folder of the right format and algorithm."""
     try:
         data = json.loads((folder / "agent.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"Expected an agent folder with agent.json. Received: '{folder}' ({error}). "
             f"Give the folder that {algorithm.upper()}.save wrote."

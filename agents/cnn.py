@@ -10,8 +10,6 @@ import numpy as np
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
 
-__all__ = ["CnnConfig", "convolutions", "in_halves", "network"]
-
 
 def convolutions(x: Any, filters: Sequence[int], initialiser: Callable[[], Any]) -> Any:
     """Applies convolutions of stride 2 with ReLU; the first is 5x5, the others 3x3.

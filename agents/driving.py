@@ -37,3 +37,8 @@ def put_back(agent: Any, kept: Weights) -> None:
         count = len(network.weights)
         network.set_weights(kept[first : first + count])
         first += count
+
+
+def is_finite(network: Any) -> bool:
+    """Whether all weights of a Keras model are numbers; those of one that diverged are not."""
+    return all(bool(np.isfinite(array).all()) for array in network.get_weights())

@@ -200,7 +200,7 @@ def read(folder: Path) -> Manifest:
         if found != FORMAT:
             raise ValueError(f"format {found}")
         manifest = Manifest.model_validate(data)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DriverError(
             f"Expected a driver folder with a {FILE_NAME} of format {FORMAT}. "
             f"Received: '{folder}' ({_one_line(error)}). "

@@ -26,9 +26,9 @@ LARGEST_LITE_MODEL: Final = 100_000_000
 KERAS_PARTS: Final = frozenset(
     {
         # Layers, and models inside models.
-        "Activation", "AveragePooling2D", "Concatenate", "Conv2D", "Cropping2D", "Dense",
-        "Flatten", "Functional", "InputLayer", "LayerNormalization", "Minimum", "ReLU",
-        "Rescaling",
+        "Activation", "Average", "AveragePooling2D", "Concatenate", "Conv2D", "Cropping2D",
+        "Dense", "Flatten", "Functional", "InputLayer", "LayerNormalization", "Minimum", "Permute",
+        "ReLU", "Rescaling",
         # Operations.
         "Add", "Cast", "Clip", "Maximum", "Mean", "Multiply", "Round", "Rsqrt", "Square",
         "Subtract", "Tanh",
@@ -44,7 +44,7 @@ LITE_OPERATORS: Final = frozenset(
         "ADD", "ADD_N", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "CONV_2D", "DIV",
         "FULLY_CONNECTED", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG", "PAD", "RELU", "RESHAPE",
         "ROUND", "RSQRT", "SOFTMAX", "SQUARE", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB", "SUM",
-        "TANH", "TILE",
+        "TANH", "TILE", "TRANSPOSE",
     }
 )  # fmt: skip
 """Operators that LiteRT's conversion makes of them."""

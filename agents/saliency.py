@@ -128,22 +128,26 @@ def differentiable(model: Any) -> Any:
     Returns:
         The same from float32 (B, H, W, C) in 0..255.
     """
+    inner: dict[int, Any] = {}
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(operation, keras.Model):
+            # One that is called twice is one layer.
+            if id(operation) not in inner:
+                inner[id(operation)] = differentiable(operation)
+            return inner[id(operation)](*args, **kwargs)
+        # What the policy learned from are whole numbers, of which no gradient comes back.
+        if type(operation).__name__ == "Round":
+            return args[0]
+        return operation(*args, **kwargs)
+
     return keras.models.clone_model(
         model,
         input_tensors=keras.tree.map_structure(_float_input, model.input),
         clone_function=lambda layer: layer,
-        call_function=_call,
+        call_function=call,
     )
 
 
 def _float_input(tensor: Any) -> Any:
     return keras.Input(tensor.shape[1:], dtype="float32")
-
-
-def _call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-    if isinstance(operation, keras.Model):
-        return differentiable(operation)(*args, **kwargs)
-    # What the policy learned from are whole numbers, of which no gradient comes back.
-    if type(operation).__name__ == "Round":
-        return args[0]
-    return operation(*args, **kwargs)

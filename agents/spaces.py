@@ -1,4 +1,4 @@
-"""Spaces as JSON, and whether two of them agree."""
+"""Spaces as JSON."""
 
 from __future__ import annotations
 

@@ -185,14 +185,14 @@ def split(
     Each track is split in the same shares. Races that have a part keep it, so
     that none gets from a test into a training: split again after each push.
     """
-    with at_work(as_json):
+    with at_work(as_json) as progress:
         from donkey_rl.experiments.data import cards, splitting
         from donkey_rl.experiments.data.store import open_store
 
         wanted = splitting.check_shares(_numbers(shares))
         percent = "/".join(f"{share:.0%}" for share in wanted.values())
         about = note(author, f"split {percent}, seed {seed}", "")
-        found, count = open_store(store).split(name, wanted, seed, about)
+        found, count = open_store(store).split(name, wanted, seed, about, progress)
         parts = cards.card(found).parts
         result = {
             "name": found.name,
@@ -234,8 +234,8 @@ def merge(
             [(each.name, each.version) for each in named],
             name,
             note(author, message, license_),
+            progress,
         )
-        shared.keep_card(found, progress)
         card = cards.card(found)
         result = {
             "store": shared.shown,

@@ -13,6 +13,7 @@ from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 from donkey_rl.errors import InputError
 
 if TYPE_CHECKING:
+    from donkey_rl.experiments.ensembles import Joining
     from donkey_rl.experiments.progress import ProgressDisplay
 
 app = typer.Typer(add_completion=False)
@@ -105,6 +106,7 @@ def ensemble(
             from donkey_rl.experiments import ensembles
 
         how = configuration.validate(ensembles.Joining, joining)
+        training.check(runs or (), how)
         found = [*(runs or ()), *training.trained(progress)]
         result = _chosen(found, races, name, progress) if choose else None
         if result is None:
@@ -125,11 +127,30 @@ class _Training(NamedTuple):
     settings: Sequence[str]
     seed: int
 
-    def trained(self, progress: ProgressDisplay) -> list[str]:
-        """Trains the members; returns their runs."""
+    def check(self, runs: Sequence[str], how: Joining) -> None:
+        """Finds what is typed wrongly before anything is trained."""
         if self.members is None:
             if self.recipe is not None or self.settings:
                 raise InputError("--recipe and --set are of members to train. Give --train N too.")
+            return
+        from donkey_rl import configuration
+        from donkey_rl.experiments import ensembles
+        from donkey_rl.experiments.config import TrainingConfig
+
+        how.check_weights(len(ensembles.load(runs)) + self.members)
+        values = {} if self.recipe is None else configuration.read_recipe(self.recipe)
+        config = configuration.validate(TrainingConfig, values)
+        config = configuration.with_settings(config, self.settings)
+        if how.evaluator == "critic" and (config.agent != "sac" or config.encoder.name == "cnn"):
+            raise InputError(
+                "The evaluator critic asks critics, which drivers of SAC have whose encoder was "
+                f"trained before the policy. Received: agent {config.agent}, encoder "
+                f"{config.encoder.name}. Choose --evaluator mean or median."
+            )
+
+    def trained(self, progress: ProgressDisplay) -> list[str]:
+        """Trains the members; returns their runs."""
+        if self.members is None:
             return []
         from donkey_rl.experiments import ensemble_training
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl import cli_completion, cli_logging
+from donkey_rl import cli_completion, cli_logging, web_access
 from donkey_rl.cli_output import (
     JsonOption,
     SettingOption,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 LOOPBACK = "127.0.0.1"
+_RULES = "rules file"
 
 
 @app.command(epilog="Example: donkey-rl sim --track generated_track --time-scale max")
@@ -70,7 +70,10 @@ def sim(
         "generation": _whole(generation), "time_scale": _scale(time_scale),
     }  # fmt: skip
     if race or rules is not None:
-        values["race"] = configuration.read_recipe(str(rules)) if rules is not None else {}
+        values["race"] = {}
+        if rules is not None:
+            text = configuration.read_file(rules, _RULES)
+            values["race"] = configuration.parse_recipe(text, str(rules), _RULES)
     config = configuration.validate(ServerConfig, values)
     config = configuration.with_settings(config, setting or ())
     with (
@@ -87,7 +90,7 @@ def sim(
 
 
 def _announce(server: Server, *, as_json: bool) -> None:
-    if not _is_loopback(server.config.host):
+    if not web_access.is_loopback(server.config.host):
         typer.echo(
             f"warning: listening on {server.config.host}: whoever reaches this machine can drive, "
             "load scenes and reset cars, without a password. Leave --host out to keep it to "
@@ -125,13 +128,6 @@ def _scale(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @app.command(epilog="Example: donkey-rl doctor --simulator 127.0.0.1:9091 --frame frame.png")

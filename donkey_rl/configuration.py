@@ -236,10 +236,9 @@ def read_file(path: Path, what: str = "recipe") -> str:
             )
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        known = ", ".join(recipes()) or "none"
-        raise InputError(
-            f"The recipe file '{path}' does not exist. Recipes known by name: {known}."
-        ) from None
+        hint = f" Recipes known by name: {', '.join(recipes())}." if what == "recipe" else ""
+        named = "recipe file" if what == "recipe" else what
+        raise InputError(f"The {named} '{path}' does not exist.{hint}") from None
     except OSError as error:
         raise InputError(f"The {what} '{path}' cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -39,6 +39,10 @@ class DivergedError(DonkeyRLError):
     """Learning has come to a loss or a weight that is not finite."""
 
 
+class NothingLearnedError(DonkeyRLError):
+    """A training has left the policy as it was."""
+
+
 class StorageError(DonkeyRLError):
     """Something could not be written or read back."""
 

@@ -32,7 +32,7 @@ from pydantic import Field
 
 from donkey_rl import configuration, setting_keys
 from donkey_rl.configuration import Config
-from donkey_rl.errors import ConfigurationError, InputError
+from donkey_rl.errors import ConfigurationError
 
 MOST_CHOICES = 64
 
@@ -144,8 +144,6 @@ def read(path: Path, config: Config) -> SearchSpace:
         InputError: The file cannot be read.
         ConfigurationError: It is no mapping, a key is unknown, or a value does not fit.
     """
-    if not path.exists():
-        raise InputError(f"The search space '{path}' does not exist.")
     text = configuration.read_file(path, _NAME)
     entries = configuration.parse_recipe(text, str(path), _NAME)
     if not entries:

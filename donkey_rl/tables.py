@@ -32,7 +32,8 @@ def show_training(result: Mapping[str, Any]) -> None:
         result: With `run_id`, `steps`, `wall_s`, `first_clean_lap_wall_s`,
             `first_clean_lap_steps`, `best_lap_s`, `stopped`, and where the driver was raced at
             the end `laps`: mappings with `number`, `time_s`, `clean` and `reasons`;
-            `missed_deadlines` and `updates_dropped`, shown where there are any.
+            `missed_deadlines` and `updates_dropped`, shown where there are any; and
+            `driver_stored`.
     """
     console = _console()
     laps = result.get("laps") or []
@@ -50,7 +51,7 @@ def show_training(result: Mapping[str, Any]) -> None:
     console.print(_facts(facts))
     _lines(console, *_missed(result), *_dropped(result))
     _lines(console, f"run {result['run_id']}{' (stopped)' if result.get('stopped') else ''}")
-    if result["steps"] == 0:
+    if not result["driver_stored"]:
         _lines(console, "No driver was stored: the run ended before driving began.")
         return
     resume = f"  {_command()} train --resume {result['run_id']}"

@@ -28,7 +28,7 @@ def command() -> str:
 
 def console() -> Console:
     """Returns standard output, which takes texts as they are."""
-    return Console(highlight=False, markup=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def lines(target: Console, *texts: str) -> None:

@@ -236,8 +236,9 @@ class Batch:
             "connection": self.world.restarted.copy(),
         }
         ending |= cut
-        if isinstance(self.world, World) and terminated.any():
-            self.world.failures.add(self.sensed[terminated, stepping.ARC])
+        embedded = self.world.world if isinstance(self.world, Traffic) else self.world
+        if isinstance(embedded, World) and terminated.any():
+            embedded.failures.add(self.sensed[terminated, stepping.ARC])
         truncated = np.logical_or.reduce(list(cut.values()))
         self._front = 1 - self._front
         self.world.render(self._frames[self._front])

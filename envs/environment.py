@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 from typing import Any
@@ -172,6 +173,6 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
 
     def close(self) -> None:
         """Closes the telemetry log and gives up the car."""
-        if self._log is not None:
-            self._log.close()
-        self._batch.world.close()
+        with contextlib.closing(self._batch.world):
+            if self._log is not None:
+                self._log.close()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from donkey_rl.configuration import validate
 from donkey_rl.envs.link.reports import Beam
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator.sensors import LidarConfig
+from donkey_rl.envs.simulator.sensors import SET_TOGETHER, LidarConfig
 from donkey_rl.errors import ConfigurationError, nearest
 
 REMOTE = ("exe_path", "host", "port")
@@ -36,21 +36,33 @@ USED = (
     "steer_limit", "throttle_min", "throttle_max",
 )  # fmt: skip
 
-_CAMERA_GROUPS = (
-    ("img_d",), ("fov",), ("rot_x",), ("img_w", "img_h"),
-    ("offset_x", "offset_y", "offset_z"), ("fish_eye_x", "fish_eye_y"),
-)  # fmt: skip
-"""Of each group, all values are set or none; a value that is not given is 0."""
+_SIZE = ("img_w", "img_h")
+_CAMERA = (*_SIZE, *(key for group in SET_TOGETHER for key in group))
+_CAMERA_IGNORED = ("img_enc", "msg_type")
 
-_CAMERA = tuple(key for group in _CAMERA_GROUPS for key in group)
-_CAMERA_IGNORED = ("img_enc", "rot_y", "rot_z", "msg_type")
+_LIDAR = {
+    "deg_per_sweep_inc": "degPerSweepInc",
+    "deg_ang_down": "degAngDown",
+    "deg_ang_delta": "degAngDelta",
+    "num_sweeps_levels": "numSweepsLevels",
+    "max_range": "maxRange",
+}
+"""gym-donkeycar's names of a lidar's settings, and those of the protocol, which it had once."""
+
+_LIDAR_DEFAULTS: Mapping[str, float] = {
+    "degPerSweepInc": 2.0, "degAngDown": 0.0, "degAngDelta": -1.0, "numSweepsLevels": 1,
+    "maxRange": 50.0, "noise": 0.5, "offset_x": 0.0, "offset_y": 0.5, "offset_z": 0.5,
+    "rot_x": 0.0,
+}  # fmt: skip
+"""What gym-donkeycar 1.3 sends where a `lidar_config` says nothing."""
 
 
 def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentConfig:
     """Returns a configuration with gym-donkeycar's keys applied.
 
-    In `cam_config` a 0 means "leave as it is", as in the simulator: the place and the fish-eye
-    are set as soon as one of their values is not 0, the size if both are. `conf` is not changed.
+    In `cam_config` a 0 means "leave as it is", as in the simulator: the place, the angles and the
+    fish-eye are set as soon as one of their values is not 0, the size if both are. `conf` is not
+    changed.
     With `host`, `port` or `exe_path` the simulator there drives; one that is a program is started.
     A lidar or a second camera that the embedded simulator is asked for is warned of
     (`UserWarning`) and left out.
@@ -117,7 +129,7 @@ def _link(
     if conf.get("cam_config_b"):
         changed["camera_b"] = {**camera, **_camera(dict(conf["cam_config_b"]))}
     if conf.get("lidar_config"):
-        changed["lidar"] = dict(conf["lidar_config"])
+        changed["lidar"] = _lidar(dict(conf["lidar_config"]))
     return changed
 
 
@@ -141,6 +153,17 @@ def lidar_array(beams: Iterable[Beam], config: LidarConfig) -> npt.NDArray[np.fl
     return found
 
 
+def _lidar(given: dict[str, Any]) -> dict[str, Any]:
+    """Returns the lidar that a `lidar_config` asks for."""
+    for key in given:
+        if key not in (*_LIDAR, *_LIDAR_DEFAULTS):
+            known = (*_LIDAR, *(key for key in _LIDAR_DEFAULTS if key not in _LIDAR.values()))
+            close = nearest(key, known)
+            hint = f"Did you mean '{close}'?" if close else f"Known: {', '.join(known)}."
+            raise ConfigurationError(f"Unknown key '{key}' in conf['lidar_config']. {hint}")
+    return {**_LIDAR_DEFAULTS, **{_LIDAR.get(key, key): value for key, value in given.items()}}
+
+
 def _camera(given: dict[str, Any]) -> dict[str, Any]:
     """Returns the camera settings that a `cam_config` changes."""
     for key in given:
@@ -149,10 +172,10 @@ def _camera(given: dict[str, Any]) -> dict[str, Any]:
             hint = f"Did you mean '{close}'?" if close else f"Known: {', '.join(_CAMERA)}."
             raise ConfigurationError(f"Unknown key '{key}' in conf['cam_config']. {hint}")
     changed: dict[str, Any] = {}
-    for group in _CAMERA_GROUPS:
+    for group in (_SIZE, *SET_TOGETHER):
         values = {key: given.get(key, 0) for key in group}
         zeros = [_is_zero(value) for value in values.values()]
-        if not (any(zeros) if group[0] == "img_w" else all(zeros)):
+        if not (any(zeros) if group is _SIZE else all(zeros)):
             changed |= values
     return changed
 

@@ -224,6 +224,6 @@ def _await_program(link: SimulatorLink, program: Executable, timeout_s: float) -
                 port=program.port,
                 scene=None,
                 awaited="an open port",
-                remedy="Give it more time: --set link.start_timeout_s=60.",
+                remedy=f"Give it more time: --set link.start_timeout_s={2 * timeout_s:.0f}.",
             )
     link.open()

@@ -32,20 +32,29 @@ _DEFAULT_MAX_CTE = 8.0
 
 
 def register() -> None:
-    """Registers all ids with Gymnasium, unless they are there already.
+    """Registers all ids with Gymnasium, unless they are there already."""
+    for identifier in IDS:
+        if identifier not in gymnasium.registry:
+            register_one(identifier, f"{__name__}:make")
+
+
+def register_one(identifier: str, entry_point: str) -> None:
+    """Registers an id with Gymnasium, in place of what has it.
 
     As in gym-donkeycar an episode goes on beside the road until `max_cte`, 8 by default.
+
+    Args:
+        identifier: Of `IDS`.
+        entry_point: What makes one environment.
     """
-    for identifier, scene in IDS.items():
-        if identifier in gymnasium.registry:
-            continue
-        task = {"end_off_track": False, "max_cte": _DEFAULT_MAX_CTE}
-        gymnasium.register(
-            id=identifier,
-            entry_point="donkey_rl.envs.registration:make",
-            vector_entry_point="donkey_rl.envs.registration:make_vector",
-            kwargs={"settings": {"track": scene, "task": task}},
-        )
+    task = {"end_off_track": False, "max_cte": _DEFAULT_MAX_CTE}
+    gymnasium.registry.pop(identifier, None)
+    gymnasium.register(
+        id=identifier,
+        entry_point=entry_point,
+        vector_entry_point=f"{__name__}:make_vector",
+        kwargs={"settings": {"track": IDS[identifier], "task": task}},
+    )
 
 
 def make(

@@ -77,6 +77,15 @@ class EnvironmentConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _failures_are_kept(self) -> Self:
+        if self.randomisation.start_at_failures and self.simulator != "embedded":
+            raise ValueError(
+                f"randomisation.start_at_failures is for the embedded simulator, received "
+                f"simulator={self.simulator}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _opponents_can_be_there(self) -> Self:
         if self.opponents.count and self.simulator != "embedded":
             raise ValueError(

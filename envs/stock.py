@@ -2,7 +2,8 @@
 
 ``import donkey_rl.envs.stock`` in place of ``import gym_donkeycar``: from then on
 ``gymnasium.make`` gives the environments of all ids with gym-donkeycar's own spaces, the picture
-alone as observation, and steering and throttle as the car takes them; see `StockSpaces`.
+alone as observation, and steering and throttle as the car takes them; see `StockSpaces`. Where
+gym-donkeycar is imported as well, it loses its ids to this module.
 """
 
 from __future__ import annotations
@@ -26,4 +27,4 @@ def make(
 
 for _identifier in registration.IDS:
     # Not by an argument: vector environments, which have none such, would get it as well.
-    gymnasium.registry[_identifier].entry_point = ENTRY_POINT
+    registration.register_one(_identifier, ENTRY_POINT)

@@ -23,8 +23,6 @@ FloatArray = npt.NDArray[np.float64]
 Show = Callable[[int, int], None]
 """Called with what is done and what there is to do."""
 
-NODES, LAP = "nodes", "lap"
-
 _MOST_NODES = 20_000
 _SPEED = 4.0
 """Of the lap (u/s); the tightest scenes have bends of 4 u."""

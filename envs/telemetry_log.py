@@ -62,8 +62,15 @@ class TelemetryLog:
             raise StorageError(f"Cannot write to {self._path}: {error}.") from error
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file.
+
+        Raises:
+            StorageError: The disk is full; what was written before stays readable.
+        """
+        try:
+            self._file.close()
+        except OSError as error:
+            raise StorageError(f"Cannot write to {self._path}: {error}.") from error
 
     def __enter__(self) -> Self:
         """Returns the open log."""

@@ -192,27 +192,28 @@ class Traffic:
         others = self._lead[base : base + (self._each if first is None else first)]
         others = np.delete(others, k - base) if first is None else others
         gap = float(rng.uniform(*setting.gap))
-        while len(others) and (np.abs(others - side * gap) < _APART).any():
+        arc, length = float(cars.sensed[i, stepping.ARC]), self.track.length
+        if not self.track.closed and not 0.0 <= arc + side * gap <= length - _OPEN_END:
+            side = -side
+        while gap < length and self._beside(others, side * gap):
             gap += _APART
-        arc = float(cars.sensed[i, stepping.ARC])
-        if self.track.closed:
-            lead, place = side * gap, (arc + side * gap) % self.track.length
-        else:
-            place = arc + side * gap
-            if place < 0.0 or place > self.track.length - _OPEN_END:
-                place = arc - side * gap
-            place = float(np.clip(place, 0.0, self.track.length))
-            lead = place - arc
+        place = arc + side * gap
+        place = place % length if self.track.closed else float(np.clip(place, 0.0, length))
+        lead = side * gap if self.track.closed else place - arc
         start = self._rivals.placed(k, place, rng)
         if first is not None:
             # They come under way together with their car.
             start = start._replace(speed=np.minimum(start.speed, cars.motion[i, physics.FORWARD]))
         self.world.reset(np.array([own]), start, redraw=first is not None)
-        self._lead[k] = lead
+        self._lead[k], self._still[k] = lead, 0.0
         self._origin(k)
-        self._still[k] = 0.0
         for seat in self._seats.values():
             seat.history[seat.cars == own] = 0.0
+
+    def _beside(self, others: FloatArray, lead: float) -> bool:
+        """Whether a place so far ahead of a car is too near to one of its opponents."""
+        apart = others - lead - self._length * np.round((others - lead) / self._length)
+        return bool((np.abs(apart) < _APART).any())
 
     def _origin(self, k: int) -> None:
         """Reckons anew how far ahead of its car an opponent is."""

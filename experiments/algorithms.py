@@ -12,7 +12,7 @@ from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import simulators
-from donkey_rl.errors import DonkeyRLError
+from donkey_rl.errors import NothingLearnedError
 from donkey_rl.experiments.config import TrainingConfig
 
 
@@ -36,6 +36,7 @@ def check_learned(
     config: TrainingConfig,
     before: Sequence[npt.NDArray[Any]],
     after: Sequence[npt.NDArray[Any]],
+    taken: int,
 ) -> None:
     """Refuses to go on with a policy that has learned nothing, neither by reward nor in lessons.
 
@@ -43,18 +44,24 @@ def check_learned(
         config: The run.
         before: Weights of the policy before it learned by reward.
         after: The same weights now.
+        taken: Environment steps.
 
     Raises:
-        DonkeyRLError: Training has changed no weight.
+        NothingLearnedError: Training has changed no weight.
     """
-    if config.imitation.wanted:
+    if config.imitation.wanted or config.start.driver is not None:
         return
     if any(not np.array_equal(old, new) for old, new in zip(before, after, strict=True)):
         return
     needed = ""
     if config.agent == "sac":
         needed = f": learning starts after {config.sac.learning_starts:,} (sac.learning_starts)"
-    raise DonkeyRLError(
-        f"Training has changed no weight of the policy in {config.steps:,} steps{needed}. "
-        "Give more --steps."
+    remedy = "Give more --steps."
+    if taken < config.steps and config.minutes is not None:
+        remedy = (
+            f"Its {config.minutes:g} minutes, of which the encoder takes its share, were over: "
+            "give more, --set minutes."
+        )
+    raise NothingLearnedError(
+        f"Training has changed no weight of the policy in {taken:,} steps{needed}. {remedy}"
     )

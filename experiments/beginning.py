@@ -17,7 +17,7 @@ import json
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pydantic
@@ -37,7 +37,8 @@ REWARD_FILE, ENCODER_FILE = "reward.py", "encoder.py"
 CODE = {"task.reward": REWARD_FILE, "encoder.code": ENCODER_FILE}
 """Settings that name code of the user's own, `PATH.py:NAME`, and what a run calls its copy."""
 
-_DATA = ("imitation.data", "encoder.data", "encoder.pretrained", "start.driver")
+PROFILE, _OPPONENTS = "latency.profile", "opponents.drivers"
+_DATA = ("imitation.data", "encoder.data", "encoder.pretrained", "start.driver", PROFILE)
 """Settings that name what is learned from."""
 
 _LARGEST = 1_000_000
@@ -96,13 +97,25 @@ def lasting(config: TrainingConfig) -> TrainingConfig:
     """Returns a configuration whose files are found from any folder."""
     # As values: read as a setting, a path with a '#' would end there.
     found = {key: str(pathlib.Path(value).resolve()) for key, value in _data(config).items()}
-    changes = {"track": configs.lasting(config.track)} | found
-    if config.check.tracks is not None:
-        changes["check.tracks"] = configs.lasting(config.check.tracks)
+    changes: dict[str, Any] = {"track": configs.lasting(config.track), **found}
+    raced = {"check.tracks": config.check.tracks, "evaluation.tracks": config.evaluation.tracks}
+    changes |= {key: configs.lasting(names) for key, names in raced.items() if names is not None}
     changes |= {key: configs.lasting_code(name) for key, name in _code(config).items()}
+    if _folders(config):
+        known = _folders(config)
+        changes[_OPPONENTS] = [known.get(each, each) for each in config.opponents.drivers]
     if changes.items() <= configs.flat(config.model_dump(mode="json")).items():
         return config
     return configuration.with_values(config, changes)
+
+
+def _folders(config: TrainingConfig) -> dict[str, str]:
+    """Returns the opponents that are driver folders, by how they are named: their whole paths."""
+    return {
+        each: str(pathlib.Path(each).resolve())
+        for each in config.opponents.drivers
+        if pathlib.Path(each).is_dir()
+    }
 
 
 def _data(config: TrainingConfig) -> dict[str, str]:
@@ -117,22 +130,28 @@ def _data(config: TrainingConfig) -> dict[str, str]:
 def hashes_of_data(config: TrainingConfig) -> dict[str, str]:
     """Returns by setting a SHA-256 of the names and sizes of what is learned from.
 
-    What is not there, or is no path, is left out. The contents are not read: recordings are
-    large.
+    What is not there, or is no path, is left out. The contents are not read but for a latency
+    profile's: recordings are large.
     """
-    found = {}
-    for key, value in _data(config).items():
-        root = pathlib.Path(value)
-        files = (
-            [root]
-            if root.is_file()
-            else sorted(each for each in root.rglob("*") if each.is_file())
-        )
-        listed = [
+    found = {
+        key: folders.sha256(pathlib.Path(value)) if key == PROFILE else _listing([value])
+        for key, value in _data(config).items()
+    }
+    if _folders(config):
+        found[_OPPONENTS] = _listing(_folders(config).values())
+    return found
+
+
+def _listing(places: Iterable[str]) -> str:
+    """Returns a SHA-256 of the names and sizes of files, and of those in folders."""
+    listed = []
+    for root in map(pathlib.Path, places):
+        found = [root] if root.is_file() else root.rglob("*")
+        files = sorted(each for each in found if each.is_file())
+        listed += [
             f"{each.relative_to(root.parent).as_posix()} {each.stat().st_size}" for each in files
         ]
-        found[key] = hashlib.sha256("\n".join(listed).encode()).hexdigest()
-    return found
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
 def hash_of_track_file(tracks: str) -> str | None:
@@ -141,7 +160,7 @@ def hash_of_track_file(tracks: str) -> str | None:
     Args:
         tracks: Names of tracks, with commas; so are the hashes of several files.
     """
-    heads = [name.rpartition(".json")[0] for name in tracks.split(",")]
+    heads = [name.strip().rpartition(".json")[0] for name in tracks.split(",")]
     hashes = [folders.sha256(pathlib.Path(f"{head}.json")) for head in heads if head]
     return ",".join(hashes) or None
 

@@ -220,11 +220,12 @@ class TrainingConfig(Config):
                 f"track names one track where simulator={self.simulator}, received {self.track}; "
                 "several are driven in the embedded simulator only"
             )
-        if self.check.tracks is not None and self.simulator != simulators.EMBEDDED:
-            raise ValueError(
-                f"check.tracks is for the embedded simulator, received simulator={self.simulator};"
-                " others are raced on the track that they have loaded"
-            )
+        for name, part in (("check", self.check), ("evaluation", self.evaluation)):
+            if part.tracks is not None and self.simulator != simulators.EMBEDDED:
+                raise ValueError(
+                    f"{name}.tracks is for the embedded simulator, received simulator="
+                    f"{self.simulator}; others are raced on the track that they have loaded"
+                )
         if self.cars < len(self.tracks):
             raise ValueError(
                 f"cars must be one for each track at least, received cars={self.cars} for "

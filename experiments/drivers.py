@@ -45,7 +45,7 @@ from donkey_rl.envs.traffic import shown
 from donkey_rl.errors import InputError, UnknownNameError, nearest
 from donkey_rl.experiments import model_registry, pilots, stored_runs
 from donkey_rl.experiments.foreign_driver import ForeignPilot
-from donkey_rl.experiments.pilots import Act, Actions, Pilot
+from donkey_rl.experiments.pilots import Actions, Pilot
 from donkey_rl.experiments.racing import Field
 
 PURSUIT: Final = "pursuit"
@@ -130,12 +130,17 @@ class LearnedEntrant(Entrant):
     def pilot(self, field: Field) -> Iterator[Pilot]:
         """See `Entrant.pilot`."""
         self.driver.check_observation_space(batches.observation_space(field.config))
-        scales = [
-            vehicles.load(name).report_scale
-            for name in (field.config.vehicle, self.driver.description.vehicle)
-        ]
-        ratio = scales[0] / scales[1]
-        yield Pilot(self.driver.act if ratio == 1.0 else _in_units(ratio, self.driver.act))
+        ratio = self.units_of(field.config.vehicle)
+
+        def act(observation: Observation) -> Actions:
+            return self.driver.act(in_units(ratio, observation))
+
+        yield Pilot(self.driver.act if ratio == 1.0 else act)
+
+    def units_of(self, vehicle: str) -> float:
+        """Returns the driver's unit of speed for each of another car's, see `in_units`."""
+        own = vehicles.load(self.driver.description.vehicle).report_scale
+        return vehicles.load(vehicle).report_scale / own
 
     def before_training(self) -> Entrant:
         """See `Entrant.before_training`."""
@@ -145,20 +150,20 @@ class LearnedEntrant(Entrant):
         )
 
 
-def _in_units(ratio: float, act: Act) -> Act:
-    """Returns a driver that is shown speeds and accelerations times a ratio.
+def in_units(ratio: float, observation: Observation) -> Observation:
+    """Returns an observation with speeds and accelerations times a ratio.
 
     Cars of different generations report the same speed by different numbers
     (`Vehicle.report_scale`): a driver is to read those of the car that it was trained in.
+
+    Args:
+        ratio: See `LearnedEntrant.units_of`.
+        observation: Of one car or of several.
     """
-
-    def converted(observation: Observation) -> Actions:
-        speed, imu = (np.array(observation[name], np.float32) for name in ("speed", "imu"))
-        speed *= ratio
-        imu[..., :3] *= ratio
-        return act({**observation, "speed": speed, "imu": imu})
-
-    return converted
+    speed, imu = (np.array(observation[name], np.float32) for name in ("speed", "imu"))
+    speed *= ratio
+    imu[..., :3] *= ratio
+    return {**observation, "speed": speed, "imu": imu}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ from donkey_rl.agents.encoders.config import (
 from donkey_rl.agents.encoders.own import Draft, OwnEncoder
 from donkey_rl.agents.encoders.report import EncoderReport
 from donkey_rl.envs import labels
+from donkey_rl.envs.simulator import effects
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import (
     beginning,
@@ -106,6 +107,8 @@ def _train_autoencoder(
     else:
         places = reference.recordings(settings.data, progress)
         source = encoder_frames.recorded(places, settings.frames, config.camera.shape)
+        if config.camera.img_d == 1:
+            source = map(effects.gray, source)
     reduced: list[npt.NDArray[np.uint8]] = []
     with progress.phase("collecting frames", settings.frames, "frames") as phase:
         for images in source:

@@ -34,9 +34,7 @@ def train(count: int, words: Sequence[str], seed: int, progress: ProgressDisplay
         progress.message(f"member {number + 1} of {count}, seed {seed + number}")
         command = [sys.executable, "-m", "donkey_rl", "train", *words]
         command += ["--seed", str(seed + number), "--json"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-        failed = done.returncode != 0
-        result: dict[str, Any] = {"stopped": True} if failed else json.loads(done.stdout)
+        result = _carried_out(command)
         runs += [result["run_id"]] if "run_id" in result else []
         if result["stopped"]:
             kept = f" Kept are: {' '.join(runs)}." if runs else ""
@@ -46,3 +44,19 @@ def train(count: int, words: Sequence[str], seed: int, progress: ProgressDisplay
                 "or train anew."
             )
     return runs
+
+
+def _carried_out(command: Sequence[str]) -> dict[str, Any]:
+    """Returns what a training reports, `stopped` alone where it has failed.
+
+    A Ctrl-C that ends this process has come to the training too, which stores what it has.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            said, _ = process.communicate()
+        except KeyboardInterrupt:
+            said, _ = process.communicate()
+    if process.returncode != 0:
+        return {"stopped": True}
+    result: dict[str, Any] = json.loads(said)
+    return result

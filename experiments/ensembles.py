@@ -27,6 +27,9 @@ Parts = Mapping[str, npt.NDArray[Any]]
 MEMBERS_TAG = "donkey_rl.members"
 """Tag of an ensemble's run: the runs of its members, with commas."""
 
+_NAMED = 3
+"""Tracks in the name of an ensemble."""
+
 _FRAMES = 1600
 """Observations on which what is usual for some drivers is found."""
 
@@ -45,6 +48,21 @@ class Joining(Config):
     weights: tuple[float, ...] | None = None
     temperature: float = Field(default=Evaluator().temperature, ge=0.01, le=100.0)
     slowing: float = Field(default=0.0, ge=0.0, le=1000.0)
+
+    def check_weights(self, count: int) -> None:
+        """Checks that there are as many weights as drivers, or none.
+
+        Args:
+            count: Of the drivers.
+
+        Raises:
+            InputError: There are more or fewer.
+        """
+        if self.weights is not None and len(self.weights) != count:
+            raise InputError(
+                f"Each of the {count} different drivers has one weight. Received: "
+                f"{len(self.weights)}. Give --weights as many numbers, with commas, or none."
+            )
 
 
 class EnsembleResult(Config):
@@ -122,12 +140,8 @@ def make(
         DriverError: The drivers do not fit together.
         StorageError: The run cannot be stored.
     """
-    members, weights = load(references), joining.weights
-    if weights is not None and len(weights) != len(members):
-        raise InputError(
-            f"Each of the {len(members)} different drivers has one weight. Received: "
-            f"{len(weights)}. Give --weights as many numbers, with commas, or none."
-        )
+    members = load(references)
+    joining.check_weights(len(members))
     single = [single_driver(each) for each in members]
     return keep(members, joined(single, joining, lambda: driven(single, progress)), name)
 
@@ -194,7 +208,10 @@ def keep(
         StorageError: The run cannot be stored.
     """
     about = made.description
-    named = name or f"ensemble of {len(members)} on {', '.join(about.tracks)}"
+    shown = ", ".join(about.tracks[:_NAMED])
+    more = len(about.tracks) - _NAMED
+    where = f"{shown} and {more} more" if more > 0 else shown
+    named = name or f"ensemble of {len(members)} on {where}"
     tags = {
         "agent": AGENT,
         "track": ",".join(about.tracks),

@@ -12,6 +12,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from donkey_rl import configuration
 from donkey_rl.agents import driver as learned
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
@@ -25,6 +26,7 @@ from donkey_rl.experiments import (
     drivers,
     evaluation_tracks,
     race_latency,
+    racing,
     rivals,
     split_report,
     splits,
@@ -165,13 +167,14 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         late=request.latency.wanted,
         opponents=request.opponents is not None,
     )
+    racing.check_settings(request.settings)
     metrics = _metrics(request.metrics)
     late = request.latency
     for name in splits.tracks(request.track) if request.track is not None else ():
         track.load(name)
-    place: dict[str, object] = {"simulator": request.simulator}
+    place: dict[str, object] = {"simulator": request.simulator, "randomisation": {}}
     if request.opponents is not None:
-        place["opponents"] = rivals.of_race(request.opponents, request.driver)
+        place["opponents"] = rivals.of_race(request.opponents, request.driver).model_dump()
     entrant = drivers.load(
         request.driver, request.settings, limit_s=request.frame_limit_ms / 1000.0
     )
@@ -182,7 +185,9 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
             f"{entrant.trained_latency_ms[0]:g} ms at least"
         )
     environments = [
-        entrant.environment.model_copy(update=place | {"track": name})
+        configuration.validate(
+            EnvironmentConfig, entrant.environment.model_dump() | place | {"track": name}
+        )
         for name in evaluation_tracks.chosen(
             request.track, request.split, entrant, held_out=request.held_out
         )

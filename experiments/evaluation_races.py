@@ -19,22 +19,23 @@ import numpy.typing as npt
 import donkey_rl
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track as roads
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import DriverError, StorageError
+from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import evaluation_result as results
 from donkey_rl.experiments import (
     foreign_driver,
     plots,
     race_latency,
     race_recording,
-    racing,
     rivals,
     track_plot,
     video,
 )
-from donkey_rl.experiments.drivers import Entrant, LearnedEntrant
+from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.evaluation_result import EvaluationResult
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.race_recording import RaceFiles
@@ -118,12 +119,15 @@ def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
     """Returns a SHA-256 of everything that the races of a plan depend on."""
     left_out = {"link", "task", "randomisation", "latency"}
     left_out |= set() if config.opponents.count else {"opponents"}
+    file = pathlib.Path(config.track.removesuffix(roads.MIRROR))
     late: object = race_latency.marking(plan.latency) if plan.latency.wanted else 0
     facts = {
         "driver": [entrant.kind, entrant.hash],
         "environment": config.model_dump(mode="json", exclude=left_out),
         "plan": [plan.races, plan.laps, plan.seed, late, dict(plan.changes)],
         "disturbance": plan.disturbance.model_dump() if plan.disturbance else None,
+        # What is in a file may change under its name.
+        **({"road": roads.load(config.track).digest} if file.is_file() else {}),
         "version": donkey_rl.__version__,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -165,13 +169,9 @@ def drive(
     """
     frames: list[npt.NDArray[np.uint8]] = []
     files = race_recording.place(config.simulator, plan.folder, frames=plan.frames)
-    late = race_latency.padded(plan.latency, entrant.trained_latency_ms)
-    # Drivers are raced at any latency, also where their history is too short for it.
-    config = config.model_copy(update={"latency": late})
-    field = racing.Field(
-        config, plan.races, seed=FIRST_SEED + plan.seed, disturbance=plan.disturbance
-    )
-    rivals.seat(field.batch, entrant.driver.act if isinstance(entrant, LearnedEntrant) else None)
+    config = config.model_copy(update={"latency": plan.latency})
+    seed = FIRST_SEED + plan.seed
+    field = rivals.field(entrant, config, plan.races, seed, plan.disturbance)
     with (
         contextlib.closing(field),
         entrant.pilot(field) as pilot,
@@ -253,7 +253,8 @@ def report(driven: Driven, run_id: str) -> EvaluationResult:
         driver_hash=entrant.hash,
         privileged=entrant.is_privileged,
         track=driven.track.name,
-        held_out=bool(entrant.tracks) and driven.config.track not in entrant.tracks,
+        held_out=bool(entrant.tracks)
+        and configs.lasting(driven.config.track) not in entrant.tracks,
         vehicle=driven.config.vehicle,
         simulator=driven.config.simulator,
         version=donkey_rl.__version__,

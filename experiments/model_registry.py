@@ -54,11 +54,23 @@ def model(reference: str, client: MlflowClient) -> LoggedModel:
     return logged
 
 
+def registered(client: MlflowClient) -> dict[str, Any]:
+    """Returns all registered models by name; MLflow lists some at a time."""
+    found: dict[str, Any] = {}
+    token: str | None = None
+    while True:
+        page = client.search_registered_models(page_token=token)
+        found |= {each.name: each for each in page}
+        token = page.token
+        if not token:
+            return found
+
+
 def _version(found: re.Match[str], client: MlflowClient) -> Any:
     """Returns the version of a registered model that an address means."""
     name = found["name"]
     with mlflow_store.guard(f"The registered model '{name}' could not be read"):
-        models = {each.name: each for each in client.search_registered_models()}
+        models = registered(client)
         if name not in models:
             raise UnknownNameError(
                 "registered model",

@@ -1,4 +1,8 @@
-"""Wall time and processor time since the process started, imports included, and its machine."""
+"""Wall time and processor time of a run: since its process started, imports included.
+
+Where several runs follow each other in one process, as in a sweep's worker, the first one pays for
+the start, and each later one counts from where it began. And the machine that it runs on.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,26 @@ PROCESSOR_TAG, CORES_TAG, GPUS_TAG = "machine.processor", "machine.cores", "mach
 """Tags of a run."""
 
 _IMPORTED = time.monotonic()
+_before: tuple[float, float] | None = None
+"""Wall and processor time of this process that earlier runs have taken; None before the first."""
+
+
+def begin() -> None:
+    """Begins a run: what was before it is not its own, but for the start of the process."""
+    global _before
+    _before = (0.0, 0.0) if _before is None else (_age_s(), _spent_s())
 
 
 def seconds() -> float:
-    """Returns the wall time since this process started (s).
+    """Returns the wall time of the run (s).
 
-    Where the system does not tell (no ``/proc``), since this module was imported.
+    Where the system does not tell when the process started (no ``/proc``), its first run counts
+    from when this module was imported.
     """
+    return _age_s() - (_before[0] if _before is not None else 0.0)
+
+
+def _age_s() -> float:
     try:
         fields = (
             pathlib.Path("/proc/self/stat")
@@ -35,11 +52,15 @@ def seconds() -> float:
 
 
 def cpu_seconds() -> float:
-    """Returns the processor time of this process (s).
+    """Returns the processor time of the run (s).
 
     It is that of all threads together, and of child processes that have ended: two busy cores
     take two seconds of it in one.
     """
+    return _spent_s() - (_before[1] if _before is not None else 0.0)
+
+
+def _spent_s() -> float:
     spent = os.times()
     return spent.user + spent.system + spent.children_user + spent.children_system
 

@@ -26,6 +26,7 @@ from donkey_rl.envs.simulator.starts import Start
 from donkey_rl.envs.simulator.world import World
 from donkey_rl.envs.tasks import TaskConfig, count_steps
 from donkey_rl.envs.traffic import Traffic
+from donkey_rl.errors import InputError
 from donkey_rl.experiments import provenance
 from donkey_rl.experiments.pilots import Act, Pilot
 from donkey_rl.experiments.race_recording import RaceFiles, Recording
@@ -42,6 +43,35 @@ _START_LATERAL = 0.15
 _START_YAW = 4.0
 _LOST = 3.0
 """Half road widths beside the road's middle at which a car is lost."""
+
+
+_OWN = {
+    "task": "",
+    "randomisation": ", or change what is seen by --look or --robustness",
+    "latency": ", or add some by --latency-ms",
+    "simulator": ", or name one by --simulator",
+    "track": ", or name one by --track",
+}
+"""Parts of an environment that races set themselves, and what to do instead."""
+
+
+def check_settings(settings: Sequence[str], allowed: Sequence[str] = ()) -> None:
+    """Refuses settings that races would not follow.
+
+    Args:
+        settings: Assignments `key=value`.
+        allowed: Of those parts that races set by themselves, which count all the same.
+
+    Raises:
+        InputError: There is one.
+    """
+    for setting in settings:
+        part = setting.partition("=")[0].strip().partition(".")[0]
+        if part in _OWN and part not in allowed:
+            raise InputError(
+                f"Races have a {part} of their own. Received: --set {setting}. Leave it "
+                f"out{_OWN[part]}."
+            )
 
 
 def race_environment(

@@ -16,7 +16,7 @@ from donkey_rl.envs.observing import SPEED_LIMIT
 from donkey_rl.envs.recordings import formats
 from donkey_rl.envs.recordings.recording import Recording
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import vehicle
+from donkey_rl.envs.simulator import effects, vehicle
 from donkey_rl.envs.simulator.vehicle import Vehicle
 from donkey_rl.errors import InputError
 
@@ -35,6 +35,7 @@ class RecordedDrive:
     Attributes:
         recording: Where the images are.
         shape: Height and width of the images that the policy sees.
+        gray: Whether it sees them without colours.
         records: The records that can be learned from, in their order, shape (n,).
         speed: In the unit of the observation, shape (n,).
         yaw_rate: In rad/s, shape (n,).
@@ -45,6 +46,7 @@ class RecordedDrive:
 
     recording: Recording
     shape: tuple[int, int]
+    gray: bool
     records: npt.NDArray[np.int64]
     speed: FloatArray
     yaw_rate: FloatArray
@@ -106,6 +108,7 @@ class RecordedDrive:
             Those of the rows that were kept, (m,), and an observation of m cars.
         """
         found, images = self.recording.images(self.records[rows])
+        images = effects.gray(images) if self.gray else images
         kept = rows[np.isin(self.records[rows], found)]
         imu = np.zeros((len(kept), 6), np.float32)
         imu[:, _YAW_RATE] = self.yaw_rate[kept]
@@ -190,6 +193,7 @@ def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
     return RecordedDrive(
         recording=recording,
         shape=config.camera.shape[:2],
+        gray=config.camera.img_d == 1,
         records=records,
         speed=np.clip(speed, 0.0, SPEED_LIMIT).astype(np.float32),
         yaw_rate=_yaw_rate(recording, records, begins, car).astype(np.float32),

@@ -10,7 +10,7 @@ from donkey_rl.agents import ensemble, manifest
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import drivers, mlflow_store, stored_runs, tracking
+from donkey_rl.experiments import drivers, mlflow_store, model_registry, stored_runs, tracking
 from donkey_rl.experiments.driver_model import MODEL_TAG
 from donkey_rl.experiments.model_registry import ALIAS, NAME, SCHEME
 from donkey_rl.experiments.stored_runs import StoredRun
@@ -64,7 +64,7 @@ def register(
     model_id = stored.tags[MODEL_TAG]
     client = mlflow_store.client(uri)
     with mlflow_store.guard(f"The driver of run {stored.id} could not be registered"):
-        if name not in {each.name for each in client.search_registered_models()}:
+        if name not in model_registry.registered(client):
             client.create_registered_model(name)
         known = client.search_model_versions(f"name = '{name}'")
         version = next((each for each in known if each.tags.get(MODEL_TAG) == model_id), None)

@@ -16,9 +16,11 @@ from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.opponent_drivers import Act, Limits
 from donkey_rl.envs.opponents import ITSELF, MOST, OpponentConfig, parse
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.traffic import Traffic
 from donkey_rl.errors import ConfigurationError, DriverError, InputError
-from donkey_rl.experiments import drivers
+from donkey_rl.experiments import drivers, race_latency
+from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.racing import Field
 
 RACE_GAP = (8.0, 30.0)
@@ -67,6 +69,44 @@ def seat(batch: Batch, itself: Act | None = None) -> None:
         except DriverError as error:
             raise DriverError(f"The opponent '{reference}' does not fit: {error}") from error
         world.seat(reference, entrant.driver.act, _limits(own))
+
+
+def field(
+    entrant: Entrant,
+    config: EnvironmentConfig,
+    races: int,
+    seed: int,
+    disturbance: Randomisation | None = None,
+) -> Field:
+    """Returns cars for an entrant's races: as late as it needs, everybody else in his seat.
+
+    Args:
+        entrant: Who drives.
+        config: Simulator, track, car, latency; commands wait up to the lowest latency that the
+            entrant was trained for.
+        races: As for `Field`.
+        seed: As for `Field`.
+        disturbance: As for `Field`.
+
+    Raises:
+        InputError: As `seat`.
+        DriverError: As `seat`.
+        LinkError: A simulator cannot be reached.
+    """
+    late = race_latency.padded(config.latency, entrant.trained_latency_ms)
+    # Drivers are raced at any latency, also where their history is too short for it.
+    made = Field(
+        config.model_copy(update={"latency": late}), races, seed=seed, disturbance=disturbance
+    )
+    try:
+        seat(
+            made.batch,
+            entrant.driver.act if isinstance(entrant, drivers.LearnedEntrant) else None,
+        )
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def seat_copies(

@@ -20,9 +20,10 @@ from typing import Any
 from donkey_rl.agents import folders
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.encoders.base import Encoder
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import file_locks, sealed
 from donkey_rl.experiments.checkpoints import Checkpoints
+from donkey_rl.experiments.spooling import spool
 
 PLACE = "runs"
 """Folder of all runs, below the one where they are started."""
@@ -59,13 +60,22 @@ class RunFolder:
         """
         return sealed.read(self.path / _SETTINGS)
 
-    def keep_encoder(self, encoder: Encoder) -> None:
-        """Stores the trained encoder.
+    @property
+    def spools(self) -> Path:
+        """Where the run's process keeps what the store of runs has not taken."""
+        return self.path.parent / spool.PLACE.name
 
-        Raises:
-            StorageError: When it cannot be written.
+    def keep_encoder(self, encoder: Encoder, complain: Callable[[str], object]) -> None:
+        """Stores the trained encoder, or goes on without.
+
+        Args:
+            encoder: What was trained.
+            complain: Told when it cannot be written.
         """
-        sealed.write(self.path / _ENCODER, encoder.save, lambda: {"name": encoder.name})
+        try:
+            sealed.write(self.path / _ENCODER, encoder.save, lambda: {"name": encoder.name})
+        except StorageError as error:
+            complain(f"the encoder is not kept for --resume: {error}")
 
     def encoder(self, complain: Callable[[str], object]) -> Encoder | None:
         """Returns the stored encoder, None where there is none that is whole.

@@ -31,6 +31,7 @@ REACH = 4.0
 _SPAN = 2.0
 _EXPONENTS = np.geomspace(0.1, 3.0, 60)
 _RESAMPLES = 500
+_LEAST_SPREAD = 1e-9
 _BETTER_BY = 2.0
 """Difference of the information criterion from which a model is preferred: Burnham and Anderson
 2002, "Model selection and multimodel inference", section 2.6."""
@@ -208,7 +209,10 @@ def _fits(weights: FloatArray, values: FloatArray, powers: FloatArray, sign: flo
         each / count for each in (weights @ powers, weights @ powers**2, weighted @ powers)
     )
     shared = py - p * y
-    b = np.where(sign * shared > 0, shared / np.maximum(pp - p * p, 1e-300), 0.0)
+    spread = pp - p * p
+    # Samples at one size alone say nothing of a slope: what they spread by is rounding.
+    told = (sign * shared > 0) & (spread > _LEAST_SPREAD * pp)
+    b = np.where(told, shared / np.maximum(spread, 1e-300), 0.0)
     best = (yy - y * y - b * shared).argmin(axis=1)
     a = middle + y - b * p
     sets = np.arange(len(best))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from donkey_rl.agents import driving
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.encoders.cnn import CnnEncoder
 from donkey_rl.agents.encoders.config import CnnEncoderConfig
@@ -70,7 +71,8 @@ def _end_to_end(config: TrainingConfig) -> CnnEncoderConfig:
 def driver_critic(model: SAC | PPO, encoder: Encoder | None) -> Any:
     """Returns what judges actions for a driver, or None where nothing does.
 
-    PPO learns no value of an action, and critics without a gradient step judge by chance. What the
+    PPO learns no value of an action, critics without a gradient step judge by chance, and those of
+    a training that has diverged are no numbers. What the
     critics read of a policy's own network goes on changing after the policy that is stored, so
     they would judge by what they do not know.
 
@@ -80,4 +82,5 @@ def driver_critic(model: SAC | PPO, encoder: Encoder | None) -> Any:
     """
     if encoder is None or not isinstance(model, SAC) or not model.has_learned:
         return None
-    return model.action_value_model()
+    judge = model.action_value_model()
+    return judge if driving.is_finite(judge) else None

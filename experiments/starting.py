@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy.typing as npt
+
+from donkey_rl.agents import driving
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
@@ -46,7 +50,18 @@ def load(config: TrainingConfig) -> Driver | None:
             f"commands. Received: {received[0]} and {received[1]}. Set camera and history "
             "as it has them."
         )
+    blind, own = driver.observation.scaling.blind_to, config.blind_to
+    if (driver.description.agent, set(blind)) != (config.agent, set(own)):
+        raise InputError(
+            f"start.driver: expected a driver of {config.agent}, blind to {_names(own)}. "
+            f"Received: one of {driver.description.agent}, blind to {_names(blind)}. Set agent "
+            "and blind_to as it has them."
+        )
     return driver
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names) or "nothing"
 
 
 def take_over(model: SAC | PPO, driver: Driver) -> tuple[str, ...]:
@@ -64,17 +79,21 @@ def take_over(model: SAC | PPO, driver: Driver) -> tuple[str, ...]:
     Raises:
         InputError: Their networks differ.
     """
-    _copy(driver.actor, model.deterministic_model(), "policy")
+    _copy(driver.actor.get_weights(), model.deterministic_model(), "policy")
     if not isinstance(model, SAC) or driver.critic is None:
         return ("policy",)
+    if not driving.is_finite(driver.critic):
+        return ("policy",)
+    # The mean of quantiles is a layer of its own there, whose weights are fixed.
+    judging = (layer for layer in driver.critic.layers if layer.name != "value")
+    arrays = [array for layer in judging for array in layer.get_weights()]
     for critics in (model.learner.critics, model.learner.target_critics):
-        _copy(driver.critic, critics, "critics")
+        _copy(arrays, critics, "critics")
     return ("policy", "critics")
 
 
-def _copy(source: Any, target: Any, what: str) -> None:
+def _copy(arrays: Sequence[npt.NDArray[Any]], target: Any, what: str) -> None:
     """Copies the weights of a network into one of the same shape."""
-    arrays = source.get_weights()
     shapes = [array.shape for array in arrays]
     expected = [array.shape for array in target.get_weights()]
     if shapes != expected:

@@ -7,7 +7,7 @@ import pathlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from donkey_rl.errors import InputError, StorageError, UnknownNameError
 from donkey_rl.experiments import mlflow_store, model_registry
@@ -76,7 +76,7 @@ def find(reference: str, *, uri: str | None = None) -> StoredRun:
             found = _stored(client.get_run(str(model.source_run_id)))
         return dataclasses.replace(found, tags={**found.tags, MODEL_TAG: model.model_id})
     with mlflow_store.guard("The runs could not be read"):
-        infos = [run.info for run in client.search_runs([experiment], max_results=5000)]
+        infos = [run.info for page in _pages(client, experiment) for run in page]
         exact = [info for info in infos if info.run_id == reference]
         named = [info for info in infos if info.run_name == reference]
         begun = [info for info in infos if info.run_id.startswith(reference)]
@@ -105,11 +105,17 @@ def every(*, uri: str | None = None) -> Iterator[StoredRun]:
     if path is not None and not path.exists():
         return
     client, experiment = _opened(uri)
+    for page in _pages(client, experiment):
+        yield from map(_stored, page)
+
+
+def _pages(client: MlflowClient, experiment: str) -> Iterator[Iterable[Any]]:
+    """Yields all runs of the store, some at a time, the latest first."""
     token: str | None = None
     while True:
         with mlflow_store.guard("The runs could not be read"):
             page = client.search_runs([experiment], max_results=_PAGE, page_token=token)
-        yield from map(_stored, page)
+        yield page
         token = page.token
         if not token:
             return

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from donkey_rl.errors import StoreAwayError
@@ -43,6 +44,8 @@ __all__ = [
 
 _PARENT_TAG = "mlflow.parentRunId"
 _PAUSE_S = 2.0
+_LONGEST_NAME = 250
+"""Characters that MLflow's databases have for the name of a run."""
 
 
 def start(
@@ -93,7 +96,7 @@ def _start(
     labels = provenance.source_tags() | {key: str(value) for key, value in tags.items()}
     labels |= {_PARENT_TAG: parent} if parent else {}
     with mlflow_store.guard("The run could not be started"):
-        created = client.create_run(experiment, tags=labels, run_name=name)
+        created = client.create_run(experiment, tags=labels, run_name=name[:_LONGEST_NAME])
     about = _about(created.info.run_id, experiment, uri)
     run = Run(client, about, started_ms=created.info.start_time)
     run.log_params(params)
@@ -117,11 +120,13 @@ def attach(reference: str, *, uri: str | None = None) -> Run:
     return Run(client, about, started_ms=None)
 
 
-def reopen(run_id: str, *, uri: str | None = None) -> Run:
+def reopen(run_id: str, spools: Path | None = None, *, uri: str | None = None) -> Run:
     """Returns a run that ended early, to go on with it: it is ``RUNNING`` again.
 
     Args:
         run_id: MLflow's run id.
+        spools: Folder in which its earlier process kept what it could not send, where that is
+            not below the current folder.
         uri: As in `start`.
 
     Raises:
@@ -130,6 +135,8 @@ def reopen(run_id: str, *, uri: str | None = None) -> Run:
     # What a process that was killed has kept comes first: sent later, its older driver and tags
     # would take the place of this one's.
     leftovers.send_and_tell(uri)
+    if spools is not None:
+        leftovers.send_and_tell(uri, spools)
     client: MlflowClient = mlflow_store.client(uri)
     with mlflow_store.guard(f"Run {run_id} could not be reopened"):
         client.update_run(run_id, status="RUNNING")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import pathlib
-import tempfile
 from collections.abc import Sequence
 
 from stable_baselines3.common.logger import Logger
@@ -16,7 +14,6 @@ from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
-from donkey_rl.envs import batch as batches
 from donkey_rl.envs import joined_view, simulators
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.simulator import scene
@@ -24,7 +21,7 @@ from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
 from donkey_rl.experiments import (
     algorithms,
     demonstrations,
-    description,
+    driver_storing,
     encoder_training,
     evaluation,
     own_code_checks,
@@ -122,7 +119,7 @@ def resume(
         LinkError: As in `train`.
     """
     found = resuming.find(reference, settings)
-    with found.folder.locked(), tracking.reopen(found.run_id) as run:
+    with found.folder.locked(), tracking.reopen(found.run_id, found.folder.spools) as run:
         for line in (f"run {run.id} goes on", *found.remarks):
             progress.message(line)
         member.begun(run.id)
@@ -140,6 +137,7 @@ def _tidied(result: TrainingResult, config: TrainingConfig, folder: RunFolder) -
 def _carry_out(session: _Session) -> TrainingResult:
     """Trains, stores and races; see `train`."""
     run, progress = session.run, session.progress
+    process_clock.begin()
     stopped = False
     try:
         with Interruption() as interruption:
@@ -206,13 +204,13 @@ class _Session:
         self._encoder = self._folder.encoder(self.progress.message)
         if self._encoder is None and self._start is not None:
             self._encoder = self._start.encoder
-            self._folder.keep_encoder(self._encoder)
+            self._folder.keep_encoder(self._encoder, self.progress.message)
         if self._encoder is None and self._config.encoder.name != "cnn":
             self._encoder, figures = self._member.encoder(
                 encoder_training.key(self._config), self._trainer(interruption), interruption.check
             )
             self.run.log_metrics(figures, 0)
-            self._folder.keep_encoder(self._encoder)
+            self._folder.keep_encoder(self._encoder, self.progress.message)
 
     def _trainer(self, interruption: Interruption) -> TrainEncoder:
         """Returns what trains the encoder of the run."""
@@ -253,20 +251,31 @@ class _Session:
                 config, self.run, self._folder.checkpoints, self._checks, self.progress
             )
             if self._continuation.resumed_at is None:
-                self._begin(environment, self._model, interruption)
+                self._begin(local, environment, self._model, interruption)
             untrained = driving.weights(self._model)
             try:
                 self._continuation.learn(self._model)
-                algorithms.check_learned(config, untrained, driving.weights(self._model))
+                taken = self._model.num_timesteps
+                algorithms.check_learned(config, untrained, driving.weights(self._model), taken)
                 if config.steps:
                     self._checks.check()
             finally:
                 self._learn_s = process_clock.seconds() - started
                 self._missed = environment.missed
 
-    def _begin(self, environment: Cars, model: SAC | PPO, interruption: Interruption) -> None:
-        """Has the policy begin with a driver or with demonstrations, and races it."""
-        if self._env is None or self._checks is None:
+    def _begin(
+        self,
+        local: ExtractedVecEnv,
+        environment: Cars,
+        model: SAC | PPO,
+        interruption: Interruption,
+    ) -> None:
+        """Has the policy begin with a driver or with demonstrations, and races it.
+
+        Lessons are driven here, wherever the cars are that it learns in later: the expert knows
+        the state of the cars on this machine.
+        """
+        if self._checks is None:
             raise DonkeyRLError("There is nobody to race before the training has begun.")
         if self._start is None and not self._config.imitation.wanted:
             return
@@ -275,7 +284,7 @@ class _Session:
             self.progress.message(f"begins with {taken} of {self._config.start.driver}")
         if self._config.imitation.wanted:
             found = demonstrations.imitate(
-                self._config, self._env, environment, model, self.progress, interruption.check
+                self._config, local, environment, model, self.progress, interruption.check
             )
             self.run.log_metrics(found, 0)
         self._checks.init_callback(model)
@@ -318,8 +327,7 @@ class _Session:
         return self._report(raced, best_lap)
 
     def _plan(self) -> RacePlan:
-        setting = self._config.evaluation
-        shown = self._member.shown
+        setting, shown = self._config.evaluation, self._member.shown
         return RacePlan(races=setting.races, laps=setting.laps, films=shown, plots=shown)
 
     def _use_best_policy(self) -> None:
@@ -329,27 +337,10 @@ class _Session:
 
     def _store_driver(self, *, lite: bool = True) -> Driver:
         """Stores the policy as it is now as the run's driver."""
-        config, model = self._config, self._model
-        environment = config.environment()
-        if model is None:
+        if self._model is None:
             raise DonkeyRLError("There is no policy to store before the training has begun.")
-        driver = Driver(
-            sight.driver_encoder(config, model, self._encoder),
-            model.deterministic_model(),
-            description.of(config, self.run.id, model.num_timesteps, self._start),
-            history=config.history,
-            scaling=self._scaling,
-            critic=sight.driver_critic(model, self._encoder),
-        )
-        with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
-            folder = pathlib.Path(name) / "driver"
-            driver.save(folder, lite=lite)
-            self.run.log_driver(
-                folder,
-                batches.observation_space(environment),
-                batches.action_space(),
-            )
-        return driver
+        parts = self.run, self._config, self._model, self._encoder, self._start
+        return driver_storing.store(*parts, lite=lite)
 
     def _time_split(self) -> dict[str, float]:
         if self._model is None or self._env is None or self._checks is None:
@@ -391,6 +382,7 @@ class _Session:
             first_clean_lap_steps=first_steps,
             best_lap_s=best_lap,
             stopped=False,
+            driver_stored=self.has_driver,
             missed_deadlines=self._missed,
             updates_dropped=dropped,
             resumed_at=self._continuation.resumed_at if self._continuation else None,

@@ -23,6 +23,7 @@ class TrainingResult(Config):
         first_clean_lap_steps: Environment steps until then.
         best_lap_s: Best clean lap of the finished driver's races.
         stopped: Whether Ctrl-C ended the training.
+        driver_stored: Whether the run has a driver: it ended behind lessons or a check.
         laps: The laps of the finished driver's first race.
         missed_deadlines: Telemetry messages that came before the driver had answered the one
             before, while it learned; 0 in the embedded simulator, which waits.
@@ -40,6 +41,7 @@ class TrainingResult(Config):
     first_clean_lap_steps: int | None
     best_lap_s: float | None
     stopped: bool
+    driver_stored: bool
     missed_deadlines: int = 0
     updates_dropped: int = 0
     resumed_at: int | None = None

@@ -147,7 +147,9 @@ def evaluate(request: TubRequest, progress: ProgressDisplay) -> TubResult:
             f"Expected a driver that is a network, which can be asked about a picture. Received: "
             f"{request.driver}. Give a run, a driver folder or a registered model."
         )
+    # As the recording's car would report it.
     usual = recorded_drives.usual_speed(entrant.driver.observation.scaling)
+    usual /= entrant.units_of(entrant.environment.vehicle)
     speed = usual if request.speed is None else request.speed
     with progress.phase("reading the recording", None, ""):
         found = recorded_drives.read(
@@ -189,6 +191,7 @@ def _asked(
         driver.observation.shapes,
     )
     limit = entrant.environment.steer_limit
+    ratio = entrant.units_of(entrant.environment.vehicle)
     parts: list[_Commands] = []
     done = drives = 0
     for drive in found:
@@ -197,6 +200,7 @@ def _asked(
         for first in range(0, len(drive), _AT_ONCE):
             rows = np.arange(first, min(first + _AT_ONCE, len(drive)))
             kept, seen = drive.observed(rows)
+            seen = drivers.in_units(ratio, seen)
             if len(kept):
                 told[kept] = driver.act(seen)[:, 0]
             given = driver.observation.parts(seen)[0] if len(kept) else []

@@ -347,21 +347,19 @@ def _values(table: Any, name: str) -> npt.NDArray[Any]:
     if name != "hit":
         values: npt.NDArray[Any] = column.to_numpy()
         return values
-    parts = [_names(chunk) for chunk in column.chunks]
-    return np.concatenate(parts) if parts else np.zeros(0, np.str_)
-
-
-def _names(chunk: Any) -> npt.NDArray[np.str_]:
-    """Returns the names of what was hit, each stored once, in rows; see `_values`."""
-    names = [name or "" for name in chunk.dictionary.to_pylist()]
-    longest = max(map(len, names), default=0)
-    if longest > MAX_NAME or longest * 4 * len(chunk) > _MAX_COLUMNS_BYTES:
+    named = [[each or "" for each in chunk.dictionary.to_pylist()] for chunk in column.chunks]
+    longest = max((len(each) for names in named for each in names), default=0)
+    # All rows are as wide as the longest name.
+    if longest > MAX_NAME or longest * 4 * len(column) > _MAX_COLUMNS_BYTES:
         raise InputError(
             f"The names of what was hit may have {MAX_NAME} characters, fewer in a long race. "
-            f"Received: one of {longest} in {len(chunk)} rows."
+            f"Received: one of {longest} in {len(column)} rows."
         )
-    rows: npt.NDArray[np.int64] = chunk.indices.to_numpy()
-    return np.array(names or [""], np.str_)[rows]
+    parts = [
+        np.array(names or [""], np.str_)[chunk.indices.to_numpy()]
+        for names, chunk in zip(named, column.chunks, strict=True)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, np.str_)
 
 
 def _first_line(error: BaseException) -> str:

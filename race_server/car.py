@@ -78,8 +78,7 @@ class Car:
         self._gauges = Gauges()
         self._gate = FrameGate()
         self._pauses = Pauses(longest_s=_LONGEST_PAUSE_S)
-        self._lock = threading.RLock()
-        self._ended = threading.Event()
+        self._lock, self._ended = threading.RLock(), threading.Event()
         self._next_driver = ""
         self._contact = FirstContact()
         self._connected = self._configured = self._heard = False
@@ -97,6 +96,7 @@ class Car:
         try:
             while not self._ended.is_set() and self.failure is None:
                 self._heard, frames = False, self._gauges.frames
+                self._show(None)
                 self._visit()
                 # Nobody who hangs up each time is asked twenty times a second.
                 attempt = 0 if self._gauges.frames > frames else attempt + 1

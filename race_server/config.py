@@ -33,9 +33,14 @@ Plain = Annotated[str, AfterValidator(_plain)]
 
 
 def _host(text: str) -> str:
-    """Refuses an address with a scheme, a path or a port, which would be looked up in vain."""
+    """Returns a host, of an address in brackets the address itself.
+
+    Refuses what has a scheme, a path or a port, which would be looked up in vain.
+    """
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
-        ipaddress.ip_address(text.strip("[]").partition("%")[0])
+        ipaddress.ip_address(bare.partition("%")[0])
+        return bare
     except ValueError:
         if not re.fullmatch(r"[^\s/:@]+", text):
             raise ValueError(

@@ -10,7 +10,9 @@ from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.errors import DriverError
 from donkey_rl.race_server.config import RaceConfig
 
-_CONNECT_S = 2.0
+_CONNECT_S = 1.5
+"""So a car that seeks its host reports often enough not to count as silent, `orders.FRESH_S`."""
+
 _ANSWER_S = 2.0
 _SILENCE_S = 8.0
 """A host says something every 3.5 s at most, also where there is no telemetry."""

@@ -115,6 +115,7 @@ class Sweep:
             first_clean_lap_steps=None,
             best_lap_s=None,
             stopped=outcome.stopped,
+            driver_stored=True,
             evaluation=None if outcome.stopped else evaluation(outcome, run_id),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -134,6 +135,20 @@ def test_the_time_spent_is_that_of_all_processes_of_a_run(held: Any) -> None:
     made.restore({name: stored[name] for name in ("findings", "next", "wall_s")}, None)
     assert made.wall_s == 20.0
     assert math.isnan(made.cpu_s)
+
+
+def test_a_later_run_of_a_process_counts_from_its_own_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process_clock, "_before", None)
+    age, spent = itertools.count(100.0), itertools.count(50.0)
+    monkeypatch.setattr(process_clock, "_age_s", lambda: next(age))
+    monkeypatch.setattr(process_clock, "_spent_s", lambda: next(spent))
+    process_clock.begin()
+    # The first one pays for the start of the process.
+    assert (process_clock.seconds(), process_clock.cpu_seconds()) == (100.0, 50.0)
+    process_clock.begin()
+    assert (process_clock.seconds(), process_clock.cpu_seconds()) == (1.0, 1.0)
 
 
 def test_processor_time_grows_with_work_and_the_machine_is_named() -> None:

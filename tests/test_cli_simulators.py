@@ -78,7 +78,8 @@ def test_port_in_use_is_one_line_with_the_way_out(capsys: pytest.CaptureFixture[
         (("--time-scale", "fast"), "time_scale"),
         (("--time-scale", "99"), "0.1 to 20"),
         (("--set", "max_client=3"), "Did you mean 'max_clients'"),
-        (("--rules", "none.yaml"), "none.yaml"),
+        (("--rules", "none.yaml"), "The rules file 'none.yaml' does not exist."),
+        (("--rules", "race"), "The rules file 'race' does not exist."),
     ],
 )
 def test_bad_option_of_sim_is_one_line(

@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 
 import donkey_rl
 from donkey_rl import configuration
+from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.envs import joined_view
 from donkey_rl.envs.latency import LatencyConfig
-from donkey_rl.errors import InputError
+from donkey_rl.errors import DonkeyRLError, DriverError, InputError
 from donkey_rl.experiments import drivers, race_latency, sight
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments.cluster import connection, races, rollouts
@@ -26,7 +27,7 @@ from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps.queue import attempts
 from donkey_rl.experiments.sweeps.storage import open_storage
-from tests import light_sweep
+from tests import light_sweep, small_drivers
 from tests.ray_cluster import TwoNodes, two_nodes
 
 pytestmark = pytest.mark.slow
@@ -118,7 +119,27 @@ def test_races_on_the_cluster_are_those_of_this_machine(cluster: TwoNodes) -> No
                 np.testing.assert_array_equal(other[name], values)
 
 
-def test_collectors_drive_as_this_machine_does_and_are_replaced(cluster: TwoNodes) -> None:
+def test_an_ensemble_goes_to_a_node_with_its_members(tmp_path: Path) -> None:
+    two = [small_drivers.lane(seed) for seed in (0, 1)]
+    joined = Ensemble(two)
+    environment = drivers.environment_of(joined)
+    there = drivers.of_run(joined, environment, "3f2a")
+    files = races._files(there)
+    assert {"ensemble.json", "member_00/manifest.json", "member_01/manifest.json"} <= set(files)
+    found = races._entrant(files, races._facts(there), tmp_path / "driver")
+    assert isinstance(found, drivers.LearnedEntrant)
+    assert found.hash == joined.hash
+    seen = small_drivers.noise(3)
+    np.testing.assert_array_equal(found.driver.act(seen), joined.act(seen))
+    with pytest.raises(DriverError, match="files of a driver's folder"):
+        races._entrant({"../manifest.json": b""}, races._facts(there), tmp_path / "other")
+
+
+def test_collectors_drive_as_this_machine_does_and_are_replaced(
+    cluster: TwoNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
     cluster.add_second()
     config = configuration.validate(
         TrainingConfig, {"cars": 4, "encoder": {"name": "cnn"}, "agent": "ppo"}
@@ -159,6 +180,13 @@ def test_collectors_drive_as_this_machine_does_and_are_replaced(cluster: TwoNode
         assert "placed again" in said[0]
         _, _, dones, infos = there.step(actions)
         assert not any(info.get("ending") == rollouts.LOST for info in infos)
+        # They hold the cores that others need.
+        for one in there._collectors:
+            ray.kill(one)
+        monkeypatch.setattr(donkey_rl, "__version__", "0.0.0")
+        others = rollouts._spread(config, local, None, 2, said.append)
+        with pytest.raises(DonkeyRLError, match=r"A collector failed: .*Install the same"):
+            others.reset()
 
 
 def _same(whole: dict[str, np.ndarray], parts: Sequence[dict[str, np.ndarray]]) -> None:

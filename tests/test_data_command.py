@@ -169,7 +169,7 @@ def test_a_part_of_a_data_set_trains_an_encoder(here: pathlib.Path) -> None:
         data_sets.pictured(here / "races" / f"{number}.parquet", 20 + number)
     store = open_store()
     push(store, here / "races")
-    store.split("evenings", {"train": 0.5, "validation": 0.25, "test": 0.25}, 0, NOTE)
+    store.split("evenings", {"train": 0.5, "validation": 0.25, "test": 0.25}, 0, NOTE, quiet())
     places = reference.recordings("data:evenings/train", quiet())
     assert len(places) == 2
     images = np.concatenate(list(encoder_frames.recorded(places, 1000, (120, 160, 3))))

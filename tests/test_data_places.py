@@ -119,7 +119,7 @@ def goes_round(store: Store, tmp_path: pathlib.Path) -> None:
     assert (report.added, report.left_out) == (6, ())
     assert push(store, here).sent_bytes == 0
     assert store.names() == ["evenings"]
-    found, count = store.split("evenings", splitting.check_shares([1, 1, 0]), 0, NOTE)
+    found, count = store.split("evenings", splitting.check_shares([1, 1, 0]), 0, NOTE, quiet())
     assert count == 6
     assert pull(store, tmp_path / "there").problems == ()
     assert data_sets.contents(tmp_path / "there") == data_sets.contents(here)

@@ -101,14 +101,14 @@ def test_a_split_goes_by_races_and_never_moves_one(store: Store, tmp_path: pathl
         file.rename(tmp_path / "a" / f"ring_{number}.parquet")
     races(tmp_path / "a", range(100, 102), track="oval")
     push(store, tmp_path / "a")
-    found, count = store.split("evenings", SHARES, 0, NOTE)
+    found, count = store.split("evenings", SHARES, 0, NOTE, quiet())
     assert count == 10
     sizes = [len(found.part(part)) for part in manifest.PARTS]
     assert sizes == [8, 1, 1]
     before = dict(found.parts)
     push(store, races(tmp_path / "b", range(200, 210)))
     assert cards.card(store.dataset("evenings")).parts["none"].races == 10
-    found, count = store.split("evenings", SHARES, 7, NOTE)
+    found, count = store.split("evenings", SHARES, 7, NOTE, quiet())
     assert count == 10
     assert before.items() <= found.parts.items()
     assert [len(found.part(part)) for part in manifest.PARTS] == [16, 2, 2]
@@ -154,9 +154,9 @@ def test_merging_takes_each_race_once_and_keeps_its_part(
     store: Store, tmp_path: pathlib.Path
 ) -> None:
     push(store, races(tmp_path / "a", [0, 1]), "club")
-    store.split("club", splitting.check_shares([1, 0, 0]), 0, NOTE)
+    store.split("club", splitting.check_shares([1, 0, 0]), 0, NOTE, quiet())
     push(store, races(tmp_path / "b", [1, 2]), "guests")
-    merged = store.merge([("club", None), ("guests", None)], "all", Note(author="Bo"))
+    merged = store.merge([("club", None), ("guests", None)], "all", Note(author="Bo"), quiet())
     assert [file.path for file in merged.races] == [
         "club/race_00.parquet",
         "club/race_01.parquet",
@@ -168,8 +168,27 @@ def test_merging_takes_each_race_once_and_keeps_its_part(
     assert card.sources == (club.label, guests.label)
     assert card.licenses == ("CC0",)
     # Nothing that is there is merged a second time.
-    again = store.merge([("club", None), ("guests", None)], "all", Note(author="Bo"))
+    again = store.merge([("club", None), ("guests", None)], "all", Note(author="Bo"), quiet())
     assert again.version == merged.version
+
+
+def test_versions_of_splits_and_merges_stay(store: Store, tmp_path: pathlib.Path) -> None:
+    push(store, races(tmp_path / "a", [0, 1]))
+    split, _ = store.split("evenings", splitting.check_shares([1, 1, 0]), 0, NOTE, quiet())
+    merged = store.merge([("evenings", None)], "all", NOTE, quiet())
+    push(store, races(tmp_path / "b", [2]))
+    push(store, races(tmp_path / "b", [3]), "all")
+    assert store.dataset("evenings", split.version[:12]).parts == split.parts
+    assert store.dataset("all", merged.version[:12]).files == merged.files
+
+
+def test_too_much_for_one_merge_is_refused(
+    store: Store, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(store, races(tmp_path / "a", [0, 1, 2]))
+    monkeypatch.setattr(manifest, "MAX_FILES", 2)
+    with pytest.raises(InputError, match=r"at most 2 files. Received: 3. Merge fewer"):
+        store.merge([("evenings", None)], "all", NOTE, quiet())
 
 
 def test_the_card_says_what_the_files_say(store: Store, tmp_path: pathlib.Path) -> None:

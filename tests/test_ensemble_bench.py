@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import subprocess
 import sys
 from typing import Any
 
@@ -76,6 +77,31 @@ def test_members_are_trained_with_one_seed_after_the_other(
         ensemble_training.train(3, words, 8, shown)
     with pytest.raises(DonkeyRLError, match=r"number 2 ended early.*Kept are: run19\."):
         ensemble_training.train(3, words, 19, shown)
+
+
+def test_ctrl_c_waits_for_the_member_and_names_it(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = tmp_path / "trainer"
+    trainer.write_text(
+        f"#!{sys.executable}\n"
+        "import json, time\n"
+        "time.sleep(0.3)\n"
+        "print(json.dumps({'run_id': 'run1', 'stopped': True}))\n"
+    )
+    trainer.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(trainer))
+    communicate, pressed = subprocess.Popen.communicate, []
+
+    def interrupted(process: Any, *args: Any, **settings: Any) -> Any:
+        if not pressed:
+            pressed.append(True)
+            raise KeyboardInterrupt
+        return communicate(process, *args, **settings)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(DonkeyRLError, match=r"number 1 ended early.*Kept are: run1\."):
+        ensemble_training.train(3, ["--recipe", "sac_fast"], 1, ProgressDisplay())
 
 
 @pytest.mark.slow

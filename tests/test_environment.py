@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import math
+import os
 import pathlib
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -85,6 +89,7 @@ def test_conf_sets_camera_limits_and_task_and_stays_unchanged() -> None:
         ({"img_w": 64, "img_h": 48}, {"img_w": 64, "img_h": 48}),
         ({"fov": "60", "rot_x": "0"}, {"fov": 60.0}),
         ({"img_enc": "JPG", "rot_y": 0.0}, {}),
+        ({"rot_y": 30.0}, {"rot_x": 0.0, "rot_y": 30.0, "rot_z": 0.0}),
     ],
 )
 def test_a_zero_in_cam_config_leaves_things_alone(
@@ -263,6 +268,24 @@ def test_a_log_that_cannot_be_written_is_one_clear_error(tmp_path: pathlib.Path)
         DonkeyEnv(SMALL, telemetry_log=tmp_path / "file" / "drive.csv")
 
 
+def test_a_log_that_cannot_be_closed_is_told_of_and_the_car_given_up(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = DonkeyEnv(SMALL, telemetry_log=tmp_path / "drive.csv")
+    given_up = []
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert env._log is not None
+    with contextlib.closing(env._log._file):
+        monkeypatch.setattr(env._log, "_file", SimpleNamespace(close=full))
+        monkeypatch.setattr(env._batch.world, "close", lambda: given_up.append(True))
+        with pytest.raises(errors.StorageError, match="Cannot write to"):
+            env.close()
+    assert given_up == [True]
+
+
 def test_images_are_given_away_not_shared() -> None:
     env = DonkeyEnv(SMALL, render_mode="rgb_array")
     first, _ = env.reset(seed=0)
@@ -333,6 +356,20 @@ def test_conf_of_car_racer_camera_and_lidar_goes_over_the_link() -> None:
     assert (link.camera_b.offset_x, link.camera_b.shape) == (0.5, (48, 64, 3))
     assert link.lidar is not None
     assert (link.lidar.degPerSweepInc, link.lidar.numSweepsLevels) == (4.0, 1)
+
+
+def test_lidar_is_asked_for_by_gym_donkeycars_names_and_defaults() -> None:
+    given = {"deg_per_sweep_inc": 4.0, "num_sweeps_levels": 2, "noise": 0.0}
+    conf = {"host": "h", "lidar_config": given}
+    lidar = gym_donkeycar.applied(EnvironmentConfig(), conf).link.lidar
+    assert lidar is not None
+    assert lidar == LidarConfig(
+        degPerSweepInc=4.0, numSweepsLevels=2, noise=0.0, degAngDown=0.0, offset_x=0.0,
+        offset_y=0.5, offset_z=0.5,
+    )  # fmt: skip
+    wrong = {"host": "h", "lidar_config": {"max_rang": 3.0}}
+    with pytest.raises(errors.ConfigurationError, match="Did you mean 'max_range'"):
+        gym_donkeycar.applied(EnvironmentConfig(), wrong)
 
 
 def test_lidar_is_arranged_as_gym_donkeycar_does() -> None:

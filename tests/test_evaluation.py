@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import pathlib
 from collections.abc import Iterator
 
@@ -10,6 +12,7 @@ import pytest
 
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track
 from donkey_rl.errors import DriverError, InputError, TrackError, UnknownNameError
 from donkey_rl.experiments import (
     drivers,
@@ -218,6 +221,14 @@ def test_a_driver_that_never_drives_is_an_error_and_leaves_no_run(folder: pathli
         ({"settings": ("vehicle=donkey_2002",)}, InputError, "Did you mean 'donkey_2022'?"),
         ({"metrics": ("none.py:x",)}, InputError, "no file 'none.py'"),
         ({"simulator": "127.0.0.1:1", "robustness": True}, InputError, "embedded simulator only"),
+        ({"settings": ("randomisation.grip=0.4",)}, InputError, "a randomisation of their own"),
+        ({"settings": ("latency.low_ms=150",)}, InputError, "or add some by --latency-ms"),
+        ({"settings": ("task.stuck_s=1",)}, InputError, "Races have a task of their own"),
+        (
+            {"simulator": "127.0.0.1:1", "settings": ("opponents.count=1",)},
+            InputError,
+            "opponents.count can only be more than 0 in the embedded simulator",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_driven(
@@ -241,6 +252,29 @@ def test_held_out_tracks_are_three_that_the_driver_was_not_trained_on() -> None:
     assert evaluation_tracks.chosen(None, None, entrant, held_out=True) == expected
     named = evaluation_tracks.chosen("circuit_launch, warren", None, entrant, held_out=False)
     assert named == ("circuit_launch", "warren")
+
+
+def test_a_track_file_is_known_by_its_path_and_by_what_is_in_it(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "mine.json"
+    text = (track.FOLDER / "waveshare.json").read_text()
+    own.write_text(text)
+    driver = small_drivers.lane()
+    about = driver.description.model_copy(update={"tracks": (str(own),)})
+    where = drivers.environment_of(driver).model_copy(update={"track": "mine.json"})
+    entrant = dataclasses.replace(drivers.of_run(driver, where, "3f2a"), tracks=about.tracks)
+    plan = RacePlan(races=1, laps=1)
+    with ProgressDisplay() as progress:
+        driven = driving.drive(entrant, where, plan, progress, "racing")
+    assert not driving.report(driven, "3f2a").held_out
+    before = driving.key(entrant, where, plan)
+    assert before == driving.key(entrant, where, plan)
+    found = json.loads(text)
+    found["waypoints"] = [[1.01 * value for value in point] for point in found["waypoints"]]
+    own.write_text(json.dumps(found))
+    assert driving.key(entrant, where, plan) != before
 
 
 @pytest.mark.parametrize(

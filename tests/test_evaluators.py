@@ -117,6 +117,21 @@ def test_disagreement_takes_off_throttle_while_the_car_moves(
     np.testing.assert_allclose(same.act(seen), three[0].act(seen), atol=1e-4)
 
 
+def test_slowing_reads_the_speed_that_its_members_do_not(three: tuple[Driver, ...]) -> None:
+    scaling = small_drivers.SCALING.model_copy(update={"blind_to": ("speed",)})
+    blind = [
+        Driver(each.encoder, each.actor, each.description, history=2, scaling=scaling)
+        for each in three
+    ]
+    slowed = Ensemble(blind, evaluator=KINDS["slowed"])
+    parts = {"image": SEEN["image"], "speed": np.full((6, 1), 6.0, np.float32)}
+    seen = {**SEEN, **parts}
+    expected = slowed.act(seen)
+    assert np.abs(expected - Ensemble(blind).act(seen)).max() > 0.05
+    exported = np.asarray(conversion.keras_model(slowed)(seen)[conversion.OUTPUT])
+    np.testing.assert_allclose(exported, expected, atol=1e-4)
+
+
 def test_scales_are_of_differences_between_proposals() -> None:
     random = np.random.default_rng(0)
     apart = random.normal(size=(500, 2, 3)) * np.array([1.0, 5.0])[:, None]

@@ -14,6 +14,7 @@ from pathlib import Path
 import gymnasium
 import matplotlib.pyplot as plt
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from donkey_rl import cli
 from donkey_rl.agents.driver import Driver
@@ -154,16 +155,20 @@ def test_own_encoder_is_trained_and_learned_by(
 def test_code_of_gym_donkeycar_sees_its_own_spaces(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {name: gymnasium.registry[name].entry_point for name in registration.IDS}
+    before = {name: gymnasium.registry[name] for name in registration.IDS}
     monkeypatch.delitem(sys.modules, "donkey_rl.envs.stock", raising=False)
+    # Of another package, which was imported before.
+    gymnasium.registry["donkey-warehouse-v0"] = EnvSpec("donkey-warehouse-v0", "elsewhere:Env")
     try:
         start("gym_donkeycar_code.py", monkeypatch)
+        one = gymnasium.make("donkey-warehouse-v0", conf={})
+        assert one.observation_space.shape == (120, 160, 3)
+        one.close()
         several = gymnasium.make_vec("donkey-warehouse-v0", num_envs=2)
         assert isinstance(several.single_observation_space, gymnasium.spaces.Dict)
         several.close()
     finally:
-        for name, entry_point in before.items():
-            gymnasium.registry[name].entry_point = entry_point
+        gymnasium.registry.update(before)
         sys.modules.pop("donkey_rl.envs.stock", None)
     assert capsys.readouterr().out.startswith("(120, 160, 3) Box([-1.  0.], 1.0, (2,), float32)")
 

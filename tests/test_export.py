@@ -18,7 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 from donkey_rl import cli
 from donkey_rl.agents import ensemble, keras_files
 from donkey_rl.agents.deployment import conversion, donkeycar, pilots, plain_layers
-from donkey_rl.agents.deployment.donkeycar_part import DriverPart
+from donkey_rl.agents.deployment.donkeycar_part import PAUSE_S, DriverPart
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.tensorflow_setup import keras
 from donkey_rl.errors import DonkeyRLError, DriverError
@@ -246,6 +246,9 @@ def test_the_part_drives_beside_the_loop(car: pathlib.Path) -> None:
     thread.join(timeout=5)
     assert not thread.is_alive()
     assert part.run_threaded(image) != (0.0, 0.0)
+    # Then a person drives for a while.
+    part._driven -= 2.0 * PAUSE_S
+    assert part.run_threaded(image) == (0.0, 0.0)
 
 
 @pytest.mark.slow

@@ -51,8 +51,10 @@ def encoders() -> dict[str, Any]:
     seeing = cnn.network(images.output_shape[1:], CnnConfig(filters=(8,), units=8), seed=0)
     lane = LaneEncoderConfig(filters=(8,), dense=8)
     drawn = AutoencoderConfig(filters=(8,), dense=8, latent=8)
+    general = lane.model_copy(update={"mirror": True, "hues": False, "ground": True})
     return {
         "lane": LaneEncoder(SHAPE, ("left", "right"), lane),
+        "general": LaneEncoder(SHAPE, ("left", "right"), general),
         "autoencoder": Autoencoder(SHAPE, drawn),
         "cnn": CnnEncoder.of_policy(seeing, SHAPE, CnnEncoderConfig()),
     }
@@ -70,7 +72,7 @@ def driver(encoder: Any, policy: str, **about: Any) -> Driver:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder of each kind of driver, and of an ensemble of all three."""
+    """One folder of each kind of driver, and of an ensemble of all of them."""
     base = tmp_path_factory.mktemp("drivers")
     made = {name: driver(each, "ppo") for name, each in encoders().items()}
     for name, each in made.items():
@@ -93,7 +95,7 @@ def sign(folder: Path) -> None:
     (folder / manifest.FILE_NAME).write_text(json.dumps(found))
 
 
-@pytest.mark.parametrize("name", ["lane", "autoencoder", "cnn", "sac", "ensemble"])
+@pytest.mark.parametrize("name", ["lane", "general", "autoencoder", "cnn", "sac", "ensemble"])
 def test_every_kind_of_driver_is_raced(saved: Path, name: str) -> None:
     loaded = checks.load(saved / name)
     seat = garage.open_seat([str(saved / name)])

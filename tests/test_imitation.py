@@ -22,6 +22,7 @@ from donkey_rl.agents.ppo import networks as ppo_networks
 from donkey_rl.agents.sac import networks as sac_networks
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import effects
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.errors import ConfigurationError, InputError
 from donkey_rl.experiments import recorded_drives
@@ -220,6 +221,20 @@ def test_recorded_drive_is_what_a_driver_would_have_seen(tmp_path: Path) -> None
     expected = 8.0 * math.tan(math.radians(6.4)) / 1.549
     assert seen["imu"][5].tolist() == pytest.approx([0, 0, 0, 0, expected, 0], abs=1e-3)
     assert (seen["imu"][3] == 0.0).all()
+
+
+def test_a_camera_without_colours_sees_recordings_without(tmp_path: Path) -> None:
+    folder = write_drive(tmp_path)
+    own = environment()
+    camera = own.camera.model_copy(update={"img_d": 1})
+    (drive,) = recorded_drives.read(folder, own.model_copy(update={"camera": camera}))
+    image = np.zeros((1, 2, 2, 3), np.uint8)
+    image[..., 0], image[..., 2] = 200, 100
+    # 0.2126 * 200 + 0.0722 * 100 = 49.74.
+    np.testing.assert_array_equal(effects.gray(image), np.full_like(image, 49))
+    seen, _ = drive.observations(np.arange(6))
+    colours, _ = recorded_drives.read(folder, own)[0].observations(np.arange(6))
+    np.testing.assert_array_equal(seen["image"], effects.gray(colours["image"]))
 
 
 def test_damaged_image_is_left_out_with_its_action(tmp_path: Path) -> None:

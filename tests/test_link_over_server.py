@@ -70,6 +70,7 @@ def test_second_camera_and_lidar_arrive_by_gym_donkeycars_keys(server: Running) 
         "lidar_config": {
             "degPerSweepInc": 10, "numSweepsLevels": 2, "degAngDown": 25, "degAngDelta": -1,
             "maxRange": 50, "noise": 0,
+            "offset_x": -0.016, "offset_y": 0.372, "offset_z": 0.737,
         },
     }  # fmt: skip
     env = DonkeyEnv(settings("embedded"), conf=conf)

@@ -7,6 +7,7 @@ import pytest
 from gymnasium import spaces
 
 from donkey_rl.agents import cnn, observations
+from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.errors import InputError
 
 IMAGE = spaces.Box(0, 255, (24, 32, 3), np.uint8)
@@ -94,11 +95,11 @@ def test_an_observation_of_another_shape_is_refused(
 
 def test_the_network_is_bounded_and_seeded() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 24, 32, 3)).astype(np.uint8)
-    one, same, other = (cnn.network((24, 32, 3), cnn.CnnConfig(), seed) for seed in (1, 1, 2))
+    one, same, other = (cnn.network((24, 32, 3), CnnConfig(), seed) for seed in (1, 1, 2))
     found = np.asarray(one(images))
     assert found.shape == (4, 64)
     assert np.abs(found).max() <= 1.0
     np.testing.assert_array_equal(found, np.asarray(same(images)))
     assert np.abs(found - np.asarray(other(images))).max() > 0.1
     with pytest.raises(InputError, match="large enough for 3 convolutions"):
-        cnn.network((7, 32, 3), cnn.CnnConfig(), 0)
+        cnn.network((7, 32, 3), CnnConfig(), 0)

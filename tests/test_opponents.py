@@ -205,6 +205,34 @@ def test_opponents_that_come_to_nothing_are_put_back_ahead() -> None:
     assert (world.passed == 0).all()
 
 
+@pytest.mark.parametrize("behind", [0.5, 1.0])
+def test_opponents_do_not_begin_in_each_other(behind: float) -> None:
+    config = environment(track="generated_road", count=3, behind=behind, gap=(8.0, 15.0))
+    cars, world = batch(config, 16)
+    for _ in range(4):
+        cars.reset(np.arange(16))
+        arcs = world.world.cars.sensed[:, stepping.ARC]
+        groups = np.concatenate([arcs[:16, None], arcs[16:].reshape(16, 3)], axis=1)
+        gaps = np.diff(np.sort(groups, axis=1), axis=1)
+        assert gaps.min() > 5.9
+
+
+def test_starts_before_failures_are_drawn_with_opponents_too() -> None:
+    where = environment()
+    starts = where.randomisation.model_copy(
+        update={"start_anywhere": True, "start_at_failures": 1.0}
+    )
+    cars, world = batch(where.model_copy(update={"randomisation": starts}), 1)
+    steering = np.array([[1.0, 0.5]])
+    for _ in range(400):
+        failed = float(cars.sensed[0, stepping.ARC])
+        if cars.step(steering).terminated[0]:
+            break
+    cars.reset(np.arange(1))
+    gap = (failed - float(world.cars.sensed[0, stepping.ARC])) % world.track.length
+    assert 0.0 < gap < 60.0
+
+
 def test_learned_opponents_see_by_their_own_cameras_and_act_within_their_limits() -> None:
     made, world = batch(environment("self", "pursuit", gap=(8.0, 9.0)), 2)
     assert world.vacant == ("self",)

@@ -220,7 +220,7 @@ def test_it_comes_back_without_the_file(mine: pathlib.Path, tmp_path: pathlib.Pa
     mine.unlink()
     loaded = base.encoder_class("own").load(tmp_path)
     np.testing.assert_array_equal(loaded.encode(pictures(3)), encoder.encode(pictures(3)))
-    with pytest.raises(DriverError, match="Expected the encoder cnn"):
+    with pytest.raises(DriverError, match="Expected the cnn encoder"):
         base.encoder_class("cnn").load(tmp_path)
 
 
@@ -294,6 +294,40 @@ def test_a_driver_is_stored_exported_and_looked_at(
     assert [each.shape[1:] for each in pilot.outputs] == [(1,), (1,)]
     maps = Saliency(loaded, samples=2).maps(seen)
     assert maps.max() > 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "formula", ["0.5 * x + 0.1", "1.0 - x", "x + 0.5 * x", "x - 0.25 * x", "(x - 0.5) * x"]
+)
+def test_donkeycar_takes_sums_and_products(mine: pathlib.Path, formula: str) -> None:
+    mine.write_text(
+        MINE + f"\n\ndef mixed(shape):\n    return with_layer(shape, lambda x: {formula})\n"
+    )
+    driver = a_driver(mine, "mixed")
+    seen = small_drivers.noise(3)
+    pilot = donkeycar.model(driver, donkeycar.Held(speed=1.0), memory=True)
+    assert [each.shape[1:] for each in pilot.outputs] == [(1,), (1,)]
+    whole = conversion.keras_model(driver)
+    np.testing.assert_allclose(whole(seen)["action"], driver.act(seen), atol=1e-5)
+
+
+def test_arrays_are_refused_by_donkeycar(mine: pathlib.Path) -> None:
+    mine.write_text(
+        MINE + "\n\ndef shifted(shape):\n    import numpy as np\n"
+        "    return with_layer(shape, lambda x: x - np.ones((1, 1), 'float32'))\n"
+    )
+    with pytest.raises(DriverError, match=r"an array of shape \(1, 1\)\. Export it with --to"):
+        donkeycar.model(a_driver(mine, "shifted"), donkeycar.Held(speed=1.0))
+
+
+def test_layers_in_a_row_are_a_model(mine: pathlib.Path) -> None:
+    mine.write_text(
+        MINE + "\n\ndef row(shape):\n    return keras.Sequential([image(shape), "
+        "layers.Rescaling(1 / 255), layers.AveragePooling2D(8), layers.Flatten()])\n"
+    )
+    encoder = own.Draft(f"{mine}:row", SHAPE, 0).encoder()
+    assert encoder.encode(pictures(2)).shape == (2, encoder.features)
 
 
 @pytest.mark.slow

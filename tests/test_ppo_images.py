@@ -293,7 +293,7 @@ def asymmetry(learner: Learner, plain: Parts) -> float:
 def test_policy_comes_to_agree_on_what_is_mirrored() -> None:
     learner, plain, steps = agreeing()
     before = asymmetry(learner, plain)
-    assert learner.update(steps, 3e-3, 0.2).metrics["agreement_loss"] > 0.0
+    assert learner.update(steps, 3e-3, 0.2)["agreement_loss"] > 0.0
     assert asymmetry(learner, plain) < 0.7 * before
     again, _, _ = agreeing()
     again.update(steps, 3e-3, 0.2)

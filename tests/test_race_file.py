@@ -184,6 +184,20 @@ def test_a_name_too_long_is_refused(tmp_path: pathlib.Path) -> None:
         Race.load(path)
 
 
+def test_one_long_name_makes_all_rows_as_wide(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Race(header(), columns(400)).save(tmp_path / "race.parquet")
+    table = parquet.read_table(path)
+    names = pa.array(["x" * 1000] + [""] * 399).dictionary_encode()
+    place = table.schema.get_field_index("hit")
+    table = table.set_column(place, pa.field("hit", names.type), names)
+    parquet.write_table(table, path, row_group_size=40)
+    monkeypatch.setattr(race_file, "_MAX_COLUMNS_BYTES", 1_000_000)
+    with pytest.raises(InputError, match="Received: one of 1000 in 400 rows"):
+        Race.load(path)
+
+
 def test_a_column_that_is_there_twice_or_has_gaps_is_refused(tmp_path: pathlib.Path) -> None:
     path = Race(header(), columns()).save(tmp_path / "race.parquet")
     table = parquet.read_table(path)

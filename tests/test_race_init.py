@@ -129,3 +129,10 @@ def test_it_asks_at_a_terminal_until_the_answer_fits() -> None:
 
 def _path() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "TERM": "dumb"}
+
+
+def test_an_address_in_brackets_is_the_address() -> None:
+    assert RaceConfig(driver="3f2a", host="[::1]").host == "::1"
+    assert RaceConfig(driver="3f2a", host="race.example.org").host == "race.example.org"
+    with pytest.raises(ValueError, match="a name or an address alone"):
+        RaceConfig(driver="3f2a", host="[::1]:9091")

@@ -16,7 +16,7 @@ from donkey_rl.envs import latency_profile
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import ConfigurationError, InputError
-from donkey_rl.experiments import drivers, evaluation, race_latency
+from donkey_rl.experiments import drivers, evaluation, race_latency, rivals
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments.checks import check_fields
@@ -90,6 +90,13 @@ def test_commands_of_a_driver_trained_for_latency_wait(
         np.testing.assert_array_equal(race["latency_ms"][1:], expected)
     # That commands wait is the driver's own way to drive; what was added is the condition.
     assert race.header.conditions == ({"latency_ms": added_ms} if added_ms else {})
+
+
+def test_whoever_races_elsewhere_is_as_late() -> None:
+    entrant = trained(100.0, 300.0)
+    with contextlib.closing(rivals.field(entrant, CONFIG, 1, 0)) as field:
+        assert field.config.latency.range_ms == (100.0, 100.0)
+        assert field.batch.link is not None
 
 
 def test_robustness_adds_to_what_is_there(tmp_path: Path) -> None:

@@ -102,8 +102,14 @@ def test_the_page_survives_reloads_restarts_and_silence() -> None:
         wait_for(tab, "phase", "driving")
         team.silent.set()
         wait_for(tab, "banner-text", "beta does not report")
-        assert "Buttons are off" in text(tab, "why")
+        assert "it can be stopped and braked only" in text(tab, "why")
         assert tab.value("document.getElementById('go').disabled") is True
+        # What stops a car reaches a silent one, and all of them while a silent one is looked at.
+        stopped = [len(car.orders) for car in team.cars.values()]
+        tab.mouse("#stop-all")
+        for car, count in zip(team.cars.values(), stopped, strict=True):
+            ordered(car, count + 1)
+            assert car.orders[-1] == Stop("page")
         team.silent.clear()
         tab.wait(LIVE)
 

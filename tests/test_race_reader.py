@@ -47,6 +47,7 @@ def line(**changed: Any) -> bytes:
         (line(kind=["frame"]), "has no kind"),
         (line(fields=[]), "no fields"),
         (line(time_s="1"), "has no time"),
+        (line(time_s=10**400), "has no time"),
         (b'{"number":3,"time_s":1e999,"wall_s":1,"kind":"frame","fields":{}}\n', "has no time"),
         (line(picture=[0]), "no place of a picture"),
         (line(picture=[-5, 10]), "no place of a picture"),

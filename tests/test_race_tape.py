@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from donkey_rl.errors import InputError
-from donkey_rl.race_server.record import parts, reader, tape
+from donkey_rl.race_server.record import lines, parts, reader, tape
 from donkey_rl.race_server.record.tape import FileTape
 from tests import race_records as records
 
@@ -125,6 +125,60 @@ def test_a_part_that_is_large_is_followed_by_another(
     # The pictures one after the other are a film that any player shows.
     film = (tmp_path / "race" / "frames-00001.mjpeg").read_bytes()
     assert film.startswith(records.picture(0) + records.picture(1))
+
+
+def test_a_part_that_cannot_be_made_at_once_costs_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "MOST_PICTURE_BYTES", 3_000)
+    monkeypatch.setattr(tape, "_AT_ONCE", 4)
+    monkeypatch.setattr(tape, "RETRY_S", 0.05)
+    refused: list[int] = []
+
+    def made(folder: Path, number: int) -> parts.Part:
+        if number == 2 and not refused:
+            refused.append(number)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return parts.Part(folder, number)
+
+    monkeypatch.setattr(tape, "Part", made)
+    written = begin(tmp_path / "race")
+    for k in range(40):
+        written.note("frame", {"k": k}, records.picture(k))
+    wait_for(lambda: written.status.waiting == 0 and not written.status.problem, "all written")
+    written.close()
+    assert refused == [2]
+    found = reader.read(tmp_path / "race")
+    assert (found.missing, found.problems, found.ended) == ((), (), True)
+    frames = [line for line in found.lines() if line.kind == "frame"]
+    assert [line.fields["k"] for line in frames] == list(range(40))
+
+
+def test_what_a_disk_that_hangs_has_cost_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tape, "MOST_LINES", 20)
+    hangs, going_on = threading.Event(), threading.Event()
+    write = parts.Part.write
+
+    def slow(part: parts.Part, some: list[lines.Encoded]) -> None:
+        hangs.set()
+        going_on.wait(DEADLINE_S)
+        write(part, some)
+
+    monkeypatch.setattr(parts.Part, "write", slow)
+    written = begin(tmp_path / "race")
+    assert hangs.wait(DEADLINE_S)
+    for k in range(60):
+        written.note("frame", {"k": k})
+    going_on.set()
+    wait_for(lambda: written.status.waiting == 0, "all written")
+    written.close()
+    found = reader.read(tmp_path / "race")
+    (warning,) = (line.fields for line in found.lines() if line.kind == "warning")
+    # The header was on its way, 19 frames had room beside it.
+    assert (warning["lines_lost"], warning["pictures_lost"]) == (41, 0)
+    assert "The disk was too slow: 41 lines" in warning["text"]
 
 
 _FULL = """

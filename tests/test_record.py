@@ -131,6 +131,8 @@ def test_a_tape_counts_time_and_progress_from_where_it_begins(tmp_path: pathlib.
         tape.start(race.header)
         for row in rows[:15]:
             tape.append(row, b"")
+            # A message that another simulator sends twice.
+            tape.append(row, b"")
         tape.start(race.header)
         for row in rows[15:]:
             tape.append(row, b"")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from donkey_rl.agents.driver import Driver
 from donkey_rl.envs import batch
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.experiments import drivers, mlflow_store, registration, tracking
+from donkey_rl.experiments import drivers, mlflow_store, model_registry, registration, tracking
 from donkey_rl.experiments.driver_model import MODEL_TAG
 from tests import new_stores
 from tests.test_driver import make, observations, space
@@ -108,6 +110,21 @@ def test_a_driver_is_found_by_its_registered_name(
     ):
         with pytest.raises(InputError, match=match):
             drivers.load(address)
+
+
+def test_models_beyond_the_first_page_are_found() -> None:
+    class Page(list[Any]):
+        token = ""
+
+    class Registry:
+        def search_registered_models(self, page_token: str | None = None) -> Page:
+            first = int(page_token or 0)
+            page = Page(SimpleNamespace(name=f"m{k}") for k in range(first, first + 100))
+            page.token = str(first + 100) if first < 200 else ""
+            return page
+
+    found = model_registry.registered(Registry())  # type: ignore[arg-type]
+    assert list(found) == [f"m{k}" for k in range(300)]
 
 
 def test_the_driver_of_an_address_is_not_the_runs_later_one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import pytest
 
@@ -157,6 +158,13 @@ def test_frames_that_cannot_be_used_are_none() -> None:
     assert [each.rule for each in all_of(seen)] == ["braked 200 ms after the last frame"]
 
 
+def test_a_connection_without_a_whole_frame_has_nothing_to_brake_for() -> None:
+    seen = evening()
+    seen.events += [event(31.0, "opened", link=1), event(32.0, "closed", link=1)]
+    seen.frames.append(dataclasses.replace(seen.frames[-1], at=31.5, link=1, whole=False))
+    assert checks.unbraked(seen) == []
+
+
 def test_a_car_without_connection_cannot_brake() -> None:
     seen = evening()
     seen.frames = [each for each in seen.frames if each.at < 10.0]
@@ -266,3 +274,13 @@ def test_faults_are_drawn_from_their_seed_and_of_every_kind() -> None:
     silences = [each.seconds for each in faults.draw(2000, 1) if each.kind == "silence"]
     assert 1.0 <= min(silences) < 1.5
     assert 25.0 < max(silences) <= 30.0
+
+
+def test_a_full_disk_is_drawn_where_the_system_can_make_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert faults.possible() == faults.KINDS
+    monkeypatch.setattr(sys, "platform", "darwin")
+    drawn = faults.draw(40, 7, faults.possible())
+    assert {each.kind for each in drawn} == set(faults.KINDS) - {"full disk"}

@@ -258,6 +258,21 @@ def test_a_track_file_that_has_changed_is_refused(
         resuming.find(run.id, [])
 
 
+def test_a_latency_profile_that_has_changed_is_refused(place: Path) -> None:
+    del place
+    profile = Path("delays.csv").resolve()
+    rows = [f"{0.05 * k:.2f},DELAY" for k in range(40)]
+    text = "\n".join(["time_s,delay_ms", *rows, ""])
+    profile.write_text(text.replace("DELAY", "50"))
+    with tracking.start("late") as run:
+        resuming.begin(run, config("latency.profile=delays.csv"))
+        run.end("KILLED")
+    assert resuming.find(run.id, []).config.latency.profile == str(profile)
+    profile.write_text(text.replace("DELAY", "60"))
+    with pytest.raises(InputError, match=r"latency\.profile names is not what it was"):
+        resuming.find(run.id, [])
+
+
 @pytest.mark.slow
 def test_two_processes_do_not_go_on_with_the_same_run(stopped: str) -> None:
     program = (

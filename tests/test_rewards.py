@@ -340,7 +340,10 @@ def test_a_training_keeps_its_reward_and_by_choice_the_last_policy(
     monkeypatch.setattr(
         training.algorithms,
         "check_learned",
-        lambda config, before, after: (last.append(after), learned(config, before, after)),
+        lambda config, before, after, taken: (
+            last.append(after),
+            learned(config, before, after, taken),
+        ),
     )
     with ProgressDisplay(io.StringIO()) as progress:
         done = training.train(told, progress)

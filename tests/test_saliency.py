@@ -7,6 +7,7 @@ from donkey_rl.agents.encoders.cnn import CnnEncoder
 from donkey_rl.agents.saliency import Saliency, differentiable
 from donkey_rl.agents.tensorflow_setup import keras
 from donkey_rl.errors import DriverError, InputError
+from tests import small_drivers
 from tests.test_driver import DESCRIPTION, make, observations
 
 SHAPE = (24, 32, 3)
@@ -103,3 +104,13 @@ def test_what_cannot_be_is_refused():
     del observation["speed"]
     with pytest.raises(DriverError, match="'speed'"):
         Saliency(driver).maps(observation)
+
+
+def test_a_reader_that_looks_twice_is_one_layer():
+    driver = small_drivers.lane(mirror=True)
+    images = small_drivers.noise(3)["image"]
+    found = np.asarray(differentiable(driver.encoder.model)(images.astype(np.float32)))
+    np.testing.assert_allclose(found, driver.encoder.encode(images), atol=0.05)
+    maps = Saliency(driver, samples=2).maps(small_drivers.noise(2))
+    assert maps.shape == (2, *small_drivers.SHAPE[:2])
+    assert maps.any()

@@ -103,3 +103,13 @@ def test_too_few_and_too_close_measurements_bear_no_curve() -> None:
 def test_samples_that_make_no_sense(steps: list[float], values: list[float]) -> None:
     with pytest.raises(InputError, match="one finite value and one run for each"):
         Samples(np.array(steps), np.array(values), np.zeros(len(steps), np.int64), "lower")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_run_with_one_measurement_widens_no_interval_beyond_measure(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    steps = np.concatenate([STEPS[:7], STEPS[:7], STEPS[3:4]])
+    values = np.array([lap_s(each) for each in steps]) + draw.normal(0.0, 0.2, len(steps))
+    found = scaling.fit(Samples(steps, values, np.repeat([0, 1, 2], [7, 7, 1]), "lower"))
+    at = fitted(found).at(2.0 * steps.max())
+    assert 10.0 < at.low < at.value < at.high < 30.0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from donkey_rl.envs.serving.background import Running
+from donkey_rl.envs.serving.scene import Scene
 from tests.plain_client import Message, PlainClient
 from tests.served_car import driving, serving
 
@@ -105,3 +108,35 @@ def test_cones_are_counted_when_a_body_touches_them() -> None:
         assert touched["msg_type"] == "collision_with_cone"
         assert set(touched) == {"msg_type", "car_name", "cone_index", "timeStamp"}
         assert 0 <= touched["cone_index"] < 100
+
+
+@pytest.mark.usefixtures("coarse_ground")
+def test_a_new_road_has_the_cones_of_the_seed_that_was_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put: list[tuple[int, int]] = []
+    put_cones = Scene.put_cones
+
+    def noted(scene: Scene, count: int, seed: int) -> None:
+        put.append((count, seed))
+        put_cones(scene, count, seed)
+
+    monkeypatch.setattr(Scene, "put_cones", noted)
+    with (
+        serving(track="generated_road", private_port=0, cones=5, seed=3) as server,
+        PlainClient(server.port) as driver,
+        organiser_of(server) as organiser,
+    ):
+        assert organiser.read() == {"msg_type": "verified"}
+        driver.enter()
+        organiser.send("set_random_seed", seed="8")
+        organiser.send("verify", private_key=server.private_key)
+        assert organiser.read() == {"msg_type": "verified"}
+        assert put[-1] == (5, 8)
+        before = len(put)
+        driver.send("regen_road", road_style="1", rand_seed="7", turn_increment="2.0")
+        for _ in range(2_000):
+            driver.step(0.0, 0.0)
+            if len(put) >= before + 2:
+                break
+    assert put[before:] == [(5, 3), (5, 8)]

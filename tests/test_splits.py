@@ -107,9 +107,23 @@ def test_a_training_takes_its_tracks_and_those_of_its_checks_from_a_split(
     own.write_text((track.FOLDER / "waveshare.json").read_text())
     monkeypatch.chdir(tmp_path)
     kept = beginning.lasting(
-        configuration.with_settings(TrainingConfig(), ["check.tracks=mine.json"])
+        configuration.with_settings(
+            TrainingConfig(), ["check.tracks=mine.json", "evaluation.tracks=mine.json"]
+        )
     )
-    assert kept.check.tracks == str(own)
+    assert kept.check.tracks == kept.evaluation.tracks == str(own)
+    others = configuration.with_settings(
+        TrainingConfig(), ["opponents.count=2", "opponents.drivers=pursuit,theirs"]
+    )
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "manifest.json").write_text("{}")
+    kept = beginning.lasting(others)
+    assert kept.opponents.drivers == ("pursuit", str(tmp_path / "theirs"))
+    before = beginning.hashes_of_data(kept)
+    (tmp_path / "theirs" / "manifest.json").write_text("{ }")
+    assert beginning.hashes_of_data(kept) != before
+    several = beginning.hash_of_track_file("warren, mine.json")
+    assert several == beginning.hash_of_track_file(str(own)) is not None
 
 
 def test_checks_are_randomised_when_asked_for() -> None:
@@ -127,6 +141,14 @@ def test_checks_are_randomised_when_asked_for() -> None:
         (
             ["simulator=127.0.0.1:9091", "check.tracks=warren"],
             "check.tracks is for the embedded simulator",
+        ),
+        (
+            ["simulator=127.0.0.1:9091", "evaluation.tracks=warren"],
+            "evaluation.tracks is for the embedded simulator",
+        ),
+        (
+            ["simulator=127.0.0.1:9091", "randomisation.start_at_failures=0.5"],
+            "start_at_failures is for the embedded simulator",
         ),
     ],
 )

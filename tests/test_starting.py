@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from donkey_rl import configuration
 from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.config import SACConfig
@@ -112,7 +113,43 @@ def test_drivers_that_no_training_can_go_on_with_are_refused(
         starting.load(config(f"start.driver={tmp_path / 'seeing'}"))
     with pytest.raises(ConfigurationError, match=r"encoder\.name=cnn as well"):
         config(f"start.driver={folder}", "encoder.name=cnn")
+    blind = FeatureScaling(speed=4.0, yaw_rate=2.0, blind_to=("speed",))
+    own = small_drivers.lane(seed=3)
+    Driver(
+        own.encoder, own.actor, own.description, history=small_drivers.HISTORY, scaling=blind
+    ).save(tmp_path / "blind", lite=False)
+    with pytest.raises(
+        InputError, match=r"of sac, blind to nothing\. Received: one of sac, blind"
+    ):
+        starting.load(config(f"start.driver={tmp_path / 'blind'}"))
+    with pytest.raises(InputError, match=r"a driver of ppo, .* Received: one of sac"):
+        starting.load(config(f"start.driver={folder}", "agent=ppo"))
     assert starting.load(config()) is None
+
+
+def test_the_mean_of_quantiles_is_no_part_of_the_critics() -> None:
+    quantiles = HIDDEN.model_copy(update={"quantiles": 5, "critics": 3})
+    driver = small_drivers.lane(seed=3, critic=quantiles)
+    agent = SAC(features(), quantiles, seed=1)
+    assert starting.take_over(agent, driver) == ("policy", "critics")
+    judged = np.random.default_rng(0).normal(size=(20, 11)).astype(np.float32)
+    assert driver.critic is not None
+    np.testing.assert_allclose(
+        agent.action_value_model()(judged), driver.critic(judged), atol=1e-5
+    )
+
+
+def test_critics_that_are_no_numbers_go_nowhere() -> None:
+    driver = small_drivers.lane(seed=3, critic=HIDDEN)
+    assert driver.critic is not None
+    spoiled = [np.full_like(array, np.nan) for array in driver.critic.get_weights()]
+    driver.critic.set_weights(spoiled)
+    agent = SAC(features(), SACConfig(hidden=(16,), learning_starts=8, batch_size=8), seed=1)
+    assert starting.take_over(agent, driver) == ("policy",)
+    agent.learn(32)
+    for critics in (agent.learner.critics, agent.learner.target_critics):
+        critics.set_weights([np.full_like(array, np.nan) for array in critics.get_weights()])
+    assert sight.driver_critic(agent, driver.encoder) is None
 
 
 def test_tracks_that_the_first_driver_has_seen_stay_seen(driver: Driver) -> None:

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from donkey_rl import search_space
-from donkey_rl.errors import DivergedError, InputError
+from donkey_rl.errors import DivergedError, InputError, NothingLearnedError
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.membership import Membership
 from donkey_rl.experiments.sweeps import pictures, results, studies
@@ -123,8 +123,11 @@ def test_checks_of_a_training_end_it_with_hyperband(sweep: Make) -> None:
     assert max(trials, key=lambda trial: trial.params["sac.gamma"]) in whole
 
 
-def test_a_training_that_diverges_is_a_failed_trial_and_no_more(sweep: Make) -> None:
-    made = sweep(one_by_one([steady(20.0), DivergedError("nan at step 7"), *[steady(21.0)] * 2]))
+@pytest.mark.parametrize("kind", [DivergedError, NothingLearnedError])
+def test_a_training_that_diverges_is_a_failed_trial_and_no_more(
+    sweep: Make, kind: type[Exception]
+) -> None:
+    made = sweep(one_by_one([steady(20.0), kind("nan at step 7"), *[steady(21.0)] * 2]))
     failed, after = made.run(2)
     assert failed.state is TrialState.FAIL
     assert failed.user_attrs["reason"] == "nan at step 7"

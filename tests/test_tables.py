@@ -16,6 +16,7 @@ TRAINED: dict[str, Any] = {
     "first_clean_lap_steps": 12_345,
     "best_lap_s": 17.4,
     "stopped": False,
+    "driver_stored": True,
     "laps": [
         {"number": 1, "time_s": 20.1, "clean": True, "reasons": []},
         {"number": 2, "time_s": 18.25, "clean": False, "reasons": ["off track", "hit"]},
@@ -58,11 +59,18 @@ def test_stopped_training_without_a_lap_says_so(capsys: pytest.CaptureFixture[st
     assert any(line.endswith(f"train --resume {TRAINED['run_id']}") for line in lines)
 
 
+def test_training_by_lessons_alone_has_a_driver(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.show_training(TRAINED | {"steps": 0})
+    text = "\n".join(words(capsys))
+    assert "trained 0 steps" in text
+    assert f"evaluate {TRAINED['run_id']}" in text
+
+
 def test_training_stopped_before_driving_names_no_command_for_the_driver(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     none = {"first_clean_lap_wall_s": None, "first_clean_lap_steps": None, "best_lap_s": None}
-    tables.show_training(TRAINED | none | {"steps": 0, "stopped": True, "laps": []})
+    tables.show_training(TRAINED | none | {"driver_stored": False, "stopped": True, "laps": []})
     text = "\n".join(words(capsys))
     assert "No driver was stored" in text
     assert "evaluate" not in text
@@ -188,6 +196,14 @@ def test_small_scores_keep_the_digits_that_count(
         | {"metrics": {"throttle_change": figures}}
     )
     assert "throttle_change 0.004340 0.004210 to 0.004500 0.004000 0.5000" in words(capsys)
+
+
+def test_words_between_colons_stay_words(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.lines(terminal.console(), "study a:car:b random_circuit:100:3")
+    terminal.console().print(terminal.table("Board", ("id",), [("run:fire:1",)]))
+    shown = capsys.readouterr().out
+    assert "study a:car:b random_circuit:100:3" in shown
+    assert "run:fire:1" in shown
 
 
 def test_an_id_is_whole_in_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,6 +73,12 @@ def test_a_reader_finds_what_was_logged_a_moment_before(uri: str) -> None:
     run.end()
 
 
+def test_a_name_is_no_longer_than_databases_have_room_for(uri: str) -> None:
+    with tracking.start("x" * 300, uri=uri) as run:
+        pass
+    assert tracking.find(run.id, uri=uri).name == "x" * 250
+
+
 def test_more_points_than_one_call_takes(uri: str) -> None:
     with tracking.start("many points", uri=uri) as run:
         for step in range(40):

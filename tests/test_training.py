@@ -180,6 +180,7 @@ def test_a_driver_that_learned_in_lessons_alone_is_stored(
         assert cli.main(words) == cli.SUCCESS
         result = json.loads(capfd.readouterr().out)
         assert result["steps"] == int(steps)
+        assert result["driver_stored"]
         driver = Driver.load(tracking.download_driver(result["run_id"]))
         assert driver.description.agent == "ppo"
 

@@ -14,7 +14,7 @@ from donkey_rl import cli
 from donkey_rl.agents.driver import Driver
 from donkey_rl.envs.recordings import formats
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import tub_agreement
+from donkey_rl.experiments import drivers, tub_agreement
 from donkey_rl.metrics import agreement
 from tests import small_drivers
 
@@ -189,3 +189,15 @@ def test_mistakes_are_one_line(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert cli.main(["evaluate", *words]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_speeds_are_read_in_the_unit_of_the_drivers_own_car() -> None:
+    driver = small_drivers.lane()
+    entrant = drivers.of_run(driver, drivers.environment_of(driver), "3f2a")
+    assert isinstance(entrant, drivers.LearnedEntrant)
+    assert entrant.units_of("donkey_2022") == 1.0
+    assert entrant.units_of("donkey_2020") == pytest.approx(0.125)
+    seen = {"speed": np.array([[8.0]]), "imu": np.arange(6.0)[None]}
+    found = drivers.in_units(0.125, seen)
+    assert found["speed"].tolist() == [[1.0]]
+    assert found["imu"][0].tolist() == [0.0, 0.125, 0.25, 3.0, 4.0, 5.0]

@@ -53,7 +53,9 @@ def keras_model(driver: Driver | Ensemble) -> Any:
         both = keras.layers.Concatenate(name=f"seen_{number}")([features, *measured])
         seen_by.append(both)
         proposals.append(_copy(member.actor, f"actor_{number}")(both))
-    action = driver.joined(proposals, seen_by, measured[0])
+    # What slows an ensemble reads the speed, whatever its members are blind to.
+    known = keras.layers.Rescaling(1.0 / seen.scaling.speed, name="speed_known")(inputs["speed"])
+    action = driver.joined(proposals, seen_by, known)
     return keras.Model(inputs, {OUTPUT: action}, name="driver")
 
 

@@ -140,8 +140,13 @@ class DriverPart:
     def run_threaded(
         self, img_arr: Any, speed: float | None = None, yaw_rate: float | None = None
     ) -> tuple[float, float]:
-        """Hands over an image and returns the newest commands; `update` runs beside it."""
+        """Hands over an image and returns the newest commands; `update` runs beside it.
+
+        Commands of before a pause, in which a person may have driven, are not given again.
+        """
         with self._lock:
+            if time.monotonic() - self._driven > PAUSE_S:
+                self._newest = (0.0, 0.0)
             self._waiting = (img_arr, speed, yaw_rate)
             self._lock.notify()
             return self._newest

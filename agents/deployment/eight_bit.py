@@ -149,20 +149,25 @@ class _Layer(NamedTuple):
 def _layers(member: Driver, seen: Parts) -> list[_Layer]:
     """Returns the convolutions and the dense layers of features.
 
-    A dense layer of images is another operator in LiteRT, whose weights are not kept as here.
+    A dense layer of images is another operator in LiteRT, whose weights are not kept as here. Of
+    an encoder of the user's own, what models inside it are given is not known.
     """
     found = []
     inputs = np.asarray(seen["image"])
-    for model in (member.encoder.model, *_inner(member.encoder.model)):
-        for layer in model.layers:
-            dense = isinstance(layer, keras.layers.Dense) and len(layer.input.shape) == 2
-            if dense or isinstance(layer, keras.layers.Conv2D):
-                found.append(_Layer(layer, model, inputs))
+    inner = [] if member.encoder.name == "own" else _inner(member.encoder.model)
+    for model in (member.encoder.model, *inner):
+        found += [_Layer(each, model, inputs) for each in model.layers if _roundable(each)]
         inputs = inputs if model is member.encoder.model else _applied(model, inputs)
     measured = features.measurements(seen, member.observation.scaling)
     policy = np.concatenate([member.encoder.encode(np.asarray(seen["image"])), measured], axis=1)
     acting = (each for each in member.actor.layers if isinstance(each, keras.layers.Dense))
     return found + [_Layer(layer, member.actor, policy) for layer in acting]
+
+
+def _roundable(layer: Any) -> bool:
+    if isinstance(layer, keras.layers.Conv2D):
+        return layer.groups == 1 and set(layer.dilation_rate) == {1}
+    return isinstance(layer, keras.layers.Dense) and len(layer.input.shape) == 2
 
 
 def _inner(model: Any) -> list[Any]:

@@ -113,9 +113,9 @@ def translated(model: Any, sources: Sequence[Tensor], prefix: str = "") -> Tenso
 
 
 def _multiplied(build: _Translation, given: Any, _: Any) -> Tensor:
-    first, second = given
+    first, second = given if _is_tensor(given[0]) else given[::-1]
     if not _is_tensor(second):
-        return build.shifted(build.of(first), float(second), 0.0)
+        return build.shifted(build.of(first), _number(second), 0.0)
     if _operation(second) == "Rsqrt":
         return _even_contrast(build, first, second)
     return keras.layers.Multiply(name=build.name("product"))([build.of(first), build.of(second)])
@@ -180,9 +180,25 @@ def _tanh(build: _Translation, given: Any, _: Any) -> Tensor:
 
 def _added(sign: float) -> Callable[[_Translation, Any, Any], Tensor]:
     def rule(build: _Translation, given: Any, _: Any) -> Tensor:
-        return build.shifted(build.of(given[0]), 1.0, sign * float(given[1]))
+        first, second = given
+        if not _is_tensor(first):
+            return build.shifted(build.of(second), sign, _number(first))
+        if not _is_tensor(second):
+            return build.shifted(build.of(first), 1.0, sign * _number(second))
+        both = [build.of(first), build.of(second)]
+        kind = keras.layers.Add if sign > 0.0 else keras.layers.Subtract
+        return kind(name=build.name("sum"))(both)
 
     return rule
+
+
+def _number(value: Any) -> float:
+    if np.ndim(value):
+        raise DriverError(
+            f"Expected an encoder that adds and multiplies numbers and images alone. Received: "
+            f"one with an array of shape {np.shape(value)}. Export it with --to litert."
+        )
+    return float(value)
 
 
 def _unchanged(build: _Translation, given: Any, _: Any) -> Tensor:

@@ -151,7 +151,7 @@ class Autoencoder(TrainedEncoder):
         drawn: FloatArray = self._decoder(tf.constant(read)).numpy()
         return drawn
 
-    def _described(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(mode="json")}
 
     @classmethod

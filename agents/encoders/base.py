@@ -68,12 +68,16 @@ def read_description(folder: Path, name: str, version: int) -> dict[str, Any]:
     Raises:
         OSError: When it cannot be read.
         KeyError: When it does not say which encoder it is of.
-        ValueError: When it is too large, no JSON, or of another encoder or version.
+        ValueError: When it is too large, no JSON, nested too deeply, or of another encoder or
+            version.
     """
     path = folder / "encoder.json"
     if path.stat().st_size > _LARGEST_DESCRIPTION:
         raise ValueError(f"'{path.name}' of {path.stat().st_size:,} bytes")
-    data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    try:
+        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except RecursionError:
+        raise ValueError(f"'{path.name}', nested too deeply") from None
     if (data["format"], data["encoder"]) != (version, name):
         raise ValueError(f"format {data['format']} of '{data['encoder']}'")
     return data

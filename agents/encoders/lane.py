@@ -304,7 +304,7 @@ class LaneEncoder(TrainedEncoder):
         rmse = dict(zip(self.label_names, np.sqrt(errors).tolist(), strict=True))
         return EncoderReport(r2, rmse, loss, frames, seconds)
 
-    def _described(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         return {
             "label_names": list(self.label_names),
             "mean": self._mean.tolist(),

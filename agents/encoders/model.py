@@ -1,8 +1,9 @@
-"""What the encoders that are a Keras model and nothing else have in common."""
+"""What encoders have in common: all of them are a Keras model."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -38,14 +39,19 @@ class ModelEncoder:
         Args:
             model: Keras model, uint8 (B, H, W, C) -> float32 (B, features).
         """
+        self._take(model)
+
+    def _take(self, model: Any) -> None:
+        """Adopts a model and compiles what is asked of it."""
         self.model = model
         height, width, channels = model.input_shape[1:]
         self.image_shape: tuple[int, int, int] = (height, width, channels)
         self.features = int(model.output_shape[1])
+        image = tf.TensorSpec((None, *self.image_shape), tf.uint8)
         self._encode = tf.function(
-            lambda images: cnn.in_halves(model, images),
-            input_signature=[tf.TensorSpec((None, *self.image_shape), tf.uint8)],
+            lambda images: cnn.in_halves(model, images), input_signature=[image]
         )
+        self._encode_one = tf.function(model, input_signature=[image])
 
     def encode(self, images: ImageArray) -> FloatArray:
         """Returns the features of images, in one compiled call.
@@ -62,15 +68,20 @@ class ModelEncoder:
         base.check_images(images, self.image_shape)
         if len(images) == 0:
             return np.empty((0, self.features), np.float32)
-        features: FloatArray = self._encode(images).numpy()
+        compiled = self._encode if len(images) > 1 else self._encode_one
+        features: FloatArray = compiled(images).numpy()
         return features
 
     def save(self, folder: Path) -> None:
         """Writes ``encoder.keras`` and ``encoder.json`` into an existing folder."""
         keras_files.save_model(self.model, folder / "encoder.keras")
-        description = {"format": FORMAT, "encoder": self.name}
+        description = {"format": FORMAT, "encoder": self.name, **self._described()}
         text = json.dumps(description, indent=2) + "\n"
         (folder / "encoder.json").write_text(text, encoding="utf-8")
+
+    def _described(self) -> dict[str, Any]:
+        """Returns what ``encoder.json`` says beside that."""
+        return {}
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -80,14 +91,19 @@ class ModelEncoder:
             DriverError: When a file is missing, damaged or of another format.
         """
         try:
-            base.read_description(folder, cls.name, FORMAT)
-            model = keras_files.load_model(folder / "encoder.keras")
-            if len(model.input_shape) != 4 or len(model.output_shape) != 2:
-                raise ValueError(f"a network from {model.input_shape} to {model.output_shape}")
-            return cls(model)
+            described = base.read_description(folder, cls.name, FORMAT)
+            return cls._restored(described, keras_files.load_model(folder / "encoder.keras"))
         except (KeyError, OSError, TypeError, ValueError) as error:
             raise DriverError(
-                f"Expected the encoder {cls.name} of format {FORMAT} in '{folder}'. "
+                f"Expected the {cls.name} encoder of format {FORMAT} in '{folder}'. "
                 f"Received: {error}. "
                 "Train the driver again, or use the version that wrote it."
             ) from error
+
+    @classmethod
+    def _restored(cls, described: Mapping[str, Any], model: Any) -> Self:
+        """Returns the encoder of what ``encoder.json`` says and a model that was read."""
+        del described
+        if len(model.input_shape) != 4 or len(model.output_shape) != 2:
+            raise ValueError(f"a network from {model.input_shape} to {model.output_shape}")
+        return cls(model)

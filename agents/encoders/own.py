@@ -114,6 +114,8 @@ class Draft:
         """
         with self._guarded():
             model = self._made if isinstance(self._made, keras.Model) else self._made.model
+            if isinstance(model, keras.Sequential) and model.built:
+                model = keras.Model(model.inputs, model.outputs)
         self._check_shapes(model)
         with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
             encoder = self._stored(OwnEncoder(model), Path(name))

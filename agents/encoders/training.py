@@ -13,7 +13,7 @@ import numpy.typing as npt
 from donkey_rl.agents.adam import Adam
 from donkey_rl.agents.encoders.config import TrainedEncoderConfig
 from donkey_rl.agents.tensorflow_setup import tf
-from donkey_rl.errors import DonkeyRLError
+from donkey_rl.errors import DivergedError
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -147,7 +147,7 @@ def train(
 def _check_finite(loss: float, batches: int) -> None:
     """Ends a training whose loss is no longer finite."""
     if not math.isfinite(loss):
-        raise DonkeyRLError(
+        raise DivergedError(
             f"Expected a finite loss. Received: {loss} after {batches} batches. "
             "Lower encoder.learning_rate."
         )

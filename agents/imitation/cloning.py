@@ -19,7 +19,7 @@ from donkey_rl.agents.augmentation import layers, mirroring
 from donkey_rl.agents.imitation.config import ImitationConfig
 from donkey_rl.agents.observations import FloatArray, Parts
 from donkey_rl.agents.tensorflow_setup import tf
-from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.errors import DivergedError, InputError
 
 _BATCHES_PER_CALL = 32
 _OUTPUT_BATCH = 1024
@@ -129,7 +129,7 @@ class Cloner:
                 compiled = self._compiled(seen, wanted, tf.constant(rows), self._seeds(rows), rate)
                 loss = float(compiled.numpy())
                 if not math.isfinite(loss):
-                    raise DonkeyRLError(
+                    raise DivergedError(
                         f"Expected a finite loss. Received: {loss} in epoch {epoch + 1}. "
                         "Lower imitation.learning_rate."
                     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,19 +37,6 @@ _EPSILON = 1e-5
 _ACTOR_GAIN = 0.01
 _KL_SLACK = 1.5
 """An update stops at this multiple of `target_kl`, as in Stable-Baselines3."""
-
-
-class Update(NamedTuple):
-    """What came of an update.
-
-    Attributes:
-        metrics: The means of `METRICS`, and of `AGREEMENT_METRIC` and `ANCHOR_METRIC` where there
-            are such.
-        gradient_steps: How many were taken; fewer than planned where `target_kl` stopped it.
-    """
-
-    metrics: dict[str, float]
-    gradient_steps: int
 
 
 class Learner:
@@ -163,13 +150,19 @@ class Learner:
         """Returns what the critic says, (B,)."""
         return np.asarray(self._value(seen(observations)).numpy())
 
-    def update(self, rollout: Rollout, learning_rate: float, clip_range: float) -> Update:
+    def update(
+        self, rollout: Rollout, learning_rate: float, clip_range: float
+    ) -> dict[str, float]:
         """Goes through a rollout `n_epochs` times in random batches, in one compiled call.
 
         Args:
             rollout: The steps.
             learning_rate: Step size.
             clip_range: How far the policy may move.
+
+        Returns:
+            The means of `METRICS`, and of `AGREEMENT_METRIC` and `ANCHOR_METRIC` where there are
+            such.
         """
         if self.anchor is not None and not self.anchor.held:
             self.anchor.hold()
@@ -180,15 +173,14 @@ class Learner:
             limits, batches = np.iinfo(np.int32), -(-count // self._config.batch_size)
             shape = (len(order), batches, 2)
             seeds = self.random.integers(limits.min, limits.max, shape, np.int32)
-        means, steps = self._update(
+        means = self._update(
             rollout,
             order.astype(np.int32),
             seeds,
             np.float32(learning_rate),
             np.float32(clip_range),
         )
-        metrics = dict(zip(self._metrics, means.numpy().tolist(), strict=True))
-        return Update(metrics, int(steps))
+        return dict(zip(self._metrics, means.numpy().tolist(), strict=True))
 
     def warm_up(self, rollout: Rollout, learning_rate: float) -> float:
         """Lets the critic alone learn from a rollout, `n_epochs` times; returns its mean loss.
@@ -231,7 +223,7 @@ class Learner:
                     moved = found[3]
                     totals += found
                     steps += 1
-        return totals / tf.cast(steps, tf.float32), steps
+        return totals / tf.cast(steps, tf.float32)
 
     def _value_many(self, seen: tuple[Any, ...], returns: Any, order: Any, rate: Any) -> Any:
         count, batch = tf.shape(order)[1], self._config.batch_size

@@ -198,7 +198,7 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         if self.num_timesteps <= self.config.critic_steps:
             metrics = {"value_loss": self.learner.warm_up(steps, learning_rate)}
         else:
-            metrics = self.learner.update(steps, learning_rate, clip_range).metrics
+            metrics = self.learner.update(steps, learning_rate, clip_range)
         self.seconds["update"] += time.perf_counter() - started
         broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
         if broken:

@@ -17,12 +17,12 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from donkey_rl.agents import named_arrays, observations, replay, schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.background import Background
-from donkey_rl.agents.keras_policy import KerasPolicy
 from donkey_rl.agents.observations import Parts
 from donkey_rl.agents.replay import Batch, NStepBuffer
 from donkey_rl.agents.sac import networks
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.learner import Learner, Update
+from donkey_rl.agents.sac.policy import KerasPolicy
 from donkey_rl.agents.tensorflow_setup import in_this_thread
 from donkey_rl.errors import DivergedError, DonkeyRLError, InputError
 

@@ -139,7 +139,7 @@ class Unknown(Report):
 
 
 class Beam(NamedTuple):
-    """One lidar return: distance (u), angle down and around (degrees)."""
+    """One lidar return: distance (u), angle around and angle down (degrees)."""
 
     d: float
     rx: float

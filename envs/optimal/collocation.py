@@ -250,7 +250,7 @@ def _wheels(casadi: Any, states: Any) -> Any:
 
 
 def _bounds(road: Track, car: Vehicle, bend: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Returns the least and the greatest states and controls, each of shape (M, 8)."""
+    """Returns the least and the greatest states and controls, each of shape (M, 9)."""
     steer = math.radians(car.steer_limit_deg)
     # The engine's and the tyres' limits keep the drive inside these.
     loose = 100.0
@@ -291,7 +291,7 @@ def _options(problem: LapProblem) -> dict[str, Any]:
 
 
 def _first_guess(road: Track, car: Vehicle, problem: LapProblem, count: int) -> FloatArray:
-    """Returns states and controls along the line of least curvature, shape (M, 8)."""
+    """Returns states and controls along the line of least curvature, shape (M, 9)."""
     limits = Limits(problem.throttle_min, problem.throttle_max, 0.8 * problem.grip)
     line = racing_line.racing_line(road, car, limits, 1.3)
     grip = grips.measure(road, car, 1.0)

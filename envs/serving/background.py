@@ -78,6 +78,11 @@ class Running:
             self._loop.call_soon_threadsafe(self._server.end)
 
 
+def _stop(started: futures.Future[Running]) -> None:
+    if started.exception() is None:
+        started.result().stop()
+
+
 @contextlib.contextmanager
 def running(
     config: ServerConfig, host_race: Callable[[Track], Referee] | None = None
@@ -114,7 +119,12 @@ def running(
     thread = threading.Thread(target=work, name="donkey-rl-server")
     thread.start()
     try:
-        server = started.result()
+        try:
+            server = started.result()
+        except KeyboardInterrupt:
+            # It may be starting still, and ends as soon as it has.
+            started.add_done_callback(_stop)
+            raise
         try:
             yield server
         finally:

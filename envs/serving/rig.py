@@ -7,7 +7,7 @@ import dataclasses
 from donkey_rl import configuration
 from donkey_rl.envs.link import commands
 from donkey_rl.envs.serving.pictures import ENCODINGS
-from donkey_rl.envs.simulator.sensors import CameraConfig, LidarConfig
+from donkey_rl.envs.simulator.sensors import OFFSETS, SET_TOGETHER, CameraConfig, LidarConfig
 from donkey_rl.errors import ConfigurationError
 
 DEFAULT_NAME = "Donkey(Clone)"
@@ -21,10 +21,6 @@ CAMERA_B_RIGHT = 0.452
 
 MOST_STRETCHED = 8
 """Sides of a picture may differ by this factor; slimmer ones cannot be drawn on a leaning car."""
-
-_OFFSETS = ("offset_x", "offset_y", "offset_z")
-_ROTATIONS = ("rot_x", "rot_y", "rot_z")
-_FISH_EYE = ("fish_eye_x", "fish_eye_y")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Rig:
         """
         values = dataclasses.asdict(command)
         old = (self.lidar or LidarConfig()).model_dump()
-        kept = () if _any(values, _OFFSETS) else _OFFSETS
+        kept = () if _any(values, OFFSETS) else OFFSETS
         if not values["rot_x"]:
             kept = (*kept, "rot_x")
         self.lidar = configuration.validate(LidarConfig, values | {key: old[key] for key in kept})
@@ -99,7 +95,7 @@ def changed(eye: Eye, command: commands.CamConfig) -> Eye:
     """
     given = dataclasses.asdict(command)
     values = eye.camera.model_dump()
-    for keys in (_OFFSETS, _ROTATIONS, _FISH_EYE, ("fov",), ("img_d",)):
+    for keys in SET_TOGETHER:
         if _any(given, keys):
             values |= {key: given[key] for key in keys}
     if given["img_w"] and given["img_h"]:

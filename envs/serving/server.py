@@ -257,7 +257,10 @@ class Server:
 
     async def _build(self, make: Callable[[], Track]) -> Scene:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._loader, lambda: stage.build(make(), self.config))
+        built = loop.run_in_executor(self._loader, lambda: stage.build(make(), self.config))
+        scene = await built
+        scene.put_cones(self.config.cones, self._seed)
+        return scene
 
     async def _load(self, name: str) -> None:
         """Moves all drivers into a scene."""
@@ -275,7 +278,6 @@ class Server:
 
     def _open(self, scene: Scene) -> None:
         LOGGER.info("Scene '%s' is loaded.", scene.track.name)
-        scene.put_cones(self.config.cones, self._seed)
         rules = self.config.race
         extended = self.config.extended_telemetry and self._host_race is None
         if rules is not None:

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""Shares of red, green and blue in what is gray."""
+
 BONNET = 8
 """Columns of a bonnet: half its width as a share of the image's, its height and its centre's
 offset likewise, colour (three), where the light comes from (-1 left to 1 right), gloss."""
@@ -123,6 +126,16 @@ def add_noise(image: Any, deviation: float, key: int, noise: Any) -> None:
             row[k] = np.uint8(min(np.int32(255), max(np.int32(0), value)))
 
 
+def gray(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Returns images as a camera without colours gives them, see `through_lens`.
+
+    Args:
+        images: (..., H, W, 3).
+    """
+    weights = np.array(_LUMINANCE, np.float64)
+    return np.repeat((images @ weights).astype(np.uint8)[..., None], 3, axis=-1)
+
+
 @njit(cache=True)
 def through_lens(image: Any, lens: Lens) -> None:
     """Warps to the fish-eye image and to gray, as the simulator's camera does."""
@@ -135,4 +148,6 @@ def through_lens(image: Any, lens: Lens) -> None:
         pixels = image.reshape(-1, 3)
         for k in range(pixels.shape[0]):
             red, green, blue = pixels[k]
-            pixels[k, :] = np.uint8(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+            pixels[k, :] = np.uint8(
+                _LUMINANCE[0] * red + _LUMINANCE[1] * green + _LUMINANCE[2] * blue
+            )

@@ -12,6 +12,14 @@ from pydantic import Field
 
 from donkey_rl.configuration import Config
 
+OFFSETS = ("offset_x", "offset_y", "offset_z")
+
+SET_TOGETHER = (
+    ("fov",), ("img_d",), OFFSETS, ("rot_x", "rot_y", "rot_z"), ("fish_eye_x", "fish_eye_y"),
+)  # fmt: skip
+"""Of each of these, the simulator's `cam_config` sets all values, or none where all are 0; it sets
+`img_w` and `img_h` where neither is."""
+
 
 class CameraConfig(Config):
     """Camera settings, by the simulator's `cam_config` names.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-import ipaddress
 import os
 import re
 import secrets
@@ -23,6 +22,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from donkey_rl import web_access
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -96,7 +96,7 @@ def _variables(address: str | None) -> dict[str, str]:
     """Returns what Ray reads from its environment."""
     if address is None:
         return _USUAL | _LOOPBACK_ONLY | {"RAY_AUTH_TOKEN": _own_token()}
-    if _is_loopback(_parsed(address)[0]):
+    if web_access.is_loopback(_parsed(address)[0]):
         return _USUAL | _LOOPBACK_ONLY
     return dict(_USUAL)
 
@@ -115,13 +115,6 @@ def _parsed(address: str) -> tuple[str, int]:
             f"'{address}'."
         )
     return found[1].strip("[]"), int(found[2])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_token(address: str) -> None:

@@ -16,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import donkey_rl
-from donkey_rl.agents.driver import Driver
+from donkey_rl.agents import ensemble
 from donkey_rl.envs import simulators
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.randomisation import Randomisation
-from donkey_rl.errors import DonkeyRLError
+from donkey_rl.errors import DonkeyRLError, DriverError
 from donkey_rl.experiments import drivers
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments.cluster import connection
@@ -117,7 +117,8 @@ def _files(entrant: Entrant) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
         folder = pathlib.Path(name) / "driver"
         entrant.driver.save(folder, lite=False)
-        return {each.name: each.read_bytes() for each in folder.iterdir()}
+        found = (each for each in folder.rglob("*") if each.is_file())
+        return {each.relative_to(folder).as_posix(): each.read_bytes() for each in found}
 
 
 def _facts(entrant: Entrant) -> dict[str, Any]:
@@ -203,8 +204,12 @@ def _entrant(files: dict[str, bytes], facts: dict[str, Any], folder: pathlib.Pat
         return drivers.pursuit(environment)
     folder.mkdir()
     for name, content in files.items():
-        (folder / pathlib.Path(name).name).write_bytes(content)
-    loaded = Driver.load(folder)
+        path = (folder / name).resolve()
+        if folder.resolve() not in path.parents:
+            raise DriverError(f"Expected files of a driver's folder. Received: '{name}'.")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    loaded = ensemble.load(folder)
     return dataclasses.replace(
         drivers.of_run(loaded, environment, facts["run_id"]),
         name=facts["name"],

@@ -86,6 +86,13 @@ def _spread(
         raise InputError(
             "Collectors drive in the embedded simulator. Leave --simulator out, or the collectors."
         )
+    setting = config.opponents
+    if any(setting.opponent(number).is_learned for number in range(setting.count)):
+        raise InputError(
+            f"Collectors drive beside opponents that need no driver. Received: opponents.drivers="
+            f"{','.join(setting.drivers)}. Choose of pursuit, passing and parked, or leave the "
+            "collectors out."
+        )
     if local.num_envs < collectors * len(config.environments()):
         raise InputError(
             f"{collectors} collectors want a car each on every track. Received: "
@@ -242,10 +249,13 @@ class CollectedVecEnv(ExtractedVecEnv):
         while True:
             try:
                 return ray.get(asked) if asked is not None else otherwise(number)
-            except ray.exceptions.RayTaskError as error:
-                lines = str(error).strip().splitlines()
-                raise DonkeyRLError(f"A collector failed: {lines[-1][:300]}.") from error
             except ray.exceptions.RayError as error:
+                # Another node would raise the same.
+                own = isinstance(error, ray.exceptions.RayTaskError)
+                if own or getattr(error, "actor_init_failed", False):
+                    lines = str(error).strip().splitlines()
+                    told = lines[-1][:300].removesuffix(".")
+                    raise DonkeyRLError(f"A collector failed: {told}.") from error
                 self._lost += 1
                 kind = type(error).__name__
                 if self._lost > _MOST_LOST:

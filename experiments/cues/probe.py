@@ -16,6 +16,7 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import cues
 from donkey_rl.envs.simulator.cues import Cues
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.experiments import rivals
 from donkey_rl.experiments.cues import hypotheses, movement
 from donkey_rl.experiments.cues.report import (
     CueReport,
@@ -31,7 +32,6 @@ from donkey_rl.experiments.evaluation_races import FIRST_SEED
 from donkey_rl.experiments.evaluation_result import SCORE
 from donkey_rl.experiments.pilots import Actions
 from donkey_rl.experiments.progress import ProgressDisplay
-from donkey_rl.experiments.racing import Field
 from donkey_rl.metrics import registry, statistics
 
 SCORES = (SCORE, "completion", "clean_laps")
@@ -73,6 +73,8 @@ def probe(
         InputError: The track has no bends, or the simulator is not the embedded one.
         DriverError: The driver failed.
     """
+    # Others on the road would be seen, and hide what is probed.
+    (config,) = rivals.without([config])
     places = draw_places(config, plan.places, plan.seed)
     with progress.phase("probing", 3 * len(cues.NAMES) + 2, "scenes") as phase:
         done = iter(range(1, 3 * len(cues.NAMES) + 3))
@@ -107,10 +109,8 @@ def _race(shared: _Probe, scene: Cues) -> dict[str, float | None]:
     """Races the driver in a scene and returns its mean scores, None where undefined."""
     plan, look = shared.plan, Randomisation(cues=scene)
     seed = FIRST_SEED + plan.seed
-    with (
-        contextlib.closing(Field(shared.config, plan.races, seed=seed, disturbance=look)) as field,
-        shared.entrant.pilot(field) as pilot,
-    ):
+    cars = rivals.field(shared.entrant, shared.config, plan.races, seed, look)
+    with contextlib.closing(cars) as field, shared.entrant.pilot(field) as pilot:
         races = field.race(pilot, plan.laps)
     shared.step()
     table = registry.score_races(races, [registry.load(name) for name in SCORES])

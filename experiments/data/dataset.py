@@ -7,7 +7,7 @@ import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from donkey_rl.experiments.data.manifest import Change, Entry, Part, folders_of
+from donkey_rl.experiments.data.manifest import Change, Entry, Part, check_path, folders_of
 
 SHORT = 12
 """Digits of a version that are shown."""
@@ -117,3 +117,28 @@ def _fresh(change: Change, races: set[str], taken: Mapping[str, str]) -> list[En
             races.add(entry.sha256)
         found.append(entry)
     return found
+
+
+def moved(sources: Iterable[DataSet], before: DataSet | None) -> list[Entry]:
+    """Returns the files of some sets, each below its set's name, that another does not hold.
+
+    Args:
+        sources: The sets.
+        before: The other one, None where it is new.
+
+    Raises:
+        InputError: A path would be no path of a data set.
+    """
+    entries: dict[str, Entry] = {}
+    races: set[str] = set()
+    for source in sources:
+        for entry in source.files:
+            path = f"{source.name}/{entry.path}"
+            if path in entries and entries[path].sha256 != entry.sha256:
+                path = f"{source.name}-{source.version[:SHORT]}/{entry.path}"
+            moved = entry.model_copy(update={"path": check_path(path)})
+            if entry.sha256 not in races and not (before is not None and before.holds(moved)):
+                entries[path] = moved
+            if entry.kind == "race":
+                races.add(entry.sha256)
+    return list(entries.values())

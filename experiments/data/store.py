@@ -16,6 +16,7 @@ import pathlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from donkey_rl import configuration
 from donkey_rl.errors import InputError, StorageError, UnknownNameError
 from donkey_rl.experiments.data import cards, dataset, manifest, pulling, pushing, splitting
 from donkey_rl.experiments.data.addresses import open_backend
@@ -154,7 +155,12 @@ class Store:
         return pulling.fetch(self.backend, found, part, folder, progress)
 
     def split(
-        self, name: str, shares: Mapping[Part, float], seed: int, note: Note
+        self,
+        name: str,
+        shares: Mapping[Part, float],
+        seed: int,
+        note: Note,
+        progress: ProgressDisplay,
     ) -> tuple[DataSet, int]:
         """Gives each race that is in no part yet one of `train`, `validation` and `test`.
 
@@ -163,6 +169,7 @@ class Store:
             shares: Of each part.
             seed: Same seed and races, same parts.
             note: Who, and what for.
+            progress: Told where the new version's card cannot be kept.
 
         Returns:
             The set, and how many races got a part.
@@ -177,10 +184,16 @@ class Store:
         parts = splitting.assigned(before.races, before.parts, shares, seed)
         if parts:
             self.record(name, self._change(note, parts=parts))
-        return self.dataset(name), len(parts)
+        after = self.dataset(name)
+        self.keep_card(after, progress)
+        return after, len(parts)
 
     def merge(
-        self, references: Sequence[tuple[str, str | None]], name: str, note: Note
+        self,
+        references: Sequence[tuple[str, str | None]],
+        name: str,
+        note: Note,
+        progress: ProgressDisplay,
     ) -> DataSet:
         """Adds all that other data sets of this store hold to one, each below its own name.
 
@@ -191,6 +204,7 @@ class Store:
             references: Names, with a version each or none.
             name: Of the set that takes them, which may be new.
             note: Who, and what for.
+            progress: Told where the new version's card cannot be kept.
 
         Raises:
             InputError: No such set or version.
@@ -199,7 +213,7 @@ class Store:
         manifest.check_name(name)
         sources = [self.dataset(*reference) for reference in references]
         before = self._current(name)
-        entries = _moved(sources, before)
+        entries = dataset.moved(sources, before)
         parts: dict[str, Part] = {}
         for source in sources:
             for digest, part in source.parts.items():
@@ -220,7 +234,9 @@ class Store:
                     sources=[source.label for source in sources],
                 ),
             )
-        return self.dataset(name)
+        after = self.dataset(name)
+        self.keep_card(after, progress)
+        return after
 
     def record(self, name: str, change: Change) -> None:
         """Writes a change of a data set.
@@ -347,30 +363,19 @@ class Store:
         parts: Mapping[str, Part] | None = None,
         sources: Iterable[str] = (),
     ) -> Change:
-        return Change(
+        given = {
             **note.model_dump(),
-            created=manifest.now(),
-            entries=tuple(entries),
-            parts=dict(parts or {}),
-            sources=tuple(sources),
-        )
-
-
-def _moved(sources: Iterable[DataSet], before: DataSet | None) -> list[Entry]:
-    """Returns the files of some sets, each below its set's name, that another does not hold."""
-    entries: dict[str, Entry] = {}
-    races: set[str] = set()
-    for source in sources:
-        for entry in source.files:
-            path = f"{source.name}/{entry.path}"
-            if path in entries and entries[path].sha256 != entry.sha256:
-                path = f"{source.name}-{source.version[:SHORT]}/{entry.path}"
-            moved = entry.model_copy(update={"path": manifest.check_path(path)})
-            if entry.sha256 not in races and not (before is not None and before.holds(moved)):
-                entries[path] = moved
-            if entry.kind == "race":
-                races.add(entry.sha256)
-    return list(entries.values())
+            "created": manifest.now(),
+            "entries": tuple(entries),
+            "parts": dict(parts or {}),
+            "sources": tuple(sources),
+        }
+        if (files := len(given["entries"])) > manifest.MAX_FILES:
+            raise InputError(
+                f"One change of a data set has at most {manifest.MAX_FILES:,} files. Received: "
+                f"{files:,}. Merge fewer sets at a time."
+            )
+        return configuration.validate(Change, given)
 
 
 def _name_or_none(name: str) -> str | None:

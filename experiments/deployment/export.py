@@ -17,7 +17,7 @@ from donkey_rl.agents.deployment.donkeycar import Held
 from donkey_rl.agents.deployment.eight_bit import Rounded
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.ensemble import Ensemble
-from donkey_rl.errors import DonkeyRLError, InputError, StorageError
+from donkey_rl.errors import DonkeyRLError, DriverError, InputError, StorageError
 from donkey_rl.experiments import drivers, recorded_drives
 from donkey_rl.experiments.deployment import frames, writers
 from donkey_rl.experiments.deployment.checking import EIGHT_BIT_TOLERANCE, FLOAT_TOLERANCE, check
@@ -114,6 +114,12 @@ def _refuse(to: str, driver: Driver | Ensemble) -> None:
     """
     if to == "donkeycar":
         donkeycar.shrink(driver.observation.image_shape)
+        if driver.description.camera.get("img_d") == 1:
+            raise DriverError(
+                "donkeycar's camera gives colours: expected a driver that sees them. Received: "
+                "one that sees gray. Export it with --to litert, which takes its own images, or "
+                "train one with --set camera.img_d=3."
+            )
     if to == "onnx":
         conversion.check_onnx()
 
@@ -128,6 +134,8 @@ def _place(
     """
     output = request.output or pathlib.Path(f"{(entrant.run_id or entrant.hash)[:8]}-{request.to}")
     suffix = writers.SUFFIXES.get(request.to)
+    if output.suffix == "" and output.exists() and not output.is_dir():
+        raise InputError(f"--out is a folder. Received: the file '{output}'. Give another name.")
     if output.is_dir() or output.suffix == "":
         return output, None
     if suffix is None and not output.exists():

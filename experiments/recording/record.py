@@ -19,7 +19,7 @@ from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import stepping
 from donkey_rl.errors import DonkeyRLError, DriverError, InputError, StorageError
-from donkey_rl.experiments import dashboard, drivers, pilots
+from donkey_rl.experiments import dashboard, drivers, pilots, racing, rivals
 from donkey_rl.experiments.data.dataset import SHORT
 from donkey_rl.experiments.data.manifest import Note
 from donkey_rl.experiments.data.store import Store
@@ -222,6 +222,7 @@ def _new_folder(request: RecordRequest) -> pathlib.Path:
 
 
 def _environment(request: RecordRequest, own: EnvironmentConfig) -> EnvironmentConfig:
+    racing.check_settings(request.settings, allowed=("latency",))
     changes = {"simulator": request.simulator}
     if request.track is not None:
         changes["track"] = request.track
@@ -302,7 +303,7 @@ def _race(
         about["laps"] = OPEN_LAPS
     with (
         Interruption() as interruption,
-        contextlib.closing(Field(config, request.races, seed=request.seed)) as field,
+        contextlib.closing(rivals.field(entrant, config, request.races, request.seed)) as field,
         entrant.pilot(field) as pilot,
         progress.phase(f"recording {entrant.name}", 100, "%") as phase,
     ):

@@ -187,6 +187,9 @@ class Tape:
     def append(self, row: Mapping[str, Any], picture: bytes) -> None:
         """Adds a row; time, progress and laps count from the first one.
 
+        A message that another simulator sends twice, whose time has not gone on, is no row of its
+        own.
+
         Args:
             row: Each column as one value.
             picture: What the camera saw, a JPEG file.
@@ -198,6 +201,8 @@ class Tape:
             return
         if not self._first:
             self._first = {name: row[name] for name in ("time_s", "progress", "lap")}
+        elif row["time_s"] - self._first["time_s"] <= self._now:
+            return
         counted = {name: row[name] - first for name, first in self._first.items()}
         self._writer.append({**row, **counted}, picture if self._frames else None)
         self._now = float(counted["time_s"])

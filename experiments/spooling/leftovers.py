@@ -68,16 +68,17 @@ def send_once(uri: str | None = None) -> None:
         send_and_tell(uri)
 
 
-def send_and_tell(uri: str | None = None) -> None:
-    """Sends what is kept below the current folder, and says so in one line for each run.
+def send_and_tell(uri: str | None = None, place: Path = PLACE) -> None:
+    """Sends what is kept in a folder, and says so in one line for each run.
 
     Args:
         uri: As in `send`.
+        place: Folder of all spools, by default below the current one.
 
     Raises:
         StorageError: As in `send`.
     """
-    for each in send(uri):
+    for each in send(uri, place):
         if each.sent:
             sender.LOGGER.warning(
                 "%d entries of run %s that were kept in %s are in the run store now.",

@@ -25,7 +25,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DriverError, InputError
-from donkey_rl.experiments import ensembles, racing, verdicts
+from donkey_rl.experiments import ensembles, race_latency, racing, verdicts
 from donkey_rl.experiments.drivers import LearnedEntrant
 from donkey_rl.experiments.ensembles import EnsembleResult
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
@@ -228,7 +228,8 @@ class _Races:
         """Races a driver on each track."""
         races: list[Race] = []
         for name in self._tracks:
-            config = environment.model_copy(update={"track": name})
+            late = race_latency.padded(environment.latency, driver.description.latency_ms)
+            config = environment.model_copy(update={"track": name, "latency": late})
             key = config.model_dump_json()
             if key not in self._fields:
                 self._fields[key] = racing.Field(config, self._count, seed=self._seed)

@@ -15,7 +15,7 @@ from pathlib import Path
 from donkey_rl.agents import folders
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.encoders.base import Encoder
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import file_locks, sealed
 from donkey_rl.experiments.membership import Figures, TrainEncoder
 
@@ -72,5 +72,7 @@ def _read(place: Path) -> tuple[Encoder, Figures] | None:
 
 def _trained(place: Path, train: TrainEncoder) -> tuple[Encoder, Figures]:
     encoder, figures = train()
-    sealed.write(place, encoder.save, lambda: {"name": encoder.name, "figures": dict(figures)})
+    # Others train it again then.
+    with contextlib.suppress(StorageError):
+        sealed.write(place, encoder.save, lambda: {"name": encoder.name, "figures": dict(figures)})
     return encoder, figures

@@ -135,6 +135,8 @@ class SweepPlan(Config):
     def identity(self) -> dict[str, Any]:
         """Returns what all that join a study must agree on, as JSON knows it."""
         code = beginning.hashes_of_code(self.config)
+        roads = beginning.hash_of_track_file(",".join(self.tracks))
+        data = beginning.hashes_of_data(self.config)
         return {
             "agent": self.config.agent,
             "tracks": list(self.tracks),
@@ -144,6 +146,8 @@ class SweepPlan(Config):
             "space": {key: each.model_dump(mode="json") for key, each in self.space.items()},
             "settings": configs.flat(self.config.model_dump(mode="json")),
             **{beginning.fact(key): digest for key, digest in code.items()},
+            **({"track_file": roads} if roads is not None else {}),
+            **({"data": data} if data else {}),
             "version": donkey_rl.__version__,
         }
 

@@ -7,10 +7,9 @@ import tempfile
 from typing import Any
 
 import optuna
-import yaml
 from pydantic import Field
 
-from donkey_rl import search_space
+from donkey_rl import search_space, yaml_dialect
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.experiments.sweeps import addresses, pictures, results
@@ -89,7 +88,7 @@ def summarise(study: optuna.Study, plan: SweepPlan, run: Run) -> SweepResult:
         folder = pathlib.Path(name) / _FOLDER
         folder.mkdir()
         files = pictures.draw(trials, plan, result.importances, folder)
-        recipe = yaml.safe_dump(results.recipe_of(plan, result.best.params), sort_keys=False)
+        recipe = yaml_dialect.dumped(results.recipe_of(plan, result.best.params))
         (folder / _SETTINGS).write_text(recipe, encoding="utf-8")
         run.log_artifact(folder)
     files["best settings"] = _SETTINGS

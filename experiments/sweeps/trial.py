@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from donkey_rl import configuration
-from donkey_rl.errors import DivergedError, InputError
+from donkey_rl.errors import DivergedError, InputError, NothingLearnedError
 from donkey_rl.experiments import evaluation_result, stored_runs, training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.evaluation_result import Evaluation
@@ -92,7 +92,7 @@ class _Trial:
             attempt.prune()
             scored = f"{np.mean(self._scores):.2f} so far" if self._scores else "no race yet"
             self._say(f"given up, {scored}")
-        except (DivergedError, InputError) as error:
+        except (DivergedError, InputError, NothingLearnedError) as error:
             self._forget_checkpoints()
             attempt.fail(str(error))
             self._say(f"failed: {error}")

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import pydantic
 
 from donkey_rl.agents import manifest
-from donkey_rl.agents.manifest import Manifest
 from donkey_rl.configuration import Config
 from donkey_rl.race_server.config import RaceConfig
 
@@ -32,13 +31,6 @@ class RecordedDriver(Config):
     hash: str = ""
     run_id: str = ""
     agent: str = ""
-
-    @classmethod
-    def of(cls, name: str, described: Manifest) -> RecordedDriver:
-        """Returns a driver by what its folder says of itself."""
-        about = described.description
-        run_id = str(about.notes.get("run_id", ""))
-        return cls(name=name, hash=described.hash, run_id=run_id, agent=about.agent)
 
 
 class RecordHeader(Config):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -304,7 +303,7 @@ def _no_number(text: str) -> float:
 
 
 def _is_time(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 1e12
+    return isinstance(value, int | float) and 0 <= value < 1e12
 
 
 def _picture(place: object, pictures: Path, size: int) -> Picture | None:

@@ -97,6 +97,7 @@ class FileTape:
         self._lost_lines = self._lost_pictures = 0
         self._waiting: deque[lines.Encoded] = deque()
         self._part: Part | None = None
+        self._parts = 0
         self._problem = ""
         self._troubled_s = 0.0
         self._closing = threading.Event()
@@ -191,7 +192,7 @@ class FileTape:
         except OSError as error:
             self._note_trouble(error)
             return False
-        if self._problem:
+        if self._problem or self._lost_lines or self._lost_pictures:
             self._note_recovery()
         return True
 
@@ -202,12 +203,12 @@ class FileTape:
             OSError: The disk takes nothing.
         """
         if self._part is None or not self._part.has_room:
-            number = self._part.number + 1 if self._part is not None else 1
             if self._part is not None:
                 self._part.close()
                 self._part = None
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._part = Part(self.folder, number)
+            self._part = Part(self.folder, self._parts + 1)
+            self._parts += 1
         some = [self._waiting[k] for k in range(min(_AT_ONCE, len(self._waiting)))]
         self._part.write(some)
         for _ in some:
@@ -227,14 +228,14 @@ class FileTape:
 
     def _note_recovery(self) -> None:
         """Says in the record what the disk has cost it."""
-        taken = time.monotonic() - self._troubled_s
         with self._lock:
             lost = {"lines_lost": self._lost_lines, "pictures_lost": self._lost_pictures}
             self._lost_lines = self._lost_pictures = 0
-        text = (
-            f"The disk took nothing for {taken:.1f} s ({self._problem}): "
-            f"{lost['lines_lost']} lines and {lost['pictures_lost']} pictures are lost."
-        )
+        what = "The disk was too slow"
+        if self._problem:
+            taken = time.monotonic() - self._troubled_s
+            what = f"The disk took nothing for {taken:.1f} s ({self._problem})"
+        text = f"{what}: {lost['lines_lost']} lines and {lost['pictures_lost']} pictures are lost."
         LOGGER.warning("%s: %s", self.folder, text)
         self._problem = ""
         self._note("warning", {"by": "record", "text": text, **lost}, None)

@@ -128,6 +128,8 @@ def unbraked(sightings: Sightings) -> list[Violation]:
     found: list[Violation] = []
     for link in sorted({each.link for each in sightings.frames}):
         frames = [each.at for each in sightings.frames if each.link == link and each.whole]
+        if not frames:
+            continue
         commands = [each for each in sightings.commands if each.link == link]
         closed = [each.at for each in _events(sightings, "closed") if each.link == link]
         end = closed[0] if closed else max([*frames, *(each.at for each in commands[-1:])])

@@ -33,7 +33,7 @@ def hold(plan: RehearsalPlan, progress: ProgressDisplay) -> EveningResult:
     began = time.monotonic()
     plan, throttle = _settled(plan)
     others = field.opponents(plan.race, plan.opponents, plan.opponent_drivers, throttle)
-    left = deque(faults.draw(plan.faults, plan.seed))
+    left = deque(faults.draw(plan.faults, plan.seed, faults.possible()))
     held: list[Held] = []
     while not held or left:
         folder = _made(plan.folder / f"evening-{len(held) + 1}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import sys
 from typing import Literal, get_args
 
 from donkey_rl.race_server.rehearsal.link_conditions import Way
@@ -87,6 +88,11 @@ class Injected:
     at: float
     until: float
     problem: str = ""
+
+
+def possible() -> tuple[FaultKind, ...]:
+    """Returns what this system can inject: a full disk on Linux only."""
+    return KINDS if sys.platform == "linux" else tuple(k for k in KINDS if k != "full disk")
 
 
 def draw(count: int, seed: int, kinds: tuple[FaultKind, ...] = KINDS) -> tuple[Fault, ...]:

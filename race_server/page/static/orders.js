@@ -45,7 +45,7 @@ export class Orders {
 
   // Held, the brake lasts as long as it is held; tapped, until it is tapped again.
   press() {
-    if (this.pressed || !this.race.canOrder()) return;
+    if (this.pressed || !this.race.canSlow()) return;
     this.pressed = { at: performance.now(), car: this.race.car(), ends: this.race.isBraked() };
     if (!this.pressed.ends) this.giveBrake(this.pressed.car, true);
   }
@@ -65,7 +65,8 @@ export class Orders {
 
   async give(order) {
     const wanted = { car: this.race.car(), ...order };
-    if (!this.race.canOrder()) return;
+    const slows = wanted.do === "stop" || (wanted.do === "brake" && wanted.on);
+    if (!(slows ? this.race.canSlow() : this.race.canOrder())) return;
     try {
       const answer = await fetch("order", {
         method: "POST",

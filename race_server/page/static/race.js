@@ -33,6 +33,8 @@ const race = {
   isBraked: () => Boolean(chosen()?.braked),
   key: () => link.key,
   canOrder: () => isLive() && Boolean(chosen()) && ageS() <= freshS,
+  // What can only slow cars down reaches silent ones too.
+  canSlow: () => isLive() && Boolean(chosen()),
   choose: (index) => { const car = message?.cars[index]; if (car) choose(car.status.car); },
   changed: () => tellOrders(),
 };
@@ -207,7 +209,7 @@ function tellOrders() {
   const can = race.canOrder();
   const status = chosen()?.status;
   byId("go").disabled = !can || status.go;
-  for (const id of ["stop", "brake"]) byId(id).disabled = !can;
+  for (const id of ["stop", "brake"]) byId(id).disabled = !race.canSlow();
   byId("stop-all").disabled = !isLive();
   byId("change-driver").disabled = !can || status.drivers.length < 2;
   const isBraked = race.isBraked();
@@ -219,7 +221,7 @@ function tellOrders() {
 }
 
 function why(status, can, isBraked) {
-  if (!can) return "Buttons are off: there is no fresh news of the car.";
+  if (!can) return "There is no fresh news of the car: it can be stopped and braked only.";
   if (isBraked) return "The brake is held. Tap LET GO to drive on.";
   if (status.go) return "GO is given. BRAKE: hold, or tap to keep it on.";
   return "Waits for GO. BRAKE: hold, or tap to keep it on.";
