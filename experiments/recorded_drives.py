@@ -35,24 +35,24 @@ class RecordedDrive:
     Attributes:
         recording: Where the images are.
         shape: Height and width of the images that the policy sees.
-        gray: Whether it sees them without colours.
         records: The records that can be learned from, in their order, shape (n,).
         speed: In the unit of the observation, shape (n,).
         yaw_rate: In rad/s, shape (n,).
         actions: Steering and throttle in [-1, 1], shape (n, 2).
         last_actions: The last K actions before each record, oldest first, shape (n, 2 K).
         drive: Number of the drive that each record is of, shape (n,).
+        gray: Whether the policy sees images without colours.
     """
 
     recording: Recording
     shape: tuple[int, int]
-    gray: bool
     records: npt.NDArray[np.int64]
     speed: FloatArray
     yaw_rate: FloatArray
     actions: FloatArray
     last_actions: FloatArray
     drive: npt.NDArray[np.int64]
+    gray: bool = False
 
     def __len__(self) -> int:
         """Number of records."""

@@ -165,7 +165,7 @@ def test_what_does_not_fit_is_refused(trained: tuple[PPO, ImageVecEnv], tmp_path
     encoder = CnnEncoder.of_policy(network, SHAPE, REDUCED)
     encoder.save(tmp_path)
     (tmp_path / "encoder.keras").write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(DriverError, match="Expected the encoder cnn of format 1"):
+    with pytest.raises(DriverError, match="Expected the cnn encoder of format 1"):
         base.encoder_class("cnn").load(tmp_path)
 
 
