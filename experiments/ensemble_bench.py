@@ -29,8 +29,8 @@ from donkey_rl.metrics import registry, statistics
 MEMBERS: Final = (
     "--recipe", "sac_fast", "--set", "steps=72000", "--set", "randomisation.surroundings=true",
 )  # fmt: skip
-"""What members are trained by where none are named: three times as long as by `sac_fast` itself, of
-whose four one gets nowhere, and among other surroundings, since most would else follow what is
+"""What members are trained by where none are named: three times as long as by `sac_fast` itself,
+of whose four one gets nowhere, and among other surroundings, since most would else follow what is
 beside the road. No way of joining them mends either."""
 
 CONDITIONS: Final[Mapping[str, Randomisation | None]] = {
