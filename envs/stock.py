@@ -3,7 +3,7 @@
 ``import donkey_rl.envs.stock`` in place of ``import gym_donkeycar``: from then on
 ``gymnasium.make`` gives the environments of all ids with gym-donkeycar's own spaces, the picture
 alone as observation, and steering and throttle as the car takes them; see `StockSpaces`. Where
-gym-donkeycar is imported as well, it loses its ids to this module.
+gym-donkeycar was imported before, it loses its ids to this module.
 """
 
 from __future__ import annotations

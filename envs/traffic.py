@@ -193,14 +193,12 @@ class Traffic:
         others = np.delete(others, k - base) if first is None else others
         gap = float(rng.uniform(*setting.gap))
         arc, length = float(cars.sensed[i, stepping.ARC]), self.track.length
-        if not self.track.closed and not 0.0 <= arc + side * gap <= length - _OPEN_END:
-            side = -side
-        while gap < length and self._beside(others, side * gap):
-            gap += _APART
-        place = arc + side * gap
-        place = place % length if self.track.closed else float(np.clip(place, 0.0, length))
-        lead = side * gap if self.track.closed else place - arc
-        start = self._rivals.placed(k, place, rng)
+        # Ever farther on the side that was drawn; where an open road ends, on the other one.
+        gaps = gap + np.arange(0.0, length, _APART)
+        leads = [*(side * gaps), *(() if self.track.closed else -side * gaps)]
+        lead = float(next((each for each in leads if self._fits(others, arc, each)), side * gap))
+        place = (arc + lead) % length if self.track.closed else np.clip(arc + lead, 0.0, length)
+        start = self._rivals.placed(k, float(place), rng)
         if first is not None:
             # They come under way together with their car.
             start = start._replace(speed=np.minimum(start.speed, cars.motion[i, physics.FORWARD]))
@@ -210,10 +208,12 @@ class Traffic:
         for seat in self._seats.values():
             seat.history[seat.cars == own] = 0.0
 
-    def _beside(self, others: FloatArray, lead: float) -> bool:
-        """Whether a place so far ahead of a car is too near to one of its opponents."""
+    def _fits(self, others: FloatArray, arc: float, lead: float) -> bool:
+        """Whether a place so far ahead of a car is on the road, and away from its opponents."""
+        if not (self.track.closed or 0.0 <= arc + lead <= self.track.length - _OPEN_END):
+            return False
         apart = others - lead - self._length * np.round((others - lead) / self._length)
-        return bool((np.abs(apart) < _APART).any())
+        return bool((np.abs(apart) >= _APART).all())
 
     def _origin(self, k: int) -> None:
         """Reckons anew how far ahead of its car an opponent is."""

@@ -25,6 +25,7 @@ import pydantic
 from donkey_rl import configuration, own_code
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
+from donkey_rl.envs import opponents
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import process_clock, provenance, stored_runs
@@ -38,6 +39,9 @@ CODE = {"task.reward": REWARD_FILE, "encoder.code": ENCODER_FILE}
 """Settings that name code of the user's own, `PATH.py:NAME`, and what a run calls its copy."""
 
 PROFILE, _OPPONENTS = "latency.profile", "opponents.drivers"
+LASTING = (PROFILE, _OPPONENTS)
+"""What a run depends on to its end."""
+
 _DATA = ("imitation.data", "encoder.data", "encoder.pretrained", "start.driver", PROFILE)
 """Settings that name what is learned from."""
 
@@ -114,7 +118,7 @@ def _folders(config: TrainingConfig) -> dict[str, str]:
     return {
         each: str(pathlib.Path(each).resolve())
         for each in config.opponents.drivers
-        if pathlib.Path(each).is_dir()
+        if opponents.parse(each).is_learned and pathlib.Path(each).is_dir()
     }
 
 

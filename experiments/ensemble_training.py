@@ -51,12 +51,15 @@ def _carried_out(command: Sequence[str]) -> dict[str, Any]:
 
     A Ctrl-C that ends this process has come to the training too, which stores what it has.
     """
+    stopped = False
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             said, _ = process.communicate()
         except KeyboardInterrupt:
+            stopped = True
             said, _ = process.communicate()
     if process.returncode != 0:
         return {"stopped": True}
     result: dict[str, Any] = json.loads(said)
-    return result
+    # Ctrl-C ends all of them, also where this one had just come to its end.
+    return result | ({"stopped": True} if stopped else {})

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 import donkey_rl
+from donkey_rl.agents.folders import sha256
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track as roads
@@ -127,7 +128,7 @@ def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
         "plan": [plan.races, plan.laps, plan.seed, late, dict(plan.changes)],
         "disturbance": plan.disturbance.model_dump() if plan.disturbance else None,
         # What is in a file may change under its name.
-        **({"road": roads.load(config.track).digest} if file.is_file() else {}),
+        **({"road": sha256(file)} if file.is_file() else {}),
         "version": donkey_rl.__version__,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -103,7 +103,7 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
             "Put the old one back, or start a new run."
         )
     _compare_code(stored.id, begun, config)
-    _compare_data(stored.id, begun, config, begun_anew=not folder.checkpoints.numbers())
+    _compare_data(stored.id, begun, config, folder)
     wanted = beginning.lasting(configuration.with_settings(config, settings))
     _compare_settings(stored.id, config, wanted)
     return Resumption(stored.id, wanted, folder, remarks)
@@ -124,12 +124,14 @@ def _compare_versions(run_id: str, before: dict[str, str]) -> tuple[str, ...]:
 
 
 def _compare_data(
-    run_id: str, begun: Beginning, config: TrainingConfig, *, begun_anew: bool
+    run_id: str, begun: Beginning, config: TrainingConfig, folder: RunFolder
 ) -> None:
     """Refuses files that have changed and that the rest of the run still depends on."""
     now = beginning.hashes_of_data(config)
+    taken_in = bool(folder.checkpoints.numbers())
     for key, digest in begun.data.items():
-        if (begun_anew or key == beginning.PROFILE) and now.get(key) != digest:
+        done = taken_in or (folder.has_encoder and key.startswith("encoder."))
+        if (not done or key in beginning.LASTING) and now.get(key) != digest:
             raise InputError(
                 f"What {key} names is not what it was when run {run_id} began. Put it back as it "
                 "was, or start a new run."

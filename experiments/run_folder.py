@@ -65,6 +65,11 @@ class RunFolder:
         """Where the run's process keeps what the store of runs has not taken."""
         return self.path.parent / spool.PLACE.name
 
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the encoder is trained and stored."""
+        return (self.path / _ENCODER).exists()
+
     def keep_encoder(self, encoder: Encoder, complain: Callable[[str], object]) -> None:
         """Stores the trained encoder, or goes on without.
 

@@ -209,8 +209,13 @@ def test_opponents_that_come_to_nothing_are_put_back_ahead() -> None:
 def test_opponents_do_not_begin_in_each_other(behind: float) -> None:
     config = environment(track="generated_road", count=3, behind=behind, gap=(8.0, 15.0))
     cars, world = batch(config, 16)
-    for _ in range(4):
-        cars.reset(np.arange(16))
+    end = np.linspace(world.track.length - 80.0, world.track.length - 12.0, 16)
+    still = np.zeros(16)
+    for start in (None, None, Start(end, still, still, still)):
+        if start is None:
+            cars.reset(np.arange(16))
+        else:
+            world.reset(np.arange(16), start)
         arcs = world.world.cars.sensed[:, stepping.ARC]
         groups = np.concatenate([arcs[:16, None], arcs[16:].reshape(16, 3)], axis=1)
         gaps = np.diff(np.sort(groups, axis=1), axis=1)

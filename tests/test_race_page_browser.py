@@ -95,6 +95,7 @@ def test_the_page_survives_reloads_restarts_and_silence() -> None:
         os.kill(first, signal.SIGKILL)
         wait_for(tab, "banner-text", "No connection")
         assert tab.value("document.getElementById('stop').disabled") is True
+        assert "Buttons are off" in text(tab, "why")
         tab.wait(LIVE)
         shown_before = int(tab.value("document.getElementById('camera').dataset.shown"))
         tab.wait(f"document.getElementById('camera').dataset.shown > {shown_before + 2}")

@@ -133,7 +133,8 @@ def gray(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         images: (..., H, W, 3).
     """
     weights = np.array(_LUMINANCE, np.float64)
-    return np.repeat((images @ weights).astype(np.uint8)[..., None], 3, axis=-1)
+    # What is gray already stays as it is, whatever the shares add up to in floating point.
+    return np.repeat((images @ weights + 1e-6).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 @njit(cache=True)

@@ -66,7 +66,10 @@ export class Orders {
   async give(order) {
     const wanted = { car: this.race.car(), ...order };
     const slows = wanted.do === "stop" || (wanted.do === "brake" && wanted.on);
-    if (!(slows ? this.race.canSlow() : this.race.canOrder())) return;
+    if (!(slows ? this.race.canSlow() : this.race.canOrder())) {
+      if (wanted.do === "brake") this.say("The brake stays on: LET GO once the car reports again.");
+      return;
+    }
     try {
       const answer = await fetch("order", {
         method: "POST",

@@ -186,7 +186,7 @@ function banner() {
   if (!message) return "";
   if (!message.cars.length) return "No car has reported yet.";
   if (ageS() > freshS) {
-    return `${race.car()} does not report any more: what you see is old, and orders to it are off.`;
+    return `${race.car()} does not report any more: what you see is old, and only STOP and BRAKE go to it.`;
   }
   return "";
 }
@@ -209,7 +209,8 @@ function tellOrders() {
   const can = race.canOrder();
   const status = chosen()?.status;
   byId("go").disabled = !can || status.go;
-  for (const id of ["stop", "brake"]) byId(id).disabled = !race.canSlow();
+  byId("stop").disabled = !race.canSlow();
+  byId("brake").disabled = race.isBraked() ? !can : !race.canSlow();
   byId("stop-all").disabled = !isLive();
   byId("change-driver").disabled = !can || status.drivers.length < 2;
   const isBraked = race.isBraked();
@@ -221,6 +222,7 @@ function tellOrders() {
 }
 
 function why(status, can, isBraked) {
+  if (!race.canSlow()) return "Buttons are off: there is no connection.";
   if (!can) return "There is no fresh news of the car: it can be stopped and braked only.";
   if (isBraked) return "The brake is held. Tap LET GO to drive on.";
   if (status.go) return "GO is given. BRAKE: hold, or tap to keep it on.";
