@@ -7,13 +7,18 @@ import pathlib
 import numpy as np
 import pytest
 
+from donkey_rl.experiments.recording import person
 from donkey_rl.metrics.race import Race
 from tests import chromium
 from tests.test_recording_page import driven
 
 
 @pytest.mark.slow
-def test_keys_drive_the_car_and_the_race_holds_them(tmp_path: pathlib.Path) -> None:
+def test_keys_drive_the_car_and_the_race_holds_them(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A browser on a busy machine may say nothing for seconds, which would end the recording.
+    monkeypatch.setattr(person, "ASLEEP_S", 60.0)
     with driven(tmp_path) as made, chromium.opened(made.page.access.url) as tab:
         tab.wait("state !== null && state.driving")
         tab.press("Enter")
