@@ -67,29 +67,16 @@ class EnvironmentConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _cues_can_be_shown(self) -> Self:
-        present = self.randomisation.cues.present
-        if present and self.simulator != "embedded":
+    def _is_done_elsewhere(self) -> Self:
+        drawn, cues = self.randomisation, self.randomisation.cues.present
+        alone = {
+            f"randomisation.cues.{cues[0] if cues else ''} can only be shown": bool(cues),
+            "randomisation.start_at_failures can only be used": drawn.start_at_failures,
+            "opponents.count can only be more than 0": self.opponents.count,
+        }
+        asked = [text for text, value in alone.items() if value]
+        if asked and self.simulator != "embedded":
             raise ValueError(
-                f"randomisation.cues.{present[0]} can only be shown in the embedded simulator, "
-                f"received simulator={self.simulator}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _failures_are_kept(self) -> Self:
-        if self.randomisation.start_at_failures and self.simulator != "embedded":
-            raise ValueError(
-                f"randomisation.start_at_failures is for the embedded simulator, received "
-                f"simulator={self.simulator}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _opponents_can_be_there(self) -> Self:
-        if self.opponents.count and self.simulator != "embedded":
-            raise ValueError(
-                f"opponents.count can only be more than 0 in the embedded simulator, received "
-                f"simulator={self.simulator}"
+                f"{asked[0]} in the embedded simulator, received simulator={self.simulator}"
             )
         return self

@@ -183,7 +183,6 @@ class _Session:
         self._checks: Checks | None = None
         self._continuation: Continuation | None = None
         self._learn_s, self._missed = 0.0, 0
-        self._scaling = sight.scaling(config)
 
     def learn(self, interruption: Interruption) -> None:
         """Trains the encoder, then the policy.
@@ -225,7 +224,7 @@ class _Session:
     def _drive(self, environment: Cars, interruption: Interruption) -> None:
         """Trains the policy."""
         config = self._config
-        local = sight.environment(config, environment, self._encoder, self._scaling)
+        local = sight.environment(config, environment, self._encoder, sight.scaling(config))
         self._env = self._member.environment(config, local, self._encoder)
         self._model = algorithms.agent(config, self._env)
         self._model.set_logger(Logger(None, [MlflowWriter(self.run)]))

@@ -55,21 +55,27 @@ def test_what_is_usual_is_found_on_frames(two: tuple[Driver, ...]) -> None:
     assert ensembles.joined(two, Joining(weights=(3, 1)), never).weights == (0.75, 0.25)
 
 
+def pretend(place: pathlib.Path, code: str) -> pathlib.Path:
+    """A program that is started in place of Python."""
+    trainer = place / "trainer"
+    trainer.write_text(f"#!{sys.executable}\n{code}")
+    trainer.chmod(0o755)
+    return trainer
+
+
 def test_members_are_trained_with_one_seed_after_the_other(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = tmp_path / "trainer"
-    trainer.write_text(
-        f"#!{sys.executable}\n"
+    trainer = pretend(
+        tmp_path,
         "import json, sys\n"
         "words = sys.argv[1:]\n"
         "assert words[:5] == ['-m', 'donkey_rl', 'train', '--recipe', 'sac_fast'], words\n"
         "assert words[-1] == '--json'\n"
         "seed = words[words.index('--seed') + 1]\n"
         "print(json.dumps({'run_id': f'run{seed}', 'stopped': seed == '9'}))\n"
-        "sys.exit(seed == '20')\n"
+        "sys.exit(seed == '20')\n",
     )
-    trainer.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(trainer))
     words, shown = ["--recipe", "sac_fast"], ProgressDisplay()
     assert ensemble_training.train(3, words, 5, shown) == ["run5", "run6", "run7"]
@@ -82,14 +88,12 @@ def test_members_are_trained_with_one_seed_after_the_other(
 def test_ctrl_c_waits_for_the_member_and_names_it(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = tmp_path / "trainer"
-    trainer.write_text(
-        f"#!{sys.executable}\n"
+    trainer = pretend(
+        tmp_path,
         "import json, time\n"
         "time.sleep(0.3)\n"
-        "print(json.dumps({'run_id': 'run1', 'stopped': True}))\n"
+        "print(json.dumps({'run_id': 'run1', 'stopped': True}))\n",
     )
-    trainer.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(trainer))
     communicate, pressed = subprocess.Popen.communicate, []
 

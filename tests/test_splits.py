@@ -148,7 +148,7 @@ def test_checks_are_randomised_when_asked_for() -> None:
         ),
         (
             ["simulator=127.0.0.1:9091", "randomisation.start_at_failures=0.5"],
-            "start_at_failures is for the embedded simulator",
+            "start_at_failures can only be used in the embedded simulator",
         ),
     ],
 )
