@@ -10,6 +10,13 @@ import numpy as np
 from donkey_rl.agents.cnn_config import CnnConfig
 from donkey_rl.agents.tensorflow_setup import keras, tf
 
+SEEN_IN = 4
+"""Parts of a batch that is only looked at.
+
+Whatever the machine: rounding hangs on a batch's size, and races are to come out alike. On two
+cores 64 images are seen as fast in four parts as in two, and 256 faster.
+"""
+
 
 def convolutions(x: Any, filters: Sequence[int], initialiser: Callable[[], Any]) -> Any:
     """Applies convolutions of stride 2 with ReLU; the first is 5x5, the others 3x3.
@@ -64,21 +71,23 @@ def network(image: tuple[int, int, int], config: CnnConfig, seed: int) -> Any:
     return keras.Model(inputs, keras.ops.tanh(x), name="cnn")
 
 
-def in_halves(model: Any, images: Any) -> Any:
-    """Returns the features of a batch whose halves go through the network side by side.
+def in_parts(model: Any, images: Any, parts: int = SEEN_IN) -> Any:
+    """Returns the features of a batch whose parts go through the network side by side.
 
-    With one thread for each operation (see `tensorflow_setup`) that is how two cores share the
+    With one thread for each operation (see `tensorflow_setup`) that is how cores share the
     convolutions, forth and back.
 
     Args:
         model: As `network` built it.
         images: (B, h, w, c), one at least.
+        parts: How many.
 
     Returns:
         Features (B, D).
     """
     count = tf.shape(images)[0]
-    middle = (count + 1) // 2
-    # A single image goes through twice: TensorFlow's fused convolutions fail on no image.
-    second = tf.minimum(middle, count - 1)
-    return tf.concat([model(images[:middle]), model(images[second:])], axis=0)[:count]
+    each = (count + parts - 1) // parts
+    # What is past the end sees the last image again: TensorFlow's fused convolutions fail on none.
+    firsts = [tf.minimum(part * each, count - 1) for part in range(parts)]
+    seen = [model(images[first : first + each]) for first in firsts]
+    return tf.concat(seen, axis=0)[:count]

@@ -52,7 +52,7 @@ class ImageExtractor:
         )
         reducer = cnn_encoder.reducer(shape, config)
         self._reduce = tf.function(
-            lambda images: tf.cast(cnn.in_halves(reducer, images), tf.uint8),
+            lambda images: tf.cast(cnn.in_parts(reducer, images), tf.uint8),
             input_signature=[tf.TensorSpec((None, *shape), tf.uint8)],
         )
 

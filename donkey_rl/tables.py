@@ -32,7 +32,7 @@ def show_training(result: Mapping[str, Any]) -> None:
         result: With `run_id`, `steps`, `wall_s`, `first_clean_lap_wall_s`,
             `first_clean_lap_steps`, `best_lap_s`, `stopped`, and where the driver was raced at
             the end `laps`: mappings with `number`, `time_s`, `clean` and `reasons`;
-            `missed_deadlines` and `updates_dropped`, shown where there are any; and
+            `missed_deadlines`, `updates_dropped` and `failures`, shown where there are any; and
             `driver_stored`.
     """
     console = _console()
@@ -49,7 +49,7 @@ def show_training(result: Mapping[str, Any]) -> None:
         "trained": f"{result['steps']:,} steps in {result['wall_s']:.0f} s",
     }
     console.print(_facts(facts))
-    _lines(console, *_missed(result), *_dropped(result))
+    _lines(console, *_missed(result), *_dropped(result), *result.get("failures", ()))
     _lines(console, f"run {result['run_id']}{' (stopped)' if result.get('stopped') else ''}")
     if not result["driver_stored"]:
         _lines(console, "No driver was stored: the run ended before driving began.")

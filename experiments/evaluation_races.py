@@ -298,7 +298,10 @@ def store(
     ):
         folder = pathlib.Path(name) / plan.folder
         folder.mkdir()
-        result = result.model_copy(update={"files": _write(folder, driven)})
+        files = _write(folder, driven)
+        missing = _write_video(folder, driven, files)
+        failures = (*result.failures, *missing)
+        result = result.model_copy(update={"files": files, "failures": failures})
         text = result.model_dump_json(indent=2)
         (folder / results.FILE_NAME).write_text(text + "\n", encoding="utf-8")
         phase.update(len(list(folder.iterdir())))
@@ -320,22 +323,43 @@ def store(
 
 
 def _write(folder: pathlib.Path, driven: Driven) -> dict[str, str]:
-    """Writes video, plots and records; returns where they lie inside the run."""
+    """Writes records and plots; returns where they lie inside the run."""
     plan, races = driven.plan, driven.races
     names = {"result": results.FILE_NAME}
+    race_recording.store(races, driven.files, folder)
     if plan.plots:
         best = plots.optimal(races[0])
         lines = track_plot.lines(driven.track)
         plots.trajectory(races[0], lines, folder / _TRAJECTORY, best)
         plots.speed_profile(races[0], folder / _SPEED, best)
         names |= {"trajectory": _TRAJECTORY, "speed": _SPEED}
-    if driven.frames:
-        video.write_race(folder / _VIDEO, driven.frames, races[0].cut(len(driven.frames)))
-        names["video"] = _VIDEO
-    race_recording.store(races, driven.files, folder)
     files = {what: f"{plan.folder}/{name}" for what, name in names.items()}
     last = f" .. race_{len(races) - 1:02d}.parquet" if len(races) > 1 else ""
     files["records"] = f"{plan.folder}/race_00.parquet{last}"
+    return files
+
+
+def _write_video(folder: pathlib.Path, driven: Driven, files: dict[str, str]) -> tuple[str, ...]:
+    """Writes the video, where one is wanted, and names it among the files.
+
+    Returns:
+        What went wrong: nothing that was raced is given up for want of a video that nobody asked
+        for.
+
+    Raises:
+        StorageError: It could not be written.
+    """
+    plan = driven.plan
+    if not driven.frames:
+        return ()
+    try:
+        shown = driven.races[0].cut(len(driven.frames))
+        video.write_race(folder / _VIDEO, driven.frames, shown)
+    except video.NoEncoderError as error:
+        if plan.video is not None:
+            raise
+        return (f"no video: {error}",)
+    files["video"] = f"{plan.folder}/{_VIDEO}"
     if plan.video is not None:
         try:
             plan.video.parent.mkdir(parents=True, exist_ok=True)
@@ -345,4 +369,4 @@ def _write(folder: pathlib.Path, driven: Driven) -> dict[str, str]:
                 f"The video {plan.video} could not be written: {error.strerror or error}."
             ) from error
         files["video file"] = str(plan.video)
-    return files
+    return ()

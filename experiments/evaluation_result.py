@@ -136,6 +136,11 @@ class Evaluation(EvaluationResult):
     others: tuple[EvaluationResult, ...] = ()
     split: SplitReport | None = None
 
+    @property
+    def all_failures(self) -> tuple[str, ...]:
+        """Those of all tracks."""
+        return tuple(line for each in (self, *self.others) for line in each.failures)
+
 
 def load(path: pathlib.Path) -> EvaluationResult:
     """Reads a result that an evaluation stored.

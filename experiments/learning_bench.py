@@ -1,18 +1,23 @@
 """Speed of learning, beside Stable-Baselines3 and, where it is installed, SBX.
 
-The environments do no work, so that nothing but the algorithms is measured.
+The environments do no work, so that nothing but the algorithms is measured. Where PyTorch or JAX
+sees a GPU, theirs are measured on it as well, as `sb3_gpu` and `sbx_gpu`; ours never use one
+(`agents.tensorflow_setup` says why).
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 import stable_baselines3
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -86,58 +91,84 @@ def sac_updates() -> Rates:
         "learning_starts": _NEVER,
     }
     config = SACConfig(hidden=HIDDEN, batch_size=BATCH, learning_starts=_NEVER)
-    models: dict[str, Any] = {
-        "ours": SAC(numbers(), config, seed=0),
-        "sb3": stable_baselines3.SAC("MlpPolicy", numbers(), device="cpu", **same),
-    }
-    sbx = _sbx()
-    if sbx is not None:
-        models["sbx"] = sbx.SAC("MlpPolicy", numbers(), **same)
-    parties = {name: _updates(model, UPDATES) for name, model in models.items()}
+    parties = {"ours": _updates(SAC(numbers(), config, seed=0), UPDATES)}
+    parties |= _on_torch(
+        lambda device: _updates(
+            stable_baselines3.SAC("MlpPolicy", numbers(), device=device, **same), UPDATES
+        )
+    )
+    parties |= _on_jax(lambda sbx: _updates(sbx.SAC("MlpPolicy", numbers(), **same), UPDATES))
     return {"sbx": None} | rates(parties)
 
 
 def sac_image_updates() -> Rates:
     """Returns gradient steps per second from images: `ours`, `ours_wide` (see `WIDE`), `sb3`."""
     stock_agents.without_triton()
-    models: dict[str, Any] = {
-        name: SAC(
-            images(),
-            SACConfig(
-                cnn=cnn,
-                hidden=HIDDEN,
-                batch_size=BATCH,
-                learning_starts=_NEVER,
-                buffer_size=_STORED,
-            ),
-            seed=0,
+    same: dict[str, Any] = {
+        "batch_size": BATCH,
+        "learning_starts": _NEVER,
+        "buffer_size": _STORED,
+    }
+    parties = {
+        name: _updates(
+            SAC(images(), SACConfig(cnn=cnn, hidden=HIDDEN, **same), seed=0), IMAGE_UPDATES
         )
         for name, cnn in (("ours", CnnConfig()), ("ours_wide", WIDE))
     }
-    models["sb3"] = stable_baselines3.SAC(
-        "CnnPolicy",
-        images(),
-        batch_size=BATCH,
-        policy_kwargs={"net_arch": list(HIDDEN)},
-        learning_starts=_NEVER,
-        buffer_size=_STORED,
-        device="cpu",
+    same["policy_kwargs"] = {"net_arch": list(HIDDEN)}
+    parties |= _on_torch(
+        lambda device: _updates(
+            stable_baselines3.SAC("CnnPolicy", images(), device=device, **same), IMAGE_UPDATES
+        )
     )
-    return dict(rates({name: _updates(model, IMAGE_UPDATES) for name, model in models.items()}))
+    return dict(rates(parties))
 
 
 def ppo_samples() -> Rates:
     """Returns steps per second of whole rollouts with their updates, by party."""
     stock_agents.without_triton()
     same: dict[str, Any] = {"n_steps": ROLLOUT, "batch_size": 64}
-    models: dict[str, Any] = {
-        "ours": PPO(numbers(PPO_CARS), PPOConfig(n_steps=ROLLOUT, batch_size=64), seed=0),
-        "sb3": stable_baselines3.PPO("MlpPolicy", numbers(PPO_CARS), device="cpu", **same),
-    }
+    parties = {"ours": _rollouts(PPO(numbers(PPO_CARS), PPOConfig(**same), seed=0))}
+    parties |= _on_torch(
+        lambda device: _rollouts(
+            stable_baselines3.PPO("MlpPolicy", numbers(PPO_CARS), device=device, **same)
+        )
+    )
+    parties |= _on_jax(lambda sbx: _rollouts(sbx.PPO("MlpPolicy", numbers(PPO_CARS), **same)))
+    return {"sbx": None} | rates(parties)
+
+
+def _on_torch(party: Callable[[str], Party]) -> Mapping[str, Party]:
+    """Returns Stable-Baselines3's party on the processor, and on a GPU where PyTorch sees one."""
+    devices = {"sb3": "cpu"} | ({"sb3_gpu": "cuda"} if torch.cuda.is_available() else {})
+    return {name: party(device) for name, device in devices.items()}
+
+
+def _on_jax(party: Callable[[Any], Party]) -> Mapping[str, Party]:
+    """Returns SBX's party on the processor, and on a GPU where JAX sees one; none without SBX."""
     sbx = _sbx()
-    if sbx is not None:
-        models["sbx"] = sbx.PPO("MlpPolicy", numbers(PPO_CARS), **same)
-    return {"sbx": None} | rates({name: _rollouts(model) for name, model in models.items()})
+    if sbx is None:
+        return {}
+    jax = importlib.import_module("jax")
+    devices = {"sbx": jax.devices("cpu")[0]}
+    if jax.default_backend() == "gpu":
+        devices["sbx_gpu"] = jax.devices()[0]
+
+    def held(device: Any) -> Party:
+        def on() -> contextlib.AbstractContextManager[None]:
+            place: contextlib.AbstractContextManager[None] = jax.default_device(device)
+            return place
+
+        with on():
+            work, units = party(sbx)
+
+        def on_device() -> None:
+            with on():
+                work()
+
+        return on_device, units
+
+    return {name: held(device) for name, device in devices.items()}
 
 
 def _sbx() -> Any:

@@ -386,6 +386,7 @@ class _Session:
             updates_dropped=dropped,
             resumed_at=self._continuation.resumed_at if self._continuation else None,
             laps=raced.laps if raced else (),
+            failures=raced.all_failures if raced else (),
             evaluation=raced,
             time_split=split,
         )

@@ -30,6 +30,8 @@ class TrainingResult(Config):
         updates_dropped: Gradient steps left out because the simulator did not wait for them.
         resumed_at: Environment step of the checkpoint that a resumed run went on from.
         time_split: Share of the learning time by what it was spent on.
+        failures: What went wrong with the finished driver's races, such as a metric that could
+            not be computed.
         evaluation: All that the finished driver's races came to; not printed.
     """
 
@@ -47,4 +49,5 @@ class TrainingResult(Config):
     resumed_at: int | None = None
     laps: tuple[dict[str, Any], ...] = ()
     time_split: dict[str, float] = Field(default_factory=dict)
+    failures: tuple[str, ...] = ()
     evaluation: Evaluation | None = Field(default=None, exclude=True)

@@ -52,6 +52,10 @@ class Instruments:
     alarm: str = ""
 
 
+class NoEncoderError(StorageError):
+    """There is no program that makes videos."""
+
+
 class VideoWriter:
     """Writes frames to an MP4 file (H.264, yuv420p), which appears once it is whole.
 
@@ -62,6 +66,7 @@ class VideoWriter:
 
     Raises:
         InputError: If a size or the rate cannot be.
+        NoEncoderError: If this machine has no FFmpeg.
         StorageError: If the file cannot be written.
     """
 
@@ -77,6 +82,7 @@ class VideoWriter:
         self.path = pathlib.Path(path)
         self.size = size
         self.frames = 0
+        program = _ffmpeg()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # FFmpeg's words go to a file: a pipe that nobody empties would stop it.
@@ -86,7 +92,7 @@ class VideoWriter:
             )
             os.close(handle)
             self._temporary = pathlib.Path(name)
-            self._encoder = _start_encoder(name, fps, size, self._log)
+            self._encoder = _start_encoder(program, name, fps, size, self._log)
         except OSError as error:
             reason = error.strerror or error
             raise StorageError(f"The video {self.path} could not be written: {reason}.") from error
@@ -267,14 +273,24 @@ def instruments_of(race: Race) -> Iterator[Instruments]:
         )
 
 
-def _start_encoder(
-    path: str, fps: float, size: tuple[int, int], log: IO[bytes]
-) -> subprocess.Popen[bytes]:
+def _ffmpeg() -> str:
     import imageio_ffmpeg
 
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise NoEncoderError(
+            "A video needs the program FFmpeg, which imageio-ffmpeg brings for most systems. "
+            "Received: none. Install ffmpeg, or name it: IMAGEIO_FFMPEG_EXE=/path/to/ffmpeg."
+        ) from error
+
+
+def _start_encoder(
+    program: str, path: str, fps: float, size: tuple[int, int], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
-            *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"),
+            *(program, "-y", "-v", "error"),
             *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}"),
             *("-r", f"{fps:g}", "-i", "-", "-an"),
             *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-preset", "veryfast", "-crf", "23"),

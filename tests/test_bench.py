@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from donkey_rl.experiments import bench, driver_bench, learning_bench, rounds
 
@@ -41,12 +42,13 @@ def test_rates_are_medians_of_alternating_rounds_without_the_first(
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes that take no time; SBX is left out, since it compiles for long."""
+    """Sizes that take no time; SBX is left out, since it compiles for long, and so are GPUs."""
     monkeypatch.setattr(rounds, "ROUNDS", 1)
     sizes = {"HIDDEN": (8,), "BATCH": 4, "UPDATES": 2, "IMAGE_UPDATES": 1, "ROLLOUT": 16}
     for name, value in {**sizes, "_STORED": 20}.items():
         monkeypatch.setattr(learning_bench, name, value)
     monkeypatch.setattr(learning_bench, "_sbx", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 @pytest.mark.slow

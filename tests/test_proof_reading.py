@@ -105,6 +105,13 @@ def test_speeds_stand_beside_those_of_others() -> None:
     told = {"ours": 348.2, "sb3": 126.3, "sbx": None}
     first, *_ = reading_bench.learning(answers()["learning"] | {"sac_updates_per_s": told})
     assert first["SBX"] == "-"
+    assert "SBX, GPU" not in first
+    # Where there is a GPU, all rows have the column.
+    first, *_, last = reading_bench.learning(
+        answers()["learning"] | {"sac_updates_per_s": told | {"sbx_gpu": 1884.3}}
+    )
+    assert first["SBX, GPU"] == "1,884 (here 0.2 times)"
+    assert last["SBX, GPU"] == "-"
 
 
 def test_simulator_and_driver_stand_in_the_column_of_ours() -> None:

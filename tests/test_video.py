@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from donkey_rl import cli
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import video
 from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
@@ -217,3 +218,37 @@ def test_a_race_needs_a_frame_for_each_row(tmp_path: pathlib.Path, count: int) -
     with pytest.raises(InputError, match="one frame per row"):
         video.write_race(tmp_path / "race.mp4", frames, race(), SIZE)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+
+
+@pytest.mark.usefixtures("without_ffmpeg")
+def test_without_ffmpeg_the_remedy_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(video.NoEncoderError, match="IMAGEIO_FFMPEG_EXE"):
+        video.VideoWriter(tmp_path / "race.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("without_ffmpeg")
+def test_a_training_without_ffmpeg_keeps_its_races(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = (
+        "cars=4", "encoder.frames=512", "encoder.epochs=1", "ppo.n_steps=16", "ppo.hidden=16,16",
+        "imitation.expert=pursuit", "imitation.steps=256", "imitation.epochs=1",
+        "evaluation.races=1", "task.time_limit_s=5",
+    )  # fmt: skip
+    words = ["train", "--agent", "ppo", "--steps", "0"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    assert cli.main(words) == cli.SUCCESS
+    assert "no video: A video needs the program FFmpeg" in capsys.readouterr().out
+    kept = {path.name for path in tmp_path.rglob("evaluation*/*")}
+    assert {"race_00.parquet", "result.json"} <= kept
+    assert "race.mp4" not in kept

@@ -49,7 +49,7 @@ class ModelEncoder:
         self.features = int(model.output_shape[1])
         image = tf.TensorSpec((None, *self.image_shape), tf.uint8)
         self._encode = tf.function(
-            lambda images: cnn.in_halves(model, images), input_signature=[image]
+            lambda images: cnn.in_parts(model, images), input_signature=[image]
         )
         self._encode_one = tf.function(model, input_signature=[image])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from donkey_rl.agents.adam import Adam
 from donkey_rl.agents.encoders.config import TrainedEncoderConfig
-from donkey_rl.agents.tensorflow_setup import tf
+from donkey_rl.agents.tensorflow_setup import batch_parts, tf
 from donkey_rl.errors import DivergedError
 
 FloatArray = npt.NDArray[np.float32]
@@ -41,15 +42,18 @@ Data = Sequence[npt.NDArray[Any]]
 class _Trainer:
     """The compiled training step of one network."""
 
-    def __init__(self, variables: Sequence[Any], loss: Loss, rows: Sequence[Any]) -> None:
+    def __init__(
+        self, variables: Sequence[Any], loss: Loss, rows: Sequence[Any], cut: int
+    ) -> None:
         """Fixes the signature.
 
         Args:
             variables: What is trained.
             loss: What is made small.
             rows: Specifications of some batches of the data, (steps, B, ...) each.
+            cut: Into how many parts a batch is cut.
         """
-        self._loss, self._adam = loss, Adam(variables)
+        self._loss, self._adam, self._cut = loss, Adam(variables), cut
         rates, seeds = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None, 2), tf.int32)
         self.steps = tf.function(self._steps, input_signature=[list(rows), rates, seeds])
 
@@ -63,19 +67,19 @@ class _Trainer:
         return total / tf.cast(count, tf.float32)
 
     def _step(self, rows: Sequence[Any], learning_rate: Any, seed: Any) -> Any:
-        """Takes one gradient step; the halves of the batch run side by side on two cores."""
-        middle = rows[0].shape[0] // 2
-        halves = [slice(0, middle), slice(middle, None)] if middle else [slice(None)]
-        parts = [
-            self._gradients([array[half] for array in rows], seed + index)
-            for index, half in enumerate(halves)
+        """Takes one gradient step; the parts of the batch run side by side on the cores."""
+        edges = np.linspace(0, rows[0].shape[0], self._cut + 1).astype(int)
+        found = [
+            self._gradients([array[first:end] for array in rows], seed + part)
+            for part, (first, end) in enumerate(itertools.pairwise(edges))
         ]
-        share = 1.0 / len(parts)
+        shares = np.diff(edges) / edges[-1]
         gradients = [
-            tf.add_n(list(same)) * share for same in zip(*(g for _, g in parts), strict=True)
+            tf.add_n([share * one for share, one in zip(shares, same, strict=True)])
+            for same in zip(*(gradients for _, gradients in found), strict=True)
         ]
         self._adam.apply(gradients, learning_rate)
-        return tf.add_n([loss for loss, _ in parts]) * share
+        return tf.add_n([share * loss for share, (loss, _) in zip(shares, found, strict=True)])
 
     def _gradients(self, rows: Sequence[Any], seed: Any) -> tuple[Any, list[Any]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -118,7 +122,8 @@ def train(
     specs = [
         tf.TensorSpec((None, config.batch_size, *each.shape[1:]), each.dtype) for each in data
     ]
-    trainer = _Trainer(variables, loss, specs)
+    cut = batch_parts(config.batch_size)
+    trainer = _Trainer(variables, loss, specs, cut)
     done, history = 0, []
     for epoch in range(config.epochs):
         if epoch and epoch % repeats == 0 and anew is not None:
@@ -130,7 +135,7 @@ def train(
             rows = order[first : first + _BATCHES_PER_CALL]
             at = done + np.arange(len(rows))
             rates = cosine(at, steps, config.learning_rate, config.final_learning_rate)
-            seeds = np.stack([np.full(len(rows), config.seed or 0), 2 * at], axis=1).astype(
+            seeds = np.stack([np.full(len(rows), config.seed or 0), cut * at], axis=1).astype(
                 np.int32
             )
             batches = [array[rows] for array in data]

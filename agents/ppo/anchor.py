@@ -77,7 +77,7 @@ class Anchor:
         """
         if not image:
             return self._copies[0](numbers)
-        seen = cnn.in_halves(self._copies[1], *image)
+        seen = cnn.in_parts(self._copies[1], *image)
         return self._copies[0](tf.concat([seen, numbers], axis=-1))
 
     def state(self) -> dict[str, FloatArray]:

@@ -18,7 +18,7 @@ from donkey_rl.agents.ppo.anchor import Anchor
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.distributions import Categorical, Distribution, Gaussian
 from donkey_rl.agents.ppo.rollout import Rollout, seen
-from donkey_rl.agents.tensorflow_setup import tf
+from donkey_rl.agents.tensorflow_setup import batch_parts, tf
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -69,6 +69,7 @@ class Learner:
             InputError: When the images are too small for the convolutions.
         """
         self._outputs, self._config, self._choices = outputs, config, choices
+        self._cut = batch_parts(config.batch_size)
         self.random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
         seeds = np.random.SeedSequence([seed, 0]).generate_state(3).tolist()
         hidden, features = config.hidden, layout.numbers
@@ -124,12 +125,17 @@ class Learner:
         )
         self._value = Compiled(lambda parts: self.critic(self._features(parts))[:, 0], [observed])
 
-    def _features(self, parts: tuple[Any, ...]) -> Any:
-        """Returns what actor and critic read of `rollout.seen`, (B, D + F)."""
-        numbers, *image = parts
+    def _features(self, observed: tuple[Any, ...], cut: int = cnn.SEEN_IN) -> Any:
+        """Returns what actor and critic read of `rollout.seen`, (B, D + F).
+
+        Args:
+            observed: Numbers and, where there are some, images.
+            cut: Parts of the batch that the cnn sees side by side.
+        """
+        numbers, *image = observed
         if self.cnn is None:
             return numbers
-        return tf.concat([cnn.in_halves(self.cnn, *image), numbers], axis=-1)
+        return tf.concat([cnn.in_parts(self.cnn, image[0], cut), numbers], axis=-1)
 
     def act(self, observations: Parts) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Draws actions, (B, A) or (B, 1); returns their log-density and the values, (B,) each."""
@@ -231,7 +237,8 @@ class Learner:
         for epoch in tf.range(tf.shape(order)[0]):
             for start in tf.range(0, count, batch):
                 rows = order[epoch, start : start + batch]
-                features = self._features(tuple(tf.gather(part, rows) for part in seen))
+                chosen = tuple(tf.gather(part, rows) for part in seen)
+                features = self._features(chosen, self._cut)
                 variables = self._warming.variables
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch(variables)
@@ -264,7 +271,7 @@ class Learner:
             advantages = losses.normalised(advantages)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            features = self._features(batch.seen)
+            features = self._features(batch.seen, self._cut)
             outputs = self.actor(features)
             density = self._distribution.log_density(outputs, batch.actions)
             log_ratio = density - batch.log_density
@@ -319,7 +326,7 @@ class Learner:
             numbers = mirroring.numbers(numbers, self._signs, chosen)
             images = mirroring.images(images, chosen)
             outputs = mirroring.numbers(outputs, mirroring.ACTION_SIGNS, chosen)
-        features = self._features((numbers, images))
+        features = self._features((numbers, images), self._cut)
         divergence = self._distribution.divergence(outputs, self.actor(features))
         gap = tf.stop_gradient(values) - self.critic(features)[:, 0]
         return tf.reduce_mean(divergence + tf.square(gap))

@@ -17,7 +17,7 @@ from donkey_rl.agents.replay import Batch
 from donkey_rl.agents.sac import losses, networks
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.agents.sac.performer import Performer, both
-from donkey_rl.agents.tensorflow_setup import tf
+from donkey_rl.agents.tensorflow_setup import batch_parts, tf
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -81,6 +81,7 @@ class Learner:
             InputError: When images are too small for the cnn.
         """
         self._layout, self._actions, self._config = layout, actions, config
+        self._cut = batch_parts(config.batch_size)
         self.random = np.random.default_rng(np.random.SeedSequence([seed, 1]))
         seeds = [int(s) for s in np.random.SeedSequence([seed, 0]).generate_state(3)]
         policy_seeds = seeds[0], seeds[2]
@@ -247,14 +248,14 @@ class Learner:
         targets = self._targets(
             returns[:, 0],
             discounts[:, 0],
-            self._policy.read(following, next_image, halves=True),
+            self._policy.read(following, next_image, self._cut),
             noise[1],
             seeds[_TARGET],
         )
         variables = self._optimisers["critics"].variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            seen = self._policy.read(numbers, image, halves=True)
+            seen = self._policy.read(numbers, image, self._cut)
             values = self._values(self.critics, seen, actions, seeds[_CRITICS])
             if self._config.quantiles:
                 loss = losses.quantile_loss(values, targets)

@@ -76,18 +76,17 @@ class Performer:
     def _variables(self) -> list[Any]:
         return [*self.actor.weights, *([] if self.cnn is None else self.cnn.weights)]
 
-    def read(self, numbers: Any, image: Any, *, halves: bool = False) -> Any:
+    def read(self, numbers: Any, image: Any, cut: int = 1) -> Any:
         """Returns the features that actor and critics read, (B, D), as a tensor.
 
         Args:
             numbers: (B, F).
             image: (B, h, w, c), or None.
-            halves: Whether the cnn sees two halves of the batch on two cores; pays for many.
+            cut: Parts of the batch that the cnn sees side by side; pays for many images.
         """
         if image is None:
             return numbers
-        seen = cnn.in_halves(self.cnn, image) if halves else self.cnn(image)
-        return tf.concat([seen, numbers], axis=-1)
+        return tf.concat([cnn.in_parts(self.cnn, image, cut), numbers], axis=-1)
 
     def squashed(self, features: Any, noise: Any) -> tuple[Any, Any]:
         """Returns actions (B, A) drawn at features (B, D), and their log density (B,)."""

@@ -10,6 +10,8 @@ from donkey_rl.experiments.proof.cells import Rows
 
 _OURS, _STOCK, _SBX = "here", "Stable-Baselines3", "SBX"
 _PARTIES: Final = {"sb3": _STOCK, "sbx": _SBX}
+_ON_GPU: Final = {"sb3_gpu": f"{_STOCK}, GPU", "sbx_gpu": f"{_SBX}, GPU"}
+"""Shown only where there is one."""
 
 _LEARNING: Final = (
     ("SAC gradient steps/s, 2x256 units, batch 256", "sac_updates_per_s", "ours"),
@@ -32,12 +34,14 @@ _LEARNING: Final = (
 def learning(answer: Mapping[str, Any]) -> Rows:
     """Returns a row for each kind of update, from `donkey-rl bench --part learning`."""
     rows = []
+    seen = {party for _, key, _ in _LEARNING for party in answer[key]}
+    parties = _PARTIES | {party: head for party, head in _ON_GPU.items() if party in seen}
     for what, key, name in _LEARNING:
         found = answer[key]
         ours = found[name]
         rows.append(
             {"what": what, _OURS: _rate(ours)}
-            | {head: _beside(ours, found.get(party)) for party, head in _PARTIES.items()}
+            | {head: _beside(ours, found.get(party)) for party, head in parties.items()}
         )
     return rows
 
