@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from donkey_rl import moving
 from donkey_rl.errors import StorageError
 
 
@@ -57,14 +58,14 @@ def writing(folder: Path) -> Iterator[None]:
 def _swap(draft: Path, folder: Path) -> None:
     """Puts the draft where the folder is; systems cannot replace a full folder in one move."""
     if not folder.exists():
-        os.replace(draft, folder)
+        moving.moved(draft, folder)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    os.replace(folder, old / folder.name)
+    moving.moved(folder, old / folder.name)
     try:
-        os.replace(draft, folder)
+        moving.moved(draft, folder)
     except OSError:
-        os.replace(old / folder.name, folder)
+        moving.moved(old / folder.name, folder)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

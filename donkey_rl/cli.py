@@ -9,6 +9,7 @@ a way to end it, exit code 0: the best driver so far is kept and the run is mark
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 import traceback
@@ -75,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What was typed after `donkey-rl`. Defaults to the arguments of the process.
     """
     words = cli_former.renamed(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What others have named may not be in the letters of a file that this goes to.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         cli_logging.set_up()
         code = commands().main(words, prog_name=app.info.name, standalone_mode=False)

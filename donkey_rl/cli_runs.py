@@ -20,7 +20,15 @@ runs_app = typer.Typer(
 
 @app.command(epilog="Example: donkey-rl dashboard --port 5001")
 def dashboard(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Port on this machine. Default: 5000, or the next that is free.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Open the MLflow pages of all runs; Ctrl-C ends them.

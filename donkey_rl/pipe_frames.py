@@ -6,6 +6,7 @@ What the content may be is up to the two ends; it is never a pickle.
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import IO
 
@@ -14,6 +15,18 @@ _HEAD = struct.Struct("<Ic")
 
 class BrokenFrameError(Exception):
     """The other end is gone, or what it sent is no frame."""
+
+
+def taken_input() -> int:
+    """Returns a descriptor of this process's standard input, which is empty from then on.
+
+    Whoever waits for words there from a thread holds up others on Windows: programs that inherit
+    it, and libraries that look at it while they are loaded.
+    """
+    taken = os.dup(0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return taken
 
 
 def write_frame(stream: IO[bytes], kind: bytes, content: bytes = b"") -> None:

@@ -1,7 +1,7 @@
 """Processes that end together with all that they have started.
 
 They are started with `start_new_session`, which makes a group of them. Where there are no such
-groups, on Windows, the process alone is ended.
+groups, on Windows, those are ended that were started by the process and still run.
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ def end(process: subprocess.Popen[Any], grace_s: float) -> None:
         grace_s: Time that it has to end by itself (s).
     """
     if sys.platform == "win32":
-        process.terminate()
-    else:
-        _signal(process, signal.SIGTERM)
+        # Nothing can be asked to end there.
+        kill(process)
+        process.wait()
+        return
+    _signal(process, signal.SIGTERM)
     try:
         process.wait(grace_s)
     except subprocess.TimeoutExpired:
@@ -67,9 +69,20 @@ def end(process: subprocess.Popen[Any], grace_s: float) -> None:
 def kill(process: subprocess.Popen[Any]) -> None:
     """Ends a process and what it has started at once; may be called again."""
     if sys.platform == "win32":
-        process.kill()
+        _kill_tree(process.pid)
     else:
         _signal(process, signal.SIGKILL)
+
+
+def _kill_tree(number: int) -> None:
+    """Ends a process and all that it, and what it started, has started."""
+    import psutil  # type: ignore[import-untyped]
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(number)
+        for each in (*parent.children(recursive=True), parent):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                each.kill()
 
 
 def _signal(process: subprocess.Popen[Any], number: signal.Signals) -> None:

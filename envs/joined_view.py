@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl import track_names
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import vec_env
 from donkey_rl.envs.settings import EnvironmentConfig
@@ -119,7 +120,7 @@ def shares(tracks: Sequence[str], count: int) -> list[int]:
     >>> shares(["warren", "random_circuit:1", "random_circuit:2:mirror"], 12)
     [5, 4, 3]
     """
-    names = [track.partition(":")[0] for track in tracks]
+    names = [track_names.plain(track) for track in tracks]
     alike = Counter(names)
     weights = [1.0 / math.sqrt(alike[name]) for name in names]
     wanted = [(count - len(tracks)) * weight / sum(weights) for weight in weights]

@@ -90,7 +90,7 @@ class LinkSource:
         """Sends a command; that the connection is lost is seen to by `receive`."""
         try:
             self.link.control(steering, throttle, brake)
-            self._latency = time.monotonic() - self._arrived
+            self._latency = time.perf_counter() - self._arrived
         except (LinkClosed, LinkTimeout):
             self._lost = True
 
@@ -212,12 +212,12 @@ def _await_program(link: SimulatorLink, program: Executable, timeout_s: float) -
     Raises:
         LinkRefused: The program has ended, or does not listen in time.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.perf_counter() + timeout_s
     while True:
         program.check()
         if program.listens(_POLL_S):
             break
-        if time.monotonic() > deadline:
+        if time.perf_counter() > deadline:
             raise LinkRefused(
                 f"The simulator was started but does not listen after {timeout_s:.0f} s",
                 host="127.0.0.1",

@@ -14,7 +14,6 @@ it is deleted when its rows have given way in both checkpoints that are kept.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
+from donkey_rl import moving
 from donkey_rl.agents import folders
 from donkey_rl.agents.ring import Ring
 from donkey_rl.configuration import Config
@@ -190,7 +190,7 @@ class Checkpoints:
         piece = Piece(
             ring=name, first=first, count=ring.written - first, entry=sealed.Entry.of(draft)
         )
-        os.replace(draft, folder / piece.file)
+        moving.moved(draft, folder / piece.file)
         folders.synchronise(folder)
         return [*known, piece]
 

@@ -17,13 +17,14 @@ from donkey_rl.experiments import saved_view
 from donkey_rl.experiments.mlflow_store import set_environment, shown, tracking_uri
 
 HOST = "127.0.0.1"
+_PORTS = range(5000, 5010)
 _START_S = 120.0
 _GRACE_S = 10.0
 """Time to end after being asked to."""
 
 
 def open_dashboard(
-    port: int = 5000,
+    port: int | None = None,
     uri: str | None = None,
     *,
     browser: bool = True,
@@ -35,7 +36,7 @@ def open_dashboard(
     already has pages: these are opened.
 
     Args:
-        port: Port on this machine.
+        port: Port on this machine; by default 5000, or the next that is free.
         uri: The store, as in `donkey_rl.experiments.tracking.start`.
         browser: Whether to open the browser.
         announce: Called once the pages can be opened, with their address and whether they end
@@ -53,6 +54,8 @@ def open_dashboard(
             pages = saved_view.address(pages, uri)
         _show(pages, browser, announce, ours=False)
         return
+    if port is None:
+        port = _free_port()
     base = f"http://{HOST}:{port}"
     with serve(port, uri) as server, contextlib.suppress(KeyboardInterrupt):
         _show(saved_view.address(base, uri), browser, announce, ours=True)
@@ -69,7 +72,7 @@ def _show(
 
 
 @contextlib.contextmanager
-def serve(port: int = 5000, uri: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def serve(port: int, uri: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Serves the pages inside a ``with`` block, from when they answer.
 
     SIGTERM, and the end of the terminal, are as Ctrl-C inside it.
@@ -96,6 +99,18 @@ def serve(port: int = 5000, uri: str | None = None) -> Iterator[subprocess.Popen
             yield server
         finally:
             process_groups.end(server, _GRACE_S)
+
+
+def _free_port() -> int:
+    """Returns the first port from 5000 on that is free; macOS has a service of its own there."""
+    for port in _PORTS:
+        with contextlib.suppress(InputError):
+            _check_port(port)
+            return port
+    raise InputError(
+        f"Expected a free port from {_PORTS[0]} to {_PORTS[-1]}. Received: none. Pass one with "
+        "--port."
+    )
 
 
 def _check_port(port: int) -> None:

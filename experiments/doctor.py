@@ -161,13 +161,13 @@ def _sizes(link: SimulatorLink) -> Iterator[Finding]:
 
 def _rates(link: SimulatorLink) -> Iterator[Finding]:
     """Counts frames; a simulator in lock-step sends one for each command."""
-    began, first = time.monotonic(), _standing(link).telemetry.time
+    began, first = time.perf_counter(), _standing(link).telemetry.time
     count, last = 0, first
-    while time.monotonic() - began < WATCHED_S:
+    while time.perf_counter() - began < WATCHED_S:
         frame = _standing(link)
         count += 1 + frame.skipped
         last = frame.telemetry.time
-    wall = time.monotonic() - began
+    wall = time.perf_counter() - began
     simulated = max(last - first, 1e-6)
     per_s = count / simulated
     ok = _RATE[0] <= per_s <= _RATE[1]

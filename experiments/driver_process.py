@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl import own_code
-from donkey_rl.pipe_frames import BrokenFrameError, read_frame, write_frame
+from donkey_rl.pipe_frames import BrokenFrameError, read_frame, taken_input, write_frame
 
 HELLO, BEGIN, ACT, ACTION, DONE, FAILURE = b"H", b"B", b"A", b"a", b"d", b"f"
 """What a frame is: three requests, and three answers."""
@@ -138,10 +138,8 @@ def _short(value: object) -> str:
 
 def main() -> None:
     """Answers requests until there are none."""
-    requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    requests = os.fdopen(taken_input(), "rb")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), sys.stdin.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _limit_memory()
     drivers: _Drivers | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from typing import Any
 
 from donkey_rl.errors import DonkeyRLError
 from donkey_rl.experiments.progress import ProgressDisplay
+
+_LOOK_S = 1.0
+"""How often a training is looked at."""
 
 
 def train(count: int, words: Sequence[str], seed: int, progress: ProgressDisplay) -> list[str]:
@@ -46,6 +50,15 @@ def train(count: int, words: Sequence[str], seed: int, progress: ProgressDisplay
     return runs
 
 
+def _said(process: subprocess.Popen[bytes]) -> bytes:
+    """Returns all that a process says, once it has ended; an interruption loses nothing of it."""
+    while True:
+        # Without a limit, Windows reads in one call, which Ctrl-C does not end but whose answer
+        # it drops.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=_LOOK_S)[0]
+
+
 def _carried_out(command: Sequence[str]) -> dict[str, Any]:
     """Returns what a training reports, `stopped` alone where it has failed.
 
@@ -54,10 +67,10 @@ def _carried_out(command: Sequence[str]) -> dict[str, Any]:
     stopped = False
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
-            said, _ = process.communicate()
+            said = _said(process)
         except KeyboardInterrupt:
             stopped = True
-            said, _ = process.communicate()
+            said = _said(process)
     if process.returncode != 0:
         return {"stopped": True}
     result: dict[str, Any] = json.loads(said)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 import donkey_rl
+from donkey_rl import track_names
 from donkey_rl.agents.folders import sha256
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
@@ -135,12 +136,17 @@ def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
 
 
 def place_name(track: str) -> str:
-    """Returns a track's name, or that of its file, in letters that MLflow allows.
+    r"""Returns a track's name, or that of its file, in letters that MLflow allows.
 
     >>> place_name("warren:mirror"), place_name("/home/me/my track.json")
     ('warren-mirror', 'my-track')
+    >>> place_name("generated_road:7"), place_name(r"C:\Users\me\club.json:mirror")
+    ('generated_road-7', 'club-mirror')
     """
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", track.replace(".json", "").rpartition("/")[2])
+    name = track.removesuffix(":mirror")
+    if name.endswith(".json"):
+        track = track_names.plain(track) + track[len(name) :]
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", track)
 
 
 def score_name(track: str, vehicle: str, laps: int) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from donkey_rl import moving
 from donkey_rl.errors import StorageError
 from donkey_rl.metrics.race import Race
 
@@ -66,7 +66,7 @@ def save(figure: Figure, path: str | pathlib.Path) -> pathlib.Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(picture)
-        os.replace(draft, target)
+        moving.moved(draft, target)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)

@@ -107,8 +107,8 @@ def _rows(
 ) -> list[tuple[float, float]]:
     """Returns when each echoed command was sent (s), and its delay (ms)."""
     echoes, rows = _Echoes(), list[tuple[float, float]]()
-    began = heard = time.monotonic()
-    while (now := time.monotonic()) < began + seconds and not over():
+    began = heard = time.perf_counter()
+    while (now := time.perf_counter()) < began + seconds and not over():
         show(int(now - began))
         link.control(echoes.next_value(), 0.0, 1.0)
         echoes.sent(now)

@@ -17,7 +17,6 @@ import contextlib
 import dataclasses
 import html
 import io
-import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from PIL import Image
 
 import donkey_rl
+from donkey_rl import moving
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import page_style
 
@@ -231,7 +231,7 @@ def save(path: str | pathlib.Path, markup: str, *, force: bool = False) -> pathl
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(markup, encoding="utf-8")
-        os.replace(draft, target)
+        moving.moved(draft, target)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)

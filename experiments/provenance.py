@@ -64,6 +64,7 @@ def _git(*words: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", *words],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=_GIT_S,

@@ -47,7 +47,8 @@ def measure(progress: ProgressDisplay, uri: str | None = None) -> LoggingShare:
         StorageError: The store cannot be written.
     """
     config = configuration.validate(TrainingConfig, configuration.read_recipe("first_lap"))
-    with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
+    # Windows cannot delete the database, which stays open.
+    with tempfile.TemporaryDirectory(prefix="donkey-rl-", ignore_cleanup_errors=True) as name:
         store = uri or f"sqlite:///{Path(name) / 'mlflow.db'}"
         with _store(store):
             wall, cpu = time.perf_counter(), process_clock.cpu_seconds()

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl import moving
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics.race import Race
@@ -131,7 +132,7 @@ class VideoWriter:
             if self._encoder.wait():
                 raise OSError(f"exit status {self._encoder.returncode}")
             self._temporary.chmod(0o644)
-            os.replace(self._temporary, self.path)
+            moving.moved(self._temporary, self.path)
         except OSError as error:
             raise self._failure(error) from error
         self._log.close()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
+from donkey_rl import moving
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics.race import COLUMNS, MAX_NAME, RIVALS, Race, columns_of
 from donkey_rl.metrics.race_header import RaceHeader, read_header
@@ -125,7 +126,7 @@ def replaced(path: pathlib.Path, *, durable: bool = True) -> Iterator[IO[bytes]]
             if durable:
                 os.fsync(file.fileno())
         temporary.chmod(0o644)
-        os.replace(temporary, path)
+        moving.moved(temporary, path)
         temporary = None
     except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or _first_line(error)

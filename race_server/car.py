@@ -123,7 +123,7 @@ class Car:
     def order(self, order: Order) -> None:
         """Follows an order, at once as far as it brakes; any thread may give it."""
         with self._lock:
-            changed = self._state.follow(order, time.monotonic())
+            changed = self._state.follow(order, time.perf_counter())
             self._permit()
             if isinstance(order, ChangeDriver):
                 self._next_driver = order.name if order.name in self._seat.names else ""
@@ -164,7 +164,7 @@ class Car:
             return
         if was_there:
             self._gauges.disconnects += 1
-        self.failure = self._contact.judge(error, time.monotonic())
+        self.failure = self._contact.judge(error, time.perf_counter())
         if was_there or not self._contact.is_refused_again:
             self._journal.note("link", {"state": "lost", "reason": str(error)})
             # Whoever runs the car tells why it is out.
@@ -176,7 +176,7 @@ class Car:
     def _void_go(self) -> None:
         """Tells of a GO that has come to nothing while there was no car to follow it."""
         with self._lock:
-            if void := self._state.void_go(time.monotonic()):
+            if void := self._state.void_go(time.perf_counter()):
                 self._journal.fault(*reporting.void_fault(void))
 
     def _turn(self) -> None:
@@ -312,7 +312,7 @@ class Car:
     def _go_without(self) -> None:
         """No frame has come."""
         self._void_go()
-        now = time.monotonic()
+        now = time.perf_counter()
         # Not before the watchdog has braked: who has no car is sent nothing.
         gone = now - self._frame_at > _GONE_S + self._config.watchdog.frame_s
         if gone and self._helm.is_attached:
@@ -353,7 +353,7 @@ class Car:
 
     def _look_after(self, *, at_once: bool = False) -> None:
         """Looks at link and record now and then."""
-        now = time.monotonic()
+        now = time.perf_counter()
         if now - self._looked < _LOOKS_S and not at_once:
             return
         self._looked = now
@@ -363,7 +363,7 @@ class Car:
         self._journal.note("link", {"state": "figures", **dataclasses.asdict(figures)})
 
     def _show(self, picture: bytes | None) -> None:
-        self._shown = time.monotonic()
+        self._shown = time.perf_counter()
         self._journal.show(self.status, picture)
 
     def _trouble(self) -> str:

@@ -32,6 +32,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from donkey_rl import event_loops
 from donkey_rl.errors import InputError
 from donkey_rl.race_server.config import GATEWAY, DriveConfig
 from donkey_rl.race_server.orders import Go, Order, Stop
@@ -125,7 +126,7 @@ class DriveSocket:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            event_loops.run(self._serve())
         except OSError as error:
             self._problem = error
         finally:

@@ -110,7 +110,7 @@ class Helm:
             self._held.clear()
             self.last, self._attached = BRAKE, True
             self.is_halted = False
-            self._newest = self._last_at = time.monotonic()
+            self._newest = self._last_at = time.perf_counter()
             self._changed.notify()
 
     def detach(self) -> None:
@@ -152,7 +152,7 @@ class Helm:
             What leaves: the brake where the command must not.
         """
         with self._changed:
-            now = time.monotonic()
+            now = time.perf_counter()
             if not self._attached:
                 return BRAKE
             self._newest = max(self._newest, arrived)
@@ -194,13 +194,13 @@ class Helm:
         held: _Held | None = None,
     ) -> None:
         """Sends, and notes what left; that it cannot, whoever reads the connection learns too."""
-        self._last_at = time.monotonic()
+        self._last_at = time.perf_counter()
         self.last = command
         try:
             self._send(*command)
         except LinkError:
             return
-        now = time.monotonic()
+        now = time.perf_counter()
         took = decided = None
         if arrived is not None and held is not None:
             took = now - arrived
@@ -229,13 +229,13 @@ class Helm:
     def _watch(self) -> None:
         with self._changed:
             while not self._over:
-                left = self._due() - time.monotonic()
+                left = self._due() - time.perf_counter()
                 if left > 0.0:
                     self._changed.wait(None if left == _FOREVER else left)
                     continue
                 try:
-                    self._tend(time.monotonic())
+                    self._tend(time.perf_counter())
                 except Exception:
                     # Without this thread nobody would brake.
                     LOGGER.exception("The watchdog met an error; it goes on.")
-                    self._last_at = time.monotonic()
+                    self._last_at = time.perf_counter()

@@ -75,7 +75,7 @@ class Journal:
             text: One line for people.
         """
         self.count(kind)
-        now = time.monotonic()
+        now = time.perf_counter()
         if now - self._said.get(kind, -_SAID_AGAIN_S) < _SAID_AGAIN_S:
             return
         self._said[kind] = now

@@ -10,7 +10,7 @@ import textwrap
 import typing
 from pathlib import Path
 
-from donkey_rl import configuration
+from donkey_rl import configuration, moving
 from donkey_rl.configuration import Config
 from donkey_rl.errors import ConfigurationError, InputError, StorageError
 from donkey_rl.race_server.config import RaceConfig
@@ -69,7 +69,7 @@ def write(config: RaceConfig, path: Path, *, replace: bool) -> None:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text(config))
             Path(draft).chmod(_OWNER_ALONE)
-            os.replace(draft, path)
+            moving.moved(draft, path)
         finally:
             Path(draft).unlink(missing_ok=True)
     except OSError as error:

@@ -15,7 +15,7 @@ import pytest
 import donkey_rl
 from donkey_rl import cli, cli_output
 from donkey_rl.envs.simulator import track
-from donkey_rl.errors import StorageError, TrackError
+from donkey_rl.errors import InputError, StorageError, TrackError
 from donkey_rl.experiments import dashboard
 
 COMMANDS = (
@@ -189,6 +189,30 @@ def test_dashboard_names_no_address_that_it_cannot_serve(
     err = capsys.readouterr().err
     assert f"Port {port} cannot be used" in err
     assert "http://" not in err
+
+
+def test_dashboard_takes_the_next_port_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind((dashboard.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(dashboard, "_PORTS", range(port, port + 1))
+        with pytest.raises(InputError, match="Pass one with --port"):
+            dashboard._free_port()
+        monkeypatch.setattr(dashboard, "_PORTS", range(port, port + 50))
+        assert port < dashboard._free_port() < port + 50
+
+
+def test_letters_that_a_file_cannot_hold_are_written_by_their_numbers() -> None:
+    words = "from donkey_rl import cli; cli.main(['--version']); print('\u0141ukasz')"
+    done = subprocess.run(
+        [sys.executable, "-c", words],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == r"\u0141ukasz"
 
 
 def test_dashboard_of_a_server_is_that_servers_address() -> None:

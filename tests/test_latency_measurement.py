@@ -38,7 +38,7 @@ class TimedLink:
         self.silent_from, self.brakes = math.inf, list[float]()
         self.before_command: Callable[[float], None] = lambda now: None
 
-    def monotonic(self) -> float:
+    def perf_counter(self) -> float:
         return self.now
 
     def control(self, steering: float, throttle: float, brake: float) -> None:

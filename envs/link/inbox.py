@@ -89,7 +89,7 @@ class Inbox:
         self._number = self._taken = 0
         self._hits: deque[str] = deque(maxlen=_MOST_HITS)
         self._fresh_car = True
-        self._last_byte = time.monotonic()
+        self._last_byte = time.perf_counter()
         self._bytes_in_row = 0
         self._drops_before = 0
         self._messages = 0
@@ -97,7 +97,7 @@ class Inbox:
 
     def receive(self, data: bytes) -> None:
         """Takes bytes as they come."""
-        arrived = time.monotonic()
+        arrived = time.perf_counter()
         with self._changed:
             found = self._decoder.feed(data)
             self._last_byte = arrived
@@ -269,7 +269,7 @@ class Inbox:
             self._taken = self._number
             self._hits.clear()
             self._figures.skipped += skipped
-            self._figures.frame_ages.append(time.monotonic() - arrival.arrived)
+            self._figures.frame_ages.append(time.perf_counter() - arrival.arrived)
             self._figures.note_handed_out()
             return arrival
 
@@ -281,7 +281,7 @@ class Inbox:
     def note_command(self, steering: float, throttle: float) -> int:
         """A command goes out now; returns how many messages of telemetry came before it."""
         with self._changed:
-            self._figures.note_command(steering, throttle, time.monotonic())
+            self._figures.note_command(steering, throttle, time.perf_counter())
             return self._number
 
     def note_dropped(self, reason: str) -> None:
@@ -309,14 +309,14 @@ class Inbox:
         patient: bool = False,
     ) -> FoundT | None:
         """Waits until something is found; None after the time given."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.perf_counter() + timeout_s
         with self._changed:
             while True:
                 result = found()
                 if result is not None:
                     return result
                 self._check(awaited)
-                now = time.monotonic()
+                now = time.perf_counter()
                 silent = float("inf") if patient else self._last_byte + self._silence
                 if now >= silent:
                     raise self._late(now - self._last_byte, awaited, silent=True)

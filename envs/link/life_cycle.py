@@ -124,7 +124,7 @@ def _configure(session: Session) -> None:
 def _await_size(session: Session, number: int) -> None:
     """Waits for a picture of the wanted size; those before `cam_config` counts have others."""
     wanted = session.config.camera.shape
-    deadline = time.monotonic() + session.config.answer_timeout_s
+    deadline = time.perf_counter() + session.config.answer_timeout_s
     complaint = ""
     while True:
         arrival = session.next_telemetry(number, deadline, "telemetry")
@@ -175,11 +175,11 @@ def reset(session: Session) -> Arrival:
     spacing = session.config.config_spacing_s
     # Servers of 2022 take what comes together apart; the frame awaited is pause enough.
     spaced = None if not inbox.is_of_2022 else False
-    deadline = time.monotonic() + session.config.reset_timeout_s
+    deadline = time.perf_counter() + session.config.reset_timeout_s
     awaited = "telemetry after reset_car"
     inbox.wait_telemetry(session.brake(), spacing, awaited)
     sent_at = session.numbered(commands.ResetCar(), spaced=spaced)
-    earliest = time.monotonic() + inbox.shortest_round_trip()
+    earliest = time.perf_counter() + inbox.shortest_round_trip()
     inbox.wait_telemetry(sent_at, spacing, awaited)
     session.brake()
     number = sent_at + 1

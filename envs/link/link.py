@@ -183,11 +183,11 @@ class SimulatorLink:
                 return frame
 
     def _take(self, timeout_s: float) -> Frame:
-        deadline = time.monotonic() + timeout_s
+        deadline = time.perf_counter() + timeout_s
         skipped, hits = 0, tuple[str, ...]()
         while True:
             session = self._attended(asks=True)
-            left = max(0.0, deadline - time.monotonic())
+            left = max(0.0, deadline - time.perf_counter())
             arrival = session.inbox.take_telemetry(self._floor, left, "telemetry")
             skipped, hits = skipped + arrival.skipped, hits + arrival.hits
             frame = self._frame(session, arrival._replace(skipped=skipped, hits=hits))
@@ -245,8 +245,8 @@ class SimulatorLink:
         session = self._attended()
         session.inbox.forget_answers(reports.NodePosition)
         session.send(commands.GetNodePosition(index))
-        deadline = time.monotonic() + _NODE_S
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = time.perf_counter() + _NODE_S
+        while (left := deadline - time.perf_counter()) > 0:
             found = session.inbox.find_answer(reports.NodePosition, left, "node_position")
             if found is not None and found.index == index:
                 return found

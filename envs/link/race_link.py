@@ -93,7 +93,7 @@ class RaceLink:
     def load_scene(self) -> None:
         """Has the menu load the scene; see `life_cycle.load_scene`."""
         life_cycle.load_scene(self._open())
-        self._patient_until = time.monotonic() + self.config.load_timeout_s
+        self._patient_until = time.perf_counter() + self.config.load_timeout_s
 
     def introduce(self) -> None:
         """Brakes, and tells the host who drives what; see `life_cycle.introduce`."""
@@ -128,7 +128,7 @@ class RaceLink:
         """
         session = self._open()
         inbox = session.inbox
-        patient = time.monotonic() < self._patient_until
+        patient = time.perf_counter() < self._patient_until
         if not inbox.wait_telemetry(self._taken, timeout_s, "telemetry", patient=patient):
             return None
         arrival = inbox.take_telemetry(self._taken, 0.0, "telemetry")
@@ -149,7 +149,7 @@ class RaceLink:
 
     def _use_nothing(self, session: Session, complaint: str) -> None:
         """A picture was of no use; after a while the camera is configured again."""
-        now = time.monotonic()
+        now = time.perf_counter()
         if self._useless_since is None:
             self._useless_since = now
         waited = now - self._useless_since

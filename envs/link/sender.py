@@ -45,12 +45,12 @@ class Sender:
         sets_up = command.SETS_UP if spaced is None else spaced
         with self._lock:
             if sets_up or self._last_set_up:
-                left = self._last + self._spacing - time.monotonic()
+                left = self._last + self._spacing - time.perf_counter()
                 if left > 0:
                     time.sleep(left)
             if before is not None:
                 before()
             self._write(data)
-            self._last = time.monotonic()
+            self._last = time.perf_counter()
             self._last_set_up = sets_up
             self.sent_bytes += len(data)

@@ -139,7 +139,7 @@ class Session:
         Raises:
             LinkError: The connection failed.
         """
-        while (left := deadline - time.monotonic()) > 0:
+        while (left := deadline - time.perf_counter()) > 0:
             if self.inbox.wait_telemetry(after, min(_NUDGE_S, left), awaited):
                 return self.inbox.take_telemetry(after, 0.0, awaited)
             self.brake()

@@ -121,15 +121,15 @@ def connect(
     Raises:
         OSError: Nobody answered; the last attempt's error.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.perf_counter() + timeout_s
     attempt = 0
     while True:
-        left = deadline - time.monotonic()
+        left = deadline - time.perf_counter()
         try:
             return socket.create_connection((host, port), max(left, _SHORTEST_TRY_S))
         except OSError:
             pause = pauses(attempt)
-            if time.monotonic() + pause >= deadline:
+            if time.perf_counter() + pause >= deadline:
                 raise
         threading.Event().wait(pause)
         attempt += 1

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 
+from donkey_rl import event_loops
 from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.envs.serving.orders import Referee
 from donkey_rl.envs.serving.server import Server, Statistics
@@ -30,7 +31,7 @@ def serve(
         InputError: A port is in use, or the track does not exist.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(config, announce, host_race))
+        event_loops.run(_serve(config, announce, host_race))
 
 
 async def _serve(
@@ -109,7 +110,7 @@ def running(
 
     def work() -> None:
         try:
-            asyncio.run(_serve(config, announce, host_race))
+            event_loops.run(_serve(config, announce, host_race))
         except Exception as error:
             if started.done():
                 failed.append(error)

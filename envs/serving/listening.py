@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import sys
 from collections.abc import Collection
 
 from donkey_rl.envs.serving.config import ServerConfig
@@ -15,6 +16,10 @@ _BACKLOG = 100
 
 _TURNS_TO_ARRIVE = 3
 """Turns of the event loop from the accepting of a connection to its first callback."""
+
+_LSOF = "lsof -nP -iTCP:"
+_WHO = {"linux": "ss -ltnp sport = :", "win32": "netstat -ano | findstr :"}
+"""What names the program that holds a port, by system."""
 
 _GOODBYE_S = 0.5
 """What clients have not read in this time after the end is lost."""
@@ -49,8 +54,9 @@ def _remedy(config: ServerConfig, port: int, error: OSError) -> str:
     where = f"Port {port} of {config.host}"
     if error.errno == errno.EADDRINUSE:
         return (
-            f"{where} is in use. End the program that holds it ('ss -ltnp sport = :{port}' "
-            f"names it), or choose another port: {option} {port + 2 if port < 65000 else 9191}."
+            f"{where} is in use. End the program that holds it ('{_WHO.get(sys.platform, _LSOF)}"
+            f"{port}' names it), or choose another port: {option} "
+            f"{port + 2 if port < 65000 else 9191}."
         )
     if error.errno == errno.EACCES:
         return f"{where} is for the administrator only. Choose one above 1023: {option} 9091."

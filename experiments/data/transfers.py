@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TypeVar
 
+from donkey_rl import moving
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data.backends import Backend, TransferError
 from donkey_rl.experiments.data.manifest import Entry
@@ -134,7 +135,7 @@ def fetch(backend: Backend, entry: Entry, target: pathlib.Path, counter: Counter
         if _digest(part) != entry.sha256:
             part.unlink()
             raise DamagedError(f"{entry.path} is damaged in the store")
-        os.replace(part, target)
+        moving.moved(part, target)
 
 
 def _part_of(target: pathlib.Path) -> pathlib.Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from donkey_rl import moving
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data import tub_manifest, tub_races, tub_source
@@ -95,7 +95,7 @@ def write(
             temporary.chmod(0o755)
             if folder.exists():
                 folder.rmdir()
-            os.replace(temporary, folder)
+            moving.moved(temporary, folder)
     except OSError as error:
         raise StorageError(
             f"The tub {folder} could not be written: {error.strerror or error}. Nothing was left."
@@ -264,7 +264,7 @@ class _Writer:
             for name, number in record.images.items():
                 target = self._folder / IMAGES / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(incoming / str(number), target)
+                moving.moved(incoming / str(number), target)
         shutil.rmtree(incoming)
 
     def _write_catalogs(self, records: Sequence[_Line], length: int) -> tuple[str, ...]:

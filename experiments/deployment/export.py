@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl import moving
 from donkey_rl.agents import ensemble
 from donkey_rl.agents.deployment import conversion, donkeycar, eight_bit
 from donkey_rl.agents.deployment.donkeycar import Held
@@ -273,7 +273,7 @@ def _moved(
             place = single or target / file.name
             draft = place.with_name(f".{place.name}.part")
             shutil.copyfile(file, draft)
-            os.replace(draft, place)
+            moving.moved(draft, place)
             moved.append(place)
     except OSError as error:
         raise StorageError(

@@ -224,8 +224,8 @@ class Spool:
         """
         staged = {path for path in (self.folder / _FILES).rglob("*") if path.is_file()}
         for path in staged - self._synchronised:
-            # The store may have got it in the meantime.
-            with contextlib.suppress(FileNotFoundError):
+            # The store may have got it in the meantime; Windows refuses what is being deleted.
+            with contextlib.suppress(FileNotFoundError, PermissionError):
                 folders.synchronise(path)
         self._synchronised = staged
         os.fsync(self._file.fileno())

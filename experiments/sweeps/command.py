@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any, Self
@@ -107,6 +109,8 @@ def dashboard(shown: str) -> str:
     Args:
         shown: Its address without the password.
     """
+    if os.name == "nt":
+        return subprocess.list2cmdline(["optuna-dashboard", shown])
     return f"optuna-dashboard {shlex.quote(shown)}"
 
 

@@ -24,6 +24,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps.worker import Order, WorkerReport, work
+from donkey_rl.pipe_frames import taken_input
 
 MOST_LINE = 1_000_000
 """Bytes of a line, in either direction."""
@@ -101,7 +102,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _stop)
     # Without a buffer, whose lock a thread that waits would hold at the end.
-    stdin = io.FileIO(0, closefd=False)
+    stdin = io.FileIO(taken_input())
     try:
         start = Start.model_validate_json(stdin.readline(MOST_LINE))
     except pydantic.ValidationError:

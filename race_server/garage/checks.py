@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from donkey_rl import configuration
+from donkey_rl import configuration, track_names
 from donkey_rl.agents import manifest, model_contents
 from donkey_rl.agents.lite_driver import LiteDriver
 from donkey_rl.agents.manifest import Manifest
@@ -121,8 +121,8 @@ def check(name: str, driver: LiteDriver, fit: Fit) -> Iterator[str]:
             f"{driver.description.vehicle}. Choose another driver, or set `generation` in "
             "race.yaml to what the host speaks."
         )
-    tracks = sorted({_plain(track) for track in driver.description.tracks})
-    if fit.scene and _plain(fit.scene) not in tracks:
+    tracks = sorted({track_names.plain(track) for track in driver.description.tracks})
+    if fit.scene and track_names.plain(fit.scene) not in tracks:
         yield f"{name} has never driven {fit.scene}: it was trained on {', '.join(tracks)}."
 
 
@@ -133,20 +133,11 @@ def scene_warning(scene: str) -> str:
     "The scene 'generated_trak' is not known here. Did you mean 'generated_track'?"
     """
     known = sorted(IDS.values())
-    if not scene or _plain(scene) in known:
+    if not scene or track_names.plain(scene) in known:
         return ""
-    near = nearest(_plain(scene), known)
+    near = nearest(track_names.plain(scene), known)
     hint = f"Did you mean '{near}'?" if near else f"Known are {', '.join(known)}."
     return f"The scene '{scene}' is not known here. {hint}"
-
-
-def _plain(track: str) -> str:
-    """Returns a track's name without its variant and without the folders before it.
-
-    >>> _plain("generated_road:7:mirror"), _plain("tracks/club.json")
-    ('generated_road', 'club')
-    """
-    return Path(track.partition(":")[0]).stem
 
 
 def _checked(folder: Path, *, member: bool = False) -> Manifest:

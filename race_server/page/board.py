@@ -94,7 +94,7 @@ class Page:
         """Shows a car, see `Board.show`."""
         if picture is not None:
             self._pictures[status.car] = picture
-        self._moments[status.car] = status, time.monotonic()
+        self._moments[status.car] = status, time.perf_counter()
         if not self._news.is_set():
             self._news.set()
 
@@ -202,15 +202,15 @@ class Page:
     def _keep(self) -> None:
         """Starts the page again whenever it has ended."""
         life, pause_s = self._life, _PAUSES_S[0]
-        began = time.monotonic()
+        began = time.perf_counter()
         while life is not None and self._lives_on(life):
-            lasted = time.monotonic() - began
+            lasted = time.perf_counter() - began
             pause_s = _PAUSES_S[0] if lasted > _STEADY_S else min(2.0 * pause_s, _PAUSES_S[1])
             self.log("", "warning", f"The page ended{_because(life)}; it is started again.")
             LOGGER.warning("The page ended%s; it is started again.", _because(life))
             life.end()
             self._closing.wait(pause_s)
-            began = time.monotonic()
+            began = time.perf_counter()
             life = self._next_life()
 
     def _lives_on(self, life: Life) -> bool:
@@ -232,8 +232,8 @@ class Page:
                 LOGGER.warning("The page could not be started: %s.", error.strerror or error)
                 self._closing.wait(_PAUSES_S[1])
                 continue
-            end = time.monotonic() + START_S
-            while not life.ready.wait(_LOOK_S) and time.monotonic() < end:
+            end = time.perf_counter() + START_S
+            while not life.ready.wait(_LOOK_S) and time.perf_counter() < end:
                 if self._closing.is_set():
                     break
             if not life.ready.is_set():

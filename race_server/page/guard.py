@@ -89,7 +89,7 @@ class Complaints(logging.Handler):
 class Attempts:
     """Counts wrong tokens, in bounded memory."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         """Begins at none.
 
         Args:

@@ -64,7 +64,7 @@ class Life:
     def blocked_s(self) -> float:
         """How long it has not taken what is being written (s)."""
         since = self._writing_since
-        return 0.0 if since is None else time.monotonic() - since
+        return 0.0 if since is None else time.perf_counter() - since
 
     def write(self, kind: bytes, content: bytes) -> None:
         """Writes a frame, and waits until the process takes it; one thread may do so.
@@ -74,7 +74,7 @@ class Life:
         """
         if self._process.stdin is None:
             return
-        self._writing_since = time.monotonic()
+        self._writing_since = time.perf_counter()
         try:
             write_frame(self._process.stdin, kind, content)
         except ValueError as error:

@@ -112,7 +112,7 @@ class OrderRequest(_Message):
     @property
     def is_void(self) -> bool:
         """Whether it came too late to be followed."""
-        return not self.is_safe and time.monotonic() - self.at > FRESH_S
+        return not self.is_safe and time.perf_counter() - self.at > FRESH_S
 
     @property
     def order(self) -> orders.Order:

@@ -18,9 +18,9 @@ from typing import IO
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from donkey_rl import web_access
+from donkey_rl import event_loops, web_access
 from donkey_rl.errors import InputError
-from donkey_rl.pipe_frames import BrokenFrameError, read_frame, write_frame
+from donkey_rl.pipe_frames import BrokenFrameError, read_frame, taken_input, write_frame
 from donkey_rl.race_server.page import messages, web
 from donkey_rl.race_server.page.guard import Complaints, Guard, Tally
 from donkey_rl.race_server.page.messages import Hello, Line, OrderRequest
@@ -94,10 +94,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(AttributeError, OSError):
         os.nice(NICENESS)
-    frames = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    frames = os.fdopen(taken_input(), "rb")
     answers = _Answers(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), sys.stdin.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         _, content = read_frame(frames, messages.MOST_BYTES)
@@ -127,7 +125,7 @@ def _serve(hello: Hello, listener: socket.socket, frames: IO[bytes], answers: _A
     app, viewers = web.application(scene, access, hello.key, answers.order, refusals)
     server = uvicorn.Server(_settings(app))
     thread = threading.Thread(
-        target=asyncio.run, args=[_run(server, listener, scene, viewers)], daemon=True
+        target=event_loops.run, args=[_run(server, listener, scene, viewers)], daemon=True
     )
     thread.start()
     while not server.started:

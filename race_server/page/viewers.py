@@ -68,7 +68,7 @@ class _Viewer:
         lines = scene.lines(self._line)
         about = {
             "n": self._number + 1,
-            "now": time.monotonic(),
+            "now": time.perf_counter(),
             "car": car,
             "log": [[line.at, line.car, line.level, line.text] for _, line in lines],
         }

@@ -130,13 +130,13 @@ def _add_monitoring(app: fastapi.FastAPI, scene: Scene, refusals: Tally, viewers
 
     @app.get("/health")
     async def health() -> Response:
-        is_well, told = monitoring.health(scene.cars, time.monotonic())
+        is_well, told = monitoring.health(scene.cars, time.perf_counter())
         return Response(messages.as_json(told), 200 if is_well else 503, plain, "application/json")
 
     @app.get("/metrics")
     async def metrics() -> Response:
         text = monitoring.metrics(
-            scene.cars, dict(refusals.counts), len(viewers), time.monotonic()
+            scene.cars, dict(refusals.counts), len(viewers), time.perf_counter()
         )
         return Response(text, 200, {**plain, "Content-Type": monitoring.CONTENT_TYPE})
 
@@ -177,7 +177,7 @@ def _orders(body: bytes, scene: Scene) -> Sequence[OrderRequest]:
     except pydantic.ValidationError:
         text = 'Expected {"do": "go", "stop", "brake" or "driver", "car": NAME, ...}.'
         raise _Refused(400, "what is no order", text) from None
-    now = time.monotonic()
+    now = time.perf_counter()
     wanted = wanted.model_copy(update={"at": now})
     cars = scene.cars
     if wanted.car is None:

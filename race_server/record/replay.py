@@ -58,19 +58,19 @@ def play(
     ended = ended if ended is not None else threading.Event()
     replayed = _Replayed(record)
     car = record.header.car
-    shown, due, before = 0.0, time.monotonic(), None
+    shown, due, before = 0.0, time.perf_counter(), None
     picture = None
     for line in record.lines():
         pause = 0.0 if before is None else min(max(line.time_s - before, 0.0), LONGEST_PAUSE_S)
         before, due = line.time_s, due + pause / speed
-        if ended.wait(max(0.0, due - time.monotonic())):
+        if ended.wait(max(0.0, due - time.perf_counter())):
             return
         replayed.take(line)
         told = _told(line)
         if told is not None:
             board.log(car, told[0], told[1][:_LONGEST_TEXT])
         picture = line.picture or picture
-        now = time.monotonic()
+        now = time.perf_counter()
         if line.kind in ("frame", "phase", "end") and now - shown >= SHOW_S:
             board.show(replayed.status, picture.read() if picture is not None else None)
             shown, picture = now, None

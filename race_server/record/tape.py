@@ -118,7 +118,7 @@ class FileTape:
         self._note(kind, dict(fields), picture)
 
     def _note(self, kind: lines.AnyKind, fields: Mapping[str, Any], picture: bytes | None) -> None:
-        now, wall = time.monotonic(), time.time()
+        now, wall = time.perf_counter(), time.time()
         with self._lock:
             if self._closed:
                 return
@@ -174,8 +174,8 @@ class FileTape:
         pause = WRITE_S
         while not self._closing.wait(pause):
             pause = WRITE_S if self._write() else RETRY_S
-        ends = time.monotonic() + CLOSE_S
-        while not self._write() and time.monotonic() < ends:
+        ends = time.perf_counter() + CLOSE_S
+        while not self._write() and time.perf_counter() < ends:
             time.sleep(WRITE_S)
         if self._part is not None:
             self._part.close()
@@ -219,7 +219,7 @@ class FileTape:
 
     def _note_trouble(self, error: OSError) -> None:
         if not self._problem:
-            self._troubled_s = time.monotonic()
+            self._troubled_s = time.perf_counter()
             LOGGER.warning(
                 "%s: the disk takes nothing: %s. The record waits in memory.",
                 *(self.folder, error.strerror or error),
@@ -233,7 +233,7 @@ class FileTape:
             self._lost_lines = self._lost_pictures = 0
         what = "The disk was too slow"
         if self._problem:
-            taken = time.monotonic() - self._troubled_s
+            taken = time.perf_counter() - self._troubled_s
             what = f"The disk took nothing for {taken:.1f} s ({self._problem})"
         text = f"{what}: {lost['lines_lost']} lines and {lost['pictures_lost']} pictures are lost."
         LOGGER.warning("%s: %s", self.folder, text)

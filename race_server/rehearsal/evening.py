@@ -30,7 +30,7 @@ def hold(plan: RehearsalPlan, progress: ProgressDisplay) -> EveningResult:
         StorageError: Its files cannot be written.
         DonkeyRLError: The host or a process of racers ended, or nothing goes on.
     """
-    began = time.monotonic()
+    began = time.perf_counter()
     plan, throttle = _settled(plan)
     others = field.opponents(plan.race, plan.opponents, plan.opponent_drivers, throttle)
     left = deque(faults.draw(plan.faults, plan.seed, faults.possible()))
@@ -39,7 +39,7 @@ def hold(plan: RehearsalPlan, progress: ProgressDisplay) -> EveningResult:
         folder = _made(plan.folder / f"evening-{len(held) + 1}")
         seed = plan.seed + len(held)
         held.append(StagedEvening(plan, [plan.race, *others], folder, left, seed).hold(progress))
-    return _result(plan, held, time.monotonic() - began)
+    return _result(plan, held, time.perf_counter() - began)
 
 
 def _made(folder: Path) -> Path:

@@ -60,7 +60,7 @@ class Hammer:
         self.taken = 0
         self._host = parts.hostname or "127.0.0.1"
         self._port = parts.port or 80
-        self._end = time.monotonic() + seconds
+        self._end = time.perf_counter() + seconds
         self._lock = threading.Lock()
 
     def run(self) -> None:
@@ -73,7 +73,7 @@ class Hammer:
 
     def _work(self, seed: int) -> None:
         rng = random.Random(seed)
-        while time.monotonic() < self._end:
+        while time.perf_counter() < self._end:
             method, path, headers, body = rng.choice(REQUESTS)
             status = self._ask(method, path, headers, body)
             with self._lock:

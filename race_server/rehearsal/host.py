@@ -89,9 +89,9 @@ class RaceHost:
         )
         self._reader = threading.Thread(target=self._read, name="race host's log", daemon=True)
         self._reader.start()
-        deadline = time.monotonic() + _START_S
+        deadline = time.perf_counter() + _START_S
         while not self._serving.wait(0.05):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None or time.perf_counter() > deadline:
                 self.stop()
                 raise self._failure()
 
@@ -159,7 +159,8 @@ class RaceHost:
         try:
             with self.results.open("rb") as file:
                 text = file.read(_MOST_BYTES)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
+            # Windows lets nobody read while the host puts a newer one there.
             return None
         if not text:
             # The name is taken before the first whole file is there.

@@ -99,8 +99,8 @@ class Injector:
 
     def _await_messages(self) -> None:
         """Waits until all messages that were to suffer have come; there may be none to come."""
-        end = time.monotonic() + _MESSAGES_S
-        while self._link.undone and time.monotonic() < end:
+        end = time.perf_counter() + _MESSAGES_S
+        while self._link.undone and time.perf_counter() < end:
             self._wait(0.05)
         self._link.calm()
 
@@ -119,8 +119,8 @@ class Injector:
         """Hammers the page; returns what it did that it should not have."""
         command = [sys.executable, "-m", hammer.__name__, self._ours.page, f"{seconds:g}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            end = time.monotonic() + seconds + _ANSWER_S
-            while process.poll() is None and time.monotonic() < end:
+            end = time.perf_counter() + seconds + _ANSWER_S
+            while process.poll() is None and time.perf_counter() < end:
                 self._wait(0.1)
             process.kill()
             text = process.stdout.read() if process.stdout is not None else ""
@@ -135,8 +135,8 @@ class Injector:
         return "" if self._is_page_well() else f"the page did not answer {_HEALTH_S:g} s later"
 
     def _is_page_well(self) -> bool:
-        end = time.monotonic() + _HEALTH_S
-        while time.monotonic() < end:
+        end = time.perf_counter() + _HEALTH_S
+        while time.perf_counter() < end:
             try:
                 with urllib.request.urlopen(self._ours.page, timeout=1.0) as answer:
                     return bool(answer.status == http.client.OK)

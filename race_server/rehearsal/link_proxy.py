@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
+from donkey_rl import event_loops
 from donkey_rl.errors import InputError
 from donkey_rl.race_server.rehearsal.link_conditions import Disturbances, LinkConditions, Way
 from donkey_rl.race_server.rehearsal.passage import Passage
@@ -90,7 +91,7 @@ class LinkProxy:
 
         def act() -> None:
             for way in ways:
-                self._disturbances.silent_until[way] = time.monotonic() + seconds
+                self._disturbances.silent_until[way] = time.perf_counter() + seconds
 
         return self._do(act)
 
@@ -98,7 +99,7 @@ class LinkProxy:
         """Passes several messages on in one piece, for a while."""
 
         def act() -> None:
-            self._disturbances.glued_until = time.monotonic() + seconds
+            self._disturbances.glued_until = time.perf_counter() + seconds
 
         return self._do(act)
 
@@ -161,14 +162,14 @@ class LinkProxy:
 
         def work() -> None:
             act()
-            done.set_result(time.monotonic())
+            done.set_result(time.perf_counter())
 
         self._loop.call_soon_threadsafe(work)
         return done.result(_ANSWER_S)
 
     def _work(self) -> None:
         try:
-            asyncio.run(self._serve())
+            event_loops.run(self._serve())
         except OSError as error:
             if not self._ready.done():
                 self._ready.set_exception(
@@ -208,8 +209,8 @@ class LinkProxy:
     async def _feel_pulse(self) -> None:
         """Notes when this thread does not get its processor's time."""
         while True:
-            before = time.monotonic()
+            before = time.perf_counter()
             await asyncio.sleep(_PULSE_S)
-            now = time.monotonic()
+            now = time.perf_counter()
             if now - before - _PULSE_S > _LATE_S:
                 self.sightings.held_up.append(HeldUp(now, now - before - _PULSE_S))

@@ -140,7 +140,7 @@ class Passage:
 
     async def _hush(self, way: Way) -> None:
         """Waits while nothing gets through."""
-        while (left := self._disturbances.silent_until[way] - time.monotonic()) > 0.0:
+        while (left := self._disturbances.silent_until[way] - time.perf_counter()) > 0.0:
             await asyncio.sleep(min(left, _LOOK_S))
 
     async def _read(self, way: Way, reader: asyncio.StreamReader) -> None:
@@ -155,7 +155,7 @@ class Passage:
                 data = await reader.read(_CHUNK)
             except OSError as failure:
                 data, error = b"", failure
-            now = time.monotonic()
+            now = time.perf_counter()
             rest += data
             end = rest.rfind(_ENDS[way]) + 1
             if not data or len(rest) > _LONGEST:
@@ -172,7 +172,7 @@ class Passage:
                 if way == "up":
                     self._note_end("by the racer")
                 break
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
         await queue.put(None)
         if error is not None:
             raise error
@@ -199,8 +199,8 @@ class Passage:
                 over = piece is None
                 if piece is not None:
                     batch.append(piece)
-                    await asyncio.sleep(max(0.0, piece[0] - time.monotonic()))
-                    count = max(count, self._disturbances.glued(time.monotonic()))
+                    await asyncio.sleep(max(0.0, piece[0] - time.perf_counter()))
+                    count = max(count, self._disturbances.glued(time.perf_counter()))
             await self._hush(way)
             if batch:
                 writer.write(self._passed(way, batch))
@@ -212,7 +212,7 @@ class Passage:
         for _, piece, fields in batch:
             data = self._disturbances.disturbed(way, piece, str(fields.get("msg_type")))
             if way == "down":
-                self._see(fields, time.monotonic(), whole=data is piece)
+                self._see(fields, time.perf_counter(), whole=data is piece)
             found.append(data.rstrip() if piece is not batch[-1][1] else data)
         return b"".join(found)
 

@@ -188,10 +188,10 @@ class Racers:
             InputError: It could not use what it was given.
             DonkeyRLError: It says nothing in time, or has failed.
         """
-        deadline = time.monotonic() + within_s
+        deadline = time.perf_counter() + within_s
         while True:
             try:
-                said = self._said.get(timeout=max(0.0, deadline - time.monotonic()))
+                said = self._said.get(timeout=max(0.0, deadline - time.perf_counter()))
             except queue.Empty:
                 raise DonkeyRLError(
                     f"The racers' process has not told its {key} within {within_s:g} s: "

@@ -120,7 +120,7 @@ class Sightings:
 
     def note(self, kind: Kind, detail: str = "", link: int = -1) -> float:
         """Adds an event that happens now; returns when that is."""
-        now = time.monotonic()
+        now = time.perf_counter()
         self.events.append(EventSeen(now, link, kind, detail))
         return now
 

@@ -81,7 +81,7 @@ class StagedEvening:
         """
         self._sightings = Sightings()
         self._injected: list[Injected] = []
-        self._began = time.monotonic()
+        self._began = time.perf_counter()
         self._records = folder / "records"
         self._plan = plan
         self._cars = cars
@@ -146,10 +146,10 @@ class StagedEvening:
     def _attend(self, progress: ProgressDisplay) -> Evening:
         """Lets the evening go on, with its faults, until it is complete."""
         self._progress = progress
-        end = time.monotonic() + self._plan.limit_s
+        end = time.perf_counter() + self._plan.limit_s
         while self._stage is not Stage.COMPLETE:
             self._wait(_TICK_S)
-            if time.monotonic() > end:
+            if time.perf_counter() > end:
                 raise DonkeyRLError(
                     f"The evening did not come to its end within {self._plan.limit_s / 60:.0f} "
                     f"min: it is at '{self._stage}'. See '{self._folder}'."
@@ -164,9 +164,9 @@ class StagedEvening:
 
     def _wait(self, seconds: float) -> None:
         """Lets the evening go on for so long, and gives GO in practice."""
-        end = time.monotonic() + seconds
+        end = time.perf_counter() + seconds
         while True:
-            now = time.monotonic()
+            now = time.perf_counter()
             if now - self._looked >= _LOOK_S:
                 self._looked = now
                 self._look()
@@ -193,13 +193,13 @@ class StagedEvening:
             self._ours.go()
             # Given, at the latest.
             self._sightings.note("go")
-        elif time.monotonic() - self._opponents_gone > _OPPONENTS_GO_S:
-            self._opponents_gone = time.monotonic()
+        elif time.perf_counter() - self._opponents_gone > _OPPONENTS_GO_S:
+            self._opponents_gone = time.perf_counter()
             self._theirs.go()
 
     def _wants_go(self) -> bool:
         """Whether the car stands with frames coming, as it does before GO."""
-        now = time.monotonic()
+        now = time.perf_counter()
         frames, given = self._sightings.frames, self._sightings.commands
         if not frames or now - frames[-1].at > _FLOWING_S or now - self._gone < _GO_AGAIN_S:
             return False
@@ -208,7 +208,7 @@ class StagedEvening:
 
     def _do_faults(self) -> None:
         """Injects the next fault if its time has come, and ends practice behind its last one."""
-        now = time.monotonic()
+        now = time.perf_counter()
         if now < self._next_fault or not (self._faults or self._endless_practice):
             return
         if self._injected and not self._is_settled(now):
@@ -236,7 +236,7 @@ class StagedEvening:
 
     def _inject(self, fault: Fault, **rules: float | int | None) -> None:
         self._injected.append(self._injector.inject(fault, **rules))
-        self._next_fault = time.monotonic() + self._random.uniform(*_PAUSE_S)
+        self._next_fault = time.perf_counter() + self._random.uniform(*_PAUSE_S)
 
     def _is_settled(self, now: float) -> bool:
         """Whether the car has had its time to come back from the last fault, or is back."""

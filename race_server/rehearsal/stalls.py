@@ -22,7 +22,7 @@ class Stalls:
 
     def begin(self, how: Stall, seconds: float) -> None:
         """Stalls from now on, for a while; any thread may call it."""
-        self._how, self._until = how, time.monotonic() + seconds
+        self._how, self._until = how, time.perf_counter() + seconds
 
     def answer(self, ask: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """Asks a driver, or does what a stalled one does.
@@ -33,7 +33,7 @@ class Stalls:
         Raises:
             RuntimeError: That is what it does.
         """
-        left = self._until - time.monotonic()
+        left = self._until - time.perf_counter()
         if left > 0.0:
             if self._how == "raises":
                 raise RuntimeError("a rehearsed failure")

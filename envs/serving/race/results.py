@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from pathlib import Path
 
 import pydantic
 
+from donkey_rl import moving
 from donkey_rl.envs.serving.race.config import RaceRules
 from donkey_rl.envs.serving.race.records import Evening, Stage
 from donkey_rl.errors import InputError, StorageError
@@ -37,7 +37,7 @@ def save(evening: Evening, path: Path) -> None:
             draft = Path(file.name)
             file.write(evening.model_dump_json(indent=2) + "\n")
         draft.chmod(0o644)
-        os.replace(draft, path)
+        moving.moved(draft, path)
     except OSError as error:
         if draft is not None:
             with contextlib.suppress(OSError):
