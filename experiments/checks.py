@@ -55,7 +55,8 @@ class Findings:
         first_clean_lap_wall_s: Wall time from the start of the process to the first clean lap.
         first_clean_lap_steps: Environment steps to it.
         best_lap_s: Best clean lap of any check.
-        best_rank: How good the best policy was: `counted_share`, then minus its mean lap.
+        best_rank: How good the best policy was: `counted_share`, then minus its mean lap,
+            then its completion.
         best_weights: The weights that it drove by, None before the first check.
         curve: One entry a check: environment steps and scores by name.
     """

@@ -35,7 +35,7 @@ from donkey_rl.experiments.progress import ProgressDisplay
 
 
 def key(config: TrainingConfig) -> str:
-    """Returns a SHA-256 of everything that the encoder of a run depends on."""
+    """Returns a SHA-256 of what the encoder of a run depends on, but for the number of cores."""
     data = beginning.hashes_of_data(config)
     facts = {
         "encoder": config.encoder.model_dump(mode="json"),

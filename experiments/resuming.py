@@ -93,7 +93,7 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
         raise InputError(
             f"Run {stored.id} cannot be continued: {first}. Start a new run."
         ) from error
-    remarks = _compare_versions(stored.id, begun.versions)
+    remarks = _compare_versions(stored.id, begun)
     if not folder.checkpoints.numbers():
         remarks += ("it has no checkpoint yet: the policy begins anew",)
     config = configuration.validate(TrainingConfig, begun.config)
@@ -109,15 +109,16 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
     return Resumption(stored.id, wanted, folder, remarks)
 
 
-def _compare_versions(run_id: str, before: dict[str, str]) -> tuple[str, ...]:
-    """Refuses another version of this package; returns a remark on other versions of others."""
-    now = provenance.versions()
+def _compare_versions(run_id: str, begun: Beginning) -> tuple[str, ...]:
+    """Refuses another version of this package; returns a remark on others, and on the machine."""
+    before, now = begun.versions, provenance.versions()
     if before.get(_PACKAGE) != now.get(_PACKAGE):
         raise InputError(
             f"Run {run_id} was started with version {before.get(_PACKAGE)} of donkey-rl. "
             f"Received: version {now.get(_PACKAGE)}. Install that version, or start a new run."
         )
     others = beginning.differences(before, now)
+    others += beginning.differences(begun.machine, process_clock.machine())
     if not others:
         return ()
     return (f"not bit for bit what it would have been: {', '.join(others)}",)

@@ -25,7 +25,8 @@ LOOKS: dict[str, Randomisation] = {
 }
 """By name what each race's seed draws. Under `unseen` every colour has another hue, by 60 to
 120 degrees either way, in every race: no recipe draws hues. What else varies goes as far as the
-recipes go, or farther."""
+default training goes, or farther; the generalists' recipes draw colours farther, and
+`sac_generalist` the camera."""
 
 
 def load(name: str) -> Randomisation:

@@ -12,7 +12,14 @@ import pytest
 from donkey_rl import cli, configuration
 from donkey_rl.agents import manifest
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import beginning, reproduction, stored_runs, tracking, training
+from donkey_rl.experiments import (
+    beginning,
+    reproduction,
+    resuming,
+    stored_runs,
+    tracking,
+    training,
+)
 from donkey_rl.experiments.config import AGENTS, TrainingConfig
 from donkey_rl.experiments.membership import Membership
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -169,6 +176,16 @@ def test_other_versions_and_machines_are_named_in_one_line() -> None:
         f"machine.cores 999 then, {cores} now",
     )
     assert found.config == TrainingConfig()
+
+
+def test_a_run_that_goes_on_names_another_number_of_cores() -> None:
+    begun = beginning.of(TrainingConfig())
+    assert resuming._compare_versions("3f2a", begun) == ()
+    machine = begun.machine | {"machine.cores": "999"}
+    (remark,) = resuming._compare_versions("3f2a", begun.model_copy(update={"machine": machine}))
+    cores = begun.machine["machine.cores"]
+    expected = f"not bit for bit what it would have been: machine.cores 999 then, {cores} now"
+    assert remark == expected
 
 
 def test_a_track_file_that_has_changed_is_named(tmp_path: pathlib.Path) -> None:

@@ -73,7 +73,8 @@ class SACConfig(Config):
         default=64,
         ge=-1,
         le=1_000_000,
-        description="Steps between two draws of its noise within a collection; -1 for none.",
+        description="Steps between two draws of its noise within a collection; -1 draws at its "
+        "start only.",
     )
     cnn: CnnConfig = pydantic.Field(
         default_factory=CnnConfig, description="The network that sees; not used without an image."
