@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl import own_code
-from donkey_rl.agents import keras_files, lite_conversion, model_contents
+from donkey_rl.agents import cnn, keras_files, lite_conversion, model_contents
 from donkey_rl.agents.encoders.model import ModelEncoder
 from donkey_rl.agents.tensorflow_setup import keras
 from donkey_rl.errors import DriverError, InputError
@@ -38,8 +38,8 @@ from donkey_rl.errors import DriverError, InputError
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
-_TRIED = 3
-"""Images of noise that a model is tried on."""
+_TRIED = 2 * cnn.SEEN_IN
+"""Images of noise that a model is tried on: two at least go through it at a time."""
 
 _SAID = 150, 250
 """Characters of a long message that are told: so many of its beginning, and of its end."""
