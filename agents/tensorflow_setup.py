@@ -26,7 +26,7 @@ from donkey_rl.agents import start_up_lines
 from donkey_rl.errors import InputError
 
 _MOST_PARTS = 16
-"""To compile another part takes a tenth of a second, and small ones gain nothing."""
+"""To compile another part takes a tenth of a second; more of them were not measured."""
 
 _LEAST_ROWS = 4
 """Images of a part."""

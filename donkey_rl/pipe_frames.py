@@ -1,4 +1,4 @@
-"""Frames over the pipes between a process and one that it has started.
+"""The pipes between a process and one that it has started, and frames over them.
 
 Four bytes of length (least significant first), one byte that says what the frame is, its content.
 What the content may be is up to the two ends; it is never a pickle.

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl import track_names
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs import vec_env
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track_names
 from donkey_rl.envs.vec_env import Flags, Info, SB3View, View
 
 

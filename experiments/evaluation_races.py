@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 import donkey_rl
-from donkey_rl import track_names
 from donkey_rl.agents.folders import sha256
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track as roads
+from donkey_rl.envs.simulator import track_names
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.tasks import STEP_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from donkey_rl.envs import simulators
+from donkey_rl.envs.simulator import track_names
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import splits
 from donkey_rl.experiments.drivers import Entrant
@@ -90,6 +91,6 @@ def chosen(
         if own is not None:
             wanted += own.tracks("held_out")
         else:
-            known = {*wanted, *(name.partition(":")[0] for name in entrant.tracks)}
+            known = {*wanted, *map(track_names.plain, entrant.tracks)}
             wanted += tuple(name for name in HELD_OUT if name not in known)[:HELD_OUT_COUNT]
     return tuple(dict.fromkeys(wanted))

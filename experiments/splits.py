@@ -48,9 +48,9 @@ class Split(Config):
         if part != "train":
             return names
         found = [name for name in names if not name.endswith(track.MIRROR)]
-        stems = [name.partition(":")[0] for name in found]
+        alike = [track_names.plain(name) for name in found]
         return tuple(
-            name for i, name in enumerate(found) if stems[:i].count(stems[i]) < MOST_LEARNED
+            name for i, name in enumerate(found) if alike[:i].count(alike[i]) < MOST_LEARNED
         )
 
     def part(self, name: str) -> Part | None:

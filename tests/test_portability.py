@@ -44,7 +44,7 @@ GUARDED = {
         "/dev/stdout": "os.devnull on Windows",
         "socket.SO_REUSEADDR": "on POSIX systems only",
     },
-    "envs.serving.listening": {"remove_reader": "NotImplementedError is expected"},
+    "envs.serving.listening": {"remove_reader": "`event_loops.run` takes a loop that has it"},
     "envs.simulator.parallel": {
         "os.register_at_fork": "asked for by hasattr: what cannot fork needs none",
     },

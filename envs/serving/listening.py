@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import sys
 from collections.abc import Collection
@@ -78,9 +77,7 @@ async def close(listeners: Collection[asyncio.Server]) -> None:
     loop = asyncio.get_running_loop()
     for listener in listeners:
         for link in listener.sockets:
-            # Windows knows no readers; there the loop keeps its own accounts.
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_reader(link.fileno())
+            loop.remove_reader(link.fileno())
     for _ in range(_TURNS_TO_ARRIVE):
         await asyncio.sleep(0)
     for listener in listeners:

@@ -1,7 +1,8 @@
-"""Lists of tracks as people type them: with commas, and with ranges of random roads."""
+"""Tracks as people type them: lists with commas and ranges, names with variants, and files."""
 
 from __future__ import annotations
 
+import pathlib
 import re
 
 from donkey_rl.errors import ConfigurationError
@@ -35,6 +36,22 @@ def split(text: str) -> tuple[str, ...]:
             f"At most {MOST_TRACKS} tracks can be named. Received: {len(found)}. Leave some out."
         )
     return tuple(found)
+
+
+def plain(track: str) -> str:
+    r"""Returns a track's name without its variant, or that of its file.
+
+    Paths are read as Windows writes them, which reads those of other systems as well.
+
+    >>> plain("generated_road:7:mirror"), plain("tracks/club.json")
+    ('generated_road', 'club')
+    >>> plain(r"C:\tracks\club.json:mirror")
+    'club'
+    """
+    name = track.removesuffix(":mirror")
+    if name.endswith(".json"):
+        return pathlib.PureWindowsPath(name).stem
+    return name.partition(":")[0]
 
 
 def _numbered(found: re.Match[str]) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from donkey_rl import configuration, track_names
+from donkey_rl import configuration
 from donkey_rl.agents import manifest, model_contents
 from donkey_rl.agents.lite_driver import LiteDriver
 from donkey_rl.agents.manifest import Manifest
 from donkey_rl.envs.registration import IDS
-from donkey_rl.envs.simulator import vehicle
+from donkey_rl.envs.simulator import track_names, vehicle
 from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.errors import ConfigurationError, DriverError, UnknownNameError, nearest
 
