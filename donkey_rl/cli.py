@@ -4,6 +4,7 @@ Every command imports what it needs when it runs, so that `--help` answers at on
 a command prints exactly one JSON object on standard output; everything else goes to standard
 error. Exit codes: 0 done, 1 failure, 2 bad input, 130 interrupted. Ctrl-C while `train` learns is
 a way to end it, exit code 0: the best driver so far is kept and the run is marked as stopped.
+SIGTERM and a terminal that is closed are as Ctrl-C in every command.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ from donkey_rl import (
     cli_train,
     cli_tub,
     cli_version,
+    standard_error,
+    stop_signals,
 )
 from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
@@ -79,10 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What others have named may not be in the letters of a file that this goes to.
         sys.stdout.reconfigure(errors="backslashreplace")
+    standard_error.make_patient()
     try:
-        cli_logging.set_up()
-        code = commands().main(words, prog_name=app.info.name, standalone_mode=False)
-        sys.stdout.flush()
+        with stop_signals.as_ctrl_c():
+            cli_logging.set_up()
+            code = commands().main(words, prog_name=app.info.name, standalone_mode=False)
+            sys.stdout.flush()
         if code == INTERRUPTED:
             return _fail("interrupted.", INTERRUPTED)
         return code if isinstance(code, int) else SUCCESS

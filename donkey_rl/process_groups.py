@@ -11,36 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from types import FrameType
 from typing import Any
-
-
-@contextlib.contextmanager
-def interrupted() -> Iterator[None]:
-    """Has SIGTERM, and the end of the terminal, raise `KeyboardInterrupt` inside a ``with`` block.
-
-    They would end this process and leave behind what it has started. What is ignored, as by
-    `nohup`, stays ignored. Outside the main thread nothing changes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    wanted = [signal.SIGTERM]
-    if sys.platform != "win32":
-        wanted.append(signal.SIGHUP)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    heeded = [each for each in wanted if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, interrupt) for each in heeded}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def end(process: subprocess.Popen[Any], grace_s: float) -> None:

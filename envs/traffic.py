@@ -55,7 +55,7 @@ class Traffic:
 
     Opponents act before each step: those that know where they are by themselves, learned ones by
     what their own camera sees, once `seat` has given them a driver. One that leaves the road,
-    stands, turns round or is out of reach is put back ahead of its car, whose episode goes on.
+    stands, turns round or is out of reach is put back near its car, whose episode goes on.
 
     Attributes:
         track: The track.
@@ -174,35 +174,37 @@ class Traffic:
             for k in range(self._each):
                 rng = self._streams[i]
                 behind = rng.uniform() < self._config.opponents.behind
-                self._put(int(i) * self._each + k, rng, -1.0 if behind else 1.0, first=k)
+                self._put(int(i) * self._each + k, rng, -1.0 if behind else 1.0, begins=True)
 
-    def _put(self, k: int, rng: np.random.Generator, side: float, first: int | None) -> None:
+    def _put(self, k: int, rng: np.random.Generator, side: float, *, begins: bool) -> None:
         """Puts an opponent on the road.
 
         Args:
             k: Its number.
             rng: The stream of its car.
             side: 1.0 ahead of its car, -1.0 behind it.
-            first: At the start of an episode, how many of the car's opponents are there already;
-                they all are at other times (None).
+            begins: Whether with an episode: those of the car with higher numbers come later.
         """
         i, own = int(self._owner[k]), int(self._opponents[k])
         cars, setting = self.world.cars, self._config.opponents
         base = k - k % self._each
-        others = self._lead[base : base + (self._each if first is None else first)]
-        others = np.delete(others, k - base) if first is None else others
+        others = self._lead[base : k if begins else base + self._each]
+        others = others if begins else np.delete(others, k - base)
         gap = float(rng.uniform(*setting.gap))
         arc, length = float(cars.sensed[i, stepping.ARC]), self.track.length
-        # Ever farther on the side that was drawn; where an open road ends, on the other one.
+        # Ever farther on the side that was drawn, then on the other one.
         gaps = gap + np.arange(0.0, length, _APART)
-        leads = [*(side * gaps), *(() if self.track.closed else -side * gaps)]
-        lead = float(next((each for each in leads if self._fits(others, arc, each)), side * gap))
+        near = gaps if setting.reach is None else gaps[gaps <= setting.reach]
+        leads = [*(side * near), *(-side * near), *(side * gaps if begins else ())]
+        fitting = (float(each) for each in leads if self._fits(others, arc, each))
+        if (lead := next(fitting, side * gap if begins else None)) is None:
+            return  # Put back farther away it would be lost again.
         place = (arc + lead) % length if self.track.closed else np.clip(arc + lead, 0.0, length)
         start = self._rivals.placed(k, float(place), rng)
-        if first is not None:
+        if begins:
             # They come under way together with their car.
             start = start._replace(speed=np.minimum(start.speed, cars.motion[i, physics.FORWARD]))
-        self.world.reset(np.array([own]), start, redraw=first is not None)
+        self.world.reset(np.array([own]), start, redraw=begins)
         self._lead[k], self._still[k] = lead, 0.0
         self._origin(k)
         for seat in self._seats.values():
@@ -212,7 +214,7 @@ class Traffic:
         """Whether a place so far ahead of a car is on the road, and away from its opponents."""
         if not (self.track.closed or 0.0 <= arc + lead <= self.track.length - _OPEN_END):
             return False
-        apart = others - lead - self._length * np.round((others - lead) / self._length)
+        apart = self._shortest(others - lead)
         return bool((np.abs(apart) >= _APART).all())
 
     def _origin(self, k: int) -> None:
@@ -276,7 +278,7 @@ class Traffic:
         now = self.world.cars
         for i in np.flatnonzero(self.cars.hit >= stepping.CAR_HIT):
             other = int(self.cars.hit[i]) - stepping.CAR_HIT
-            lead = self._signed(other - self._count)
+            lead = float(self._shortest(self._lead[other - self._count]))
             if abs(lead) > _BESIDE * vehicles.BODY_LENGTH:
                 self.blameless[i] = lead < 0.0
                 continue
@@ -284,10 +286,9 @@ class Traffic:
             own, its = _sideways(now, int(i)), _sideways(now, other)
             self.blameless[i] = np.sign(side) * (own + its) < 0.0
 
-    def _signed(self, k: int) -> float:
-        """Returns how far ahead of its car an opponent is (u), negative behind it."""
-        lead = float(self._lead[k])
-        return lead - self._length * round(lead / self._length)
+    def _shortest(self, lead: FloatArray) -> FloatArray:
+        """Returns how far ahead something is by the shorter way (u), negative behind."""
+        return lead - self._length * np.rint(lead / self._length)
 
     def _put_back(self) -> None:
         """Puts opponents back that have come to nothing, or are out of reach."""
@@ -303,14 +304,14 @@ class Traffic:
             lost |= own.sensed[:, stepping.ARC] >= self.track.length - 1.0
         reach = self._config.opponents.reach
         if reach is not None:
-            lost |= np.abs(self._lead - self._length * np.rint(self._lead / self._length)) > reach
+            lost |= np.abs(self._shortest(self._lead)) > reach
         for k in np.flatnonzero(lost):
-            self._put(int(k), self._streams[self._owner[k]], 1.0, None)
+            self._put(int(k), self._streams[self._owner[k]], 1.0, begins=False)
 
     def others(self) -> Others:
         """Returns the opponents around each of the N cars, shape (N, K) each."""
         shape, own = (self._count, self._each), self._others
-        lead = self._lead - self._length * np.rint(self._lead / self._length)
+        lead = self._shortest(self._lead)
         parts = own.sensed[:, [stepping.ARC, stepping.LATERAL]].T
         rows = (lead, *parts, own.motion[:, physics.FORWARD])
         return Others(*(np.reshape(row, shape) for row in rows))
@@ -320,11 +321,10 @@ class Traffic:
         cars, owner = self.world.cars, self._owner
         others = self.others()
         around = [np.repeat(each, self._each, axis=0) for each in others]
-        lead = around[0] - self._lead[:, None]
-        lead -= self._length * np.rint(lead / self._length)
+        lead = self._shortest(around[0] - self._lead[:, None])
         lead[np.arange(len(owner)), np.arange(len(owner)) % self._each] = self._length
         own = (
-            -(self._lead - self._length * np.rint(self._lead / self._length)),
+            -self._shortest(self._lead),
             cars.sensed[owner, stepping.ARC],
             cars.sensed[owner, stepping.LATERAL],
             cars.motion[owner, physics.FORWARD],

@@ -38,11 +38,11 @@ REWARD_FILE, ENCODER_FILE = "reward.py", "encoder.py"
 CODE = {"task.reward": REWARD_FILE, "encoder.code": ENCODER_FILE}
 """Settings that name code of the user's own, `PATH.py:NAME`, and what a run calls its copy."""
 
-PROFILE, _OPPONENTS = "latency.profile", "opponents.drivers"
-LASTING = (PROFILE, _OPPONENTS)
+PROFILE, _OPPONENTS, _START = "latency.profile", "opponents.drivers", "start.driver"
+LASTING = (PROFILE, _OPPONENTS, _START)
 """What a run depends on to its end."""
 
-_DATA = ("imitation.data", "encoder.data", "encoder.pretrained", "start.driver", PROFILE)
+_DATA = ("imitation.data", "encoder.data", "encoder.pretrained", _START, PROFILE)
 """Settings that name what is learned from."""
 
 _LARGEST = 1_000_000
@@ -118,7 +118,9 @@ def _folders(config: TrainingConfig) -> dict[str, str]:
     return {
         each: str(pathlib.Path(each).resolve())
         for each in config.opponents.drivers
-        if opponents.parse(each).is_learned and pathlib.Path(each).is_dir()
+        if each != opponents.ITSELF
+        and opponents.parse(each).is_learned
+        and pathlib.Path(each).is_dir()
     }
 
 
@@ -149,7 +151,7 @@ def hashes_of_data(config: TrainingConfig) -> dict[str, str]:
 def _listing(places: Iterable[str]) -> str:
     """Returns a SHA-256 of the names and sizes of files, and of those in folders."""
     listed = []
-    for root in map(pathlib.Path, places):
+    for root in (pathlib.Path(each).resolve() for each in places):
         found = [root] if root.is_file() else root.rglob("*")
         files = sorted(each for each in found if each.is_file())
         listed += [

@@ -75,30 +75,26 @@ def _show(
 def serve(port: int, uri: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Serves the pages inside a ``with`` block, from when they answer.
 
-    SIGTERM, and the end of the terminal, are as Ctrl-C inside it.
-
     Raises:
-        KeyboardInterrupt: See above; the pages are ended by then.
         InputError: If the port is taken.
         StorageError: If the pages do not come up.
     """
     _check_port(port)
     set_environment()
     words = ("mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1")
-    with process_groups.interrupted():
-        server = subprocess.Popen(
-            [sys.executable, "-m", *words],
-            # Not as an option, which everyone on this machine can read: it may hold a password.
-            env=os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri(uri)},
-            # Standard output stays free for what the command line has to say.
-            stdout=sys.stderr,
-            start_new_session=os.name != "nt",
-        )
-        try:
-            wait_until_up(server, port)
-            yield server
-        finally:
-            process_groups.end(server, _GRACE_S)
+    server = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        # Not as an option, which everyone on this machine can read: it may hold a password.
+        env=os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri(uri)},
+        # Standard output stays free for what the command line has to say.
+        stdout=sys.stderr,
+        start_new_session=os.name != "nt",
+    )
+    try:
+        wait_until_up(server, port)
+        yield server
+    finally:
+        process_groups.end(server, _GRACE_S)
 
 
 def _free_port() -> int:

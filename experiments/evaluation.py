@@ -26,11 +26,13 @@ from donkey_rl.experiments import (
     drivers,
     evaluation_tracks,
     race_latency,
+    race_recording,
     racing,
     rivals,
     split_report,
     splits,
     unseen_looks,
+    video,
     yardsticks,
 )
 from donkey_rl.experiments import evaluation_folders as folders
@@ -158,20 +160,9 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         LinkError: A simulator cannot be reached.
         StorageError: Results could not be written.
     """
-    evaluation_tracks.check(
-        simulator=request.simulator,
-        split=request.split,
-        elsewhere=request.track is not None or request.held_out,
-        look=request.look,
-        robustness=request.robustness,
-        late=request.latency.wanted,
-        opponents=request.opponents is not None,
-    )
-    racing.check_settings(request.settings)
+    _check(request)
     metrics = _metrics(request.metrics)
     late = request.latency
-    for name in splits.tracks(request.track) if request.track is not None else ():
-        track.load(name)
     place: dict[str, object] = {"simulator": request.simulator, "randomisation": {}}
     if request.opponents is not None:
         place["opponents"] = rivals.of_race(request.opponents, request.driver).model_dump()
@@ -210,6 +201,24 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
         by_name = {config.track: each for config, each in zip(environments, found, strict=True)}
         summed = split_report.report(split, by_name, entrant.tracks, request.look)
     return Evaluation(**dict(found[0]), others=tuple(found[1:]), split=summed)
+
+
+def _check(request: EvaluationRequest) -> None:
+    """Refuses what cannot be, before anything is loaded."""
+    evaluation_tracks.check(
+        simulator=request.simulator,
+        split=request.split,
+        elsewhere=request.track is not None or request.held_out,
+        look=request.look,
+        robustness=request.robustness,
+        late=request.latency.wanted,
+        opponents=request.opponents is not None,
+    )
+    racing.check_settings(request.settings)
+    for name in splits.tracks(request.track) if request.track is not None else ():
+        track.load(name)
+    if request.video is not None:
+        video.check(request.video)
 
 
 def _driving(
@@ -273,7 +282,10 @@ def _evaluate(
 ) -> EvaluationResult:
     """Races a driver on one track, and stores the results."""
     driven = drive(entrant, config, plan, progress, f"racing on {config.track}")
-    with folders.open_run(entrant, driven.track.name) as run:
+    with (
+        race_recording.kept(driven.files),
+        folders.open_run(entrant, driven.track.name) as run,
+    ):
         result = driving.report(driven, run.id)
         try:
             if request.robustness:

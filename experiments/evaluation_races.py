@@ -349,11 +349,7 @@ def _write_video(folder: pathlib.Path, driven: Driven, files: dict[str, str]) ->
     """Writes the video, where one is wanted, and names it among the files.
 
     Returns:
-        What went wrong: nothing that was raced is given up for want of a video that nobody asked
-        for.
-
-    Raises:
-        StorageError: It could not be written.
+        What went wrong: nothing that was raced is given up for want of a video.
     """
     plan = driven.plan
     if not driven.frames:
@@ -361,9 +357,7 @@ def _write_video(folder: pathlib.Path, driven: Driven, files: dict[str, str]) ->
     try:
         shown = driven.races[0].cut(len(driven.frames))
         video.write_race(folder / _VIDEO, driven.frames, shown)
-    except video.NoEncoderError as error:
-        if plan.video is not None:
-            raise
+    except StorageError as error:
         return (f"no video: {error}",)
     files["video"] = f"{plan.folder}/{_VIDEO}"
     if plan.video is not None:
@@ -371,8 +365,6 @@ def _write_video(folder: pathlib.Path, driven: Driven, files: dict[str, str]) ->
             plan.video.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / _VIDEO, plan.video)
         except OSError as error:
-            raise StorageError(
-                f"The video {plan.video} could not be written: {error.strerror or error}."
-            ) from error
+            return (f"no {plan.video}: {error.strerror or error}; the run has the video",)
         files["video file"] = str(plan.video)
     return ()

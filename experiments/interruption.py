@@ -1,8 +1,8 @@
-"""Ctrl-C that ends a training at a safe point.
+"""Ctrl-C, and what else asks a process to end, that ends a training at a safe point.
 
 Python raises `KeyboardInterrupt` wherever it happens to be, also inside callbacks of compiled
-libraries that swallow it. Here the first Ctrl-C is only remembered, and raised by `check`, which
-the training calls between two steps. A second Ctrl-C is raised at once, and so is the first one
+libraries that swallow it. Here the first signal is only remembered, and raised by `check`, which
+the training calls between two steps. A second Ctrl-C is raised at once, and so is the first signal
 inside `at_once`, where code that never calls `check` is at work.
 """
 
@@ -13,12 +13,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
+
+from donkey_rl import stop_signals
 
 
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
-    """Has the first Ctrl-C raise `KeyboardInterrupt` inside a ``with`` block.
+    """Has the first signal raise `KeyboardInterrupt` inside a ``with`` block.
 
     It is remembered as well, for the next `check`, where something in the block swallows it. Where
     Ctrl-C is ignored, and outside the main thread, nothing changes.
@@ -32,23 +34,20 @@ def at_once() -> Iterator[None]:
         remember(number, frame)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
-    try:
+    with stop_signals.handled(interrupt):
         yield
-    finally:
-        signal.signal(signal.SIGINT, remember)
 
 
 class Interruption:
-    """Remembers Ctrl-C while it is entered; outside the main thread it does nothing."""
+    """Remembers the signals while it is entered; outside the main thread it does nothing."""
 
     def __init__(self) -> None:
         """Prepares; nothing is caught yet."""
         self.requested = False
-        self._before: Any = None
+        self._handling = contextlib.ExitStack()
 
     def check(self) -> None:
-        """Raises `KeyboardInterrupt` if Ctrl-C was pressed."""
+        """Raises `KeyboardInterrupt` if the process was asked to end."""
         if self.requested:
             raise KeyboardInterrupt
 
@@ -58,9 +57,8 @@ class Interruption:
         self.requested = True
 
     def __enter__(self) -> Self:
-        """Starts to catch Ctrl-C."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._remember)
+        """Starts to catch the signals."""
+        self._handling.enter_context(stop_signals.handled(self._remember))
         return self
 
     def __exit__(
@@ -69,6 +67,5 @@ class Interruption:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Gives Ctrl-C back its meaning."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        """Gives the signals back their meaning."""
+        self._handling.close()

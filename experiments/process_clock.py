@@ -24,7 +24,7 @@ _before: tuple[float, float] | None = None
 def begin() -> None:
     """Begins a run: what was before it is not its own, but for the start of the process."""
     global _before
-    _before = (0.0, 0.0) if _before is None else (_age_s(), _spent_s())
+    _before = (0.0, 0.0) if _before is None else (_age_s(), spent_s())
 
 
 def seconds() -> float:
@@ -57,10 +57,11 @@ def cpu_seconds() -> float:
     It is that of all threads together, and of child processes that have ended: two busy cores
     take two seconds of it in one.
     """
-    return _spent_s() - (_before[1] if _before is not None else 0.0)
+    return spent_s() - (_before[1] if _before is not None else 0.0)
 
 
-def _spent_s() -> float:
+def spent_s() -> float:
+    """Returns the processor time of the process so far (s), counted as in `cpu_seconds`."""
     spent = os.times()
     return spent.user + spent.system + spent.children_user + spent.children_system
 

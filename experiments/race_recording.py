@@ -15,7 +15,7 @@ import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -100,6 +100,21 @@ def store(races: Sequence[Race], files: RaceFiles | None, folder: pathlib.Path) 
             raise StorageError(
                 f"The race record {target} could not be written: {error.strerror or error}."
             ) from error
+
+
+@contextlib.contextmanager
+def kept(files: RaceFiles | None) -> Iterator[None]:
+    """Says of races that cannot be stored in a ``with`` block where they are.
+
+    Raises:
+        StorageError: As in the block.
+    """
+    try:
+        yield
+    except StorageError as error:
+        if files is None or not files.folder.is_dir():
+            raise
+        raise StorageError(f"{error} The races are kept in {files.folder}.") from error
 
 
 class Recording:

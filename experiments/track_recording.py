@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import math
 import pathlib
 import tempfile
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
 import pydantic
 from pydantic import Field
 
+from donkey_rl import moving
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators, survey
 from donkey_rl.envs.link_source import open_link
@@ -103,18 +106,18 @@ def record(request: TrackRecordingRequest, progress: ProgressDisplay) -> TrackRe
         raise ConfigurationError(f"A track file ends in .json. Received: '{file}'.")
     if file.exists():
         raise StorageError(f"The file {file} exists already. Choose another --name or --out.")
+    with _written(file):
+        moving.check_place(file)
     with (
         open_link(places[0], scene=request.scene) as link,
         progress.phase("recording the track", None, "points") as phase,
     ):
         found = survey.survey(link, lambda done, _: phase.update(done), drive=request.drive)
     fields, notes = _buildable(found, request)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(json.dumps(fields, indent=1) + "\n")
-    except OSError as error:
-        raise StorageError(f"Cannot write {file}: {error.strerror or error}.") from error
+    draft = file.with_name(f".{file.name}.part")
+    with _written(file):
+        draft.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+        moving.moved(draft, file)
     built = track.load(str(file))
     return TrackRecordingResult(
         track=request.name,
@@ -127,6 +130,14 @@ def record(request: TrackRecordingRequest, progress: ProgressDisplay) -> TrackRe
         road_right_u=built.road_right,
         notes=notes,
     )
+
+
+@contextlib.contextmanager
+def _written(file: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"Cannot write {file}: {error.strerror or error}.") from error
 
 
 def _fields(found: Survey, request: TrackRecordingRequest) -> dict[str, Any]:

@@ -51,10 +51,10 @@ def measure(progress: ProgressDisplay, uri: str | None = None) -> LoggingShare:
     with tempfile.TemporaryDirectory(prefix="donkey-rl-", ignore_cleanup_errors=True) as name:
         store = uri or f"sqlite:///{Path(name) / 'mlflow.db'}"
         with _store(store):
-            wall, cpu = time.perf_counter(), process_clock.cpu_seconds()
+            wall, cpu = time.perf_counter(), process_clock.spent_s()
             result = training.train(config, progress)
             wall_s = time.perf_counter() - wall
-            cpu_s = process_clock.cpu_seconds() - cpu
+            cpu_s = process_clock.spent_s() - cpu
             found = tracking.find(result.run_id).metrics
     called_s = found["result/logging_cpu_s"]
     return LoggingShare(

@@ -17,7 +17,7 @@ from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import joined_view, simulators
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.simulator import scene
-from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError
+from donkey_rl.errors import DivergedError, DonkeyRLError, LinkError, StorageError
 from donkey_rl.experiments import (
     algorithms,
     demonstrations,
@@ -44,7 +44,7 @@ from donkey_rl.experiments.data import lessons
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.interruption import Interruption
-from donkey_rl.experiments.membership import ALONE, EndedEarly, Figures, Membership, TrainEncoder
+from donkey_rl.experiments.membership import ALONE, EndedEarly, Figures, Membership
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.run_folder import RunFolder
 from donkey_rl.experiments.tracking import Run
@@ -56,8 +56,9 @@ def train(
 ) -> TrainingResult:
     """Trains a driver, races it, and keeps everything in MLflow.
 
-    After Ctrl-C the best driver so far is stored and raced no more, and the run is marked as
-    stopped (``KILLED``). Where a simulator is lost the driver so far is stored as well.
+    After Ctrl-C, or another signal to end, the best driver so far is stored and raced no more, and
+    the run is marked as stopped (``KILLED``). Where a simulator is lost, or anything else fails,
+    the driver so far is stored as well.
 
     Args:
         config: The run.
@@ -145,15 +146,8 @@ def _carry_out(session: _Session) -> TrainingResult:
     except (KeyboardInterrupt, EndedEarly):
         stopped = True
         progress.message("stopped: storing the driver so far" if session.has_driver else "stopped")
-    except LinkError:
-        if session.has_driver:
-            progress.message("the simulator is lost: storing the driver so far")
-            session.finish(race=False)
-        raise
-    except DivergedError:
-        if session.has_raced:
-            progress.message("the training has diverged: storing the best driver before")
-            session.finish(race=False, best=True)
+    except Exception as error:
+        session.rescue(error)
         raise
     report = session.finish(race=not stopped)
     run.end("KILLED" if stopped else "FINISHED")
@@ -200,26 +194,22 @@ class _Session:
 
     def _see(self, interruption: Interruption) -> None:
         """Reads, takes over or trains the encoder, where the policy has one."""
-        self._encoder = self._folder.encoder(self.progress.message)
-        if self._encoder is None and self._start is not None:
-            self._encoder = self._start.encoder
-            self._folder.keep_encoder(self._encoder, self.progress.message)
-        if self._encoder is None and self._config.encoder.name != "cnn":
-            self._encoder, figures = self._member.encoder(
-                encoder_training.key(self._config), self._trainer(interruption), interruption.check
-            )
-            self.run.log_metrics(figures, 0)
-            self._folder.keep_encoder(self._encoder, self.progress.message)
-
-    def _trainer(self, interruption: Interruption) -> TrainEncoder:
-        """Returns what trains the encoder of the run."""
 
         def train_encoder() -> tuple[Encoder, Figures]:
             parts = self._config, self.progress, interruption.check
             found, report = encoder_training.train_encoder(*parts)
             return found, report.metrics()
 
-        return train_encoder
+        self._encoder = self._folder.encoder(self.progress.message)
+        if self._encoder is None and self._start is not None:
+            self._encoder = self._start.encoder
+            self._folder.keep_encoder(self._encoder, self.progress.message)
+        if self._encoder is None and self._config.encoder.name != "cnn":
+            self._encoder, figures = self._member.encoder(
+                encoder_training.key(self._config), train_encoder, interruption.check
+            )
+            self.run.log_metrics(figures, 0)
+            self._folder.keep_encoder(self._encoder, self.progress.message)
 
     def _drive(self, environment: Cars, interruption: Interruption) -> None:
         """Trains the policy."""
@@ -239,8 +229,7 @@ class _Session:
                 self.run,
                 phase,
                 Hooks(
-                    # The LiteRT model of the first driver can wait.
-                    lambda: self._store_driver(lite=False),
+                    self._store_first_driver,
                     interruption.check,
                     environment.interrupt if simulators.count(config.simulator) else lambda: None,
                     self._member.checked,
@@ -303,6 +292,19 @@ class _Session:
         """Whether a check has raced a policy, the best of which is kept."""
         return self._checks is not None and self._checks.findings.best_weights is not None
 
+    def rescue(self, error: Exception) -> None:
+        """Stores the driver of a training that has failed, or says why that failed as well."""
+        diverged = isinstance(error, DivergedError)
+        if not (self.has_raced if diverged else self.has_driver):
+            return
+        what = "simulator is lost" if isinstance(error, LinkError) else "training has failed"
+        which = "the best driver before" if diverged else "the driver so far"
+        self.progress.message(f"the {what}: storing {which}")
+        try:
+            self.finish(race=False, best=diverged)
+        except Exception as another:
+            self.progress.message(f"no driver is stored: {another}")
+
     def finish(self, *, race: bool, best: bool = False) -> TrainingResult:
         """Stores the driver, by `best` that of the best policy, draws the curves and races it."""
         raced: Evaluation | None = None
@@ -318,21 +320,27 @@ class _Session:
             if race:
                 # Alone, so that scores compare, whoever was on the road in training.
                 places = rivals.without(self._config.race_environments())
-                plan, late = self._plan(), self._config.latency
+                setting, shown = self._config.evaluation, self._member.shown
+                plan = RacePlan(races=setting.races, laps=setting.laps, films=shown, plots=shown)
+                late = self._config.latency
                 raced = evaluation.race_driver(driver, places, self.run, plan, self.progress)
                 if late.wanted:
                     self.progress.message(race_latency.remark(late, self.run.id))
                 best_lap = raced.best_lap_s
         return self._report(raced, best_lap)
 
-    def _plan(self) -> RacePlan:
-        setting, shown = self._config.evaluation, self._member.shown
-        return RacePlan(races=setting.races, laps=setting.laps, films=shown, plots=shown)
-
     def _use_best_policy(self) -> None:
         model, checks = self._model, self._checks
         if model is not None and checks is not None and checks.findings.best_weights is not None:
             driving.put_back(model, checks.findings.best_weights)
+
+    def _store_first_driver(self) -> None:
+        """Stores the policy of the first clean lap, or goes on without."""
+        try:
+            # Its LiteRT model can wait.
+            self._store_driver(lite=False)
+        except StorageError as error:
+            self.progress.message(f"the driver of the first clean lap is not stored: {error}")
 
     def _store_driver(self, *, lite: bool = True) -> Driver:
         """Stores the policy as it is now as the run's driver."""

@@ -57,6 +57,24 @@ class NoEncoderError(StorageError):
     """There is no program that makes videos."""
 
 
+def check(path: pathlib.Path) -> None:
+    """Refuses a video that cannot be written, before any work is done for it.
+
+    Raises:
+        InputError: There is a folder of that name.
+        NoEncoderError: This machine has no FFmpeg.
+        StorageError: Its folder cannot be written.
+    """
+    _ffmpeg()
+    if path.is_dir():
+        raise InputError(f"A video is a file. Received: '{path}', which is a folder.")
+    try:
+        moving.check_place(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"The video {path} could not be written: {reason}.") from error
+
+
 class VideoWriter:
     """Writes frames to an MP4 file (H.264, yuv420p), which appears once it is whole.
 
@@ -93,7 +111,12 @@ class VideoWriter:
             )
             os.close(handle)
             self._temporary = pathlib.Path(name)
-            self._encoder = _start_encoder(program, name, fps, size, self._log)
+            try:
+                self._encoder = _start_encoder(program, name, fps, size, self._log)
+            except OSError:
+                self._log.close()
+                self._temporary.unlink(missing_ok=True)
+                raise
         except OSError as error:
             reason = error.strerror or error
             raise StorageError(f"The video {self.path} could not be written: {reason}.") from error

@@ -13,6 +13,7 @@ one table.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import pathlib
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 import numpy as np
 from pyarrow import parquet
 
+from donkey_rl import moving
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics import race_file
 from donkey_rl.metrics.race import Race, columns_of
@@ -75,20 +77,50 @@ def finish(folder: pathlib.Path) -> pathlib.Path:
     if folder.suffix != SUFFIX:
         raise InputError(f"A race in parts lies in a folder NAME{SUFFIX}. Received: {folder}.")
     header, path = _header(folder), folder.with_suffix("")
-    parts = [part for part, _ in _whole_parts(folder, header)]
+    parts, count = [], 0
+    for part, race in _whole_parts(folder, header):
+        parts.append(part)
+        count += len(race)
+    if _holds_more(path, header, count):
+        # The folder is what was left when it was removed.
+        _remove(folder)
+        return path
     with_frames = False
     if parts:
         with race_file.opened(parts[0]) as first:
             with_frames = race_file.FRAME in first.schema_arrow.names
     schema = race_file.schema(header, frames=with_frames)
-    with race_file.replaced(path) as file, parquet.ParquetWriter(file, schema) as writer:
-        for part in parts:
-            with race_file.opened(part) as source:
-                rows = source.read().cast(schema)
-            writer.write_table(rows)
+    with race_file.replaced(path) as file:
+        with parquet.ParquetWriter(file, schema) as writer:
+            for part in parts:
+                with race_file.opened(part) as source:
+                    rows = source.read().cast(schema)
+                writer.write_table(rows)
+        if file.tell() > race_file.MAX_BYTES:
+            raise StorageError(
+                f"A race record has at most {race_file.MAX_BYTES} bytes, and {path} would have "
+                f"more. Its rows and pictures stay in {folder}."
+            )
     if len(parts) == len(_part_files(folder)):
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     return path
+
+
+def _holds_more(path: pathlib.Path, header: RaceHeader, rows: int) -> bool:
+    """Whether a file holds more of the same race than is left of it in parts."""
+    # What is not there, or no race, holds nothing.
+    with contextlib.suppress(InputError), race_file.opened(path) as file:
+        known = (file.schema_arrow.metadata or {}).get(race_file.METADATA_KEY, b"")
+        return bool(file.metadata.num_rows > rows and read_header(known) == header)
+    return False
+
+
+def _remove(folder: pathlib.Path) -> None:
+    """Removes the parts; what is left of them after a crash is not taken for a race."""
+    gone = folder.with_name(f".{folder.name}.done")
+    with contextlib.suppress(OSError):
+        moving.moved(folder, gone)
+    shutil.rmtree(gone if gone.exists() else folder, ignore_errors=True)
 
 
 def _header(folder: pathlib.Path) -> RaceHeader:

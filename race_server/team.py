@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from donkey_rl import stop_signals
 from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError
 from donkey_rl.race_server import garage, race_figures
 from donkey_rl.race_server.car import Car
@@ -68,7 +69,7 @@ class CarResult:
 
 @contextlib.contextmanager
 def until_told() -> Iterator[threading.Event]:
-    """Yields what Ctrl-C and SIGTERM set, in the main thread; a second Ctrl-C is raised."""
+    """Yields what Ctrl-C, SIGTERM and the end of the terminal set; a second Ctrl-C is raised."""
     ended = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -76,12 +77,8 @@ def until_told() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         ended.set()
 
-    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stop_signals.handled(end):
         yield ended
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 class NoBoard:

@@ -13,7 +13,13 @@ import pytest
 from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
-from donkey_rl.errors import DriverError, InputError, TrackError, UnknownNameError
+from donkey_rl.errors import (
+    DriverError,
+    InputError,
+    StorageError,
+    TrackError,
+    UnknownNameError,
+)
 from donkey_rl.experiments import (
     drivers,
     evaluation_tracks,
@@ -223,6 +229,9 @@ def test_a_driver_that_never_drives_is_an_error_and_leaves_no_run(folder: pathli
         ({"simulator": "127.0.0.1:1", "robustness": True}, InputError, "embedded simulator only"),
         ({"settings": ("randomisation.grip=0.4",)}, InputError, "a randomisation of their own"),
         ({"settings": ("latency.low_ms=150",)}, InputError, "or add some by --latency-ms"),
+        ({"video": pathlib.Path(__file__) / "x.mp4"}, StorageError, "x.mp4 could not be written"),
+        ({"video": pathlib.Path(__file__).parent}, InputError, "A video is a file"),
+        ({"track": "a/club.json,b/club.json"}, InputError, "Rename a file"),
         ({"settings": ("task.stuck_s=1",)}, InputError, "Races have a task of their own"),
         (
             {"simulator": "127.0.0.1:1", "settings": ("opponents.count=1",)},

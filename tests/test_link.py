@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from donkey_rl.envs.link import life_cycle, reports, setup_messages
+from donkey_rl.envs.link import life_cycle, reports, setup_messages, transport
 from donkey_rl.envs.link.config import LinkConfig, Racer
 from donkey_rl.envs.link.link import SimulatorLink
 from donkey_rl.envs.simulator.camera import CameraConfig
@@ -204,6 +204,24 @@ def test_nodes_are_answered_or_none() -> None:
     with ScriptedSimulator() as simulator, SimulatorLink(config(simulator.port)) as link:
         assert link.node_position(2) == reports.NodePosition(2, (2.0, 0.0, 2.0))
         assert link.node_position(3) is None
+
+
+def test_all_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, float]] = []
+
+    def silent(address: tuple[str, int], timeout: float) -> socket.socket:
+        tried.append((address[0], timeout))
+        raise TimeoutError("timed out")
+
+    kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+    found = [(*kind, ("192.0.2.1", 1)), (*kind, ("192.0.2.2", 1))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "create_connection", silent)
+    with pytest.raises(TimeoutError):
+        transport.connect("two.example", 1, 1.0, lambda attempt: 2.0)
+    assert [address for address, _ in tried] == ["192.0.2.1", "192.0.2.2"]
+    assert 0.4 < tried[0][1] <= 0.5
+    assert tried[0][1] + 0.4 < tried[1][1] + 0.5 <= 1.5
 
 
 def test_nobody_there_is_refused_with_the_address() -> None:

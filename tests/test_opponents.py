@@ -222,6 +222,18 @@ def test_opponents_do_not_begin_in_each_other(behind: float) -> None:
         assert gaps.min() > 5.9
 
 
+@pytest.mark.parametrize("track", ["generated_track", "generated_road"])
+def test_as_many_opponents_as_there_may_be_stay_where_they_drive(track: str) -> None:
+    made, world = batch(environment("pursuit:0.6", track=track, count=7), 4)
+    before, jumps = world._lead.copy(), 0
+    for _ in range(40):
+        made.step(np.tile([0.0, 0.2], (4, 1)))
+        jumps += int((np.abs(world._lead - before) > 5.0).sum())
+        before = world._lead.copy()
+    # Those that begin out of reach are put back once there is room.
+    assert jumps < 28
+
+
 def test_starts_before_failures_are_drawn_with_opponents_too() -> None:
     where = environment()
     starts = where.randomisation.model_copy(

@@ -107,8 +107,9 @@ def test_what_a_run_could_not_send_is_sent_later_and_twice_is_once(
     assert (kept.sent, kept.waiting) == (0, 4)
     shutil.copytree(spool.PLACE, "again")
     server.start()
-    for place in (spool.PLACE, Path("again")):
-        (sent,) = leftovers.send(server.uri, place)
+    # The store has another name by now, which is no other store.
+    for place, uri in ((spool.PLACE, f"{server.uri}/"), (Path("again"), server.uri)):
+        (sent,) = leftovers.send(uri, place)
         assert (sent.sent, sent.waiting, sent.refused) == (4, 0, 0)
         assert leftovers.send(server.uri, place) == ()
     assert history(server, run.id, "a") == [(1, 1.0), (2, 2.0)]

@@ -147,6 +147,15 @@ def not_lite(shape):
     return with_layer(shape, ops.tan)
 
 
+def unbuilt(shape):
+    return keras.Sequential([layers.Rescaling(1 / 255), layers.Flatten()])
+
+
+class Subclassed(keras.Model):
+    def __init__(self, shape):
+        super().__init__()
+
+
 def sigmoid(shape):
     return with_layer(shape, layers.Dense(3, activation="sigmoid"))
 """
@@ -234,6 +243,8 @@ def test_it_comes_back_without_the_file(mine: pathlib.Path, tmp_path: pathlib.Pa
          "of float32 (24, 32, 3)"),
         ("a_map", "expected float32 features, (n, F). Received: float32 (None, 24, 32, 3)"),
         ("two", "expected a model of one image and one list of features"),
+        ("unbuilt", "expected a model of one image and one list of features"),
+        ("Subclassed", "expected a model of one image and one list of features"),
         ("named", "expected a model of one image and one list of features"),
         ("one_row", "expected float32 features, (n, F). Received: float32 (1, 36)"),
         ("uneven", "Error: "),

@@ -79,17 +79,14 @@ GUARDED = {
         "os.kill": "signal.raise_signal on Windows",
         "os.sched_setaffinity": "asked for by hasattr; elsewhere only threads are limited",
     },
-    "process_groups": {
-        "os.killpg": GROUP,
-        "signal.SIGHUP": "not asked for on Windows",
-        "signal.SIGKILL": GROUP,
-    },
+    "process_groups": {"os.killpg": GROUP, "signal.SIGKILL": GROUP},
     "race_server.drive_socket": {"/proc/net/route": "elsewhere no gateway is known"},
     "race_server.page.serving": {"os.nice": "AttributeError is expected: it is then not nice"},
     "race_server.rehearsal.racers": {
         "resource.RLIMIT_FSIZE": LINUX,
         "resource.prlimit": LINUX,
     },
+    "stop_signals": {"signal.SIGHUP": "not asked for on Windows"},
 }
 
 

@@ -16,7 +16,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics import race_file, race_parts
 from donkey_rl.metrics.race import COLUMNS, Race
 from tests.race_columns import HEADER
@@ -198,6 +198,35 @@ def test_only_the_folder_of_a_writer_is_made_a_file(tmp_path: pathlib.Path) -> N
     with pytest.raises(InputError, match=r"in a folder NAME.parts. Received: .*elsewhere"):
         race_parts.finish(moved)
     assert_same(Race.load(moved), drive(5))
+
+
+def test_what_is_left_of_parts_that_were_being_removed_does_not_replace_the_race(
+    tmp_path: pathlib.Path,
+) -> None:
+    whole = drive(10)
+    whole.save(tmp_path / "race.parquet")
+    left = in_parts(tmp_path / "race.parquet.parts", drive(5))
+    assert race_parts.finish(left) == tmp_path / "race.parquet"
+    assert_same(Race.load(tmp_path / "race.parquet"), whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["race.parquet"]
+
+
+def test_another_race_of_that_name_is_replaced(tmp_path: pathlib.Path) -> None:
+    drive(10, seed=7).save(tmp_path / "race.parquet")
+    race_parts.finish(in_parts(tmp_path / "race.parquet.parts", drive(5)))
+    assert_same(Race.load(tmp_path / "race.parquet"), drive(5))
+
+
+def test_a_race_that_no_file_may_hold_stays_in_parts(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = in_parts(tmp_path / "race.parquet.parts", *(drive(50, first=50 * k) for k in (0, 1)))
+    longest = max(path.stat().st_size for path in folder.iterdir())
+    monkeypatch.setattr(race_file, "MAX_BYTES", longest)
+    with pytest.raises(StorageError, match=r"Its rows and pictures stay in .*parts"):
+        race_parts.finish(folder)
+    assert_same(Race.load(folder), drive(100))
+    assert not (tmp_path / "race.parquet").exists()
 
 
 def test_more_rows_in_all_parts_than_any_race_has_are_refused(

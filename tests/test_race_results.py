@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,18 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
         results.save(hall.evening, blocked)
     assert path.read_bytes() == before
     assert sorted(each.name for each in tmp_path.iterdir()) == ["blocked.json", "evening.json"]
+
+
+def test_an_evening_that_could_not_be_begun_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(results.moving, "moved", full)
+    with pytest.raises(StorageError, match="No space left"):
+        results.begin("circle", rules_in(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def whole(tmp_path: Path) -> dict[str, Any]:

@@ -181,6 +181,32 @@ def test_what_a_disk_that_hangs_has_cost_is_told(
     assert "The disk was too slow: 41 lines" in warning["text"]
 
 
+def test_what_a_disk_that_hangs_until_the_end_has_cost_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tape, "MOST_LINES", 20)
+    hangs, going_on = threading.Event(), threading.Event()
+    write = parts.Part.write
+
+    def slow(part: parts.Part, some: list[lines.Encoded]) -> None:
+        hangs.set()
+        going_on.wait(DEADLINE_S)
+        write(part, some)
+
+    monkeypatch.setattr(parts.Part, "write", slow)
+    written = begin(tmp_path / "race")
+    assert hangs.wait(DEADLINE_S)
+    for k in range(60):
+        written.note("frame", {"k": k})
+    # The disk goes on only once the record is being ended.
+    threading.Timer(0.3, going_on.set).start()
+    written.close()
+    found = reader.read(tmp_path / "race")
+    assert found.ended
+    (warning,) = (line.fields for line in found.lines() if line.kind == "warning")
+    assert (warning["lines_lost"], warning["pictures_lost"]) == (41, 0)
+
+
 _FULL = """
 import resource, signal, sys, time
 from pathlib import Path

@@ -239,6 +239,30 @@ def test_data_that_are_gone_or_have_changed_are_named(tmp_path: pathlib.Path) ->
         reproduction.find(run_id)
 
 
+def test_data_are_known_by_any_name_of_their_folder(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "drives").mkdir()
+    (tmp_path / "drives" / "one.csv").write_text("a")
+    (tmp_path / "linked").symlink_to(tmp_path / "drives")
+    monkeypatch.chdir(tmp_path / "drives")
+    names = (".", "../drives/", str(tmp_path / "linked"))
+    configs = [
+        configuration.with_values(TrainingConfig(), {"imitation.data": name}) for name in names
+    ]
+    assert len({str(beginning.hashes_of_data(each)) for each in configs}) == 1
+
+
+def test_a_folder_called_self_is_not_the_driver_itself(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "self").mkdir()
+    changes = {"opponents.count": 1, "opponents.drivers": ["self"]}
+    config = configuration.with_values(TrainingConfig(), changes)
+    assert beginning.lasting(config).opponents.drivers == ("self",)
+
+
 def test_a_run_without_a_configuration_is_refused() -> None:
     with tracking.start("an evaluation") as run:
         pass

@@ -103,6 +103,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert file.read_text(encoding="utf-8") == "mine"
 
 
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_driven(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    with pytest.raises(StorageError, match=r"Cannot write .*found.json"):
+        # Nobody answers there: a survey would fail otherwise.
+        record(Address("127.0.0.1", 1), tmp_path / "taken")
+
+
 def test_race_host_without_positions_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with (
         serving("waveshare", extended_telemetry=False) as where,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 from donkey_rl import cli, configuration
 from donkey_rl.agents.driver import Driver
 from donkey_rl.errors import ConfigurationError
-from donkey_rl.experiments import tracking
+from donkey_rl.experiments import stored_runs, tracking
 from donkey_rl.experiments.config import TrainingConfig, flat
 
 SMALL = ("--set", "cars=4", "--set", "encoder.frames=512", "--set", "encoder.epochs=1")
@@ -87,8 +88,9 @@ def test_a_recipe_changes_only_what_it_names(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_driver_and_marks_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["SIGINT"] if sys.platform == "win32" else ["SIGINT", "SIGTERM"])
+def test_a_signal_to_end_keeps_the_driver_and_marks_the_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
     with train(tmp_path, "--steps", "5000000", *SMALL, "--set", "check.every=100") as process:
@@ -99,7 +101,7 @@ def test_ctrl_c_keeps_the_driver_and_marks_the_run(
         for line in process.stderr:
             lines.append(line)
             if line.startswith("training driver"):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(getattr(signal, name))
                 break
         out, rest = process.communicate()
         ended.cancel()
@@ -183,6 +185,48 @@ def test_a_driver_that_learned_in_lessons_alone_is_stored(
         assert result["driver_stored"]
         driver = Driver.load(tracking.download_driver(result["run_id"]))
         assert driver.description.agent == "ppo"
+
+
+FAILING = """
+CALLS = []
+
+
+def pace(step, failed):
+    CALLS.append(1)
+    if len(CALLS) > 60:
+        raise RuntimeError("no more")
+    return step.speed
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", [False, True])
+def test_a_training_that_fails_keeps_its_driver(
+    full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(FAILING)
+    settings = ("encoder.frames=512", "encoder.epochs=1", "check.races=1", "check.laps=1",
+                "cars=4", "sac.learning_starts=100", "task.reward=mine.py:pace")  # fmt: skip
+    if full:
+        monkeypatch.setattr(Driver, "save", full_disk)
+    words = ["train", "--steps", "2000"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    assert cli.main(words) == cli.BAD_INPUT
+    said = capfd.readouterr().err
+    assert "the training has failed: storing the driver so far" in said
+    assert "RuntimeError" in said.splitlines()[-1]
+    (run,) = stored_runs.search("", 10)
+    assert run.status == "FAILED"
+    if full:
+        assert "no driver is stored: " in said
+        return
+    driver = Driver.load(tracking.download_driver(run.id))
+    assert 100 < driver.description.notes["steps"] < 300
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_without_steps_there_must_be_lessons(capsys: pytest.CaptureFixture[str]) -> None:

@@ -235,6 +235,15 @@ def test_without_ffmpeg_the_remedy_is_named(tmp_path: pathlib.Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_program_that_cannot_run_leaves_no_draft(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(tmp_path / "none"))
+    with pytest.raises(StorageError, match="could not be written"):
+        video.VideoWriter(tmp_path / "race.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("without_ffmpeg")
 def test_a_training_without_ffmpeg_keeps_its_races(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -128,7 +128,9 @@ class Draft:
             raise self._wrong(
                 f"expected a Keras model, or a model as attribute. Received: {_kind(model)}"
             )
-        one_each = len(getattr(model, "inputs", None) or ()) == len(model.outputs) == 1
+        # A `Sequential` that was never built, or a class of the user's own, has none of them.
+        ends = (getattr(model, name, None) or () for name in ("inputs", "outputs"))
+        one_each = all(len(each) == 1 for each in ends)
         if not one_each or isinstance(model.output, Mapping):
             raise self._wrong(
                 "expected a model of one image and one list of features, such as "

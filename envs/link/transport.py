@@ -126,10 +126,24 @@ def connect(
     while True:
         left = deadline - time.perf_counter()
         try:
-            return socket.create_connection((host, port), max(left, _SHORTEST_TRY_S))
+            return _connected(host, port, left)
         except OSError:
             pause = pauses(attempt)
             if time.perf_counter() + pause >= deadline:
                 raise
         threading.Event().wait(pause)
         attempt += 1
+
+
+def _connected(host: str, port: int, timeout_s: float) -> socket.socket:
+    """Connects to the first address of a host that answers, all of them within the time."""
+    deadline = time.perf_counter() + timeout_s
+    addresses = [each[4] for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    for tried, address in enumerate(addresses, start=1):
+        left = (deadline - time.perf_counter()) / (len(addresses) - tried + 1)
+        try:
+            return socket.create_connection((str(address[0]), port), max(left, _SHORTEST_TRY_S))
+        except OSError:
+            if tried == len(addresses):
+                raise
+    raise OSError(f"{host} has no address")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+from collections.abc import Iterable
 
 from donkey_rl.errors import ConfigurationError
 
@@ -19,7 +20,8 @@ def split(text: str) -> tuple[str, ...]:
         text: Names or files with commas; `NAME:FIRST-LAST` stands for random roads in a row.
 
     Raises:
-        ConfigurationError: A range ends before it begins, or there are too many tracks.
+        ConfigurationError: A range ends before it begins, there are too many tracks, or a file is
+            called like another track: results are kept by these names.
 
     >>> split("warren, warehouse,warren")
     ('warren', 'warehouse')
@@ -35,7 +37,20 @@ def split(text: str) -> tuple[str, ...]:
         raise ConfigurationError(
             f"At most {MOST_TRACKS} tracks can be named. Received: {len(found)}. Leave some out."
         )
+    _check_files(found)
     return tuple(found)
+
+
+def _check_files(names: Iterable[str]) -> None:
+    called: dict[str, str] = {}
+    for name in (each.removesuffix(":mirror") for each in names):
+        is_file = name.endswith(".json")
+        other = called.setdefault(plain(name) if is_file else name, name)
+        if other != name:
+            raise ConfigurationError(
+                f"Results are kept by the names of tracks, which are to be different ones. "
+                f"Received: {other} and {name}. Rename a file."
+            )
 
 
 def plain(track: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import shutil
 import tempfile
@@ -261,22 +262,27 @@ def _change(held: FloatArray, told: FloatArray) -> Change:
 def _moved(
     folder: pathlib.Path, target: pathlib.Path, single: pathlib.Path | None
 ) -> list[pathlib.Path]:
-    """Moves finished files to where they belong, each in one step.
+    """Moves finished files to where they belong, each in one step, once all are beside it.
 
     Raises:
         StorageError: They cannot be written.
     """
-    moved = []
+    drafts: dict[pathlib.Path, pathlib.Path] = {}
     try:
         target.mkdir(parents=True, exist_ok=True)
         for file in sorted(folder.iterdir()):
             place = single or target / file.name
-            draft = place.with_name(f".{place.name}.part")
-            shutil.copyfile(file, draft)
+            drafts[place] = place.with_name(f".{place.name}.part")
+            shutil.copyfile(file, drafts[place])
+        # Only once all are there: files of two exports do not go together.
+        for place, draft in drafts.items():
             moving.moved(draft, place)
-            moved.append(place)
     except OSError as error:
         raise StorageError(
             f"The export could not be written to {target}: {error.strerror or error}."
         ) from error
-    return moved
+    finally:
+        for draft in drafts.values():
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+    return list(drafts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 
-from donkey_rl import process_groups
 from donkey_rl.configuration import Config
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.proof import marks, writing
@@ -41,12 +40,11 @@ def prove(
         InputError: The page has no place for a table.
         DonkeyRLError: A command failed or was stopped; what was done before it is kept.
         StorageError: The folder or the page cannot be written.
-        KeyboardInterrupt: After Ctrl-C or SIGTERM; what ran is ended, what was done is kept.
+        KeyboardInterrupt: After Ctrl-C; what ran is ended, what was done is kept.
     """
     if page is not None:
         marks.check(page, plan.tables)
-    with process_groups.interrupted():
-        return tuple(_make(name, plan, page, progress) for name in plan.tables)
+    return tuple(_make(name, plan, page, progress) for name in plan.tables)
 
 
 def _make(

@@ -252,6 +252,7 @@ def _by_hand(
         Interruption() as interruption,
     ):
         with progress.phase("preparing the car", 1, "car") as phase:
+            rivals.seat(field.batch)
             session = Session(field, cockpit, tape, goal, progress.message)
             phase.update(1)
         announce(server.access.url)

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from donkey_rl.configuration import Config
-from donkey_rl.errors import StoreAwayError
+from donkey_rl.errors import StorageError, StoreAwayError
 from donkey_rl.experiments import mlflow_store
 from donkey_rl.experiments.sealed import DamagedError
 from donkey_rl.experiments.spooling import sender, spool
@@ -99,7 +99,7 @@ def _send(folder: Path, uri: str | None) -> Leftover | None:
     about = opened.about
     here = mlflow_store.shown(mlflow_store.tracking_uri(uri))
     try:
-        if about.store != here:
+        if about.store != here and not _known(about.run_id, uri):
             reasons.append(f"they are for the run store {about.store}, not for {here}.")
         elif before:
             client = mlflow_store.client(uri)
@@ -118,6 +118,19 @@ def _send(folder: Path, uri: str | None) -> Leftover | None:
         refused=refused_now,
         reason=reasons[-1] if reasons else "",
     )
+
+
+def _known(run_id: str, uri: str | None) -> bool:
+    """Whether a store has a run. Ids are drawn: it is the run's store then, at another address."""
+    store = mlflow_store.client(uri)
+    try:
+        with mlflow_store.guard("The run could not be looked up"):
+            store.get_run(run_id)
+    except StoreAwayError:
+        raise
+    except StorageError:
+        return False
+    return True
 
 
 def _lost(folder: Path, reason: str) -> Leftover:

@@ -20,6 +20,7 @@ from typing import IO
 import optuna
 import pydantic
 
+from donkey_rl import standard_error
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -98,6 +99,7 @@ def main() -> int:
     """Runs the worker and returns the exit code."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    standard_error.make_patient()
     # It may have been started where Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _stop)

@@ -117,14 +117,22 @@ class FileTape:
         """
         self._note(kind, dict(fields), picture)
 
-    def _note(self, kind: lines.AnyKind, fields: Mapping[str, Any], picture: bytes | None) -> None:
+    def _note(
+        self,
+        kind: lines.AnyKind,
+        fields: Mapping[str, Any],
+        picture: bytes | None,
+        *,
+        always: bool = False,
+    ) -> None:
+        """Adds one line; `always` also behind the end, and where too many wait."""
         now, wall = time.perf_counter(), time.time()
         with self._lock:
-            if self._closed:
+            if self._closed and not always:
                 return
             number = self._count
             self._count += 1
-            if self._held >= MOST_LINES:
+            if self._held >= MOST_LINES and not always:
                 self._lost_lines += 1
                 return
             if picture is not None:
@@ -145,11 +153,9 @@ class FileTape:
 
     def close(self) -> None:
         """Writes what is waiting and ends the record; may be called again."""
-        if not self._closed:
-            self._note("end", {}, None)
-            with self._lock:
-                self._closed = True
-            self._closing.set()
+        with self._lock:
+            self._closed = True
+        self._closing.set()
         self._thread.join(2.0 * CLOSE_S)
         if self._held:
             LOGGER.warning(
@@ -177,6 +183,9 @@ class FileTape:
         ends = time.perf_counter() + CLOSE_S
         while not self._write() and time.perf_counter() < ends:
             time.sleep(WRITE_S)
+        # Behind what the disk has cost, if it has.
+        self._note("end", {}, None, always=True)
+        self._write()
         if self._part is not None:
             self._part.close()
 
@@ -194,6 +203,7 @@ class FileTape:
             return False
         if self._problem or self._lost_lines or self._lost_pictures:
             self._note_recovery()
+            return self._write()
         return True
 
     def _write_some(self) -> None:
@@ -238,7 +248,7 @@ class FileTape:
         text = f"{what}: {lost['lines_lost']} lines and {lost['pictures_lost']} pictures are lost."
         LOGGER.warning("%s: %s", self.folder, text)
         self._problem = ""
-        self._note("warning", {"by": "record", "text": text, **lost}, None)
+        self._note("warning", {"by": "record", "text": text, **lost}, None, always=True)
 
 
 def new_folder(records: Path, scene: str, car: str) -> Path:

@@ -18,7 +18,7 @@ from typing import IO, Any, TextIO
 
 import numpy.typing as npt
 
-from donkey_rl import configuration
+from donkey_rl import configuration, standard_error
 from donkey_rl.agents.lite_driver import FloatArray, LiteDriver
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.race_server import team
@@ -82,6 +82,7 @@ def _put_between(stalls: Stalls) -> None:
 
 def main() -> None:
     """Races by what comes on standard input; what libraries print goes to standard error."""
+    standard_error.make_patient()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     answers, sys.stdout = sys.stdout, sys.stderr
     with contextlib.suppress(KeyboardInterrupt):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def save(evening: Evening, path: Path) -> None:
         ) as file:
             draft = Path(file.name)
             file.write(evening.model_dump_json(indent=2) + "\n")
+            file.flush()
+            # Else a power cut may leave an empty file in place of the last good one.
+            os.fsync(file.fileno())
         draft.chmod(0o644)
         moving.moved(draft, path)
     except OSError as error:
@@ -95,7 +99,13 @@ def begin(track: str, rules: RaceRules) -> tuple[Evening, Path]:
         evening = Evening(track=track)
         path = _claim(path)
     evening.rules = rules.model_dump(mode="json")
-    save(evening, path)
+    try:
+        save(evening, path)
+    except StorageError:
+        # An empty file holds no evening that could be continued.
+        if path.is_file() and not path.stat().st_size:
+            path.unlink()
+        raise
     return evening, path
 
 

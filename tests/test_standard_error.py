@@ -1,0 +1,47 @@
+"""Work goes on where nobody reads what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SAYS = """
+import sys
+from donkey_rl import standard_error
+from donkey_rl.experiments.progress import ProgressDisplay
+standard_error.make_patient()
+{gone}
+display = ProgressDisplay()
+for number in range(200):
+    display.message("x" * 500)
+with display.phase("training", 10) as phase:
+    phase.update(10)
+print("stored")
+"""
+BROKEN = "import os; ends = os.pipe(); os.dup2(ends[1], 2); [os.close(end) for end in ends]"
+
+
+def said(gone: str, **where: object) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", SAYS.format(gone=gone)]
+    return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False, **where)
+
+
+def test_a_pipe_without_a_reader_ends_nothing() -> None:
+    done = said(BROKEN)
+    assert (done.stdout, done.returncode) == ("stored\n", 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a file that is always full")
+def test_a_full_disk_ends_nothing() -> None:
+    with open("/dev/full", "w") as full:
+        done = said("", stderr=full)
+    assert (done.stdout, done.returncode) == ("stored\n", 0)
+
+
+def test_otherwise_all_is_written() -> None:
+    done = said("", stderr=subprocess.PIPE)
+    assert done.stderr.count("x" * 500 + "\n") == 200
+    assert "training: 10/10 steps" in done.stderr
