@@ -12,9 +12,10 @@ def linear(start: float, end: float | None) -> float | Callable[[float], float]:
         start: Value at the start of the run.
         end: Value at its end, reached linearly; None keeps it constant.
 
-    >>> linear(1.0, 0.0)(0.25), linear(1.0, None)
-    (0.25, 1.0)
+    >>> linear(1.0, 0.0)(0.25), linear(1.0, 0.5)(-3.0), linear(1.0, None)
+    (0.25, 0.5, 1.0)
     """
     if end is None:
         return start
-    return lambda remaining: end + (start - end) * remaining
+    # The last rollout goes beyond the end of the run.
+    return lambda remaining: end + (start - end) * max(remaining, 0.0)

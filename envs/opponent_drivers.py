@@ -14,7 +14,7 @@ from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.opponents import Opponent
 from donkey_rl.envs.passing import MARGIN, Others, Passing
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import stepping, track
+from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator.stepping import Cars
 from donkey_rl.envs.simulator.world import Start, World
 from donkey_rl.errors import DonkeyRLError
@@ -154,3 +154,11 @@ def rows_of(cars: Cars, rows: slice | IntArray) -> Cars:
     """Returns some cars, of a slice over the same memory; the engine's table is that of all."""
     parts = {name: value[rows] for name, value in cars._asdict().items() if name != "torque"}
     return Cars(torque=cars.torque, **parts)
+
+
+def sideways(cars: Cars, i: int) -> float:
+    """Returns how fast a car moves to the right of the path (u/s)."""
+    error, motion = cars.sensed[i, stepping.HEADING_ERROR], cars.motion[i]
+    return float(
+        motion[physics.FORWARD] * np.sin(error) + motion[physics.RIGHTWARD] * np.cos(error)
+    )

@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs import pursuit
-from donkey_rl.envs.opponent_drivers import Act, KnowingDrivers, Limits, Seat, rows_of
+from donkey_rl.envs.opponent_drivers import Act, KnowingDrivers, Limits, Seat, rows_of, sideways
 from donkey_rl.envs.passing import Others, Passing
 from donkey_rl.envs.pursuit import Moving
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.interface import Simulator
-from donkey_rl.envs.simulator.stepping import Cars
 from donkey_rl.envs.simulator.world import Start, World
 from donkey_rl.errors import UnknownNameError
 
@@ -106,7 +105,7 @@ class Traffic:
         self._length = self.track.length if self.track.closed else 1e9
         # How far ahead of its car each opponent is (u), laps included, and in which of those laps.
         self._lead, self._offset, self._turn = np.zeros((3, len(owner)))
-        self._still = np.zeros(len(owner))
+        self._still, self._again = np.zeros(len(owner)), np.zeros(len(owner), np.bool_)
         self.passed, self.blameless = np.zeros(count, np.int64), np.zeros(count, np.bool_)
         self._streams = [_stream(seed, i) for i in range(count)]
 
@@ -205,6 +204,8 @@ class Traffic:
             # They come under way together with their car.
             start = start._replace(speed=np.minimum(start.speed, cars.motion[i, physics.FORWARD]))
         self.world.reset(np.array([own]), start, redraw=begins)
+        was_passed = bool(self._again[k]) or self._turn[k] < 0.0
+        self._again[k] = not begins and lead > 0.0 and was_passed
         self._lead[k], self._still[k] = lead, 0.0
         self._origin(k)
         for seat in self._seats.values():
@@ -267,7 +268,10 @@ class Traffic:
         won = ahead < -vehicles.BODY_LENGTH
         lost = ahead > self._length + vehicles.BODY_LENGTH
         self._turn += lost.astype(np.float64) - won
-        np.add.at(self.passed, self._owner, won.astype(np.int64) - lost)
+        # Who was passed and is put back ahead is nobody else.
+        new = won & ~self._again
+        self._again &= ~won
+        np.add.at(self.passed, self._owner, new.astype(np.int64) - lost)
 
     def _blame(self) -> None:
         """Finds the cars that were touched and are not to blame.
@@ -283,7 +287,7 @@ class Traffic:
                 self.blameless[i] = lead < 0.0
                 continue
             side = now.sensed[other, stepping.LATERAL] - now.sensed[i, stepping.LATERAL]
-            own, its = _sideways(now, int(i)), _sideways(now, other)
+            own, its = sideways(now, int(i)), sideways(now, other)
             self.blameless[i] = np.sign(side) * (own + its) < 0.0
 
     def _shortest(self, lead: FloatArray) -> FloatArray:
@@ -390,11 +394,3 @@ def shown(expert: pursuit.Pursuit, cars: Driven, pace: FloatArray | float = 1.0)
 def _stream(seed: int, i: int) -> np.random.Generator:
     """Returns the stream from which the opponents of car `i` are drawn."""
     return np.random.default_rng([seed, i, _STREAM])
-
-
-def _sideways(cars: Cars, i: int) -> float:
-    """Returns how fast a car moves to the right of the path (u/s)."""
-    error, motion = cars.sensed[i, stepping.HEADING_ERROR], cars.motion[i]
-    return float(
-        motion[physics.FORWARD] * np.sin(error) + motion[physics.RIGHTWARD] * np.cos(error)
-    )

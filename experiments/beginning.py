@@ -39,7 +39,8 @@ CODE = {"task.reward": REWARD_FILE, "encoder.code": ENCODER_FILE}
 """Settings that name code of the user's own, `PATH.py:NAME`, and what a run calls its copy."""
 
 PROFILE, _OPPONENTS, _START = "latency.profile", "opponents.drivers", "start.driver"
-LASTING = (PROFILE, _OPPONENTS, _START)
+_CHECKED = "check.tracks"
+LASTING = (PROFILE, _OPPONENTS, _START, _CHECKED)
 """What a run depends on to its end."""
 
 _DATA = ("imitation.data", "encoder.data", "encoder.pretrained", _START, PROFILE)
@@ -136,8 +137,8 @@ def _data(config: TrainingConfig) -> dict[str, str]:
 def hashes_of_data(config: TrainingConfig) -> dict[str, str]:
     """Returns by setting a SHA-256 of the names and sizes of what is learned from.
 
-    What is not there, or is no path, is left out. The contents are not read but for a latency
-    profile's: recordings are large.
+    What is not there, or is no path, is left out. The contents are not read but for latency
+    profiles and tracks: recordings are large.
     """
     found = {
         key: folders.sha256(pathlib.Path(value)) if key == PROFILE else _listing([value])
@@ -145,6 +146,9 @@ def hashes_of_data(config: TrainingConfig) -> dict[str, str]:
     }
     if _folders(config):
         found[_OPPONENTS] = _listing(_folders(config).values())
+    roads = hash_of_track_file(config.check.tracks or "")
+    if roads is not None:
+        found[_CHECKED] = roads
     return found
 
 

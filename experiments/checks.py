@@ -57,6 +57,7 @@ class Findings:
         best_lap_s: Best clean lap of any check.
         best_rank: How good the best policy was: `counted_share`, then minus its mean lap,
             then its completion.
+        best_steps: Environment steps that it had learned from; None where that is not known.
         best_weights: The weights that it drove by, None before the first check.
         curve: One entry a check: environment steps and scores by name.
     """
@@ -65,6 +66,7 @@ class Findings:
     first_clean_lap_steps: int | None = None
     best_lap_s: float | None = None
     best_rank: tuple[float, float, float] = (-1.0, -math.inf, -math.inf)
+    best_steps: int | None = None
     best_weights: list[Any] | None = None
     curve: list[tuple[int, dict[str, float]]] = dataclasses.field(default_factory=list)
 
@@ -191,7 +193,7 @@ class Checks(BaseCallback):
         rank = (found["counted_share"], -_or(found["mean_lap_s"], math.inf), found["completion"])
         # Before the first clean lap whoever comes farther is better; after it only who laps.
         if rank >= self.findings.best_rank and (found["clean_laps"] > 0.0 or not lapped):
-            self.findings.best_rank = rank
+            self.findings.best_rank, self.findings.best_steps = rank, self.num_timesteps
             self.findings.best_weights = driving.weights(model)
         if isinstance(model, PPO):
             model.checked(sure=found["counted_share"] >= _SURE)

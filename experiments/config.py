@@ -11,7 +11,7 @@ from pydantic import Field
 from donkey_rl import configuration
 from donkey_rl.agents.encoders.config import EncoderChoice, LaneEncoderConfig
 from donkey_rl.agents.features import Measurement
-from donkey_rl.agents.imitation.config import ImitationConfig
+from donkey_rl.agents.imitation.config import NO_EXPERT, ImitationConfig
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.configuration import Config
@@ -230,6 +230,11 @@ class TrainingConfig(Config):
             raise ValueError(
                 f"cars must be one for each track at least, received cars={self.cars} for "
                 f"{len(self.tracks)} tracks"
+            )
+        if self.imitation.expert != NO_EXPERT and self.imitation.steps < 2 * self.cars:
+            raise ValueError(
+                "imitation.steps must be two for each car at least, one to check by, received "
+                f"{self.imitation.steps} steps of {self.cars} cars; lower cars"
             )
         if self.start.driver is not None and self.encoder.name in ("cnn", "own"):
             raise ValueError(

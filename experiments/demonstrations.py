@@ -165,7 +165,8 @@ def _read(
     random = np.random.default_rng([config.seed, SEED_OFFSET, _RECORDED_STREAM])
     records = 0
     for drive in drives:
-        learned = round((1.0 - config.imitation.validation_share) * len(drive))
+        share = 1.0 - config.imitation.validation_share
+        learned = min(round(share * len(drive)), len(drive) - 1)
         for first, last in ((0, learned), (learned, len(drive))):
             for start in range(first, last, _FRAMES_AT_A_TIME):
                 rows = np.arange(start, min(start + _FRAMES_AT_A_TIME, last))

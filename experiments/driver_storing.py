@@ -23,6 +23,7 @@ def store(
     start: Driver | None,
     *,
     lite: bool = True,
+    steps: int | None = None,
 ) -> Driver:
     """Stores the policy as it is now as a run's driver.
 
@@ -33,6 +34,7 @@ def store(
         encoder: Trained before it; None where the policy sees by itself.
         start: What the training began with.
         lite: Whether with its LiteRT model, which takes seconds.
+        steps: Environment steps that the policy has learned from; by default all of the run.
 
     Raises:
         StorageError: It cannot be stored.
@@ -40,7 +42,7 @@ def store(
     driver = Driver(
         sight.driver_encoder(config, model, encoder),
         model.deterministic_model(),
-        description.of(config, run.id, model.num_timesteps, start),
+        description.of(config, run.id, model.num_timesteps if steps is None else steps, start),
         history=config.history,
         scaling=sight.scaling(config),
         critic=sight.driver_critic(model, encoder),

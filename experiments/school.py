@@ -257,7 +257,7 @@ class School:
         """Drives at least `steps` steps by what `driver` makes of the expert's actions."""
         count = self._cars.num_envs
         rounds = -(-steps // count)
-        learned = round((1.0 - self._setting.validation_share) * rounds)
+        learned = min(round((1.0 - self._setting.validation_share) * rounds), rounds - 1)
         total = 0.0
         for done in range(rounds):
             wanted = self._wanted(lesson.delay_ms)

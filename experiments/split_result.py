@@ -34,7 +34,8 @@ class TrackRow(Config):
 class PartRow(Config):
     """How a driver did on one part of a split.
 
-    The intervals say how sure the figures are on these very tracks, not on others.
+    The intervals of shares say how sure they are on these very tracks, not on others; those of
+    score and pace, how far the tracks differ.
 
     Attributes:
         part: Of the split.

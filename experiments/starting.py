@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.agents import driving
@@ -57,7 +58,28 @@ def load(config: TrainingConfig) -> Driver | None:
             f"Received: one of {driver.description.agent}, blind to {_names(blind)}. Set agent "
             "and blind_to as it has them."
         )
+    _check_commands(config, driver)
     return driver
+
+
+def _check_commands(config: TrainingConfig, driver: Driver) -> None:
+    """Refuses a policy whose actions mean something else in the run.
+
+    In another car they do in any case: it has the throttle that it leaves grip at.
+
+    Raises:
+        InputError: They do.
+    """
+    place, about = config.environment(), driver.description
+    wanted = (place.throttle_min, place.throttle_max, -place.steer_limit, place.steer_limit)
+    received = (*about.throttle_limits, *about.steering_limits)
+    if config.vehicle == about.vehicle and not np.allclose(wanted, received, atol=1e-3):
+        told = "throttle {:g} to {:g}, steering {:g} to {:g}"
+        raise InputError(
+            f"start.driver: expected a driver that commands {told.format(*wanted)}. Received: "
+            f"{told.format(*received)}. Set throttle_min and throttle_max as it has them, or "
+            "begin with another."
+        )
 
 
 def _names(names: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ from donkey_rl.experiments import (
     training_pictures,
 )
 from donkey_rl.experiments import config as configs
-from donkey_rl.experiments.checks import Checks, Hooks, MlflowWriter, check_fields
+from donkey_rl.experiments.checks import Checks, Findings, Hooks, MlflowWriter, check_fields
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.data import lessons
@@ -298,8 +298,7 @@ class _Session:
         if not (self.has_raced if diverged else self.has_driver):
             return
         what = "simulator is lost" if isinstance(error, LinkError) else "training has failed"
-        which = "the best driver before" if diverged else "the driver so far"
-        self.progress.message(f"the {what}: storing {which}")
+        self.progress.message(f"the {what}: storing the {'best ' * diverged}driver so far")
         try:
             self.finish(race=False, best=diverged)
         except Exception as another:
@@ -311,9 +310,10 @@ class _Session:
         best_lap: float | None = None
         if self._checks is not None and self.has_driver:
             best_lap = self._checks.findings.best_lap_s
+            steps = None
             if best or self._config.check.keep == "best":
-                self._use_best_policy()
-            driver = self._store_driver()
+                steps = self._use_best_policy()
+            driver = self._store_driver(steps=steps)
             if self._member.shown:
                 curve = self._checks.findings.curve
                 training_pictures.draw(self.run, self._config, curve, self._encoder)
@@ -329,25 +329,27 @@ class _Session:
                 best_lap = raced.best_lap_s
         return self._report(raced, best_lap)
 
-    def _use_best_policy(self) -> None:
+    def _use_best_policy(self) -> int | None:
+        """Puts the best policy back; returns the steps that it had learned from, if known."""
         model, checks = self._model, self._checks
-        if model is not None and checks is not None and checks.findings.best_weights is not None:
-            driving.put_back(model, checks.findings.best_weights)
+        if model is None or checks is None or checks.findings.best_weights is None:
+            return None
+        driving.put_back(model, checks.findings.best_weights)
+        return checks.findings.best_steps
 
     def _store_first_driver(self) -> None:
-        """Stores the policy of the first clean lap, or goes on without."""
+        """Stores the policy of the first clean lap, whose LiteRT model can wait, or goes on."""
         try:
-            # Its LiteRT model can wait.
             self._store_driver(lite=False)
         except StorageError as error:
             self.progress.message(f"the driver of the first clean lap is not stored: {error}")
 
-    def _store_driver(self, *, lite: bool = True) -> Driver:
+    def _store_driver(self, *, lite: bool = True, steps: int | None = None) -> Driver:
         """Stores the policy as it is now as the run's driver."""
         if self._model is None:
             raise DonkeyRLError("There is no policy to store before the training has begun.")
         parts = self.run, self._config, self._model, self._encoder, self._start
-        return driver_storing.store(*parts, lite=lite)
+        return driver_storing.store(*parts, lite=lite, steps=steps)
 
     def _time_split(self) -> dict[str, float]:
         if self._model is None or self._env is None or self._checks is None:
@@ -359,20 +361,18 @@ class _Session:
         return split | {"other": round(max(0.0, 1.0 - sum(split.values())), 3)}
 
     def _report(self, raced: Evaluation | None, best_lap: float | None) -> TrainingResult:
-        findings = self._checks.findings if self._checks is not None else None
+        findings = self._checks.findings if self._checks is not None else Findings()
         steps = self._model.num_timesteps if self._model is not None else 0
         wall = round(self._checks.wall_s if self._checks else process_clock.seconds(), 2)
         cpu = round(self._checks.cpu_s if self._checks else process_clock.cpu_seconds(), 2)
-        first_s = findings.first_clean_lap_wall_s if findings else None
-        first_steps = findings.first_clean_lap_steps if findings else None
-        split = self._time_split()
-        dropped = self._model.updates_dropped if isinstance(self._model, SAC) else 0
+        split, model = self._time_split(), self._model
+        dropped = model.updates_dropped if isinstance(model, SAC) else 0
         facts = {
             "result/wall_s": wall,
             "result/cpu_s": cpu,
             "result/learn_s": self._learn_s,
-            "result/first_clean_lap_wall_s": first_s,
-            "result/first_clean_lap_steps": first_steps,
+            "result/first_clean_lap_wall_s": findings.first_clean_lap_wall_s,
+            "result/first_clean_lap_steps": findings.first_clean_lap_steps,
             "result/best_lap_s": best_lap,
             "result/missed_deadlines": self._missed,
             "result/updates_dropped": dropped,
@@ -385,8 +385,8 @@ class _Session:
             steps=steps,
             wall_s=wall,
             cpu_s=None if math.isnan(cpu) else cpu,
-            first_clean_lap_wall_s=first_s,
-            first_clean_lap_steps=first_steps,
+            first_clean_lap_wall_s=findings.first_clean_lap_wall_s,
+            first_clean_lap_steps=findings.first_clean_lap_steps,
             best_lap_s=best_lap,
             stopped=False,
             driver_stored=self.has_driver,

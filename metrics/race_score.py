@@ -40,7 +40,7 @@ def race_score(race: Race) -> float:
     """What the race is worth as a heat: 100 for a clean lap at 20 u/s.
 
     ``1 + 99 * (reference / best clean lap)^3`` for a heat driven to its end, 1 without a clean
-    lap; ``completion`` for a disqualification.
+    lap; ``completion`` for a disqualification, of whole laps where a host told no more.
 
     >>> from donkey_rl.metrics.examples import drive, steady
     >>> round(race_score(drive(steady(16.0, 40.0))), 3)  # 12.5 s against 10 s: 1 + 99 * 0.8^3
@@ -50,6 +50,9 @@ def race_score(race: Race) -> float:
     """
     heat = heats.heat(race)
     if heat.fault:
+        if "progress" in race.header.unknown:
+            # A host tells whole laps alone.
+            return min(len(heat.laps) / race.header.laps, 1.0)
         return laps.completion(race)
     best = min((lap.time_s for lap in heat.laps if lap.clean), default=math.inf)
     if "track_length" in race.header.unknown:

@@ -247,7 +247,7 @@ class Car:
                 f"frame: {refused}", f"frame {frame.number} is left out: {refused}"
             )
             return
-        self._frame_at = frame.arrived
+        self._frame_at = self._gauges.frame_at = frame.arrived
         self._gauges.time_s, self._gauges.speed = told.time, abs(told.speed)
         self._check_generation(frame)
         may_move = self._find_car(frame)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from donkey_rl.envs.link.statistics import Statistics
 from donkey_rl.race_server.commanding import Command
 from donkey_rl.race_server.interface import Seat
@@ -21,7 +23,8 @@ class Gauges:
     Attributes:
         frames: Frames that came.
         disconnects: How often the connection was lost.
-        time_s: Simulation time of the newest frame (s).
+        frame_at: When the newest frame came (monotonic, s), None before the first.
+        time_s: Simulation time of that (s).
         speed: As it reports.
         latencies: From frame to command.
         laps: Of this run, and the best.
@@ -32,6 +35,7 @@ class Gauges:
     def __init__(self) -> None:
         """Starts at zero."""
         self.frames = self.disconnects = 0
+        self.frame_at: float | None = None
         self.time_s = self.speed = 0.0
         self.latencies = LatencyFigures()
         self.laps = LapFigures()
@@ -104,7 +108,7 @@ class Gauges:
             command: The last one.
             journal: What went wrong.
         """
-        crossed = self.laps.crossed
+        crossed, at = self.laps.crossed, self.frame_at
         return CarStatus(
             car=names[0],
             host=names[1],
@@ -120,6 +124,7 @@ class Gauges:
             throttle=command.throttle,
             brake=command.brake,
             frames=self.frames,
+            frame_age_s=None if at is None else max(0.0, time.perf_counter() - at),
             laps_s=self.laps.run,
             best_lap_s=self.laps.best_s,
             lap_time_s=None if crossed is None else max(0.0, self.time_s - crossed),

@@ -49,7 +49,8 @@ class Clock(NamedTuple):
 
         One that was started since then shows the time since then at most.
         """
-        since = max(0.0, now - self.at) * self.scale
+        # A slow host's successor may keep time.
+        since = max(0.0, now - self.at) * max(1.0, self.scale)
         return self.time_s >= _LEAST_CLOCK_S and time_s >= _SLACK * since + 0.5 * self.time_s
 
 

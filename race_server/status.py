@@ -71,6 +71,7 @@ class CarStatus:
         throttle: Command, -1 to 1.
         brake: Command, 0 to 1.
         frames: Frames that came.
+        frame_age_s: How long ago the newest came (s), None before the first.
         laps_s: Lap times of this run as the host told them (s).
         best_lap_s: The best since the start of the program.
         lap_time_s: Simulation time since the last crossing of the line, None before the first.
@@ -96,6 +97,7 @@ class CarStatus:
     throttle: float = 0.0
     brake: float = 1.0
     frames: int = 0
+    frame_age_s: float | None = None
     laps_s: tuple[float, ...] = ()
     best_lap_s: float | None = None
     lap_time_s: float | None = None

@@ -11,6 +11,7 @@ from donkey_rl.envs.serving.orders import (
     Announce,
     Block,
     CarState,
+    HangUp,
     PlaceCar,
     Release,
     RemoveCar,
@@ -80,6 +81,7 @@ class Hall:
         self.cars: dict[int, Car] = {}
         self.heard: dict[int, list[reports.Report]] = defaultdict(list)
         self.said: list[str] = []
+        self.hung_up: list[int] = []
         self.count = 0
 
     def join(self, racer: Racer) -> int:
@@ -126,6 +128,8 @@ class Hall:
                 case PlaceCar(client, slot):
                     self.cars[client] = Car(slot, free=self.cars[client].free)
                     self._take_fault(client)
+                case HangUp(client):
+                    self.hung_up.append(client)
                 case Block(client) | Release(client):
                     self.cars[client].free = isinstance(order, Release)
 

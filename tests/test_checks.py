@@ -143,7 +143,7 @@ def test_a_later_run_of_a_process_counts_from_its_own_beginning(
     monkeypatch.setattr(process_clock, "_before", None)
     age, spent = itertools.count(100.0), itertools.count(50.0)
     monkeypatch.setattr(process_clock, "_age_s", lambda: next(age))
-    monkeypatch.setattr(process_clock, "_spent_s", lambda: next(spent))
+    monkeypatch.setattr(process_clock, "spent_s", lambda: next(spent))
     process_clock.begin()
     # The first one pays for the start of the process.
     assert (process_clock.seconds(), process_clock.cpu_seconds()) == (100.0, 50.0)

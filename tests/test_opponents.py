@@ -137,6 +137,21 @@ def test_a_car_that_passes_an_opponent_is_counted_once_and_only_by_its_whole_len
     assert around["gap_speed"][0] == pytest.approx(0.0, abs=0.1)
 
 
+def test_a_car_that_is_put_back_ahead_is_not_passed_twice() -> None:
+    made, world = batch(environment("pursuit:0.6", lateral=0.0, reach=None), 1)
+    still = np.zeros((1, 2))
+    made.step(still)
+    for _ in range(3):
+        world._lead[0] = -3.0
+        world._origin(0)
+        world._turn[0] = 0.0  # as ahead of the car, a moment ago
+        made.step(still)
+        assert world.passed[0] == 1
+        world.world.cars.motion[1, physics.YAW] += np.pi  # turned round
+        made.step(still)
+        assert world._lead[0] > 0.0
+
+
 def contact(lead: float, speeds: tuple[float, float], aside: float = 0.0) -> tuple[bool, bool]:
     """Drives a car and its opponent into each other.
 

@@ -207,3 +207,30 @@ def test_a_reset_in_a_heat_costs_the_laps() -> None:
     hall.run_to(Stage.STAGE_1_POST_RACE)
     # Three whole laps and the way to the line again, not two.
     assert hall.now - began == pytest.approx(60.8, abs=0.3)
+
+
+def test_who_puts_its_car_back_over_and_over_does_not_keep_a_heat_open() -> None:
+    hall = Hall()
+    client = hall.join(Racer("A", 20.0))
+    hall.join(Racer("B", 21.0))
+    hall.run_to(Stage.STAGE_1_RACE)
+    began = hall.now
+    while hall.evening.stage is Stage.STAGE_1_RACE and hall.now - began < 2000.0:
+        if client in hall.cars:
+            hall.reset(client)
+        hall.run(9.0)
+    # Twice 10 s to the line and three laps of four checkpoints, 20 s each, behind GO at 5 s.
+    assert hall.now - began == pytest.approx(505.0, abs=10.0)
+    outcome = hall.evening.heats[0].last[hall.evening.competitors[0].identity]
+    assert outcome.disqualified == "time limit"
+
+
+def test_a_newer_connection_of_a_racer_ends_the_one_before() -> None:
+    hall = Hall()
+    first = hall.join(Racer("A", 20.0, guid="secret"))
+    second = hall.join(Racer("A", 20.0, guid="secret"))
+    assert hall.hung_up == [first]
+    hall.leave(first)
+    hall.join(Racer("B", 21.0))
+    hall.run_to(Stage.STAGE_1_RACE)
+    assert second in hall.cars

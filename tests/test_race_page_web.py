@@ -181,6 +181,8 @@ def test_monitors_read_health_and_metrics(served: tuple[Page, Team], key: str) -
             match = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z_]+="[^"]*",?)*\})?) (\S+)', line)
             assert match, line
             samples[match[1]] = float(match[2])
+    # Of frames that nobody knows of there is no speed.
+    assert not any("race_speed{" in name for name in samples)
     frames = samples['donkey_rl_race_frames_total{car="alpha"}']
     assert 0 < frames <= team.cars["alpha"].status.frames
     assert samples['donkey_rl_race_frame_to_command_seconds{car="beta",quantile="0.99"}'] == 0.0079
@@ -300,7 +302,15 @@ def test_beyond_loopback_only_with_the_token(
         limited = ask(page, f"/?token={TOKEN}", source="127.0.0.7")
         assert limited.status == 429
         assert 0 < int(limited.headers["Retry-After"]) <= WINDOW_S
-        assert ask(page, "/", cookie=kept).status == 200
+        # Guesses from where the page is open do not keep its orders from the cars.
+        for _ in range(MOST_WRONG):
+            ask(page, "/?token=guess")
+        assert ask(page, "/", cookie=kept).status == 429
+        stop = {"do": "stop", "car": "alpha"}
+        assert order(page, viewer.key, stop, cookie=kept).status == 202
+        assert order(page, "guess", stop, cookie=kept).status == 429
+        assert order(page, viewer.key, stop).status == 403
+        wait(lambda: team.cars["alpha"].orders == [Go("page"), Stop("page")], "STOP")
     assert "a wrong token" in caplog.text
     assert TOKEN not in caplog.text
     assert TOKEN not in "".join(capfd.readouterr())

@@ -108,6 +108,15 @@ def test_go_over_a_lost_connection(
     assert found.may_move is moves
 
 
+def test_who_succeeds_a_slow_host_is_not_taken_for_it() -> None:
+    found = state("race_start", CAR, Go("page"))
+    # It made half a second in each; its successor keeps time.
+    found.lose(Clock(15.0, 1000.0, 0.5))
+    found.hear(CAR)
+    found.see(23.0, 1025.0)
+    assert not found.may_move
+
+
 def test_having_a_car_is_enough_in_practice_on_every_connection() -> None:
     found = state("car", CAR)
     found.lose(Clock(100.0, 1000.0, 1.0))

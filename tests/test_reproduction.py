@@ -253,6 +253,16 @@ def test_data_are_known_by_any_name_of_their_folder(
     assert len({str(beginning.hashes_of_data(each)) for each in configs}) == 1
 
 
+def test_a_track_of_the_checks_that_has_changed_is_noticed(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_bytes((TRACKS / "warren.json").read_bytes())
+    run_id = begun(configuration.with_values(TrainingConfig(), {"check.tracks": str(file)}))
+    assert reproduction.find(run_id).config.check.tracks == str(file)
+    file.write_text(file.read_text() + " ", encoding="utf-8")
+    with pytest.raises(InputError, match=r"check.tracks: '.*mine.json' is not what it was when"):
+        reproduction.find(run_id)
+
+
 def test_a_folder_called_self_is_not_the_driver_itself(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

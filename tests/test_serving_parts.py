@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import math
 
@@ -11,6 +12,7 @@ import pytest
 from donkey_rl.envs.link import commands
 from donkey_rl.envs.serving import cone_challenge, new_road
 from donkey_rl.envs.serving.clock import CATCH_UP_S, Pace
+from donkey_rl.envs.serving.connection import Connection
 from donkey_rl.envs.serving.lockstep import Lockstep
 from donkey_rl.envs.serving.rig import Rig
 from donkey_rl.envs.serving.starting_line import StartingLine
@@ -202,3 +204,56 @@ def test_a_new_road_has_the_width_of_its_style() -> None:
     assert (again.road_left, again.road_right) == (-7.0, 3.0)
     assert np.array_equal(again.nodes, wide.nodes)
     assert not new_road.is_random(track.load("generated_track"))
+
+
+class Pipe(asyncio.Transport):
+    """A transport that only says whether it is read from."""
+
+    is_read = True
+
+    def get_extra_info(self, name: str, default: object = None) -> None:
+        """Nothing is known of it."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """It holds anything."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+
+class Counting:
+    """Whoever answers a client, and only counts what it says."""
+
+    heard = 0
+
+    def arrived(self, connection: Connection) -> None:
+        pass
+
+    def received(self, connection: Connection, command: object) -> None:
+        self.heard += 1
+
+    def left(self, connection: Connection) -> None:
+        pass
+
+
+def test_who_sends_much_at_once_leaves_room_for_the_others() -> None:
+    async def flood() -> list[int]:
+        owner, pipe = Counting(), Pipe()
+        connection = Connection(owner, 2022, tolerant=True)
+        connection.connection_made(pipe)
+        connection.data_received(b'{"msg_type": "reset_car"}' * 100)
+        heard = [owner.heard]
+        while not pipe.is_read:
+            await asyncio.sleep(0)
+            heard.append(owner.heard)
+        return heard
+
+    heard = asyncio.run(flood())
+    assert heard[-1] == 100
+    assert max(np.diff([0, *heard])) <= 16

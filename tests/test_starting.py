@@ -37,7 +37,20 @@ SMALL = ("camera.img_w=80", "camera.img_h=60", f"history={small_drivers.HISTORY}
 
 @pytest.fixture(scope="module")
 def driver() -> Driver:
-    return small_drivers.lane(seed=3, critic=HIDDEN)
+    return with_limits(-1.0, 1.0, 0.0, config().environment().throttle_max)
+
+
+def with_limits(left: float, right: float, low: float, high: float) -> Driver:
+    own = small_drivers.lane(seed=3, critic=HIDDEN)
+    limits = {"steering_limits": (left, right), "throttle_limits": (low, high)}
+    return Driver(
+        own.encoder,
+        own.actor,
+        own.description.model_copy(update=limits),
+        history=small_drivers.HISTORY,
+        scaling=small_drivers.SCALING,
+        critic=own.critic,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +137,13 @@ def test_drivers_that_no_training_can_go_on_with_are_refused(
         starting.load(config(f"start.driver={tmp_path / 'blind'}"))
     with pytest.raises(InputError, match=r"a driver of ppo, .* Received: one of sac"):
         starting.load(config(f"start.driver={folder}", "agent=ppo"))
+    with_limits(-1.0, 1.0, -1.0, 0.5).save(tmp_path / "quick", lite=False)
+    quick = f"start.driver={tmp_path / 'quick'}"
+    with pytest.raises(InputError, match=r"throttle 0 to 0\.2.* Received: throttle -1 to 0\.5"):
+        starting.load(config(quick))
+    assert starting.load(config(quick, "throttle_min=-1", "throttle_max=0.5")) is not None
+    # Another car has other limits anyhow.
+    assert starting.load(config(quick, "vehicle=donkey_2021")) is not None
     assert starting.load(config()) is None
 
 

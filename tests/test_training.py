@@ -58,6 +58,7 @@ def test_configuration_goes_to_flat_parameters_and_back() -> None:
         ({"camera": {"img_w": 513}}, "camera.img_w"),
         ({"camera": {"img_w": 16, "img_h": 16}}, "large enough for 4 convolutions"),
         ({"steps": -1}, "steps"),
+        ({"cars": 4096, "imitation": {"expert": "pursuit"}}, "of 4096 cars; lower cars"),
         ({"throttle_min": 0.5}, "throttle_min must be below throttle_max"),
         ({"task": {"time_limit_s": 20.01}}, "multiple of 0.05 s"),
         ({"encoder": {"frames": 64}}, "at least one batch"),

@@ -94,7 +94,10 @@ class Autoencoder(TrainedEncoder):
         )
         shown = np.linspace(len(reduced) - kept, len(reduced) - 1, _EXAMPLES)
         self.examples = reduced[np.unique(shown.astype(np.int64))]
-        self._standardise(training.outputs(self.reader, reduced[:-kept][:_MEASURED]))
+        # Recordings come one behind the other: of all of them, not of the first.
+        count = len(reduced) - kept
+        rows = np.linspace(0, count - 1, min(count, _MEASURED)).astype(np.int64)
+        self._standardise(training.outputs(self.reader, reduced[rows]))
         return self._report(reduced[-kept:], loss, seconds, len(reduced) - kept)
 
     def _loss(self, rows: Sequence[Any], seed: Any) -> Any:

@@ -220,6 +220,8 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         self.logger.record("train/learning_rate", learning_rate)
         self.logger.record("train/clip_range", clip_range)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        # Stable-Baselines3 logs before it trains: it would be told one rollout late, or never.
+        self.logger.dump(self.num_timesteps)
 
     def checked(self, sure: bool) -> None:
         """Holds the policy less by what it was taught, or more again.

@@ -35,7 +35,7 @@ class ServerConfig(Config):
         allow_quit: Whether `quit_app` of a client ends the server.
         extended_telemetry: Whether telemetry holds cte, place and velocity, and cars may be put
             somewhere; a race has its own setting.
-        private_key: What `verify` must say; eight random digits by default.
+        private_key: What `verify` must say; 16 random hexadecimal digits by default.
         seed: Of randomisation and cones.
         cones: Traffic cones put on the road at random, which cannot be hit but are counted.
         race: The rules of a race evening; None: everybody drives as they like.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ MOST_QUEUED = 1024 * 1024
 """A client that leaves more than this unread (bytes) is disconnected."""
 
 _KERNEL_QUEUE = 256 * 1024
+_AT_ONCE = 16
 """The system's own send buffer: frames that lie there can no longer be replaced by newer ones."""
 
 
@@ -67,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._strings_only = not tolerant
         self._parser = parsers.of_generation(generation, tolerant)
+        self._unread: deque[Mapping[str, Any]] = deque()
         self._dropped = 0
         self._transport: asyncio.Transport | None = None
         self._full = False
@@ -93,11 +96,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Reads what came and hands it on message by message."""
         self.heard = asyncio.get_running_loop().time()
-        for fields in self._parser.feed(data):
-            if not self.is_open:
-                return
-            if fields:
-                self._read(fields)
+        self._unread.extend(fields for fields in self._parser.feed(data) if fields)
+        self._read_some()
         dropped = sum(self._parser.dropped.values())
         if dropped > self._dropped:
             reasons = ", ".join(sorted(self._parser.dropped))
@@ -107,6 +107,20 @@ class Connection(asyncio.Protocol):
                 dropped - self._dropped,
             )
             self._dropped = dropped
+
+    def _read_some(self) -> None:
+        """Hands on a few messages: cars drive and frames leave between them and the rest."""
+        for _ in range(min(_AT_ONCE, len(self._unread))):
+            if not self.is_open:
+                return
+            self._read(self._unread.popleft())
+        if self._transport is None or not self.is_open:
+            return
+        if self._unread:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_some)
+        else:
+            self._transport.resume_reading()
 
     def _read(self, fields: Mapping[str, Any]) -> None:
         try:
@@ -128,6 +142,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Lets go of a connection that has ended, by whichever side."""
         self._waiting = None
+        self._unread.clear()
         self._transport = None
         self._owner.left(self)
         self.complaints.close()

@@ -77,13 +77,20 @@ class Release:
 
 
 @dataclasses.dataclass(frozen=True)
+class HangUp:
+    """End a client's connection, in whose place its competitor has another."""
+
+    client: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Announce:
     """Say something to the audience: it is written into the log."""
 
     text: str
 
 
-Order = Send | SpawnCar | RemoveCar | PlaceCar | Block | Release | Announce
+Order = Send | SpawnCar | RemoveCar | PlaceCar | Block | Release | HangUp | Announce
 
 
 class Referee(Protocol):

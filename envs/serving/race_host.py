@@ -11,6 +11,7 @@ from donkey_rl.envs.serving.orders import (
     Announce,
     Block,
     CarState,
+    HangUp,
     Order,
     PlaceCar,
     Referee,
@@ -138,5 +139,7 @@ class RaceHost:
             case PlaceCar(_, slot) if car is not None:
                 stage.scene.stand(car, slot)
                 stage.put_anew(car)
+            case HangUp():
+                client.connection.abort()
             case Block() | Release() if car is not None:
                 stage.scene.block(car, isinstance(order, Block))

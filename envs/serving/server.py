@@ -89,7 +89,7 @@ class Server:
                 "track, and a time scale of 0.1 to 20."
             )
         self.config = config
-        self.private_key = config.private_key or str(10_000_000 + secrets.randbelow(89_999_999))
+        self.private_key = config.private_key or secrets.token_hex(8)
         self.port = config.port
         self.private_port: int | None = None
         self.stage: Stage | None = None

@@ -13,7 +13,7 @@ import pathlib
 import re
 import tempfile
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from donkey_rl.errors import DonkeyRLError, InputError, StorageError
 
@@ -114,15 +114,25 @@ def without_password(address: str) -> str:
 
     >>> without_password("sftp://ann:secret@host:22/data?key=1")
     'sftp://ann:***@host:22/data'
+    >>> without_password("sftp://ann:se/cret@host/data"), without_password("sftp://h:22/a@b")
+    ('sftp://ann:***@host/data', 'sftp://h:22/a@b')
     """
     head, scheme, rest = address.partition("://")
     if not scheme:
         return address
+    account, at, kept = _split_account(rest)
+    name, colon, _ = account.partition(":")
+    return f"{head}://{name}{':***' if colon else ''}{at}{re.split(r'[?#]', kept)[0]}"
+
+
+def _split_account(rest: str) -> tuple[str, str, str]:
+    """Returns who, `@` and where of an address; the account alone may hold a `/`."""
     place, slash, path = rest.partition("/")
     account, at, host = place.rpartition("@")
-    name, colon, _ = account.partition(":")
-    kept = re.split(r"[?#]", f"{host}{slash}{path}")[0]
-    return f"{head}://{name}{':***' if colon else ''}{at}{kept}"
+    if at or "@" not in path or place.rpartition(":")[2].isdecimal() or ":" not in place:
+        return account, at, f"{host}{slash}{path}"
+    # A password with a `/` that is not written as %2F.
+    return rest.rpartition("@")
 
 
 @contextlib.contextmanager
@@ -154,10 +164,8 @@ def guard(address: str, what: str) -> Iterator[None]:
 
 
 def _password(address: str) -> str | None:
-    try:
-        return urlsplit(address).password
-    except ValueError:
-        return None
+    account = _split_account(address.partition("://")[2])[0]
+    return account.partition(":")[2] or None
 
 
 def _quiet(error: Exception, secret: str | None) -> Exception | None:

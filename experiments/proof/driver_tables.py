@@ -39,6 +39,10 @@ INTERVALS: Final = (
     "as their seeds draw it, from seed 1000 on."
 )
 
+OVER_TRACKS: Final = (
+    f"{INTERVALS} In rows of several tracks means, and the bootstrap with them, are over tracks."
+)
+
 MEMBERS: Final = (
     "Scores with their 95 % interval, the bootstrap's over races, and the races that ended in a "
     "disqualification; `changed` is light, grip and cues together. Every driver drives the same "
@@ -77,7 +81,7 @@ def generalist(amounts: Amounts) -> Table:
         raced(amounts, "split", reading.split, "--split", "generalist", *unseen),
         raced(once, "roads", roads, "--track", _ROADS, *unseen),
     )
-    return Table("One driver on tracks and looks that it never saw", steps, INTERVALS)
+    return Table("One driver on tracks and looks that it never saw", steps, OVER_TRACKS)
 
 
 def latency(amounts: Amounts) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hmac
 import logging
 import math
 import threading
@@ -16,6 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from donkey_rl.race_server.page.messages import MOST_ORDER_BYTES
 from donkey_rl.web_access import Access
+
+KEY_HEADER = "X-Race-Key"
+"""What an order must carry beside its origin: the key that the page got over its WebSocket."""
 
 WINDOW_S = 60.0
 """Wrong tokens are counted over so long (s)."""
@@ -138,7 +142,9 @@ def _keep(known: collections.OrderedDict[str, Any], address: str) -> None:
 class Guard:
     """Answers in place of the application where a request may not have an answer."""
 
-    def __init__(self, app: ASGIApp, access: Access, attempts: Attempts, refusals: Tally) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, attempts: Attempts, refusals: Tally, key: str
+    ) -> None:
         """Stands before an application.
 
         Args:
@@ -146,9 +152,12 @@ class Guard:
             access: Whom to let through.
             attempts: Counts wrong tokens.
             refusals: Counts refusals.
+            key: What only pages know that were let in: others who guess from the same address
+                do not keep their orders, STOP among them, from being heard.
         """
         self._app, self._access = app, access
         self._attempts, self._refusals = attempts, refusals
+        self._key = key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request through, or refuses it; see the ASGI specification."""
@@ -185,7 +194,9 @@ class Guard:
 
     def _token_refusal(self, request: HTTPConnection) -> tuple[str, Response] | None:
         address = address_of(request)
-        if wait_s := self._attempts.wait_s(address):
+        known = request.headers.get(KEY_HEADER, "").encode()
+        is_let_in = hmac.compare_digest(known, self._key)
+        if not is_let_in and (wait_s := self._attempts.wait_s(address)):
             after = {"Retry-After": str(math.ceil(wait_s))}
             text = "Too many wrong tokens. Wait, then open the address that the racer printed."
             return "more after too many wrong tokens", Response(text, 429, after)

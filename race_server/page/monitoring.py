@@ -109,7 +109,9 @@ def _families(
         ],
     )
     for key, text in _GAUGES:
-        yield key, text, [(labels, car.status[key]) for labels, car in rows]
+        # A speed is known by frames alone.
+        known = [each for each in rows if key != "speed" or _is_seen(each[1], now)]
+        yield key, text, [(labels, car.status[key]) for labels, car in known]
     for key, text in _COUNTERS:
         yield f"{key}_total", text, [(labels, car.status[key]) for labels, car in rows]
     yield (
@@ -132,6 +134,12 @@ def _families(
         [(labels, car.status["best_lap_s"]) for labels, car in rows],
     )
     yield from _link_families(rows)
+
+
+def _is_seen(car: CarView, now: float) -> bool:
+    """Whether a frame has come of late."""
+    age_s = car.status["frame_age_s"]
+    return age_s is not None and age_s + max(0.0, now - car.at) <= FRESH_S
 
 
 def _link_families(

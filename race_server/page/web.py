@@ -17,14 +17,18 @@ from starlette.exceptions import HTTPException
 from donkey_rl import web_access
 from donkey_rl.errors import nearest
 from donkey_rl.race_server.page import messages, monitoring
-from donkey_rl.race_server.page.guard import Attempts, Guard, Tally, address_of, cookie_name
+from donkey_rl.race_server.page.guard import (
+    KEY_HEADER,
+    Attempts,
+    Guard,
+    Tally,
+    address_of,
+    cookie_name,
+)
 from donkey_rl.race_server.page.messages import OrderRequest
 from donkey_rl.race_server.page.scene import Scene
 from donkey_rl.race_server.page.viewers import Viewers
 from donkey_rl.web_access import Access
-
-KEY_HEADER = "X-Race-Key"
-"""What an order must carry beside its origin: the key that the page got over its WebSocket."""
 
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 _COOKIE_S = 7 * 24 * 3600
@@ -87,7 +91,7 @@ def application(
         refusals.add(kind, address_of(request))
         return PlainTextResponse(error.detail, error.status_code, error.headers)
 
-    return Guard(app, access, Attempts(), refusals), viewers
+    return Guard(app, access, Attempts(), refusals, key), viewers
 
 
 def _add_files(app: fastapi.FastAPI, access: Access) -> None:

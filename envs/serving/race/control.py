@@ -10,6 +10,7 @@ from donkey_rl.envs.serving.orders import (
     Announce,
     Block,
     CarState,
+    HangUp,
     Order,
     PlaceCar,
     Release,
@@ -140,6 +141,7 @@ class RaceControl:
             # A connection can be dead without a sign; the newer one is the racer.
             self.remove(who)
             self._entries[former].identity = None
+            self.orders.append(HangUp(former))
         self._clients[who] = client
         self._changed_at[who] = self.now
         entry.identity = who

@@ -12,6 +12,10 @@ from donkey_rl.envs.serving.race.control import RaceControl
 from donkey_rl.envs.serving.race.phases import Phase
 from donkey_rl.envs.serving.race.records import MOST_RUNS, Heat, Outcome
 
+_LONGEST = 2.0
+"""A heat lasts no longer than this many times what the slowest car needs that is never late: who
+puts its car back over and over would keep the others waiting."""
+
 
 class PreRace(Phase):
     """The cars of a heat come to the grid; the race begins when all are there."""
@@ -64,6 +68,8 @@ class Race(Phase):
             (rules.lets_race_s + rules.ready_s, "Set?"),
         ]
         self._go_s = rules.lets_race_s + rules.ready_s + rules.set_s
+        lap_s = (rules.checkpoints + 1) * rules.checkpoint_s
+        self._longest_s = _LONGEST * (rules.start_line_s + rules.race_laps * lap_s)
         self._gone = False
 
     def arrived(self, who: str) -> None:
@@ -96,6 +102,8 @@ class Race(Phase):
             if watch.over:
                 continue
             control.look(who, watch, cars.get(who))
+            if not watch.over and self.elapsed > self._go_s + self._longest_s:
+                watch.fault = "time limit"
             if watch.over:
                 # A car that stands about would be in the others' way.
                 control.remove(who)

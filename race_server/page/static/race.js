@@ -67,6 +67,12 @@ function ageS() {
   return car ? message.now - car.at + (performance.now() - arrived) / 1000 : Infinity;
 }
 
+// How old the picture and the speed of the chosen car are (s).
+function seenS() {
+  const frame = chosen()?.status.frame_age_s ?? null;
+  return frame === null ? ageS() : frame + ageS();
+}
+
 function choose(name) {
   if (!message?.cars.some((each) => each.status.car === name)) return;
   history.replaceState(null, "", `#${encodeURIComponent(name)}`);
@@ -200,8 +206,10 @@ function look() {
   document.body.dataset.state = !isLive() ? "down" : isOld ? "old" : "live";
   put("link", { live: "\u25cf live", old: "\u25d1 silent", down: "\u25cb no connection" }[
     document.body.dataset.state]);
-  byId("blind").hidden = !isOld;
-  if (isOld && Number.isFinite(ageS())) put("blind", `${ageS().toFixed(0)} s old`);
+  const isBlind = isOld || seenS() > freshS;
+  document.body.dataset.picture = isBlind ? "old" : "new";
+  byId("blind").hidden = !isBlind;
+  if (isBlind && Number.isFinite(seenS())) put("blind", `${seenS().toFixed(0)} s old`);
   tellOrders();
 }
 
