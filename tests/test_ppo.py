@@ -21,6 +21,7 @@ from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.configuration import validate
 from donkey_rl.errors import ConfigurationError, DonkeyRLError, InputError
+from tests.logged_metrics import Logged
 
 SMALL = PPOConfig(n_steps=32, batch_size=64, n_epochs=2)
 
@@ -159,6 +160,19 @@ def test_callback_can_stop_it_and_sees_each_step() -> None:
     model = PPO(make_vec_env("CartPole-v1", 2, seed=0), SMALL, seed=0)
     model.learn(10_000, Stop())
     assert model.num_timesteps == 100
+
+
+def test_an_update_is_logged_at_its_own_step_and_none_steps_beyond_the_last_rate() -> None:
+    config = SMALL.model_copy(
+        update={"learning_rate": 1e-3, "final_learning_rate": 1e-4, "final_clip_range": 0.02}
+    )
+    model = PPO(make_vec_env("CartPole-v1", 4, seed=0), config, seed=0)
+    logged = Logged(model)
+    # The rollout of 128 steps goes three times beyond the end.
+    model.learn(32)
+    assert logged.steps["train/learning_rate"] == 128
+    assert logged.last["train/learning_rate"] == pytest.approx(1e-4)
+    assert logged.last["train/clip_range"] == pytest.approx(0.02)
 
 
 def test_rewards_that_are_no_numbers_end_it_with_the_remedy() -> None:

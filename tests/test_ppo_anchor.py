@@ -11,6 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.ppo import PPO
+from tests.logged_metrics import Logged
 from tests.test_ppo_images import SMALL, envs
 
 QUICK = {"n_steps": 32, "batch_size": 64, "n_epochs": 8, "learning_rate": 3e-3}
@@ -48,6 +49,7 @@ def test_the_deviation_is_held_as_well() -> None:
 def test_it_holds_what_the_policy_was_when_its_first_update_began() -> None:
     config = PPOConfig(**QUICK, anchor=1.0, critic_steps=512)
     model = PPO(make_vec_env("Pendulum-v1", 4, seed=0), config, seed=0)
+    logged = Logged(model)
     taught = [0.5 + each for each in model.learner.actor.get_weights()]
     model.learner.actor.set_weights(taught)
     model.learn(512)
@@ -60,20 +62,21 @@ def test_it_holds_what_the_policy_was_when_its_first_update_began() -> None:
         (now != then).any()
         for now, then in zip(model.learner.actor.get_weights(), taught, strict=True)
     )
-    assert model.logger.name_to_value["train/anchor_kl"] > 0.0
+    assert logged.last["train/anchor_kl"] > 0.0
 
 
 def test_it_gives_way_to_a_policy_that_is_sure_and_takes_hold_again() -> None:
     settings = QUICK | {"anchor": 0.4, "least_anchor": 0.15}
     model = PPO(make_vec_env("CartPole-v1", 4, seed=0), PPOConfig(**settings), seed=0)
+    logged = Logged(model)
     # The policy is still what it was taught: there is nothing to give way from.
     model.checked(sure=True)
     model.learn(128)
-    found = [model.logger.name_to_value["train/anchor"]]
+    found = [logged.last["train/anchor"]]
     for sure in (True, True, True, False, False):
         model.checked(sure)
         model.learn(128, reset_num_timesteps=False)
-        found.append(model.logger.name_to_value["train/anchor"])
+        found.append(logged.last["train/anchor"])
     np.testing.assert_allclose(found, [0.4, 0.2, 0.15, 0.15, 0.3, 0.4], rtol=1e-6)
 
 
@@ -82,11 +85,12 @@ def test_a_weight_that_has_fallen_counts_in_the_next_update() -> None:
     for least in (None, 1e-4):
         config = PPOConfig(**QUICK, anchor=30.0, least_anchor=least)
         model = PPO(make_vec_env("CartPole-v1", 4, seed=0), config, seed=0)
+        logged = Logged(model)
         model.learn(128)
         for _ in range(20):
             model.checked(sure=True)
         model.learn(1_024, reset_num_timesteps=False)
-        went[least] = model.logger.name_to_value["train/anchor_kl"]
+        went[least] = logged.last["train/anchor_kl"]
     assert went[1e-4] > 10.0 * went[None]
 
 
