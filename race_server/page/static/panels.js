@@ -55,8 +55,9 @@ function meter(id, value, isCentred) {
   style.width = `${(isCentred ? 50 : 100) * share}%`;
 }
 
-export function tellNow(status) {
-  put("speed", known(status.speed) ? status.speed.toFixed(1) : "-");
+// The speed is known by frames alone.
+export function tellNow(status, isSeen) {
+  put("speed", isSeen && known(status.speed) ? status.speed.toFixed(1) : "-");
   put("lap-time", seconds(status.lap_time_s));
   put("best", seconds(status.best_lap_s));
   put("round-trip", milliseconds(status.latency.round_trip_ms));

@@ -134,7 +134,7 @@ function tell() {
     byId("phase").dataset.phase = status.phase;
     put("reason", status.reason);
     byId("out").hidden = !status.disqualified;
-    tellNow(status);
+    tellNow(status, seenS() <= freshS);
     tellLaps(status);
     tellTeam(message.cars, choose);
     tellState(status);
