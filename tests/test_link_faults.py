@@ -77,7 +77,8 @@ def test_a_fault_is_survived_or_named_and_nothing_is_left(seed: int) -> None:
     files = open_files()
     # On a machine that stands still for a while the short deadlines may end the walk before.
     assert any(meet(plan, seed) for _ in range(3)), plan
-    assert open_files() == files, plan
+    # What earlier tests have left may be collected meanwhile.
+    assert open_files() <= files, plan
 
 
 def meet(plan: Plan, seed: int) -> bool:
@@ -221,7 +222,7 @@ def test_a_killed_simulator_is_named_by_the_step_that_misses_it() -> None:
         env.close()
         env.close()
     assert link_threads() == []
-    assert open_files() == files
+    assert open_files() <= files
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
@@ -243,7 +244,7 @@ def test_a_simulator_killed_and_started_again_costs_one_episode() -> None:
             assert "ending" not in info
             env.close()
     assert link_threads() == []
-    assert open_files() == files
+    assert open_files() <= files
 
 
 def test_a_connection_that_the_link_itself_makes_anew_ends_the_episode() -> None:
