@@ -1,4 +1,4 @@
-"""Putting what is finished into its place, in one move, if it is a place."""
+"""Putting what is finished into its place, in one move, and trying that place beforehand."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Car:
         self._connected = self._configured = self._heard = False
         self._early = self._unfit = self._stalled = False
         self._run = self._halts = 0
-        self._frame_at = self._looked = self._shown = 0.0
+        self._looked = self._shown = 0.0
 
     def run(self) -> None:
         """Races until `end`; whatever happens is counted, shown, and answered by braking.
@@ -247,7 +247,7 @@ class Car:
                 f"frame: {refused}", f"frame {frame.number} is left out: {refused}"
             )
             return
-        self._frame_at = self._gauges.frame_at = frame.arrived
+        self._gauges.frame_at = frame.arrived
         self._gauges.time_s, self._gauges.speed = told.time, abs(told.speed)
         self._check_generation(frame)
         may_move = self._find_car(frame)
@@ -314,7 +314,7 @@ class Car:
         self._void_go()
         now = time.perf_counter()
         # Not before the watchdog has braked: who has no car is sent nothing.
-        gone = now - self._frame_at > _GONE_S + self._config.watchdog.frame_s
+        gone = now - (self._gauges.frame_at or 0.0) > _GONE_S + self._config.watchdog.frame_s
         if gone and self._helm.is_attached:
             self._helm.detach()
             self._halts = self._helm.halts

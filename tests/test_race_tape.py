@@ -154,9 +154,10 @@ def test_a_part_that_cannot_be_made_at_once_costs_no_line(
     assert [line.fields["k"] for line in frames] == list(range(40))
 
 
-def test_what_a_disk_that_hangs_has_cost_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def hanging(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[tape.FileTape, threading.Event]:
+    """Returns a tape whose disk hangs at 60 frames until an event, with room for 20 lines."""
     monkeypatch.setattr(tape, "MOST_LINES", 20)
     hangs, going_on = threading.Event(), threading.Event()
     write = parts.Part.write
@@ -167,10 +168,17 @@ def test_what_a_disk_that_hangs_has_cost_is_told(
         write(part, some)
 
     monkeypatch.setattr(parts.Part, "write", slow)
-    written = begin(tmp_path / "race")
+    written = begin(folder)
     assert hangs.wait(DEADLINE_S)
     for k in range(60):
         written.note("frame", {"k": k})
+    return written, going_on
+
+
+def test_what_a_disk_that_hangs_has_cost_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, going_on = hanging(tmp_path / "race", monkeypatch)
     going_on.set()
     wait_for(lambda: written.status.waiting == 0, "all written")
     written.close()
@@ -184,20 +192,7 @@ def test_what_a_disk_that_hangs_has_cost_is_told(
 def test_what_a_disk_that_hangs_until_the_end_has_cost_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tape, "MOST_LINES", 20)
-    hangs, going_on = threading.Event(), threading.Event()
-    write = parts.Part.write
-
-    def slow(part: parts.Part, some: list[lines.Encoded]) -> None:
-        hangs.set()
-        going_on.wait(DEADLINE_S)
-        write(part, some)
-
-    monkeypatch.setattr(parts.Part, "write", slow)
-    written = begin(tmp_path / "race")
-    assert hangs.wait(DEADLINE_S)
-    for k in range(60):
-        written.note("frame", {"k": k})
+    written, going_on = hanging(tmp_path / "race", monkeypatch)
     # The disk goes on only once the record is being ended.
     threading.Timer(0.3, going_on.set).start()
     written.close()
