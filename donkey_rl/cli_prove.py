@@ -48,7 +48,7 @@ def prove(
         int,
         typer.Option(
             min=1,
-            help="Processes on this machine: so many commands of pace, expert, specialists and "
+            help="Processes on this machine: so many commands of expert, specialists and "
             "latency at once; figures of the others need the machine alone.",
         ),
     ] = 1,

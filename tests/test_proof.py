@@ -21,6 +21,8 @@ from donkey_rl.experiments.proof.tables import ProofPlan
 INTERVAL = {"mean": 20.5, "ci_low": 20.25, "ci_high": 20.75}
 RACED = {
     "run_id": "a" * 32,
+    "track": "generated_track",
+    "vehicle": "donkey_2022",
     "races": 10,
     "races_clean": 9,
     "best_lap_s": 19.875,
@@ -29,6 +31,7 @@ RACED = {
         "race_score": {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6},
         "mean_lap_s": INTERVAL,
         "pace": {"mean": None, "ci_low": None, "ci_high": None},
+        "steering_change": {"mean": 0.05, "ci_low": 0.04, "ci_high": 0.06},
     },
 }
 

@@ -84,7 +84,8 @@ def test_races_on_many_tracks_are_read_as_one_row() -> None:
 
 def test_races_stand_beside_the_limit_of_their_track() -> None:
     (row,) = reading.at_the_limit(answers()["expert"])
-    assert (row["track"], row["limit (s)"], row["best lap (s)"]) == ("waveshare", "6.97", "7.14")
+    assert (row["track"], row["car"], row["limit (s)"]) == ("waveshare", "donkey_2021", "6.97")
+    assert (row["disqualified"], row["best lap (s)"]) == ("0 of 2 (0% to 66%)", "7.14")
     assert row["pace"] == "0.976 (0.976 to 0.977)"
     assert row["mean change of the steering command"] == "0.083 (0.082 to 0.084)"
     # Of a pair without a limit all the rest is told.

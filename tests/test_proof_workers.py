@@ -55,10 +55,10 @@ def carry_out(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
 
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Table], None]:
-    """Has a table stand for `pace`."""
+    """Has a table stand for `expert`."""
 
     def put(table: Table) -> None:
-        there = {"pace": lambda _: table}
+        there = {"expert": lambda _: table}
         monkeypatch.setattr(tables, "TABLES", there)
         monkeypatch.setattr(running, "TABLES", there)
 
@@ -120,7 +120,7 @@ def test_tables_of_times_and_rates_have_the_machine_alone(
 ) -> None:
     made = {name: tables.TABLES[name](plan(tmp_path, name)) for name in tables.TABLES}
     together = [name for name, table in made.items() if table.side_by_side]
-    assert together == ["pace", "expert", "specialists", "latency"]
+    assert together == ["expert", "specialists", "latency"]
 
     places = []
 
@@ -220,12 +220,12 @@ def test_a_failure_lets_what_runs_come_to_its_end(
         return driven(words)
 
     carry_out(answer)
-    wanted = plan(tmp_path, "pace", workers=2)
+    wanted = plan(tmp_path, "expert", workers=2)
     with pytest.raises(DonkeyRLError, match="no a"), ProgressDisplay(shown) as progress:
         running.prove(wanted, progress)
     assert sorted(typed) == [("train", "a"), ("train", "b")]
-    assert "pace, 1 of 4: no a\npace: what runs comes to its end, train-b" in shown.getvalue()
-    assert "Not finished: 1 of 4" in (tmp_path / "pace" / "table.md").read_text()
+    assert "expert, 1 of 4: no a\nexpert: what runs comes to its end, train-b" in shown.getvalue()
+    assert "Not finished: 1 of 4" in (tmp_path / "expert" / "table.md").read_text()
 
     typed.clear()
     carry_out(lambda words, _: typed.append(words) or driven(words))
@@ -261,7 +261,7 @@ def test_ctrl_c_ends_all_and_leaves_what_is_finished(
     offer: Callable[[Table], None],
 ) -> None:
     offer(two_chains())
-    wanted = plan(tmp_path / "proof", "pace", workers=2)
+    wanted = plan(tmp_path / "proof", "expert", workers=2)
     shown = io.StringIO()
 
     def interrupt() -> None:
@@ -283,10 +283,10 @@ def test_ctrl_c_ends_all_and_leaves_what_is_finished(
     # Each line says whose it is.
     assert f"race-a: lap {32 * 'a'}\n" in shown.getvalue()
     assert f"race-b: lap {32 * 'b'}\n" in shown.getvalue()
-    assert "pace, 2 of 4: donkey-rl evaluate aaaa" in shown.getvalue()
+    assert "expert, 2 of 4: donkey-rl evaluate aaaa" in shown.getvalue()
     assert "stopping: what is finished is kept" in shown.getvalue()
 
-    folder = tmp_path / "proof" / "pace"
+    folder = tmp_path / "proof" / "expert"
     assert sorted(each.name for each in folder.glob("*.json")) == ["train-a.json", "train-b.json"]
     before = [(folder / f"train-{name}.json").stat().st_mtime_ns for name in "ab"]
     (tmp_path / "ends").touch()

@@ -96,7 +96,7 @@ def latency(amounts: Amounts) -> Table:
 
 
 def specialists(amounts: Amounts) -> Table:
-    """Drivers of `race` by track and car."""
+    """Drivers of `race` by track and car, beside the limit of each."""
     steps: list[Step] = []
     for track in TRACKS:
         for car in CARS:
@@ -104,18 +104,8 @@ def specialists(amounts: Amounts) -> Table:
             name = f"{track}-{car}"
             minutes = amounts.specialist_minutes
             steps += trained(amounts, RACE, minutes, f"train-{name}", *place)
-            steps.append(raced(amounts, f"race-{name}", reading.races(f"{track}, {car}")))
+            steps.append(raced(amounts, f"race-{name}", reading.at_the_limit))
     return Table("Specialists", tuple(steps), INTERVALS, side_by_side=True)
-
-
-def pace(amounts: Amounts) -> Table:
-    """Drivers of `race` with all their steps, beside the limit of each track."""
-    steps: list[Step] = []
-    for track in TRACKS:
-        place = ("--track", track, "--set", "vehicle=donkey_2021")
-        steps += trained(amounts, RACE, None, f"train-{track}", *place)
-        steps.append(raced(amounts, f"race-{track}", reading.at_the_limit))
-    return Table("Pace of drivers that learned it", tuple(steps), INTERVALS, side_by_side=True)
 
 
 def expert(amounts: Amounts) -> Table:

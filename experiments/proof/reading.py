@@ -28,13 +28,12 @@ def races(name: str) -> Callable[[Mapping[str, Any]], Rows]:
     def read(answer: Mapping[str, Any]) -> Rows:
         count, clean = answer["races"], answer["races_clean"]
         metrics = answer["metrics"]
-        out = round((metrics["disqualified"]["mean"] or 0.0) * count)
         return [
             {
                 "what": name,
                 "races": str(count),
                 "all laps clean": cells.share(clean, count),
-                "disqualified": cells.share(out, count),
+                "disqualified": _disqualified(answer),
                 "score": cells.mean(metrics["race_score"]),
                 "mean lap (s)": cells.mean(metrics["mean_lap_s"], 2),
                 "best lap (s)": cells.number(answer["best_lap_s"], 2),
@@ -45,16 +44,23 @@ def races(name: str) -> Callable[[Mapping[str, Any]], Rows]:
     return read
 
 
+def _disqualified(answer: Mapping[str, Any]) -> str:
+    share = answer["metrics"]["disqualified"]["mean"] or 0.0
+    return cells.share(round(share * answer["races"]), answer["races"])
+
+
 def at_the_limit(answer: Mapping[str, Any]) -> Rows:
-    """Returns a row with the limit of the track, from `donkey-rl evaluate --json`."""
+    """Returns a row with the limit of track and car, from `donkey-rl evaluate --json`."""
     metrics = answer["metrics"]
     line = limits.line(answer["track"], answer["vehicle"])
     return [
         {
             "track": answer["track"],
+            "car": answer["vehicle"],
             "limit (s)": cells.number(None if line is None else line.lap_s, 2),
             "races": str(answer["races"]),
             "all laps clean": cells.share(answer["races_clean"], answer["races"]),
+            "disqualified": _disqualified(answer),
             "best lap (s)": cells.number(answer["best_lap_s"], 2),
             "mean lap, standing starts among them (s)": cells.mean(metrics["mean_lap_s"], 2),
             "pace": cells.mean(metrics["pace"]),

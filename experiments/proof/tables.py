@@ -17,7 +17,6 @@ TABLES: Final[Mapping[str, Callable[[Amounts], Table]]] = {
     "thrifty": learning_tables.thrifty,
     "pixels": learning_tables.pixels,
     "agents": learning_tables.agents,
-    "pace": driver_tables.pace,
     "expert": driver_tables.expert,
     "specialists": driver_tables.specialists,
     "latency": driver_tables.latency,
