@@ -144,7 +144,10 @@ def evaluate(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option(min=0.0, help="With --tub: the speed (m/s) to take in place of its own."),
+        typer.Option(
+            min=0.0,
+            help="With --tub: the speed in place of its own, as the driver's car reports it.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,

@@ -14,7 +14,7 @@ from donkey_rl.cli_output import JsonOption, at_work, check_there, loading, prin
 app = typer.Typer(add_completion=False)
 
 
-@app.command(epilog="Example: donkey-rl export 3f2a --to donkeycar --out mycar/models")
+@app.command(epilog="Example: donkey-rl export 3f2a --to donkeycar --out mycar/rl")
 def export(
     driver: Annotated[
         str,
@@ -53,8 +53,8 @@ def export(
         float | None,
         typer.Option(
             min=0.0,
-            help="What a car without odometer shows as its speed (m/s). Default: the driver's "
-            "usual.",
+            help="What a car without odometer shows as its speed, in the unit of the driver's "
+            "car. Default: the driver's usual.",
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -1,4 +1,4 @@
-"""`encoder.mirror`: a lane encoder that reads each image and its mirror image."""
+"""`encoder.mirror` and `encoder.shifted`: encoders that look at images in several ways."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ def images(count: int = 6) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *SHAPE), dtype=np.uint8)
 
 
-def trained() -> tuple[LaneEncoder, Mirror]:
-    encoder, mirror = LaneEncoder(SHAPE, NAMES, SETTINGS), Mirror(*labels.mirrored(NAMES))
+SHIFTED = SETTINGS.model_copy(update={"shifted": True})
+
+
+def trained(settings: LaneEncoderConfig = SETTINGS) -> tuple[LaneEncoder, Mirror]:
+    encoder, mirror = LaneEncoder(SHAPE, NAMES, settings), Mirror(*labels.mirrored(NAMES))
     spread = np.array([2.0, 3.0, 0.3, 4.0, 1.0, 0.5])
     truth = np.random.default_rng(1).normal([5, 4, 0.1, -1, 8, 0], spread, (96, 6))
     encoder.fit(images(96), truth.astype(np.float32), mirror=mirror)
@@ -78,11 +81,41 @@ def test_the_mirror_image_is_read_as_the_mirror_of_the_image() -> None:
     )
 
 
-def test_it_is_stored_and_exported_as_it_is(tmp_path: pathlib.Path) -> None:
-    encoder, _ = trained()
+def moved(rows: np.ndarray, right: int, down: int) -> np.ndarray:
+    """Images moved by pixels; their edges are repeated."""
+    padded = np.pad(rows, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
+    height, width = rows.shape[1:3]
+    return padded[:, 2 - down : 2 - down + height, 2 - right : 2 - right + width]
+
+
+def test_an_image_is_read_moved_to_either_side_as_well() -> None:
+    settings = SHIFTED.model_copy(update={"mirror": False})
+    encoder = LaneEncoder(SHAPE, NAMES, settings)
+    rows = images()
+    places = [(0, 0), (2, 1), (-2, -1)]
+    read = [np.asarray(encoder.reader(moved(rows, *each).astype(np.float32))) for each in places]
+    assert np.abs(read[1] - read[0]).max() > 0.01
+    np.testing.assert_allclose(encoder.encode(rows), np.mean(read, axis=0), atol=1e-4)
+
+
+def test_the_mirror_image_of_moved_images_is_read_as_the_mirror_of_the_image() -> None:
+    encoder, (order, signs) = trained(SHIFTED)
+    plain = encoder.predict_labels(images())
+    turned = encoder.predict_labels(np.ascontiguousarray(images()[:, :, ::-1]))
+    np.testing.assert_allclose(turned[:, order] * signs, plain, atol=2e-3)
+    alone = LaneEncoder(SHAPE, NAMES, SETTINGS)
+    alone.model.set_weights(trained(SETTINGS)[0].model.get_weights())
+    assert np.abs(alone.encode(images()) - encoder.encode(images())).max() > 0.01
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, SHIFTED])
+def test_it_is_stored_and_exported_as_it_is(
+    tmp_path: pathlib.Path, settings: LaneEncoderConfig
+) -> None:
+    encoder, _ = trained(settings)
     encoder.save(tmp_path)
     loaded = LaneEncoder.load(tmp_path)
-    assert loaded.config.mirror
+    assert loaded.config == settings
     np.testing.assert_allclose(loaded.encode(images()), encoder.encode(images()), atol=1e-5)
     source = keras.Input(SHAPE)
     plain = keras.Model(source, plain_layers.translated(loaded.model, [source]))
@@ -95,11 +128,12 @@ def test_it_is_stored_and_exported_as_it_is(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(read(images().astype(np.float32)), found, atol=1e-4)
 
 
-def test_the_report_is_of_both_readings() -> None:
+@pytest.mark.parametrize("settings", [SETTINGS, SHIFTED])
+def test_the_report_is_of_all_readings(settings: LaneEncoderConfig) -> None:
     mirror = Mirror(*labels.mirrored(NAMES))
     rows = images(64)
     truth = np.random.default_rng(2).normal(size=(64, 6)).astype(np.float32)
-    again = LaneEncoder(SHAPE, NAMES, SETTINGS)
+    again = LaneEncoder(SHAPE, NAMES, settings)
     report = again.fit(rows, truth, mirror=mirror)
     kept = SETTINGS.kept_back(64)
     errors = again.predict_labels(rows[-kept:]) - truth[-kept:]

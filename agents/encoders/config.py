@@ -171,6 +171,11 @@ class LaneEncoderConfig(TrainedEncoderConfig):
         "drivers of many roads; one that knows a single track has not seen that track's mirror "
         "image.",
     )
+    shifted: bool = pydantic.Field(
+        default=False,
+        description="Whether it reads each image as it is and moved a little to either side, and "
+        "takes the mean.",
+    )
     farther: tuple[pydantic.PositiveFloat, ...] = pydantic.Field(
         default=(),
         max_length=8,

@@ -281,12 +281,15 @@ class LaneEncoder(TrainedEncoder):
 
     def _read(self, reduced: ImageArray) -> FloatArray:
         """Returns the features of results of `preprocess`, without bounds."""
-        features: FloatArray = training.outputs(self.reader, reduced)
-        if not self.config.mirror:
-            return features
-        weights, bias = self.model.get_layer(lane_network.MIRRORED).get_weights()
-        turned = training.outputs(self.reader, np.ascontiguousarray(reduced[:, :, ::-1]))
-        mean: FloatArray = 0.5 * (features + turned @ weights + bias)
+        found = []
+        for view in lane_network.views(self.reduced_shape, self.config):
+            seen = np.ascontiguousarray(reduced[:, view.rows][:, :, view.columns])
+            features: FloatArray = training.outputs(self.reader, seen)
+            if view.mirrored:
+                weights, bias = self.model.get_layer(lane_network.MIRRORED).get_weights()
+                features = features @ weights + bias
+            found.append(features)
+        mean: FloatArray = np.mean(found, axis=0)
         return mean
 
     def _report(

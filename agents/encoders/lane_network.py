@@ -5,7 +5,7 @@ The lane encoder and the auto-encoder share it, so that one can start from the o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +68,14 @@ def reader(
     return keras.Model(inputs, outputs, name="reader")
 
 
-_PAIRS = np.array([(1, -1, 0), (-1, 1, 0), (0, 1, -1), (0, -1, 1), (-1, 0, 1), (1, 0, -1)]).T
-"""Of each difference of two colours the rectifier leaves the one of its signs that is above 0."""
+_PAIRS = np.array([(1, -1, 0), (0, 1, -1), (-1, 0, 1)]).T
+_BETWEEN = np.array([(1, 1, -2), (-2, 1, 1), (1, -2, 1)]).T / np.sqrt(3)
+_COLOURS = np.c_[_PAIRS, -_PAIRS, _BETWEEN, -_BETWEEN]
+"""Directions among the colours of one brightness, of one length, 30 degrees apart; of each and its
+opposite the rectifier leaves the one that a colour lies in."""
+
+_STRENGTH = 3 / _COLOURS.shape[1]
+"""Times the sum over them, how colourful a pixel is."""
 
 
 def shown(images: Any, config: LaneEncoderConfig) -> Any:
@@ -81,9 +87,9 @@ def shown(images: Any, config: LaneEncoderConfig) -> Any:
 def without_hues(images: Any) -> Any:
     """Says of each pixel how bright it is and how colourful, whatever its hue.
 
-    That is the mean of red, green and blue, and the largest less the smallest of them, which is
-    half of what the three differ by: (|r - g| + |g - b| + |b - r|) / 2. Both are fixed
-    convolutions, so that every format of an export has them.
+    That is the mean of red, green and blue, and how far the colour lies from the grey of that
+    brightness, to 2 % the same whatever its hue: about the largest less the smallest of the
+    three. Both are fixed convolutions, so that every format of an export has them.
 
     Args:
         images: (B, h, w, 3).
@@ -91,17 +97,18 @@ def without_hues(images: Any) -> Any:
     Returns:
         (B, h, w, 2).
     """
-    parts = _mixed(images, np.c_[_PAIRS, np.ones(3)], "differences", "relu")
-    return _mixed(parts, np.array([[0, 0.5]] * 6 + [[1 / 3, 0]]), "colourless", None)
+    parts = _mixed(images, np.c_[_COLOURS, np.ones(3)], "differences", "relu")
+    weights = np.array([[0, _STRENGTH]] * _COLOURS.shape[1] + [[1 / 3, 0]])
+    return _mixed(parts, weights, "colourless", None)
 
 
 def unlike_ground(images: Any) -> Any:
     """Says of each pixel how far its colour is from that of the ground just ahead of the car.
 
     Roads and what lies beside them may differ in hue alone; which hues those are does not matter
-    here. What is compared are the differences of red, green and blue, half of the sum of how much
-    they changed: |d(r - g)| + |d(g - b)| + |d(b - r)|. The ground ahead is the mean of the lowest
-    quarter of the image, in the middle quarter of its width.
+    here. Brighter or darker of the same colour is alike; the rest is measured as `without_hues`
+    does. The ground ahead is the mean of the lowest quarter of the image, in the middle quarter of
+    its width.
 
     Args:
         images: (B, h, w, 3).
@@ -114,9 +121,10 @@ def unlike_ground(images: Any) -> Any:
     ground = keras.layers.Cropping2D(((3 * height // 4, 0), (beside, beside)))(images)
     mean = keras.layers.AveragePooling2D(ground.shape[1:3])(ground)
     parts = _mixed(
-        keras.layers.Subtract()([images, mean]), _PAIRS, "differences_to_ground", "relu"
+        keras.layers.Subtract()([images, mean]), _COLOURS, "differences_to_ground", "relu"
     )
-    return _mixed(parts, np.full((6, 1), 0.5), "unlike_ground", None)
+    weights = np.full((_COLOURS.shape[1], 1), _STRENGTH)
+    return _mixed(parts, weights, "unlike_ground", None)
 
 
 def _mixed(images: Any, weights: npt.NDArray[Any], name: str, activation: str | None) -> Any:
@@ -164,11 +172,13 @@ def encoder(image_shape: tuple[int, int, int], features: int, config: TrainedEnc
     reduce = reducer(image_shape, config)
     read = reader(reduce.output_shape[1:], features, config)
     reduced = reduce(inputs)
-    found = read(reduced)
-    if isinstance(config, LaneEncoderConfig) and config.mirror:
-        turned = keras.layers.Dense(features, trainable=False, name=MIRRORED)
-        found = keras.layers.Average()([found, turned(read(_mirror_image(reduced)))])
-    outputs = keras.ops.clip(found, -config.clip, config.clip)
+    turned = keras.layers.Dense(features, trainable=False, name=MIRRORED)
+    found = []
+    for view in views(reduced.shape[1:], config):
+        one = read(_taken(_taken(reduced, 1, view.rows), 2, view.columns))
+        found.append(turned(one) if view.mirrored else one)
+    mean = keras.layers.Average()(found) if len(found) > 1 else found[0]
+    outputs = keras.ops.clip(mean, -config.clip, config.clip)
     return keras.Model(inputs, outputs, name="encoder")
 
 
@@ -195,14 +205,48 @@ def mirrored(
     return weights, (signs * mean[order] - mean) / spread
 
 
-def _mirror_image(images: Any) -> Any:
-    """Turns images (B, h, w, C) left to right, by layers that every export has."""
-    width = images.shape[2]
-    rows = keras.layers.Permute((1, 3, 2))(images)
-    turn = keras.layers.Dense(width, use_bias=False, trainable=False, name="mirror_image")
-    turned = turn(rows)
-    turn.set_weights([np.eye(width, dtype=np.float32)[::-1]])
-    return keras.layers.Permute((1, 3, 2))(turned)
+class View(NamedTuple):
+    """A way to look at a reduced image: from which of its rows and columns each one is taken."""
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    mirrored: bool = False
+
+
+_MOVES = ((2, 1), (-2, -1))
+"""Pixels to the right and down, either way alike: what that adds to a reading cancels."""
+
+
+def views(shape: tuple[int, int, int], config: TrainedEncoderConfig) -> tuple[View, ...]:
+    """Returns how reduced images (h, w, C) are looked at; the features are the mean of all.
+
+    Test-time augmentation: each reading errs in its own way.
+    """
+    rows, columns = (np.arange(size) for size in shape[:2])
+    if not isinstance(config, LaneEncoderConfig):
+        return (View(rows, columns),)
+    found = [View(rows, columns)]
+    if config.shifted:
+        found += [
+            View(np.clip(rows - down, 0, rows[-1]), np.clip(columns - right, 0, columns[-1]))
+            for right, down in _MOVES
+        ]
+    if config.mirror:
+        found += [View(each.rows, columns[::-1][each.columns], mirrored=True) for each in found]
+    return tuple(found)
+
+
+def _taken(images: Any, axis: int, source: npt.NDArray[np.int64]) -> Any:
+    """Takes each row (axis 1) or column (axis 2) of images from another, by what exports have."""
+    size = len(source)
+    if np.array_equal(source, np.arange(size)):
+        return images
+    order = (2, 3, 1) if axis == 1 else (1, 3, 2)
+    back = (3, 1, 2) if axis == 1 else (1, 3, 2)
+    move = keras.layers.Dense(size, use_bias=False, trainable=False)
+    moved = move(keras.layers.Permute(order)(images))
+    move.set_weights([np.eye(size, dtype=np.float32)[:, source]])
+    return keras.layers.Permute(back)(moved)
 
 
 def copy_trunk(source: Any, target: Any) -> None:

@@ -50,7 +50,7 @@ MEMBERS: Final = (
 )
 
 TUNING: Final = (
-    "--set", "check.every=600", "--set", "check.races=1", "--set", "evaluation.races=1",
+    "--set", "check.every=600", "--set", "check.every_later=600", "--set", "evaluation.races=1",
     "--set", "sac.learning_starts=0", "--set",
 )  # fmt: skip
 """Settings with which a driver is tuned in a simulator that does not wait; a driver follows."""
