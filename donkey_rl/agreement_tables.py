@@ -45,6 +45,7 @@ def show(result: Mapping[str, Any]) -> None:
 
 
 def _figure(steering: Mapping[str, Any], column: str) -> str:
-    low, high = steering["intervals"][column]
     digits = 0 if column == "lag_frames" else 2
-    return f"{steering[column]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    found = (steering[column], *steering["intervals"][column])
+    value, low, high = (terminal.UNKNOWN if x is None else f"{x:.{digits}f}" for x in found)
+    return value if low == terminal.UNKNOWN else f"{value} [{low}, {high}]"

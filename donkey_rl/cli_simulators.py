@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,6 +91,8 @@ def sim(
 
 
 def _announce(server: Server, *, as_json: bool) -> None:
+    from donkey_rl.envs.settings import EnvironmentConfig
+
     if not web_access.is_loopback(server.config.host):
         typer.echo(
             f"warning: listening on {server.config.host}: whoever reaches this machine can drive, "
@@ -98,9 +101,14 @@ def _announce(server: Server, *, as_json: bool) -> None:
             err=True,
         )
     scene = server.config.track or "the menu"
+    host = LOOPBACK if server.config.host in ("0.0.0.0", "::") else server.config.host
+    words = ["--simulator", f"{host}:{server.port}"]
+    words += [] if server.config.track is None else ["--track", server.config.track]
+    if server.config.vehicle != EnvironmentConfig().vehicle:
+        words += ["--set", f"vehicle={server.config.vehicle}"]
     typer.echo(
         f"Serving {scene} on {server.config.host}:{server.port} (Ctrl-C ends it). Drive it: "
-        f"donkey-rl train --agent sac --simulator {LOOPBACK}:{server.port}",
+        f"donkey-rl train --agent sac {shlex.join(words)}",
         err=True,
     )
     if server.private_port is not None:

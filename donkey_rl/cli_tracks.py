@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,7 +79,7 @@ def show(
     from donkey_rl.envs.simulator import track
 
     road = track.load(name)
-    file = out or Path(f"{road.name.replace(':', '-')}.png")
+    file = out or Path(re.sub(r"[:/\\]", "-", road.name) + ".png")
     check_suffix("plot", file, ".png")
     from donkey_rl.experiments import track_plot
 

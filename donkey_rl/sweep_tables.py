@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ def _next(result: Mapping[str, Any], best: Mapping[str, Any] | None) -> Sequence
         return (result["dashboard"],)
     command = terminal.command()
     return (
-        f"{command} train --recipe {result['recipe_file']}",
+        f"{command} train --recipe {shlex.quote(result['recipe_file'])}",
         f"{command} evaluate {best['run_id']}",
         result["dashboard"],
     )

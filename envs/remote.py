@@ -34,7 +34,16 @@ TOUCHED = 0
 """`Cars.hit` of a car that touched something; its name is in `hit_names`."""
 
 _TELEPORT = 10.0
-"""A longer way between two messages (u) is no driving: the car was put elsewhere."""
+"""So much more way between two messages (u) than twice its speed explains is no driving: the car
+was put elsewhere."""
+
+_OTHER_NODES = 2, 0.03
+"""Scenes whose paths have so many more or fewer nodes, and so large a share of them, are others;
+some of this project's paths lack the last node."""
+
+_OTHER_CTE, _OTHER_MESSAGES = 2.0, 20
+"""So far from the simulator's own cross-track error (u) for so many messages, its road is another
+one."""
 
 _HOP = 1.0
 """Ways are followed along the path in pieces of this length (u)."""
@@ -95,6 +104,8 @@ class RemoteWorld:
         self._sources = tuple(sources)
         self._headings = [Heading(0.0) for _ in sources]
         self._began = np.zeros(len(sources))
+        self._disagreed = np.zeros(len(sources), dtype=np.int64)
+        self._is_file = config.track.removesuffix(":mirror").endswith(".json")
         self.seed(seed)
 
     def __len__(self) -> int:
@@ -195,6 +206,17 @@ class RemoteWorld:
 
     def _check_track(self, i: int) -> None:
         """Refuses a simulator that is evidently on another track."""
+        sight, nodes = self.sights[i], len(self.track.nodes)
+        told = None if sight is None else sight.telemetry.nodes
+        # The waypoints of a file need not be the nodes of the simulator.
+        few, share = _OTHER_NODES
+        known = told is not None and not self._is_file
+        if known and told is not None and abs(told - nodes) > max(few, share * nodes):
+            raise ConfigurationError(
+                f"The simulator's path has {told} nodes, that of '{self.track.name}' {nodes}: it "
+                f"has another track loaded, or another layout of this one. `donkey-rl doctor` "
+                f"says which; name it by --track."
+            )
         beside = abs(float(self.cars.sensed[i, stepping.LATERAL]))
         if beside <= 3.0 * self.track.road_width:
             return
@@ -236,7 +258,9 @@ class RemoteWorld:
         way = (x - motion[physics.X], z - motion[physics.Z])
         length = math.hypot(*way)
         self._headings[i].follow(sight.telemetry, way, self.vehicle.report_scale)
-        if length > _TELEPORT or restarted:
+        seconds = max(0.0, told_s - sensed[stepping.TIME])
+        speed = max(math.hypot(*motion[[physics.FORWARD, physics.RIGHTWARD]]), self._speed(sight))
+        if length > _TELEPORT + 2.0 * speed * seconds or restarted:
             motion[physics.X], motion[physics.Z] = x, z
             self._anchor(i, x, z)
         else:
@@ -248,6 +272,24 @@ class RemoteWorld:
                 stepping.follow(cars, i, self.route)
         self._take(i, sight)
         stepping.report(cars, np.array([i]), self.route)
+        self._compare_road(i, sight.telemetry)
+
+    def _speed(self, sight: Sight) -> float:
+        """Returns the speed that a message tells (u/s)."""
+        return abs(sight.telemetry.speed) * self.vehicle.report_scale
+
+    def _compare_road(self, i: int, told: Telemetry) -> None:
+        """Says once that a random road is not the simulator's; all have as many nodes."""
+        if self.track.closed or told.cte is None or self._disagreed[i] >= _OTHER_MESSAGES:
+            return
+        apart = abs(told.cte - float(self.cars.sensed[i, stepping.CTE]))
+        self._disagreed[i] = self._disagreed[i] + 1 if apart > _OTHER_CTE else 0
+        if self._disagreed[i] == _OTHER_MESSAGES:
+            LOGGER.warning(
+                f"The simulator's road is another than '{self.track.name}', by its own "
+                f"cross-track error: rewards, laps and records are wrong. Make a track file of "
+                f"it by `donkey-rl tracks record`, and name that."
+            )
 
     def _take(self, i: int, sight: Sight) -> None:
         """Takes over what a message says beyond the place."""

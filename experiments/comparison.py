@@ -17,7 +17,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import splits, stored_races, stored_runs, verdicts
+from donkey_rl.experiments import model_registry, splits, stored_races, stored_runs, verdicts
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.stored_races import Course, StoredRaces
 from donkey_rl.experiments.stored_runs import StoredRun
@@ -142,13 +142,13 @@ def compare(request: ComparisonRequest, progress: ProgressDisplay) -> Comparison
     labels = list(stored_runs.labels(runs).values())
     place = track.load(request.track) if request.track is not None else None
     fits = functools.partial(_fits, place=place.name if place else None, laps=request.laps)
-    stored = [stored_races.read(run) for run in runs]
+    stored = [*map(_stored, request.runs, runs)]
     found = _common(stored, fits, request.races or RACES)
     driven: list[int] = []
     if found is None:
         driven = _drive(request, runs, stored, progress)
         for k in driven:
-            stored[k] = stored_races.read(runs[k])
+            stored[k] = _stored(request.runs[k], runs[k])
         found = _common(stored, fits, request.races or RACES)
     if found is None:
         raise InputError(_nothing_in_common(labels, stored, fits))
@@ -237,6 +237,12 @@ def _runs(references: Sequence[str]) -> list[StoredRun]:
     return runs
 
 
+def _stored(reference: str, run: StoredRun) -> StoredRaces:
+    """Returns the races of a run's driver, or of a registered one, which may be an earlier one."""
+    is_model = reference.startswith(model_registry.SCHEME)
+    return stored_races.read(run, driver=stored_races.stored_driver(run) if is_model else "")
+
+
 def _fits(course: Course, race: Race, *, place: str | None, laps: int | None) -> bool:
     """Whether races of this course were asked for; an open road is one lap."""
     wanted = laps if race.header.closed or laps is None else 1
@@ -284,7 +290,7 @@ def _drive(
         track_digest=road.digest,
     )
     driven = []
-    for k, (run, each) in enumerate(zip(runs, stored, strict=True)):
+    for k, (reference, run, each) in enumerate(zip(request.runs, runs, stored, strict=True)):
         seeds = {
             seed
             for found, there in each.courses.items()
@@ -293,7 +299,11 @@ def _drive(
         }
         if not wanted <= seeds:
             asked = evaluation.EvaluationRequest(
-                driver=run.id, track=place, races=races, laps=laps, yardsticks=False
+                driver=reference if reference.startswith(model_registry.SCHEME) else run.id,
+                track=place,
+                races=races,
+                laps=laps,
+                yardsticks=False,
             )
             evaluation.evaluate(asked, progress)
             driven.append(k)

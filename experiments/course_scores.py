@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pydantic
 
@@ -16,6 +16,7 @@ import donkey_rl.metrics
 from donkey_rl.configuration import Config
 from donkey_rl.errors import StorageError
 from donkey_rl.experiments import mlflow_store, stored_races
+from donkey_rl.experiments.driver_model import MODEL_TAG
 from donkey_rl.experiments.stored_races import Course, RaceFile
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.metrics import registry, statistics
@@ -27,6 +28,10 @@ TAG = "donkey_rl.scores"
 
 _MAX_TAG = 5000
 """Characters of a tag that every store of MLflow takes."""
+
+_MOST_TAGS = 20
+_END = "\n"
+"""Ends the last of several tags; an older one behind it is not looked at."""
 
 _SCORE, _DISQUALIFIED, _LAP, _PACE = "race_score", "disqualified", "best_lap_s", "pace"
 
@@ -91,19 +96,21 @@ def of(run: StoredRun, *, uri: str | None = None) -> RunScores:
         StorageError: If the run's files cannot be listed.
     """
     records = stored_races.files(run, uri=uri)
-    key = _key(records)
-    kept = _parsed(run.tags.get(TAG, ""))
+    key = _key(run, records)
+    kept = _parsed(run.tags)
     if kept is not None and kept.key == key:
         return kept
     found = _scored(run, records, key, uri)
-    text = found.model_dump_json()
-    if records and len(text) <= _MAX_TAG:
+    text = found.model_dump_json() + _END
+    if records and len(text) <= _MOST_TAGS * _MAX_TAG:
         # A store that cannot be written costs time, not the scores.
         with (
             contextlib.suppress(StorageError),
             mlflow_store.guard(f"The scores of run {run.id} could not be kept"),
         ):
-            mlflow_store.client(uri).set_tag(run.id, TAG, text)
+            client = mlflow_store.client(uri)
+            for number, first in enumerate(range(0, len(text), _MAX_TAG)):
+                client.set_tag(run.id, _tag(number), text[first : first + _MAX_TAG])
     return found
 
 
@@ -143,19 +150,28 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _parsed(text: str) -> RunScores | None:
-    """Returns what a tag keeps, None for what is not ours."""
-    if not 0 < len(text) <= _MAX_TAG:
-        return None
+def _tag(number: int) -> str:
+    return f"{TAG}.{number}" if number else TAG
+
+
+def _parsed(tags: Mapping[str, str]) -> RunScores | None:
+    """Returns what a run's tags keep, None for what is not ours."""
+    text = ""
+    for number in range(_MOST_TAGS):
+        part = tags.get(_tag(number), "")
+        text += part[:_MAX_TAG]
+        if not part or part.endswith(_END):
+            break
     with contextlib.suppress(pydantic.ValidationError):
         return RunScores.model_validate_json(text)
     return None
 
 
-def _key(records: Sequence[RaceFile]) -> str:
-    """Returns a digest of which records there are, and of the code that scores them."""
+def _key(run: StoredRun, records: Sequence[RaceFile]) -> str:
+    """Returns a digest of the records, of whose they are to be, and of the code that scores."""
     listed = json.dumps([(each.path, each.size) for each in records])
-    return hashlib.sha256(f"{_code()} {listed}".encode()).hexdigest()
+    driver = run.tags.get(MODEL_TAG, "")
+    return hashlib.sha256(f"{_code()} {driver} {listed}".encode()).hexdigest()
 
 
 @functools.cache

@@ -393,5 +393,5 @@ def _others(config: EnvironmentConfig) -> dict[str, float | int | str]:
 
 def _metrics(references: Sequence[str]) -> tuple[Metric, ...]:
     """Returns the registered metrics, and those of the user's files."""
-    own = [registry.from_file(reference) for reference in references]
-    return (*map(registry.load, registry.names()), *own)
+    own = [registry.from_file(reference) for reference in dict.fromkeys(references)]
+    return registry.of_different_names((*map(registry.load, registry.names()), *own))

@@ -33,9 +33,12 @@ def name(
         config: What is driven.
         plan: How.
         marked: Whether its name ends with the beginning of its key, where one driver may be
-            raced with several settings; it does with several jitters or profiles.
+            raced with several settings; it does with several jitters or profiles, in other
+            simulators, of which there may be several, and on tracks of files, which may change.
     """
     place = place_name(config.track)
+    marked |= config.simulator != simulators.EMBEDDED
+    marked |= config.track.removesuffix(":mirror").endswith(".json")
     where = "" if config.simulator == simulators.EMBEDDED else "-remote"
     folder = f"evaluation-{place}{where}-{plan.races}x{plan.laps}-seed{plan.seed}"
     if plan.latency.wanted:

@@ -135,18 +135,29 @@ def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+_OTHER_LETTERS = re.compile(r"[^A-Za-z0-9_-]+")
+_MARK = 6
+
+
 def place_name(track: str) -> str:
     r"""Returns a track's name, or that of its file, in letters that MLflow allows.
 
+    Of a file whose name has others it ends with the beginning of the name's SHA-256, as two such
+    names may be alike in those letters.
+
     >>> place_name("warren:mirror"), place_name("/home/me/my track.json")
-    ('warren-mirror', 'my-track')
+    ('warren-mirror', 'my-track-215095')
     >>> place_name("generated_road:7"), place_name(r"C:\Users\me\club.json:mirror")
     ('generated_road-7', 'club-mirror')
     """
     name = track.removesuffix(":mirror")
+    mark = ""
     if name.endswith(".json"):
-        track = track_names.plain(track) + track[len(name) :]
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", track)
+        plain = track_names.plain(track)
+        if _OTHER_LETTERS.search(plain):
+            mark = f"-{hashlib.sha256(plain.encode()).hexdigest()[:_MARK]}"
+        track = plain + track[len(name) :]
+    return _OTHER_LETTERS.sub("-", track) + mark
 
 
 def score_name(track: str, vehicle: str, laps: int) -> str:

@@ -15,7 +15,11 @@ from donkey_rl.experiments.driver_model import MODEL_TAG
 from donkey_rl.experiments.model_registry import ALIAS, NAME, SCHEME
 from donkey_rl.experiments.stored_runs import StoredRun
 
-_NAME = re.compile(r"[\w.-]{1,200}")
+_LETTERS = {
+    "name": (re.compile(r"[\w.-]{1,200}"), "'_', '-' and '.'"),
+    "alias": (re.compile(r"[\w-]{1,200}"), "'_' and '-'"),
+}
+"""What MLflow takes."""
 
 
 class Registered(Config):
@@ -51,14 +55,15 @@ def register(
 
     Raises:
         InputError: There is no such run, it has no driver, or a name has other signs than
-            letters, digits, `_`, `-` and `.`.
+            letters, digits, `_`, `-` and, but for aliases, `.`.
         StorageError: The store cannot be written.
     """
     for what, given in (("name", name), ("alias", alias)):
-        if not _NAME.fullmatch(given) or given.lower() == "latest" or _is_version(given):
+        pattern, signs = _LETTERS[what]
+        if not pattern.fullmatch(given) or given.lower() == "latest" or _is_version(given):
             raise InputError(
-                f"A {what} is made of letters, digits, '_', '-' and '.', and is neither 'latest' "
-                f"nor a version such as v9. Received: '{given}'."
+                f"The {what} is made of letters, digits, {signs}, and is neither 'latest' nor a "
+                f"version such as v9. Received: '{given}'."
             )
     stored = _portable(stored_runs.find(reference, uri=uri), uri)
     model_id = stored.tags[MODEL_TAG]

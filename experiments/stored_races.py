@@ -14,8 +14,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
+from donkey_rl.agents import manifest
 from donkey_rl.errors import DonkeyRLError, InputError
-from donkey_rl.experiments import mlflow_store
+from donkey_rl.experiments import mlflow_store, stored_runs
+from donkey_rl.experiments.driver_model import MODEL_TAG
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.metrics.race import Race, RaceHeader
 
@@ -128,18 +130,24 @@ def files(run: StoredRun, *, uri: str | None = None) -> tuple[RaceFile, ...]:
 
 
 def read(
-    run: StoredRun, records: Sequence[RaceFile] | None = None, *, uri: str | None = None
+    run: StoredRun,
+    records: Sequence[RaceFile] | None = None,
+    *,
+    driver: str = "",
+    uri: str | None = None,
 ) -> StoredRaces:
     """Reads the races of a run's evaluations.
 
     A record that is damaged or too large is left out and named. A run that was resumed may hold
-    races of its earlier driver as well: those that count are of the driver that the end of its
-    training raced last, or else of the one with the most races. Of two races of one course and
-    seed the one in the first folder by name counts.
+    races of its earlier driver as well: those that count are of the driver that is stored, or
+    where that cannot be told of the one that the end of its training raced last, or else of the
+    one with the most races. Of two races of one course and seed the one in the first folder by
+    name counts.
 
     Args:
         run: The run.
         records: What `files` returned, if it was asked already.
+        driver: Hash of the driver whose races are wanted, in place of those that count.
         uri: The store, as in `tracking.start`.
 
     Raises:
@@ -156,7 +164,10 @@ def read(
                 loaded.append((each.path, _load(run, each, pathlib.Path(temporary), uri)))
             except DonkeyRLError as error:
                 problems.append(f"{each.path} was left out: {error}")
-    driver = _driver_that_counts(loaded)
+    if not driver:
+        driver = _driver_that_counts(loaded)
+        if MODEL_TAG in run.tags and any(r.header.driver_hash != driver for _, r in loaded):
+            driver = stored_driver(run, uri=uri) or driver
     courses: dict[Course, dict[int, Race]] = {}
     earlier = 0
     for _, race in loaded:
@@ -167,6 +178,14 @@ def read(
     if earlier:
         problems.append(f"{earlier} races of another driver of this run were left out")
     return StoredRaces(courses, tuple(f"run {run.id[:8]}: {problem}" for problem in problems))
+
+
+def stored_driver(run: StoredRun, *, uri: str | None = None) -> str:
+    """Returns the hash of a run's driver, empty where it cannot be read."""
+    try:
+        return manifest.read(stored_runs.download_driver(run, uri=uri)).hash
+    except DonkeyRLError:
+        return ""
 
 
 def _driver_that_counts(loaded: Iterable[tuple[str, Race]]) -> str:

@@ -7,6 +7,7 @@ would have done. What it sees beside the image is the recording's, as far as tha
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -67,14 +68,17 @@ class Steering(Config):
         lag_frames: By how many frames the driver is behind, where they correlate most.
         lagged_correlation: The correlation there.
         intervals: 95 % of the first four, from blocks of 100 frames.
+
+    None stands for what a recording does not tell: the correlation of commands that never change,
+    and the interval of a single block.
     """
 
-    correlation: float
-    rmse: float
-    bias: float
-    lag_frames: float
-    lagged_correlation: float
-    intervals: dict[str, tuple[float, float]]
+    correlation: float | None
+    rmse: float | None
+    bias: float | None
+    lag_frames: float | None
+    lagged_correlation: float | None
+    intervals: dict[str, tuple[float | None, float | None]]
 
 
 class TubResult(Config):
@@ -232,12 +236,16 @@ def _steering(found: Agreement) -> Steering:
     names = ("correlation", "rmse", "bias", "lag_frames")
     intervals = {name: getattr(found, name) for name in names}
     return Steering(
-        **{name: round(each.value, 4) for name, each in intervals.items()},
-        lagged_correlation=round(found.lagged_correlation, 4),
+        **{name: _known(each.value) for name, each in intervals.items()},
+        lagged_correlation=_known(found.lagged_correlation),
         intervals={
-            name: (round(each.low, 4), round(each.high, 4)) for name, each in intervals.items()
+            name: (_known(each.low), _known(each.high)) for name, each in intervals.items()
         },
     )
+
+
+def _known(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def _minutes(commands: _Commands) -> float:

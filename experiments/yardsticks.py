@@ -22,7 +22,7 @@ from donkey_rl.metrics.race import Race
 MOST_RACES = 10
 """Races of a yardstick: the first ones of the evaluation."""
 
-_MOST_CANDIDATES = 20
+_MOST_CANDIDATES = 1_000
 
 
 def measure(driven: Driven, run_id: str, progress: ProgressDisplay) -> tuple[Yardstick, ...]:

@@ -19,6 +19,7 @@ import dataclasses
 import inspect
 import math
 import numbers
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -210,6 +211,21 @@ def score(race: Race) -> dict[str, float]:
     return {name: each(race) for name, each in _METRICS.items()}
 
 
+def of_different_names(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+    """Returns metrics as they are.
+
+    Raises:
+        InputError: Two have one name.
+    """
+    found = tuple(metrics)
+    for name, count in Counter(each.name for each in found).items():
+        if count > 1:
+            raise InputError(
+                f"Metrics must have different names. Received: '{name}' twice. Rename one."
+            )
+    return found
+
+
 def score_races(races: Sequence[Race], metrics: Iterable[Metric] | None = None) -> Table:
     """Scores several races; a metric that fails is reported and does not stop the others.
 
@@ -222,11 +238,7 @@ def score_races(races: Sequence[Race], metrics: Iterable[Metric] | None = None) 
     """
     values: dict[str, FloatArray] = {}
     failures: list[Failure] = []
-    for each in _METRICS.values() if metrics is None else metrics:
-        if each.name in values:
-            raise InputError(
-                f"Metrics must have different names. Received: '{each.name}' twice. Rename one."
-            )
+    for each in _METRICS.values() if metrics is None else of_different_names(metrics):
         results = [_attempt(each, race) for race in races]
         values[each.name] = np.array([value for value, _ in results], np.float64)
         failed: dict[str, list[int]] = {}

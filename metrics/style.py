@@ -159,13 +159,13 @@ def latency_p95_ms(race: Race) -> float:
 def missed_deadlines(race: Race) -> float:
     """Share of the commands that came after the next frame.
 
-    Rows with ``missed`` by the rows where the latency is known; NaN where it never is.
+    Rows with ``missed`` by the rows where that or the latency is known; NaN where it never is.
 
     >>> from donkey_rl.metrics.examples import drive
     >>> missed_deadlines(drive([0.0, 0.1], latency_ms=[20.0, 70.0], missed=[False, True]))
     0.5
     """
-    known = ~np.isnan(race["latency_ms"])
+    known = ~np.isnan(race["latency_ms"]) | race["missed"]
     return float(np.mean(race["missed"][known])) if known.any() else math.nan
 
 

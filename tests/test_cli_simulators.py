@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import socket
 import subprocess
@@ -78,6 +79,7 @@ def test_port_in_use_is_one_line_with_the_way_out(capsys: pytest.CaptureFixture[
         (("--time-scale", "fast"), "time_scale"),
         (("--time-scale", "99"), "0.1 to 20"),
         (("--set", "max_client=3"), "Did you mean 'max_clients'"),
+        (("--set", "randomisation.start_lateral=0.5"), "cars start on their own place"),
         (("--rules", "none.yaml"), "The rules file 'none.yaml' does not exist."),
         (("--rules", "race"), "The rules file 'race' does not exist."),
     ],
@@ -93,6 +95,7 @@ def test_bad_option_of_sim_is_one_line(
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_public_address_says_what_it_exposes_and_ctrl_c_ends(host: str, warned: bool) -> None:
     words = ["sim", "--host", host, "--port", "0", "--private-port", "0", "--json"]
+    words += ["--track", "warehouse", "--generation", "2021"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     served = subprocess.Popen([sys.executable, "-m", "donkey_rl", *words], text=True, **pipes)
     assert served.stderr is not None
@@ -107,8 +110,10 @@ def test_public_address_says_what_it_exposes_and_ctrl_c_ends(host: str, warned: 
         assert results.read() == ""
     assert served.wait(20) == cli.SUCCESS, rest
     assert ("can drive, load scenes" in said) == warned
-    assert f"Serving the menu on {host}:{told['port']} " in said
-    assert (told["track"], told["host"]) == (None, host)
+    assert f"Serving warehouse on {host}:{told['port']} " in said
+    there = f"--simulator 127.0.0.1:{told['port']} --track warehouse"
+    assert f"{there} --set vehicle=donkey_2021" in said
+    assert (told["track"], told["host"]) == ("warehouse", host)
     assert told["port"] != told["private_port"] != 0
     assert "Traceback" not in rest
 
@@ -180,6 +185,16 @@ def test_tracks_show_draws_a_track(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed["length_u"] == pytest.approx(351.1, abs=0.2)
     drawn = np.array(Image.open(printed["plot"]).convert("L"))
     assert drawn.std() > 10.0
+
+
+def test_a_track_of_any_name_is_drawn_here(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    ring = [[20 * math.cos(k / 8), 20 * math.sin(k / 8)] for k in range(50)]
+    file = tmp_path / "ring.json"
+    file.write_text(json.dumps({"name": "club/../../x", "waypoints": ring}))
+    assert cli.main(["tracks", "show", str(file), "--json"]) == cli.SUCCESS
+    assert json.loads(capsys.readouterr().out)["plot"] == "club-..-..-x.png"
 
 
 @pytest.mark.parametrize("words", [("tracks", "list", "--json"), ("tracks", "--json", "list")])

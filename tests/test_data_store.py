@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import shutil
+import sys
 import uuid
 
 import pytest
@@ -224,16 +226,32 @@ def test_a_recording_that_goes_on_and_a_file_that_is_no_race_are_left_out(
     (here / "race_01.parquet.parts").mkdir()
     (here / "race_02.parquet").write_bytes(b"PAR1 cut off")
     (here / "link.parquet").symlink_to(here / "race_00.parquet")
+    for part in ("objects", "sets"):
+        (here / "data" / part).mkdir(parents=True)
+        (here / "data" / part / "kept").write_text("of another set")
     report = push(store, here)
     assert report.added == 1
-    assert len(report.left_out) == 3
-    assert "still being recorded" in report.left_out[0]
-    assert "is a link" in report.left_out[1]
-    assert "is no readable Parquet file" in report.left_out[2]
+    said = sorted(report.left_out)
+    assert len(said) == 4
+    for words, line in zip(
+        ("is a store of data sets", "is a link", "still being recorded", "no readable Parquet"),
+        said,
+        strict=True,
+    ):
+        assert words in line
     with pytest.raises(InputError, match=r"There is nothing to push. Received: .*race_02"):
         store.push([here / "race_02.parquet"], "evenings", NOTE, quiet())
     with pytest.raises(InputError, match="There is nothing at"):
         store.push([here / "none"], "evenings", NOTE, quiet())
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_read_is_left_out_with_a_line(
+    store: Store, tmp_path: pathlib.Path
+) -> None:
+    here = races(tmp_path / "a", [0])
+    (here / "locked").mkdir(mode=0o000)
+    assert "locked cannot be read" in push(store, here).left_out[0]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ def test_the_result_is_the_same_at_once_and_byte_by_byte(data, expected, dropped
         assert dict(decoder.dropped) == dropped
 
 
+def test_many_brackets_are_read_and_deep_ones_are_not():
+    many = b'{"lidar":[' + b",".join([b'{"d":1.5,"rx":0,"ry":0}'] * 500) + b"]}\n"
+    deep = b'{"a":' + b"[" * 9 + b"]" * 9 + b"}\n"
+    for fed in ([many, deep, GOOD], [bytes([each]) for each in many + deep + GOOD]):
+        found, decoder = decoded(fed)
+        assert [len(each.get("lidar", ())) for each in found] == [500, 0]
+        assert dict(decoder.dropped) == {"too deep": 1}
+
+
 def test_huge_numbers_do_no_harm():
     found, _ = decoded([b'{"a":' + b"9" * 10_000 + b',"b":1e999}\n'])
     assert found == [{"a": math.inf, "b": math.inf}]

@@ -13,6 +13,7 @@ from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.environment import DonkeyEnv
 from donkey_rl.envs.heading import Heading
 from donkey_rl.envs.link.reports import Telemetry
+from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.remote import RemoteWorld
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, starts, stepping
@@ -167,6 +168,60 @@ def test_being_put_elsewhere_is_no_progress() -> None:
     np.testing.assert_array_equal(batch.sensed[0, [stepping.PROGRESS, stepping.DISTANCE]], before)
 
 
+class Stalling(EmbeddedSource):
+    """A source of which nothing comes for a while, now and then."""
+
+    lost = 0
+
+    def receive(self) -> Sight:
+        for _ in range(self.lost):
+            super().receive()
+        return super().receive()
+
+
+def test_what_is_driven_while_no_message_comes_is_progress() -> None:
+    task = TaskConfig(end_off_track=False)
+    settings = config(track="mountain_track", throttle_max=1.0, task=task)
+    source = Stalling(settings)
+    batch = Batch(settings, 1, world=RemoteWorld(settings, [source]))
+    batch.reset(np.array([0]))
+    expert = Pursuit(settings)
+    for _ in range(400):
+        batch.step(expert.act(batch))
+        if batch.motion[0, physics.FORWARD] > 18.0:
+            break
+    before = batch.sensed[0, stepping.PROGRESS]
+    source.lost = 14
+    batch.step(expert.act(batch))
+    driven = source.world.cars.sensed[0, stepping.PROGRESS]
+    assert batch.sensed[0, stepping.PROGRESS] - before > 12.0
+    assert batch.sensed[0, stepping.PROGRESS] == pytest.approx(driven, abs=0.1)
+
+
+def test_a_simulator_in_another_scene_is_refused_though_its_start_is_near() -> None:
+    world = RemoteWorld(config(), [EmbeddedSource(config(track="warehouse"))])
+    with pytest.raises(ConfigurationError, match="has 172 nodes, that of 'generated_track' 108"):
+        world.reset(np.array([0]))
+    assert abs(world.cars.sensed[0, stepping.LATERAL]) < 10.0
+
+
+@pytest.mark.parametrize(
+    ("there", "warned"), [("generated_road:7", True), ("generated_road", False)]
+)
+def test_another_random_road_is_told_once(
+    caplog: pytest.LogCaptureFixture, there: str, warned: bool
+) -> None:
+    settings = config(track="generated_road", task=TaskConfig(end_off_track=False))
+    source = EmbeddedSource(config(track=there))
+    batch = Batch(settings, 1, world=RemoteWorld(settings, [source]))
+    batch.reset(np.array([0]))
+    expert = Pursuit(config(track=there))
+    for _ in range(200):
+        batch.step(expert.act(source.world.cars))
+    told = [each for each in caplog.messages if "road is another than 'generated_road'" in each]
+    assert len(told) == warned
+
+
 def test_max_cte_ends_an_episode_however_far_the_car_is() -> None:
     # gym-donkeycar lets a car drive on beyond twice max_cte.
     settings = config(task=TaskConfig(end_off_track=False, max_cte=3.0))
@@ -197,7 +252,7 @@ def test_another_generation_is_refused_with_the_setting(sent: str, expected: str
 
 def test_another_track_is_refused() -> None:
     source = EmbeddedSource(config(track="thunderhill"))
-    with pytest.raises(ConfigurationError, match=r"u beside 'generated_track'.*doctor"):
+    with pytest.raises(ConfigurationError, match=r"2444 nodes, that of 'generated_track'.*doctor"):
         RemoteWorld(config(), [source]).reset(np.array([0]))
 
 

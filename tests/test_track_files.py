@@ -230,6 +230,11 @@ def test_unknown_scene_names_the_nearest() -> None:
             {"waypoints": [[x, 0] for x in (0, 10, 20, 30, 40, 30, 20, 10)]},
             r"'waypoints': expected a line that leads on.*by 180 degrees on the spot near \[39",
         ),
+        (
+            {"closed": False, "waypoints": [[x, 0] for x in (0, 10, 20, 30, 40, 30, 20, 10, 0)]},
+            r"'waypoints': expected a line that leads on.*by 180 degrees on the spot",
+        ),
+        ({"name": "a\nb"}, r"'name'"),
         ({"way\npoints": 1}, r"'way\\npoints': expected a known field.*Did you mean 'waypoints'"),
         ({"x" * 5000: 1}, r"mine.json: field 'x{5,20}\.\.\.x{5,20}': expected a known field"),
         ({"waypoints": 10**4000}, r"'waypoints': expected.*Received: 9?1?0+\.\.\.0+. See"),

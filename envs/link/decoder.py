@@ -50,6 +50,17 @@ def _loaded(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def _depth(message: dict[str, Any]) -> int:
+    """Returns how many brackets are open at most at once."""
+    depth = 0
+    level: list[dict[str, Any] | list[Any]] = [message]
+    while level:
+        depth += 1
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [v for values in inner for v in values if isinstance(v, dict | list)]
+    return depth
+
+
 def _mended(text: str) -> str:
     def mend(match: re.Match[str]) -> str:
         if match[1] is not None:
@@ -145,11 +156,13 @@ class StreamDecoder:
         if self._line_end == -1 or self._line_end - start > self._longest:
             return False
         line = bytes(self._bytes[start : self._line_end])
-        brackets = line.count(b"{") + line.count(b"[")
-        if brackets > self._deepest or line.find(_MARK, 1) != -1:
+        if line.find(_MARK, 1) != -1:
             return False
         message = _loaded(line.decode("utf-8", "replace"))
         if message is None:
+            return False
+        brackets = line.count(b"{") + line.count(b"[")
+        if brackets > self._deepest and _depth(message) > self._deepest:
             return False
         found.append(message)
         self._at = self._line_end

@@ -23,9 +23,20 @@ def wire_number(value: float) -> str:
     return f"{float(np.float32(value)):.7G}"
 
 
+_CLOCKS = frozenset({"time", "timeStamp"})
+_LONG_S = 10_000.0
+"""From here on seven digits are too few to tell the messages of a long drive apart."""
+
+
 def encode(fields: Mapping[str, Any]) -> bytes:
     """Returns the fields of a message as the simulator writes them, with its newline."""
     return (_written(fields) + "\n").encode("utf-8")
+
+
+def _named(key: str, value: Any) -> str:
+    if key in _CLOCKS and isinstance(value, float) and _LONG_S <= value < math.inf:
+        return f"{value:.3f}"
+    return _written(value)
 
 
 def _written(value: Any) -> str:
@@ -38,7 +49,7 @@ def _written(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return wire_number(float(value))
     if isinstance(value, Mapping):
-        inner = (f"{json.dumps(str(key))}:{_written(each)}" for key, each in value.items())
+        inner = (f"{json.dumps(str(key))}:{_named(key, each)}" for key, each in value.items())
         return "{" + ",".join(inner) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(_written(each) for each in value) + "]"

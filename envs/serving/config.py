@@ -67,6 +67,16 @@ class ServerConfig(Config):
             return value
         raise ValueError("should be 0.1 to 20, or 'max'")
 
+    @field_validator("randomisation")
+    @classmethod
+    def _starts_on_the_grid(cls, value: Randomisation) -> Randomisation:
+        if value.varies_start:
+            raise ValueError(
+                "cars start on their own place, where clients wait for them after a reset; leave "
+                "start_anywhere, start_lateral, start_yaw and start_speed out"
+            )
+        return value
+
     @model_validator(mode="after")
     def _ports_apart(self) -> Self:
         if self.port != 0 and self.port == self.private_port:

@@ -72,9 +72,10 @@ def check(file: pathlib.Path, track: track_fields.TrackFile, path: Path) -> None
                 "Move the barrier off the road.",
             )
     _check_places(file, track, path)
+    if path.closed or track.waypoints is not None:
+        _check_bends(file, path, left, right)
     if not path.closed:
         return
-    _check_bends(file, path, left, right)
     if not track.crosses_itself:
         _check_touching(file, path, left, right)
 
@@ -118,7 +119,7 @@ def _check_bends(file: pathlib.Path, path: Path, left: float, right: float) -> N
     Raises:
         TrackError: Names the side and the tightest place.
     """
-    turn = np.diff(path.yaw, append=path.yaw[:1])
+    turn = np.diff(path.yaw, append=path.yaw[:1] if path.closed else path.yaw[-1:])
     turn = np.abs(np.mod(turn + np.pi, 2.0 * np.pi) - np.pi)
     worst = int(np.argmax(turn))
     if turn[worst] > MAX_TURN:

@@ -187,7 +187,10 @@ class TrackFile(Config):
 
     format: Literal[1] = 1
     name: str = pydantic.Field(
-        default="", max_length=100, description="without one, the file's name"
+        default="",
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="without one, the file's name",
     )
     source: str = ""
     note: str = ""

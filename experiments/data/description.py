@@ -25,6 +25,9 @@ from donkey_rl.metrics import laps as lap_rules
 from donkey_rl.metrics import race_file, race_parts
 from donkey_rl.metrics.race import Race
 
+STORED = ("objects", "sets")
+"""Folders that every store of data sets has."""
+
 CARDS = (".card.md", ".card.json")
 """Ends of the names of what a pull writes beside the files; a set has its own."""
 
@@ -90,9 +93,14 @@ def _inside(
     place: pathlib.Path, prefix: str, left_out: list[str]
 ) -> Iterator[tuple[pathlib.Path, str]]:
     """Yields the files below a folder with their paths in the set."""
-    for folder, below, names in os.walk(place):
+
+    def unreadable(error: OSError) -> None:
+        left_out.append(f"{error.filename} cannot be read: {error.strerror}.")
+
+    for folder, below, names in os.walk(place, onerror=unreadable):
         here = pathlib.Path(folder)
         for name in [*below]:
+            is_store = all((here / name / part).is_dir() for part in STORED)
             if name.endswith(race_parts.SUFFIX):
                 left_out.append(
                     f"{here / name} is a race that is still being recorded, or whose recording "
@@ -100,6 +108,8 @@ def _inside(
                 )
             if (here / name).is_symlink():
                 left_out.append(f"{here / name} is a link. Push what it leads to.")
+            elif is_store:
+                left_out.append(f"{here / name} is a store of data sets.")
             elif not name.startswith(".") and not name.endswith(race_parts.SUFFIX):
                 continue
             below.remove(name)

@@ -94,7 +94,12 @@ def _send(folder: Path, uri: str | None) -> Leftover | None:
         return _lost(folder, str(error)) if folder.exists() else None
     if opened is None:
         return None
-    before, refused = opened.waiting(), opened.refused()
+    try:
+        before, refused = opened.waiting(), opened.refused()
+    except FileNotFoundError:
+        # Another process sent it, and took it away, while it was opened here.
+        opened.close()
+        return None
     reasons: list[str] = []
     about = opened.about
     here = mlflow_store.shown(mlflow_store.tracking_uri(uri))

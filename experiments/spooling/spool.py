@@ -262,8 +262,12 @@ def found(place: Path) -> tuple[Path, ...]:
     Args:
         place: Folder of all spools.
     """
-    abouts = [path for path in place.glob(f"*/{_ABOUT}") if path.is_file()]
-    return tuple(path.parent for path in sorted(abouts, key=lambda path: path.stat().st_mtime))
+    changed: dict[Path, float] = {}
+    for path in place.glob(f"*/{_ABOUT}"):
+        # Another process may send it and take it away meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            changed[path.parent] = path.stat().st_mtime
+    return tuple(sorted(changed, key=changed.__getitem__))
 
 
 def read_about(folder: Path) -> About:

@@ -15,7 +15,7 @@ import pydantic
 from pydantic import Field
 
 from donkey_rl.configuration import Config
-from donkey_rl.errors import StorageError
+from donkey_rl.errors import DonkeyRLError, StorageError
 from donkey_rl.experiments import splits, tracking
 from donkey_rl.experiments.cluster import placement
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
@@ -99,7 +99,15 @@ def sweep(plan: SweepPlan, work: Work, progress: ProgressDisplay) -> SweepResult
             progress.message("stopped: trials that ran go on where the sweep is started again")
         result = summary.summarise(study, plan, run)
         run.end("KILLED" if stopped else "FINISHED")
-    made = _committee(study, plan, run_id, progress) if work.ensemble and not stopped else None
+    made = None
+    if work.ensemble and not stopped:
+        try:
+            made = _committee(study, plan, run_id, progress)
+        except DonkeyRLError as error:
+            progress.message(f"no ensemble: {error}")
+        except KeyboardInterrupt:
+            stopped = True
+            progress.message("stopped while the ensemble was sought; all trials are complete")
     return result.model_copy(update={"stopped": stopped, "dashboard": pages, "ensemble": made})
 
 

@@ -98,7 +98,8 @@ class _Trial:
             self._say(f"failed: {error}")
         else:
             score, share = float(np.mean(self._scores)), float(np.mean(self._disqualified))
-            attempt.complete(score, {DISQUALIFIED: share - plan.most_disqualified})
+            # A mean of means is a little off the share that it stands for.
+            attempt.complete(score, {DISQUALIFIED: round(share - plan.most_disqualified, 9)})
             self._say(f"score {score:.2f}, {100 * share:.0f} % disqualified")
 
     def _carry_out(self, number: int, cell: Cell, values: Mapping[str, Any]) -> Evaluation:
