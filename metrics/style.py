@@ -164,6 +164,8 @@ def missed_deadlines(race: Race) -> float:
     >>> from donkey_rl.metrics.examples import drive
     >>> missed_deadlines(drive([0.0, 0.1], latency_ms=[20.0, 70.0], missed=[False, True]))
     0.5
+    >>> missed_deadlines(drive([0.0, 0.1], latency_ms=[20.0, float("nan")], missed=[False, True]))
+    0.5
     """
     known = ~np.isnan(race["latency_ms"]) | race["missed"]
     return float(np.mean(race["missed"][known])) if known.any() else math.nan

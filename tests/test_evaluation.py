@@ -30,7 +30,7 @@ from donkey_rl.experiments import (
 from donkey_rl.experiments import evaluation_folders as folders
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments.drivers import LearnedEntrant, PursuitEntrant
-from donkey_rl.experiments.evaluation import EvaluationRequest, evaluate
+from donkey_rl.experiments.evaluation import EvaluationRequest, _metrics, evaluate
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -291,7 +291,7 @@ def test_a_track_file_is_known_by_its_path_and_by_what_is_in_it(
     [
         ("generated_track", "embedded", 0, "evaluation-generated_track-5x3-seed2"),
         ("generated_track:mirror", "embedded", 0, "evaluation-generated_track-mirror-5x3-seed2"),
-        ("/home/me/my track (1).json", "embedded", 0, "evaluation-my-track-1--5x3-seed2"),
+        ("/home/me/my track (1).json", "embedded", 0, "evaluation-my-track-1--ddc8ce-5x3-seed2"),
         ("warren", "localhost:9091", 100, "evaluation-warren-remote-5x3-seed2-latency100"),
     ],
 )
@@ -302,11 +302,32 @@ def test_the_folder_of_an_evaluation_tells_it_from_others(
     config = EnvironmentConfig(track=track, simulator=where)
     late = race_latency.asked(delay_ms, 0.0, None)
     plan = RacePlan(races=5, laps=3, seed=2, latency=late, changes=race_latency.told(late))
-    assert folders.name(entrant, config, plan) == folder_name
+    found = folders.name(entrant, config, plan)
+    # A file may change, and there are many simulators.
+    may_be_another = where != "embedded" or track.endswith(".json")
+    assert (found == folder_name) != may_be_another
     marked = folders.name(entrant, config, plan, marked=True)
     other = config.model_copy(update={"throttle_max": 0.5})
     assert marked.startswith(f"{folder_name}-")
+    assert found == (marked if may_be_another else folder_name)
+    there = config.model_copy(update={"simulator": "192.168.0.7:9091"})
+    assert folders.name(entrant, there, plan) != found
     assert marked != folders.name(entrant, other, plan, marked=True)
+
+
+def test_metrics_of_one_name_are_refused_before_the_races(tmp_path: pathlib.Path) -> None:
+    for name in ("a", "b"):
+        text = (
+            "from donkey_rl.metrics.registry import metric\n"
+            "@metric(unit='u', direction='lower')\n"
+            "def mean_offset(race):\n    return float(abs(race['lateral']).mean())\n"
+        )
+        (tmp_path / f"{name}.py").write_text(text)
+    once, again = (f"{tmp_path / name}.py:mean_offset" for name in ("a", "b"))
+    known = len(_metrics(()))
+    assert len(_metrics((once, once))) == known + 1
+    with pytest.raises(InputError, match="different names"):
+        _metrics((once, again))
 
 
 def test_a_damaged_result_is_as_none_at_all(

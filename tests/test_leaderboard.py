@@ -131,13 +131,17 @@ def test_a_race_without_a_row_says_nothing_of_disqualifications(tmp_path: pathli
     assert (found.races, found.disqualified.value) == (3, 0.5)
 
 
+@pytest.mark.parametrize("longest", [5000, 150])
 def test_scores_are_kept_in_the_run_until_its_races_change(
-    uri: str, monkeypatch: pytest.MonkeyPatch
+    uri: str, monkeypatch: pytest.MonkeyPatch, longest: int
 ) -> None:
+    monkeypatch.setattr(course_scores, "_MAX_TAG", longest)
     run_id = stored.store("kept", {FOLDER: stored.races([20.0, 22.0])}, uri)
     first = course_scores.of(tracking.find(run_id))
     run = tracking.find(run_id)
-    assert len(run.tags[course_scores.TAG]) < 1000
+    parts = [value for name, value in run.tags.items() if name.startswith(course_scores.TAG)]
+    assert (len(parts) > 1) == (longest < 1000)
+    assert max(map(len, parts)) <= min(longest, 1000)
     with monkeypatch.context() as patched:
         patched.setattr(stored_races, "read", lambda *_, **__: pytest.fail("read again"))
         assert course_scores.of(run) == first

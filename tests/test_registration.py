@@ -16,9 +16,16 @@ import pytest
 from donkey_rl.agents.driver import Driver
 from donkey_rl.envs import batch
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.experiments import drivers, mlflow_store, model_registry, registration, tracking
+from donkey_rl.experiments import (
+    drivers,
+    mlflow_store,
+    model_registry,
+    registration,
+    stored_races,
+    tracking,
+)
 from donkey_rl.experiments.driver_model import MODEL_TAG
-from tests import new_stores
+from tests import new_stores, stored_evaluations
 from tests.test_driver import make, observations, space
 
 ROOT = Path(__file__).parents[1]
@@ -138,6 +145,17 @@ def test_the_driver_of_an_address_is_not_the_runs_later_one(
     found = tracking.find(done.address, uri=uri)
     assert found.id == run_id
     assert Driver.load(tracking.download_driver(found, uri=uri)).hash == driver.hash
+    # Whose races count follows: by default the run's driver, with the address this one.
+    later = Driver.load(tracking.download_driver(run_id, uri=uri)).hash
+    assert later != driver.hash
+    with tracking.attach(run_id, uri=uri) as run:
+        for folder, who, count in (("a", driver.hash, 3), ("b", later, 1)):
+            races = stored_evaluations.races([20.0] * count, driver_hash=who)
+            stored_evaluations.add(run, f"evaluation-{folder}", races)
+    plain = stored_races.read(tracking.find(run_id, uri=uri), uri=uri)
+    assert plain.driver_hash == later
+    asked = stored_races.stored_driver(found, uri=uri)
+    assert stored_races.read(found, driver=asked, uri=uri).driver_hash == driver.hash
 
 
 def test_a_driver_without_its_lite_part_gets_one(uri: str, driver: Driver, tmp_path: Path) -> None:
@@ -152,8 +170,10 @@ def test_a_driver_without_its_lite_part_gets_one(uri: str, driver: Driver, tmp_p
 def test_mistakes_are_one_line(uri: str, driver: Driver, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nor a version such as v9\. Received: 'v2'"):
         registration.register("any", alias="v2", uri=uri)
-    with pytest.raises(InputError, match="A name is made of letters"):
+    with pytest.raises(InputError, match="The name is made of letters"):
         registration.register("any", "a/b", uri=uri)
+    with pytest.raises(InputError, match=r"The alias is made of letters, digits, '_' and '-',"):
+        registration.register("any", alias="2026.11", uri=uri)
     with tracking.start("nothing", uri=uri) as run:
         pass
     with pytest.raises(InputError, match="holds no driver"):

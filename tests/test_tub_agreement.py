@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from donkey_rl import cli
+from donkey_rl import agreement_tables, cli
 from donkey_rl.agents.driver import Driver
 from donkey_rl.envs.recordings import formats
 from donkey_rl.errors import InputError
@@ -76,6 +76,13 @@ def test_what_cannot_be_said_is_no_number() -> None:
     assert still.rmse.value > 0
     short = agreement.measure(steering(50), steering(50), ONE[:50])
     assert math.isnan(short.correlation.low)
+    told = tub_agreement._steering(still)
+    assert (told.correlation, told.lag_frames, told.lagged_correlation) == (None, None, None)
+    assert told.rmse is not None
+    assert agreement_tables._figure(told.model_dump(), "correlation") == "-"
+    told = tub_agreement._steering(short)
+    assert told.intervals["correlation"] == (None, None)
+    assert agreement_tables._figure(told.model_dump(), "correlation") == "1.00"
     with pytest.raises(InputError, match="a frame with both commands"):
         agreement.measure(np.full(5, np.nan), np.zeros(5), ONE[:5])
     with pytest.raises(InputError, match="of one length"):
