@@ -43,6 +43,11 @@ class Background(Generic[Result]):
             found.append(self._given.popleft().result())
         return found
 
+    def drop(self) -> None:
+        """Waits for all jobs, and forgets what they return or raise."""
+        concurrent.futures.wait(self._given)
+        self._given.clear()
+
     def join(self) -> list[Result]:
         """Waits for all jobs; returns and raises what `finished` does."""
         concurrent.futures.wait(self._given)

@@ -236,6 +236,17 @@ class TrainingConfig(Config):
                 "imitation.steps must be two for each car at least, one to check by, received "
                 f"{self.imitation.steps} steps of {self.cars} cars; lower cars"
             )
+        round_steps, fewest = self.imitation.round_steps, 2 + self.latency.spanned_steps
+        if self.imitation.rounds and round_steps < fewest * self.cars:
+            raise ValueError(
+                f"imitation.round_steps must be {fewest} for each car at least, one to check by "
+                f"and those under way, received {round_steps} of {self.cars} cars; lower cars"
+            )
+        if self.agent == "sac" and self.sac.train_unit == "episode" and self.cars > 1:
+            raise ValueError(
+                f"sac.train_unit=episode is for one car, received cars={self.cars}; set cars=1, "
+                "or sac.train_unit=step"
+            )
         if self.start.driver is not None and self.encoder.name in ("cnn", "own"):
             raise ValueError(
                 "start.driver brings its encoder along, received "

@@ -57,6 +57,7 @@ def imitate(
     model: SAC | PPO,
     progress: ProgressDisplay,
     between: Callable[[], None],
+    taught: Callable[[], None],
 ) -> dict[str, float]:
     """Trains a policy on demonstrations, before it drives by itself.
 
@@ -67,6 +68,7 @@ def imitate(
         model: The agent, changed in place.
         progress: Shows how far it is.
         between: Called between two pieces of work; what it raises ends the training.
+        taught: Called once the policy has learned from all that was shown, before the rounds.
 
     Returns:
         Metrics for the run, by name.
@@ -99,6 +101,7 @@ def imitate(
             reward = school.show(show)
         metrics |= {"imitation/steps": float(school.steps), "imitation/reward_per_step": reward}
     report = _clone(setting, cloner, collection, progress, between)
+    taught()
     if setting.rounds:
         report = _correct(setting, school, cloner, collection, progress, between)
         metrics |= {"imitation/own_steps": float(school.steps - metrics["imitation/steps"])}

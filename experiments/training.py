@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Sequence
 
 from stable_baselines3.common.logger import Logger
@@ -176,7 +177,7 @@ class _Session:
         self._env: ExtractedVecEnv | None = None
         self._checks: Checks | None = None
         self._continuation: Continuation | None = None
-        self._learn_s, self._missed = 0.0, 0
+        self._taught, self._learn_s, self._missed = threading.Event(), 0.0, 0
 
     def learn(self, interruption: Interruption) -> None:
         """Trains the encoder, then the policy.
@@ -271,9 +272,8 @@ class _Session:
             taken = " and ".join(starting.take_over(model, self._start))
             self.progress.message(f"begins with {taken} of {self._config.start.driver}")
         if self._config.imitation.wanted:
-            found = demonstrations.imitate(
-                self._config, local, environment, model, self.progress, interruption.check
-            )
+            parts = self._config, local, environment, model, self.progress
+            found = demonstrations.imitate(*parts, interruption.check, self._taught.set)
             self.run.log_metrics(found, 0)
         self._checks.init_callback(model)
         self._checks.check()
@@ -283,9 +283,10 @@ class _Session:
 
     @property
     def has_driver(self) -> bool:
-        """Whether there is a policy to store: one that has learned or was raced here."""
+        """Whether there is a policy to store: one that was taught, has learned or was raced."""
         checks = self._checks
-        return checks is not None and (checks.num_timesteps > 0 or bool(checks.findings.curve))
+        learned = checks is not None and (checks.num_timesteps > 0 or bool(checks.findings.curve))
+        return learned or self._taught.is_set()
 
     @property
     def has_raced(self) -> bool:
@@ -310,9 +311,8 @@ class _Session:
         best_lap: float | None = None
         if self._checks is not None and self.has_driver:
             best_lap = self._checks.findings.best_lap_s
-            steps = None
-            if best or self._config.check.keep == "best":
-                steps = self._use_best_policy()
+            wants_best = best or self._config.check.keep == "best"
+            steps = self._use_best_policy() if wants_best else None
             driver = self._store_driver(steps=steps)
             if self._member.shown:
                 curve = self._checks.findings.curve

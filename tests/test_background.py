@@ -42,3 +42,18 @@ def test_what_a_job_raises_comes_out_once_and_in_its_place():
     with pytest.raises(ValueError, match="no"):
         background.join()
     assert background.join() == [3]
+
+
+def test_jobs_that_are_dropped_are_waited_for_and_raise_nothing():
+    background: Background[int] = Background()
+    gate = threading.Event()
+
+    def fail() -> int:
+        gate.wait(10.0)
+        raise ValueError("no")
+
+    background.give(fail)
+    threading.Timer(0.05, gate.set).start()
+    background.drop()
+    assert gate.is_set()
+    assert background.join() == []

@@ -10,7 +10,7 @@ import pytest
 
 from donkey_rl import configuration
 from donkey_rl.agents import features, manifest
-from donkey_rl.agents.deployment import conversion
+from donkey_rl.agents.deployment import conversion, donkeycar
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.agents.features import FeatureScaling, Measurement
@@ -127,3 +127,14 @@ def test_a_run_is_told() -> None:
     assert sight.scaling(TrainingConfig()).blind_to == ()
     with pytest.raises(ConfigurationError, match=r"blind_to.*Did you mean 'speed'"):
         configuration.with_settings(TrainingConfig(), ["blind_to=[sped]"])
+
+
+def test_donkeycars_memory_is_not_read_by_a_driver_that_is_blind_to_it() -> None:
+    pilot = donkeycar.model(blind("last_actions"), donkeycar.Held(speed=1.0), memory=True)
+    image = np.random.default_rng(0).random((2, 120, 160, 3)).astype(np.float32)
+    found = [
+        [np.asarray(part) for part in pilot([image, np.full((2, width), value, np.float32)])]
+        for width in [pilot.inputs[1].shape[1]]
+        for value in (-0.5, 0.5)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from donkey_rl.agents.driver import Driver
 from donkey_rl.errors import ConfigurationError
 from donkey_rl.experiments import stored_runs, tracking
 from donkey_rl.experiments.config import TrainingConfig, flat
+from donkey_rl.experiments.school import School
 
 SMALL = ("--set", "cars=4", "--set", "encoder.frames=512", "--set", "encoder.epochs=1")
 
@@ -59,6 +61,11 @@ def test_configuration_goes_to_flat_parameters_and_back() -> None:
         ({"camera": {"img_w": 16, "img_h": 16}}, "large enough for 4 convolutions"),
         ({"steps": -1}, "steps"),
         ({"cars": 4096, "imitation": {"expert": "pursuit"}}, "of 4096 cars; lower cars"),
+        (
+            {"cars": 64, "imitation": {"expert": "pursuit", "rounds": 2, "round_steps": 64}},
+            "round_steps must be 2 for each car",
+        ),
+        ({"cars": 4, "sac": {"train_unit": "episode"}}, "train_unit=episode is for one car"),
         ({"throttle_min": 0.5}, "throttle_min must be below throttle_max"),
         ({"task": {"time_limit_s": 20.01}}, "multiple of 0.05 s"),
         ({"encoder": {"frames": 64}}, "at least one batch"),
@@ -186,6 +193,32 @@ def test_a_driver_that_learned_in_lessons_alone_is_stored(
         assert result["driver_stored"]
         driver = Driver.load(tracking.download_driver(result["run_id"]))
         assert driver.description.agent == "ppo"
+
+
+@pytest.mark.slow
+def test_what_was_taught_is_kept_though_the_lessons_are_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rounds = []
+
+    def correct(self: School, show: Callable[[int], None]) -> None:
+        rounds.append(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(School, "correct", correct)
+    settings = (
+        "cars=4", "encoder.frames=512", "encoder.epochs=1", "imitation.expert=pursuit",
+        "imitation.steps=256", "imitation.epochs=1", "imitation.rounds=2",
+    )  # fmt: skip
+    words = ["train", "--agent", "ppo", "--steps", "0", "--json"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    assert cli.main(words) == cli.SUCCESS
+    out, said = capfd.readouterr()
+    assert "stopped: storing the driver so far" in said
+    result = json.loads(out)
+    assert (len(rounds), result["stopped"], result["driver_stored"]) == (1, True, True)
+    assert Driver.load(tracking.download_driver(result["run_id"])).description.agent == "ppo"
 
 
 FAILING = """

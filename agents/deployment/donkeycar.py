@@ -133,7 +133,10 @@ def model(driver: Driver | Ensemble, held: Held, *, memory: bool = False) -> Any
     if memory:
         remembered = keras.Input((ACTIONS * driver.observation.history,), name=MEMORY_INPUT)
         inputs.append(remembered)
-        measured.append(_actions(remembered, driver.description))
+        actions = _actions(remembered, driver.description)
+        if "last_actions" in driver.observation.scaling.blind_to:
+            actions = keras.layers.Rescaling(0.0, name="unseen_actions")(actions)
+        measured.append(actions)
     proposals, seen_by = [], []
     for number, (_, member) in enumerate(driver.shares):
         seen = plain_layers.translated(member.encoder.model, [image], f"m{number}_")

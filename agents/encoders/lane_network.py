@@ -5,6 +5,7 @@ The lane encoder and the auto-encoder share it, so that one can start from the o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +78,9 @@ opposite the rectifier leaves the one that a colour lies in."""
 _STRENGTH = 3 / _COLOURS.shape[1]
 """Times the sum over them, how colourful a pixel is."""
 
+_GREY = 127.5
+"""Of no colour: the middle of the range, where `even_contrast` loses no digits of small ones."""
+
 
 def shown(images: Any, config: LaneEncoderConfig) -> Any:
     """Says of each pixel what the convolutions see: (B, h, w, 3) -> (B, h, w, 2 to 4)."""
@@ -95,11 +99,11 @@ def without_hues(images: Any) -> Any:
         images: (B, h, w, 3).
 
     Returns:
-        (B, h, w, 2).
+        (B, h, w, 2); gray is 127.5 in the second.
     """
     parts = _mixed(images, np.c_[_COLOURS, np.ones(3)], "differences", "relu")
     weights = np.array([[0, _STRENGTH]] * _COLOURS.shape[1] + [[1 / 3, 0]])
-    return _mixed(parts, weights, "colourless", None)
+    return _mixed(parts, weights, "colourless", None, (0.0, _GREY))
 
 
 def unlike_ground(images: Any) -> Any:
@@ -114,7 +118,7 @@ def unlike_ground(images: Any) -> Any:
         images: (B, h, w, 3).
 
     Returns:
-        (B, h, w, 1).
+        (B, h, w, 1); what is like the ground is 127.5.
     """
     height, width = images.shape[1:3]
     beside = 3 * width // 8
@@ -124,16 +128,23 @@ def unlike_ground(images: Any) -> Any:
         keras.layers.Subtract()([images, mean]), _COLOURS, "differences_to_ground", "relu"
     )
     weights = np.full((_COLOURS.shape[1], 1), _STRENGTH)
-    return _mixed(parts, weights, "unlike_ground", None)
+    return _mixed(parts, weights, "unlike_ground", None, (_GREY,))
 
 
-def _mixed(images: Any, weights: npt.NDArray[Any], name: str, activation: str | None) -> Any:
+def _mixed(
+    images: Any,
+    weights: npt.NDArray[Any],
+    name: str,
+    activation: str | None,
+    bias: Sequence[float] = (),
+) -> Any:
     """Mixes the channels of each pixel (B, h, w, C) by fixed weights (C, D) into (B, h, w, D)."""
     layer = keras.layers.Conv2D(
-        weights.shape[1], 1, activation=activation, use_bias=False, trainable=False, name=name
+        weights.shape[1], 1, activation=activation, use_bias=bool(bias), trainable=False, name=name
     )
     mixed = layer(images)
-    layer.set_weights([weights[None, None].astype(np.float32)])
+    fixed = [weights[None, None], np.array(bias)] if bias else [weights[None, None]]
+    layer.set_weights([each.astype(np.float32) for each in fixed])
     return mixed
 
 

@@ -274,6 +274,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         means = {name: float(np.mean(values)) for name, values in totals.items()}
         broken = {name: value for name, value in means.items() if not math.isfinite(value)}
         if broken:
+            # Who stores the best driver before would wait for these, and fail as they do.
+            self._background.drop()
             raise DivergedError(
                 f"Expected finite losses. Received: {broken} at step {self.num_timesteps}, after "
                 f"{self._n_updates} updates. Lower sac.learning_rate, or look for rewards that "
