@@ -56,7 +56,9 @@ def imitated(config: TrainingConfig, kind: type[SAC] | type[PPO], *, sees: bool 
         agent = kind(env, part, seed=1)
         before = driving.weights(agent)
         with display() as progress:
-            metrics = demonstrations.imitate(config, env, cars, agent, progress, lambda: None)
+            metrics = demonstrations.imitate(
+                config, env, cars, agent, progress, lambda: None, lambda: None
+            )
     return agent, metrics, before
 
 

@@ -157,7 +157,8 @@ def test_replay_is_seeded_by_the_policys_own_delayed_drive_alone() -> None:
         env = sight.environment(config, view, encoder, FeatureScaling())
         agent = SAC(env, config.sac, seed=1)
         progress = ProgressDisplay(told)
-        found = demonstrations.imitate(config, env, view, agent, progress, lambda: None)
+        parts = config, env, view, agent, progress
+        found = demonstrations.imitate(*parts, lambda: None, lambda: None)
         assert view.batch.link is not None
         assert not view.batch.link.paused
     assert agent.replay_buffer.size() <= 20 * 4
