@@ -24,6 +24,11 @@ from donkey_rl.experiments.school import SEED_OFFSET, School
 
 _FRAMES_AT_A_TIME = 256
 
+_WITHOUT_LATENCY = (
+    "the expert drives without latency: the replay buffer begins with the rounds that the policy "
+    "drives itself, not with the expert's drive"
+)
+
 _RECORDED_STREAM = 2
 """Delays of recorded drives are drawn from a stream of their own."""
 
@@ -81,17 +86,14 @@ def imitate(
     metrics: dict[str, float] = {}
     if setting.data is not None:
         places = reference.recordings(setting.data, progress)
-        records = sum(_read(config, place, collection, between) for place in places)
-        metrics["imitation/records"] = float(records)
+        found = [_read(config, place, collection, between) for place in places]
+        metrics["imitation/records"] = float(sum(found))
     policy = model.learner.actor if isinstance(model, PPO) else model.deterministic_model()
     cloner = Cloner(policy, model.learner.cnn, setting, seed=config.seed + SEED_OFFSET)
     if setting.expert == "pursuit":
         school = School(config, environment, cars, collection, model)
         if config.latency.wanted and isinstance(model, SAC) and setting.seed_replay:
-            progress.message(
-                "the expert drives without latency: the replay buffer begins with the rounds that "
-                "the policy drives itself, not with the expert's drive"
-            )
+            progress.message(_WITHOUT_LATENCY)
         with progress.phase("driving demonstrations", setting.steps) as phase:
 
             def show(steps: int) -> None:
