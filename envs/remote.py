@@ -19,7 +19,7 @@ from donkey_rl.envs import observing
 from donkey_rl.envs.heading import Heading
 from donkey_rl.envs.link.reports import Beam, Telemetry
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import following, physics, starts, stepping, track
+from donkey_rl.envs.simulator import following, physics, starts, stepping, track, track_names
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.world import Start
 from donkey_rl.envs.sources import Place, Sight, Source
@@ -105,7 +105,7 @@ class RemoteWorld:
         self._headings = [Heading(0.0) for _ in sources]
         self._began = np.zeros(len(sources))
         self._disagreed = np.zeros(len(sources), dtype=np.int64)
-        self._is_file = config.track.removesuffix(":mirror").endswith(".json")
+        self._is_file = track_names.is_file(config.track)
         self.seed(seed)
 
     def __len__(self) -> int:
@@ -207,11 +207,10 @@ class RemoteWorld:
     def _check_track(self, i: int) -> None:
         """Refuses a simulator that is evidently on another track."""
         sight, nodes = self.sights[i], len(self.track.nodes)
-        told = None if sight is None else sight.telemetry.nodes
         # The waypoints of a file need not be the nodes of the simulator.
+        told = None if sight is None or self._is_file else sight.telemetry.nodes
         few, share = _OTHER_NODES
-        known = told is not None and not self._is_file
-        if known and told is not None and abs(told - nodes) > max(few, share * nodes):
+        if told is not None and abs(told - nodes) > max(few, share * nodes):
             raise ConfigurationError(
                 f"The simulator's path has {told} nodes, that of '{self.track.name}' {nodes}: it "
                 f"has another track loaded, or another layout of this one. `donkey-rl doctor` "

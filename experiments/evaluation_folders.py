@@ -6,6 +6,7 @@ import hashlib
 
 from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track_names
 from donkey_rl.errors import DonkeyRLError
 from donkey_rl.experiments import evaluation_result as results
 from donkey_rl.experiments import stored_runs, tracking
@@ -38,7 +39,7 @@ def name(
     """
     place = place_name(config.track)
     marked |= config.simulator != simulators.EMBEDDED
-    marked |= config.track.removesuffix(":mirror").endswith(".json")
+    marked |= track_names.is_file(config.track)
     where = "" if config.simulator == simulators.EMBEDDED else "-remote"
     folder = f"evaluation-{place}{where}-{plan.races}x{plan.laps}-seed{plan.seed}"
     if plan.latency.wanted:

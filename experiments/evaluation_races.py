@@ -152,7 +152,7 @@ def place_name(track: str) -> str:
     """
     name = track.removesuffix(":mirror")
     mark = ""
-    if name.endswith(".json"):
+    if track_names.is_file(track):
         plain = track_names.plain(track)
         if _OTHER_LETTERS.search(plain):
             mark = f"-{hashlib.sha256(plain.encode()).hexdigest()[:_MARK]}"

@@ -44,13 +44,21 @@ def split(text: str) -> tuple[str, ...]:
 def _check_files(names: Iterable[str]) -> None:
     called: dict[str, str] = {}
     for name in (each.removesuffix(":mirror") for each in names):
-        is_file = name.endswith(".json")
-        other = called.setdefault(plain(name) if is_file else name, name)
+        other = called.setdefault(plain(name) if is_file(name) else name, name)
         if other != name:
             raise ConfigurationError(
                 f"Results are kept by the names of tracks, which are to be different ones. "
                 f"Received: {other} and {name}. Rename a file."
             )
+
+
+def is_file(track: str) -> bool:
+    """Whether a track is a file's, mirrored or not.
+
+    >>> is_file("club.json:mirror"), is_file("warren")
+    (True, False)
+    """
+    return track.removesuffix(":mirror").endswith(".json")
 
 
 def plain(track: str) -> str:

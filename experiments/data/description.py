@@ -14,6 +14,8 @@ from donkey_rl.agents import folders
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data.manifest import (
     MAX_FILES,
+    OBJECTS,
+    SETS,
     STEERING_BINS,
     Entry,
     RaceFacts,
@@ -24,9 +26,6 @@ from donkey_rl.experiments.data.manifest import (
 from donkey_rl.metrics import laps as lap_rules
 from donkey_rl.metrics import race_file, race_parts
 from donkey_rl.metrics.race import Race
-
-STORED = ("objects", "sets")
-"""Folders that every store of data sets has."""
 
 CARDS = (".card.md", ".card.json")
 """Ends of the names of what a pull writes beside the files; a set has its own."""
@@ -100,7 +99,7 @@ def _inside(
     for folder, below, names in os.walk(place, onerror=unreadable):
         here = pathlib.Path(folder)
         for name in [*below]:
-            is_store = all((here / name / part).is_dir() for part in STORED)
+            is_store = all((here / name / part).is_dir() for part in (OBJECTS, SETS))
             if name.endswith(race_parts.SUFFIX):
                 left_out.append(
                     f"{here / name} is a race that is still being recorded, or whose recording "

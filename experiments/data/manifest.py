@@ -21,6 +21,9 @@ from donkey_rl.metrics.race_file import MAX_BYTES
 
 FORMAT: Literal[1] = 1
 
+OBJECTS, SETS = "objects", "sets"
+"""Folders that every store of data sets has."""
+
 MAX_MANIFEST = 64 << 20
 """Bytes of a change or a card."""
 

@@ -22,13 +22,12 @@ from donkey_rl.experiments.data import cards, dataset, manifest, pulling, pushin
 from donkey_rl.experiments.data.addresses import open_backend
 from donkey_rl.experiments.data.backends import Backend
 from donkey_rl.experiments.data.dataset import SHORT, DataSet
-from donkey_rl.experiments.data.manifest import Change, Entry, Note, Part
+from donkey_rl.experiments.data.manifest import SETS, Change, Entry, Note, Part
 from donkey_rl.experiments.data.pulling import PullReport
 from donkey_rl.experiments.data.pushing import PushReport
 from donkey_rl.experiments.data.transfers import AT_ONCE
 from donkey_rl.experiments.progress import ProgressDisplay
 
-_SETS = "sets"
 _SHORTEST = 6
 """Digits by which a version is named."""
 
@@ -64,11 +63,11 @@ class Store:
 
     def names(self) -> list[str]:
         """Returns the names of the data sets; a first push that was cut off has made none."""
-        found = (_name_or_none(name) for name in self.backend.folders(_SETS))
+        found = (_name_or_none(name) for name in self.backend.folders(SETS))
         return [name for name in found if name is not None and self._holds_something(name)]
 
     def _holds_something(self, name: str) -> bool:
-        folders = (f"{_SETS}/{name}/{kind}" for kind in ("changes", "versions"))
+        folders = (f"{SETS}/{name}/{kind}" for kind in ("changes", "versions"))
         return any(self.backend.files(folder) for folder in folders)
 
     def dataset(self, name: str, version: str | None = None) -> DataSet:
@@ -245,14 +244,14 @@ class Store:
             StorageError: The store cannot be written.
         """
         identity, content = change.encoded()
-        self.backend.write(f"{_SETS}/{name}/changes/{identity}.json", content)
+        self.backend.write(f"{SETS}/{name}/changes/{identity}.json", content)
 
     def keep_card(self, found: DataSet, progress: ProgressDisplay) -> None:
         """Keeps the card of a version with the set; it also says what the version is made of.
 
         A store that cannot be written to is no reason to stop: a line says so.
         """
-        base = f"{_SETS}/{found.name}/versions/{found.version}"
+        base = f"{SETS}/{found.name}/versions/{found.version}"
         if found.problems or self.backend.size(f"{base}.md") is not None:
             return
         card = cards.card(found)
@@ -286,7 +285,7 @@ class Store:
         return changes, problems
 
     def _read_change(self, name: str, identity: str) -> Change | InputError:
-        path = f"{_SETS}/{name}/changes/{identity}.json"
+        path = f"{SETS}/{name}/changes/{identity}.json"
         waits = list(_ARRIVAL_S)
         while True:
             try:
@@ -304,7 +303,7 @@ class Store:
         Raises:
             StorageError: The place cannot be read, or there are too many.
         """
-        files = self.backend.files(f"{_SETS}/{name}/changes")
+        files = self.backend.files(f"{SETS}/{name}/changes")
         found = [
             file.removesuffix(".json")
             for file in files
@@ -320,7 +319,7 @@ class Store:
     def _current(self, name: str) -> DataSet | None:
         identities = self.change_ids(name)
         if not identities:
-            if self.backend.files(f"{_SETS}/{name}/versions"):
+            if self.backend.files(f"{SETS}/{name}/versions"):
                 raise StorageError(
                     f"Nothing of the data set {name} can be read: its changes are gone. "
                     f"`donkey-rl data verify {name}` says more."
@@ -335,7 +334,7 @@ class Store:
         """Returns the version that begins with some digits."""
         known = sorted(
             file.removesuffix(".json")
-            for file in self.backend.files(f"{_SETS}/{current.name}/versions")
+            for file in self.backend.files(f"{SETS}/{current.name}/versions")
             if file.endswith(".json")
         )
         matching = [each for each in known if each.startswith(version)]
@@ -346,7 +345,7 @@ class Store:
                 [each[:SHORT] for each in known],
                 remedy=f"Name {_SHORTEST} or more of its digits; `data show` lists them.",
             )
-        path = f"{_SETS}/{current.name}/versions/{matching[0]}.json"
+        path = f"{SETS}/{current.name}/versions/{matching[0]}.json"
         identities = _changes_of(self.backend.read(path, manifest.MAX_MANIFEST), matching[0])
         if missing := [each for each in identities if each not in current.changes]:
             raise StorageError(

@@ -16,7 +16,7 @@ from typing import IO, TypeVar
 from donkey_rl import moving
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data.backends import Backend, TransferError
-from donkey_rl.experiments.data.manifest import Entry
+from donkey_rl.experiments.data.manifest import OBJECTS, Entry
 
 AT_ONCE = 4
 """Files that are on their way at the same time."""
@@ -63,7 +63,7 @@ def object_path(sha256: str) -> str:
     >>> object_path("ab" + 62 * "0")[:20]
     'objects/ab/ab0000000'
     """
-    return f"objects/{sha256[:2]}/{sha256}"
+    return f"{OBJECTS}/{sha256[:2]}/{sha256}"
 
 
 def in_parallel(
