@@ -10,6 +10,7 @@ import typer
 from donkey_rl.cli_output import JsonOption, at_work, loading, print_json
 
 _EXAMPLE = "races/20261128-193000-generated_track-donkey-rl"
+_REMEDY = "Choose another one with --port (0 for a free one)."
 _FOLDER = typer.Argument(
     metavar="FOLDER", help="Record of a car, a folder that `donkey-rl race` wrote below races/."
 )
@@ -75,7 +76,7 @@ def replay(
         page.log(car, "warning", "This is a replay: nothing is driven.")
 
     ended = threading.Event()
-    with Page(PageConfig(port=port), answer) as page:
+    with Page(PageConfig(port=port), answer, remedy=_REMEDY) as page:
         typer.echo(f"The race is played at {page.url} (Ctrl-C ends it)", err=True)
         if as_json:
             print_json({"address": page.url, "problems": list(record.problems)})

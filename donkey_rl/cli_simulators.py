@@ -102,12 +102,13 @@ def _announce(server: Server, *, as_json: bool) -> None:
         )
     scene = server.config.track or "the menu"
     host = LOOPBACK if server.config.host in ("0.0.0.0", "::") else server.config.host
-    words = ["--simulator", f"{host}:{server.port}"]
+    words = ["--simulator", web_access.address(host, server.port)]
     words += [] if server.config.track is None else ["--track", server.config.track]
     if server.config.vehicle != EnvironmentConfig().vehicle:
         words += ["--set", f"vehicle={server.config.vehicle}"]
     typer.echo(
-        f"Serving {scene} on {server.config.host}:{server.port} (Ctrl-C ends it). Drive it: "
+        f"Serving {scene} on {web_access.address(server.config.host, server.port)} "
+        "(Ctrl-C ends it). Drive it: "
         f"donkey-rl train --agent sac {shlex.join(words)}",
         err=True,
     )

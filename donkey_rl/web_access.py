@@ -50,8 +50,8 @@ class Access:
         host = self.host
         if _is_wildcard(host):
             host = socket.gethostname()
-        text = f"[{host}]" if ":" in host else host
-        return f"http://{text}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+        query = f"?token={self.token}" if self.token else ""
+        return f"http://{address(host, self.port)}/{query}"
 
     def allows_host(self, header: str | None) -> bool:
         """Whether a request is meant for this server, by its header `Host`."""
@@ -81,6 +81,15 @@ class Access:
     def allows_token(self, token: str | None) -> bool:
         """Whether the token is the right one; it takes the same time for every wrong one."""
         return hmac.compare_digest((token or "").encode(), self.token.encode())
+
+
+def address(host: str, port: int) -> str:
+    """Returns host and port as one text.
+
+    >>> address("::1", 9091)
+    '[::1]:9091'
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def headers(host: str) -> dict[str, str]:

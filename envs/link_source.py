@@ -224,6 +224,7 @@ def _await_program(link: SimulatorLink, program: Executable, timeout_s: float) -
                 port=program.port,
                 scene=None,
                 awaited="an open port",
-                remedy=f"Give it more time: --set link.start_timeout_s={2 * timeout_s:.0f}.",
+                remedy="Start it by hand and name HOST:PORT; a training or evaluation waits "
+                f"longer with --set link.start_timeout_s={2 * timeout_s:.0f}.",
             )
     link.open()

@@ -15,9 +15,11 @@ import numpy.typing as npt
 import donkey_rl
 from donkey_rl.configuration import Config
 from donkey_rl.envs import recognition, simulators
+from donkey_rl.envs.link import life_cycle
+from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.link.link import Frame, SimulatorLink
 from donkey_rl.envs.link_source import open_link
-from donkey_rl.errors import InputError, LinkError, StorageError
+from donkey_rl.errors import InputError, LinkError, LinkTimeout, StorageError
 from donkey_rl.experiments import latency_measurement
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -27,6 +29,9 @@ WATCHED_S = 3.0
 _PACKAGES = ("numpy", "numba", "tensorflow", "keras", "stable-baselines3", "mlflow", "gymnasium")
 _DARK = 8.0
 """Mean brightness (of 255) of a frame that shows nothing."""
+
+_PATIENCE_S = 15.0
+"""A race host gives no car while others drive; nobody wants to wait for that here."""
 
 _RATE = (17.0, 23.0)
 _ECHO_S = 0.2
@@ -85,7 +90,8 @@ def examine(
         )
     findings = list(_installation())
     try:
-        with open_link(places[0], scene=scene) as link:
+        hasty = LinkConfig(race_timeout_s=_PATIENCE_S)
+        with open_link(places[0], scene=scene, link=hasty) as link:
             with progress.phase("looking at the simulator", None, "checks") as phase:
                 findings.append(_reached(link))
                 for check in (_scene, _sizes, _rates, _round_trip):
@@ -94,10 +100,25 @@ def examine(
                 findings.extend(_picture(_standing(link), picture))
             if profile is not None:
                 findings.append(_latency(link, profile, progress))
+    except LinkTimeout as error:
+        findings.append(_late(error))
     except LinkError as error:
-        found = str(error).removesuffix(f" {error.remedy}")
-        findings.append(Finding(check="simulator", ok=False, found=found, remedy=error.remedy))
+        findings.append(_failed(error))
     return findings
+
+
+def _failed(error: LinkError) -> Finding:
+    found = str(error).removesuffix(f" {error.remedy}")
+    return Finding(check="simulator", ok=False, found=found, remedy=error.remedy)
+
+
+def _late(error: LinkTimeout) -> Finding:
+    if error.awaited != life_cycle.CAR_OF_A_RACE:
+        return _failed(error)
+    found = f"answers on {error.host}:{error.port}, a race host that gives no car now"
+    return Finding(
+        check="simulator", ok=True, found=found, remedy="Look again in practice, if you take part."
+    )
 
 
 def _installation() -> Iterator[Finding]:

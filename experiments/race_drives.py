@@ -1,8 +1,8 @@
 """The drives of a record, each from GO to its end, as race records that metrics read.
 
 A drive ends with the host's `race_stop`, with a disqualification, with the end of GO (a stop of
-our own; in a race also a lost connection), or where the host's clock runs back. Where GO outlives
-a lost connection, as in practice, the first row after it is a `reset`.
+our own; in a race also a lost connection), or where the host's clock runs back. Where GO comes
+back with a lost connection, as in practice, the first row after it is a `reset`.
 """
 
 from __future__ import annotations
@@ -85,12 +85,16 @@ class _Rows:
     crossings: list[Crossing] = dataclasses.field(default_factory=list)
     touches: list[Crossing] = dataclasses.field(default_factory=list)
     touched_s: float | None = None
+    touched_line: object = None
     disqualified: str = ""
     finished: bool = False
 
-    def touch(self, stamp_s: object) -> None:
-        """The line was touched, as the host stamps it (s); as `LapFigures.touch` counts laps."""
+    def touch(self, stamp_s: object, line: object) -> None:
+        """A line was touched, as the host stamps it (s); as `LapFigures.touch` counts laps."""
         if not isinstance(stamp_s, int | float) or not 0.0 <= stamp_s < 1e9:
+            return
+        self.touched_line = line if self.touched_line is None else self.touched_line
+        if line != self.touched_line:
             return
         since = None if self.touched_s is None else stamp_s - self.touched_s
         if since is None or since >= LEAST_LAP_S:
@@ -138,7 +142,9 @@ class _Reader:
         match line.kind:
             case "phase":
                 before, self._go = self._go, fields.get("go") is True
-                if before and not self._go:
+                # In practice GO comes back with the connection, where it was lost.
+                away = not self._racing and fields.get("phase") in ("connecting", "waiting")
+                if (before or self._rows is not None) and not self._go and not away:
                     yield from self.close()
             case "driver":
                 self._driver = str(fields.get("name", ""))[:200]
@@ -207,7 +213,7 @@ class _Reader:
                 if isinstance(lap, int | float) and 0.0 <= lap < 1e6:
                     rows.crossings.append(Crossing(time_s=rows.time_s, lap_s=float(lap)))
             case "collision_with_starting_line":
-                rows.touch(fields.get("time_stamp"))
+                rows.touch(fields.get("time_stamp"), fields.get("index", 0))
             case "DQ":
                 missed = fields.get("missed_cp", True)
                 rows.disqualified = "missed checkpoint" if missed else "out of bounds"

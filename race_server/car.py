@@ -229,8 +229,8 @@ class Car:
                 self._configured = True
             case reports.CrossStart(lap_s):
                 self._gauges.laps.cross(lap_s, self._gauges.time_s)
-            case reports.StartingLine(_, stamp_s):
-                self._gauges.laps.touch(stamp_s, self._gauges.time_s)
+            case reports.StartingLine(line, stamp_s):
+                self._gauges.laps.touch(stamp_s, self._gauges.time_s, line)
             case reports.RaceStop():
                 self._gauges.laps.end_run()
 

@@ -15,6 +15,9 @@ from donkey_rl.configuration import Config
 GATEWAY = "gateway"
 """In `DriveConfig.allow`: the address of this machine's default route."""
 
+LEAST_TOKEN = 8
+"""Characters of a page's token; shorter ones are guessed."""
+
 BodyStyle = Literal["donkey", "bare", "car01", "f1", "cybertruck"]
 _Byte = Annotated[int, Field(ge=0, le=255)]
 
@@ -69,6 +72,8 @@ def _token(text: str) -> str:
     """Refuses what would not stand in an address as it is."""
     if not re.fullmatch("[A-Za-z0-9_-]*", text):
         raise ValueError("should be of letters, digits, - and _ alone")
+    if text and len(text) < LEAST_TOKEN:
+        raise ValueError(f"should have at least {LEAST_TOKEN} characters: it moves the car")
     return text
 
 

@@ -80,6 +80,7 @@ class LapFigures:
         self.crossed: float | None = None
         self._ended = self._told = False
         self._touched: float | None = None
+        self._line: int | None = None
 
     def end_run(self) -> None:
         """The run is over; its laps stay until the next one begins."""
@@ -87,7 +88,7 @@ class LapFigures:
 
     def begin_run(self) -> None:
         """A car stands on its start; after a lost connection its laps count on."""
-        self.crossed = self._touched = None
+        self.crossed = self._touched = self._line = None
         if self._ended:
             self.run = ()
         self._ended = False
@@ -102,14 +103,18 @@ class LapFigures:
         self._told = True
         self._add(lap_s, time_s)
 
-    def touch(self, stamp_s: float, time_s: float) -> None:
+    def touch(self, stamp_s: float, time_s: float, line: int = 0) -> None:
         """A line was touched, which a host of races says as well and counts by its own rules.
+
+        A scene may have several: the one that was touched first ends laps.
 
         Args:
             stamp_s: When, as the host says (s).
             time_s: Simulation time now.
+            line: Its number in the scene.
         """
-        if self._told:
+        self._line = line if self._line is None else self._line
+        if self._told or line != self._line:
             return
         since = None if self._touched is None else stamp_s - self._touched
         if since is None or since >= LEAST_LAP_S:

@@ -20,7 +20,8 @@ from donkey_rl import cli
 from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.background import Running
 from donkey_rl.envs.serving.config import ServerConfig
-from donkey_rl.experiments import link_bench
+from donkey_rl.experiments import doctor, link_bench
+from tests.scripted_simulator import ScriptedSimulator
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +144,16 @@ def test_doctor_without_a_simulator_looks_at_the_installation(
     assert code == cli.SUCCESS
     assert found["numpy"]["found"] == np.__version__
     assert "simulator" not in found
+
+
+def test_doctor_does_not_wait_for_a_race_host_that_gives_no_car(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_PATIENCE_S", 0.2)
+    with ScriptedSimulator(greeting="need_car_config") as simulator:
+        code, found = findings_of(capsys, "--simulator", f"127.0.0.1:{simulator.port}")
+    assert (code, found["simulator"]["ok"]) == (cli.SUCCESS, True)
+    assert "a race host that gives no car now" in found["simulator"]["found"]
 
 
 def test_doctor_names_the_remedy_where_nobody_answers(

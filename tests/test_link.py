@@ -224,6 +224,24 @@ def test_all_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch)
     assert tried[0][1] + 0.4 < tried[1][1] + 0.5 <= 1.5
 
 
+def test_a_slow_name_server_takes_nothing_from_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+
+    def looked_up(*_: object, **__: object) -> list[object]:
+        time.sleep(0.3)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 1))]
+
+    def silent(_: tuple[str, int], timeout: float) -> socket.socket:
+        tried.append(timeout)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    monkeypatch.setattr(socket, "create_connection", silent)
+    with pytest.raises(TimeoutError):
+        transport.connect("slow.example", 1, 0.2, lambda attempt: 2.0)
+    assert tried == [pytest.approx(0.2, abs=0.05)]
+
+
 def test_nobody_there_is_refused_with_the_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

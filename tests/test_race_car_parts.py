@@ -210,6 +210,20 @@ def test_laps_of_a_host_without_races_are_those_between_its_crossings() -> None:
     assert laps.run == (20.0, 19.5)
 
 
+def test_of_several_lines_the_first_one_ends_laps() -> None:
+    laps = LapFigures()
+    laps.begin_run()
+    for number, line in enumerate((1, 0, 1, 0, 1)):
+        laps.touch(13.0 * number, 13.0 * number, line)
+    assert laps.run == (26.0, 26.0)
+    # After another start it may be the other one.
+    laps.end_run()
+    laps.begin_run()
+    for number, line in enumerate((0, 1, 0)):
+        laps.touch(100.0 + 10.0 * number, 100.0 + 10.0 * number, line)
+    assert laps.run == (20.0,)
+
+
 def test_laps_count_on_over_a_lost_connection_and_anew_in_the_next_run() -> None:
     laps = LapFigures()
     laps.begin_run()

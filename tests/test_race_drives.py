@@ -158,7 +158,7 @@ def test_a_host_that_holds_no_races_tells_laps_by_touches_of_its_line(tmp_path: 
     for seconds in (1.0, 0.5, 14.5):
         script.frames(seconds)
         script.event("collision_with_starting_line", index=0, time_stamp=script.time_s)
-    script.tape.note("link", {"state": "lost"})
+    lose(script)
     for seconds in (11.0, 12.0):
         script.frames(seconds)
         script.event("collision_with_starting_line", index=0, time_stamp=script.time_s)
@@ -166,6 +166,42 @@ def test_a_host_that_holds_no_races_tells_laps_by_touches_of_its_line(tmp_path: 
     (drive,) = drives(script)
     assert [lap.time_s for lap in lap_times.laps(drive.race)] == pytest.approx([15.0, 12.0])
     assert registry.load("disqualified")(drive.race) == 0.0
+
+
+def test_of_several_lines_the_first_one_ends_laps(tmp_path: Path) -> None:
+    script = records.Script(tmp_path / "race")
+    script.event("car_loaded")
+    script.go()
+    for line in (1, 0, 1, 0, 1):
+        script.frames(13.0)
+        script.event("collision_with_starting_line", index=line, time_stamp=script.time_s)
+    script.go(False)
+    (drive,) = drives(script)
+    assert [lap.time_s for lap in lap_times.laps(drive.race)] == pytest.approx([26.0, 26.0])
+
+
+def lose(script: records.Script) -> None:
+    """The connection is lost and found again; a car in practice keeps its GO, a racing one not."""
+    script.tape.note("link", {"state": "lost"})
+    for phase in ("connecting", "waiting"):
+        script.tape.note("phase", {"phase": phase, "reason": "not connected", "go": False})
+    script.go()
+
+
+def test_a_lost_connection_ends_a_drive_in_a_race_alone(tmp_path: Path) -> None:
+    for race in (False, True):
+        script = records.Script(tmp_path / f"{race}")
+        if race:
+            script.event("race_start")
+        script.go()
+        script.frames(2.0)
+        lose(script)
+        script.frames(3.0)
+        script.go(False)
+        found = drives(script)
+        seconds = [round(float(each.race["time_s"][-1]), 1) for each in found]
+        assert seconds == pytest.approx([1.9, 2.9] if race else [4.9], abs=0.11)
+        assert [int(each.race["reset"].sum()) for each in found] == ([0, 0] if race else [1])
 
 
 def test_touches_do_not_count_at_a_host_that_tells_laps(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ LOGGER = logging.getLogger("donkey_rl.serving")
 PATIENCE_S = 120.0
 BODY = {"body_style": "f1", "body_r": "1", "body_g": "2", "body_b": "3"}
 
+LIDAR = {
+    "degAngDown": "25", "degAngDelta": "-1", "numSweepsLevels": "64", "maxRange": "50",
+    "noise": "0", "offset_x": "0", "offset_y": "0", "offset_z": "0", "rot_x": "0",
+}  # fmt: skip
+
 SPEEDS = {"A": 5.5, "B": 5.0, "C": 4.5, "D": 4.0}
 """What the drivers hold (u/s); the car of 2021 reports speeds in u/s."""
 
@@ -151,6 +156,22 @@ def test_an_evening_of_four_from_practice_to_the_final_order(
         assert driver.laps == pytest.approx(written, rel=1e-5)
         # 65.8 u at the speed that was held at most.
         assert min(written) > 65.8 / (SPEEDS[driver.name] * 1.2)
+
+
+def test_a_lidar_that_would_hold_up_the_others_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, LOGGER.name)
+    config = served(tmp_path / "evening.json")
+    with background.running(config) as server, PlainClient(server.port) as racer:
+        introduce(racer, "A")
+        racer.until("car_loaded")
+        for beams, seen in (("0.5", False), ("5", True)):
+            racer.send("lidar_config", **(LIDAR | {"degPerSweepInc": beams}))
+            for _ in range(3):
+                told = racer.telemetry()
+            assert ("lidar" in told) == seen
+    assert "at most 5000 beams" in caplog.text
 
 
 def test_who_stands_in_practice_is_disqualified_and_put_back(tmp_path: Path) -> None:

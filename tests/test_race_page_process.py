@@ -7,17 +7,21 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from typing import Any
 
 import psutil
 import pytest
+import uvicorn
 
 from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.race_server.config import PageConfig
 from donkey_rl.race_server.orders import Go, Order, Stop
-from donkey_rl.race_server.page import board
+from donkey_rl.race_server.page import board, serving
 from donkey_rl.race_server.page.board import Page
 from donkey_rl.race_server.page.messages import OrderRequest
 from tests.race_page_client import DEADLINE_S, ask, order, viewing, wait
@@ -28,11 +32,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 def test_a_killed_page_is_started_again_as_it_was() -> None:
     team = Team(("alpha",))
-    with Page(PageConfig(port=0, token="a-token"), team.follow) as page:
+    with Page(PageConfig(port=0, token="a-token-of-ours"), team.follow) as page:
         page.log("alpha", "info", "Connected")
         page.show(team.cars["alpha"].status, picture(1))
         port, first = page.port, page.pid
-        bearer = {"authorization": "Bearer a-token"}
+        bearer = {"authorization": "Bearer a-token-of-ours"}
         with viewing(page, **bearer) as viewer:
             viewer.until(lambda told: told["cars"] and viewer.log)
         assert first is not None
@@ -167,3 +171,34 @@ def test_what_is_no_number_and_no_picture_does_no_harm() -> None:
         assert viewer.pictures == []
         assert ask(page, "/metrics").status == 200
         assert json.loads(ask(page, "/health").body)["ok"] is True
+
+
+def test_who_begins_another_request_and_never_ends_it_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "SILENT_S", 0.3)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 403, "headers": []})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(serving._settings(answer))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            with socket.create_connection(listener.getsockname(), DEADLINE_S) as client:
+                client.settimeout(DEADLINE_S)
+                for _ in range(2):
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+                    told = b""
+                    while not told.endswith(b"0\r\n\r\n"):
+                        told += client.recv(4096)
+                    assert b" 403 " in told
+                client.sendall(b"G")
+                rest = b"."
+                while rest:
+                    rest = client.recv(4096)
+        finally:
+            server.should_exit = True
+            thread.join(DEADLINE_S)

@@ -106,6 +106,16 @@ def test_a_new_evening_never_overwrites_an_old_one(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_the_newest_evening_is_continued(tmp_path: Path) -> None:
+    for _ in range(2):
+        hall, path = open_hall(rules_in(tmp_path))
+    hall.join(racers()[0])
+    results.save(hall.evening, path)
+    again, same = open_hall(rules_in(tmp_path, resume=True))
+    assert same.name == "evening-2.json"
+    assert [each.name for each in again.evening.competitors] == [racers()[0].name]
+
+
 def test_resume_without_a_file_begins_a_new_evening(tmp_path: Path) -> None:
     hall, path = open_hall(rules_in(tmp_path / "new", resume=True))
     assert hall.evening.stage is Stage.PRACTICE

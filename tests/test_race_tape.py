@@ -107,6 +107,16 @@ def test_secrets_and_what_json_cannot_say(tmp_path: Path) -> None:
     assert lines[4]["fields"] == {"too_long": 400_011}
 
 
+def test_a_secret_that_is_a_word_spoils_no_line(tmp_path: Path) -> None:
+    header = records.header(records.config())
+    written = FileTape(tmp_path / "race", header, secrets=("race", "activeNode", "12345678"))
+    said = "race activeNode 12345678"
+    written.note("frame", {"time": 12345678.5, "activeNode": 3, "said": said})
+    written.close()
+    _, line, _ = reader.read(tmp_path / "race").lines()
+    assert line.fields == {"time": 12345678.5, "activeNode": 3, "said": "race *** ***"}
+
+
 def test_a_part_that_is_large_is_followed_by_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,7 +196,10 @@ def test_the_goal_ends_the_session_and_a_closed_page_lets_go(tmp_path: pathlib.P
     assert Race.load(made.tape.files[0]).duration_s >= 0.5
 
 
-def test_one_page_drives_and_another_takes_over_when_it_leaves(tmp_path: pathlib.Path) -> None:
+def test_one_page_drives_and_another_takes_over_when_it_leaves(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_SILENT_S", 600.0)
     with driven(tmp_path) as made, made.connect() as first, made.connect() as other:
         state = drive(other, lambda state: True)
         assert not state["driving"]
@@ -210,6 +213,24 @@ def test_one_page_drives_and_another_takes_over_when_it_leaves(tmp_path: pathlib
         drive(other, lambda state: state["free"])
         say(other, do="take")
         assert drive(other, lambda state: state["driving"])["driving"]
+
+
+def test_the_wheel_of_a_page_that_says_nothing_more_is_free(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As after the loss of its network: the connection stays, and nothing comes.
+    monkeypatch.setattr(server, "_SILENT_S", 0.5)
+    with driven(tmp_path) as made, made.connect() as first, made.connect() as other:
+        assert drive(first, lambda state: state["speed"] > 0.5)["driving"]
+        assert drive(other, lambda state: state["free"])["free"]
+        say(other, do="take")
+        assert drive(other, lambda state: state["driving"])["driving"]
+        # It looks on when it is back; a page that is opened now does so as well.
+        assert not drive(first, lambda state: not state["driving"])["driving"]
+        # Whoever opens the page while nobody says anything drives at once.
+        time.sleep(0.6)
+        with made.connect() as third:
+            assert drive(third, lambda state: state["driving"])["driving"]
 
 
 def test_another_simulator_keeps_its_own_time(tmp_path: pathlib.Path) -> None:

@@ -19,6 +19,9 @@ _NEAR = 0.125
 
 _OLD_SCALE = 8.0
 
+CAR_OF_A_RACE = "the race host's car"
+"""What is awaited where a race host has been told who takes part."""
+
 
 def enter(session: Session) -> None:
     """Goes through menu, race host or running scene until the car sends the wanted pictures.
@@ -45,7 +48,7 @@ def enter(session: Session) -> None:
     if isinstance(report, reports.NeedCarConfig):
         introduce(session)
         session.inbox.take_answer(
-            (reports.CarLoaded,), config.race_timeout_s, "car_loaded", patient=True
+            (reports.CarLoaded,), config.race_timeout_s, CAR_OF_A_RACE, patient=True
         )
     session.inbox.take_calls()
     _configure(session)
@@ -191,7 +194,8 @@ def reset(session: Session) -> Arrival:
                 f"The car is not at rest on its start {session.config.reset_timeout_s:g} s "
                 f"after reset_car; last seen: {seen}",
                 awaited,
-                "See whether something keeps it from there, or raise link.reset_timeout_s.",
+                "See whether something keeps it from there; a training or evaluation waits longer "
+                f"with --set link.reset_timeout_s={2 * session.config.reset_timeout_s:g}.",
             )
         number = arrival.number
         if arrival.arrived >= earliest and is_at_start(arrival.telemetry, inbox.spawn):

@@ -29,7 +29,8 @@ class Peer:
             port=self.port,
             scene=self.scene,
             awaited="a connection",
-            remedy="Start the simulator, or give it more time: link.connect_timeout_s.",
+            remedy="Start the simulator; a training or evaluation waits longer for it with "
+            "--set link.connect_timeout_s=60.",
         )
 
     def nameless(self, reason: str) -> LinkNameError:

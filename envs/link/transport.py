@@ -136,9 +136,12 @@ def connect(
 
 
 def _connected(host: str, port: int, timeout_s: float) -> socket.socket:
-    """Connects to the first address of a host that answers, all of them within the time."""
-    deadline = time.perf_counter() + timeout_s
+    """Connects to the first address of a host that answers, all of them within the time.
+
+    A name server may take longer than that, each time; the time begins when it has answered.
+    """
     addresses = [each[4] for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    deadline = time.perf_counter() + timeout_s
     for tried, address in enumerate(addresses, start=1):
         left = (deadline - time.perf_counter()) / (len(addresses) - tried + 1)
         try:

@@ -23,6 +23,9 @@ from donkey_rl.envs.serving.orders import (
 from donkey_rl.envs.serving.stage import Client, Stage
 from donkey_rl.envs.simulator import physics, stepping
 
+MOST_BEAMS = 5_000
+"""Of a lidar: telling them all takes time from every other car."""
+
 _WHEELS = 4
 
 _NOT_IN_A_RACE = (
@@ -79,6 +82,9 @@ class RaceHost:
         number = self._numbers[client]
         if isinstance(command, _NOT_IN_A_RACE):
             return False
+        if isinstance(command, commands.LidarConfig) and command.beams > MOST_BEAMS:
+            client.connection.refuse(command, f"in a race it has at most {MOST_BEAMS} beams.")
+            return True
         if isinstance(command, commands.RacerInfo):
             self._referee.racer_info(number, command)
         elif client.car is not None:

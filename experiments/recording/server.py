@@ -33,6 +33,9 @@ _FILES = {
 _IN_FLIGHT = 3
 """Frames that a page may have been sent and not shown yet; others are dropped, never queued."""
 
+_SILENT_S = 2.0
+"""Who drives says something every 40 ms; after this silence another page may drive."""
+
 _MOST_PAGES = 16
 _MOST_CONNECTIONS = 64
 _BAD_MESSAGE, _NOT_ALLOWED, _TOO_MANY = 1007, 1008, 1013
@@ -47,11 +50,13 @@ class _Page:
 
     Attributes:
         seen: Number of the newest frame that it has shown.
+        heard: When it last said something (monotonic, s).
     """
 
     def __init__(self, connection: WebSocket) -> None:
         self.connection = connection
         self.seen = 0
+        self.heard = time.monotonic()
         self.news = asyncio.Event()
         self.sent: list[int] = []
 
@@ -78,8 +83,7 @@ class _Pages:
         """Keeps a page that was let in until it is closed."""
         page = _Page(connection)
         self.open.append(page)
-        if self.driver is None:
-            self.driver = page
+        self._give(page)
         self.cockpit.sit()
         sender = asyncio.create_task(self._send(page))
         try:
@@ -95,6 +99,16 @@ class _Pages:
             with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
                 await sender
 
+    def _is_free(self) -> bool:
+        """Whether nobody drives; a page of which the network is gone says nothing any more."""
+        return self.driver is None or time.monotonic() - self.driver.heard > _SILENT_S
+
+    def _give(self, page: _Page) -> None:
+        """Gives a page the wheel if nobody drives."""
+        if self.driver is not page and self._is_free():
+            self.driver = page
+            self.cockpit.release()
+
     async def _send(self, page: _Page) -> None:
         """Sends the newest frame, as soon as the page has shown those before it."""
         last = 0
@@ -106,7 +120,7 @@ class _Pages:
                 continue
             last = shown.number
             page.sent.append(last)
-            about = {"driving": page is self.driver, "free": self.driver is None}
+            about = {"driving": page is self.driver, "free": self._is_free()}
             await page.connection.send_bytes(messages.frame(shown, about))
 
     async def _listen(self, page: _Page) -> None:
@@ -123,9 +137,10 @@ class _Pages:
             self._follow(page, message)
 
     def _follow(self, page: _Page, message: messages.Message) -> None:
+        page.heard = time.monotonic()
         if isinstance(message, messages.WishMessage):
             if message.do == "take":
-                self.driver = self.driver or page
+                self._give(page)
             elif page is self.driver:
                 self.cockpit.wish(message.do)
             return

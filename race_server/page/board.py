@@ -49,13 +49,22 @@ class Page:
     place, on the same port and with the same token.
     """
 
-    def __init__(self, config: PageConfig, order: Callable[[str, Order], None]) -> None:
+    def __init__(
+        self,
+        config: PageConfig,
+        order: Callable[[str, Order], None],
+        *,
+        remedy: str = "Choose another one in race.yaml (page.host, page.port; port 0 for a free "
+        "one).",
+    ) -> None:
         """Starts nothing yet.
 
         Args:
             config: Where to serve.
             order: Called with a car and an order to it, from a thread of its own.
+            remedy: What to do where it cannot be served there.
         """
+        self._remedy = remedy
         self._access = Access.of(config.host, config.port, config.token)
         self._key = secrets.token_urlsafe(_KEY_BYTES)
         self._order = order
@@ -147,7 +156,13 @@ class Page:
 
     def _start(self) -> Life:
         access = self._access
-        hello = Hello(host=access.host, port=access.port, token=access.token, key=self._key)
+        hello = Hello(
+            host=access.host,
+            port=access.port,
+            token=access.token,
+            key=self._key,
+            remedy=self._remedy,
+        )
         return Life(hello, self._follow, lambda text: LOGGER.warning("The page: %s", text))
 
     # The sending thread.

@@ -63,12 +63,14 @@ class Hello(_Message):
         port: Port, 0 for a free one.
         token: What a request must carry, empty for nothing.
         key: What an order must carry in its header.
+        remedy: What to do where it cannot be served there, a sentence.
     """
 
     host: str
     port: int
     token: str = Field(repr=False)
     key: str = Field(repr=False)
+    remedy: str
 
 
 class Line(_Message):

@@ -32,7 +32,7 @@ NICENESS = 5
 """How far the page stands back behind the drivers, where the system knows such a thing."""
 
 SILENT_S = 10.0
-"""A connection that has not asked for anything in this time (s) is closed."""
+"""A connection that asks for nothing in this time (s), at first or after an answer, is closed."""
 
 MOST_OF_ONE = 48
 """Connections of one address; half of them all, so that nobody keeps everybody else out."""
@@ -42,13 +42,13 @@ _GOODBYE_S = 1
 _LOOK_S = 0.02
 _PING_S = 10.0
 _END_S = 3.0
-_REMEDY = "Choose another one in race.yaml (page.host, page.port; port 0 for a free one)."
 
 
 class _PromptProtocol(H11Protocol):
     """HTTP with clients that ask for something soon, and no more of them than there is room."""
 
     _silence: asyncio.TimerHandle | None = None
+    _answered: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -57,15 +57,25 @@ class _PromptProtocol(H11Protocol):
         if len(addresses) > _MOST_CONNECTIONS or addresses.count(own) > MOST_OF_ONE:
             transport.abort()
             return
-        self._silence = self.loop.call_later(SILENT_S, self._close_if_silent)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        # Uvicorn's own limit ends with the first byte of a request that need never be whole.
+        self._answered = self.scope
+        super().on_response_complete()
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._watch(False)
+
+    def _watch(self, on: bool = True) -> None:
         if self._silence is not None:
             self._silence.cancel()
+        self._silence = self.loop.call_later(SILENT_S, self._close_if_silent) if on else None
 
     def _close_if_silent(self) -> None:
-        if self.scope is None and not self.transport.is_closing():
+        if self.scope is self._answered and not self.transport.is_closing():
             self.transport.close()
 
 
@@ -100,7 +110,7 @@ def main() -> int:
     try:
         _, content = read_frame(frames, messages.MOST_BYTES)
         hello = Hello.model_validate_json(content)
-        listener = web_access.listening(hello.host, hello.port, _REMEDY)
+        listener = web_access.listening(hello.host, hello.port, hello.remedy)
     except BrokenFrameError:
         return 0
     except InputError as error:

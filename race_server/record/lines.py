@@ -28,7 +28,7 @@ LONGEST = 256 << 10
 """Bytes of a line at most."""
 
 _DEEPEST = 20
-_HIDDEN = b"***"
+_HIDDEN = "***"
 
 
 class Encoded(NamedTuple):
@@ -61,7 +61,7 @@ def encode(
     fields: Mapping[str, Any],
     picture: bytes | None,
     *,
-    secrets: Sequence[bytes] = (),
+    secrets: Sequence[str] = (),
 ) -> Encoded:
     """Returns a line as JSON; what cannot be said in it is said of it, and nothing is raised.
 
@@ -72,21 +72,16 @@ def encode(
         kind: What it tells of.
         fields: What it tells.
         picture: Its picture.
-        secrets: Texts as `escaped` returns them, which are made unreadable.
+        secrets: What is made unreadable wherever a text holds it; names and numbers stay.
     """
     text = _json(fields)
-    for secret in secrets:
-        text = text.replace(secret, _HIDDEN)
+    if any(json.dumps(each)[1:-1].encode() in text for each in secrets):
+        text = _dumped(_hidden(json.loads(text), secrets))
     head = b'{"number":%d,"time_s":%.6f,"wall_s":%.3f,"kind":"%s","fields":%s' % (
         *(number, time_s, wall_s, kind.encode()),
         text,
     )
     return Encoded(head, picture)
-
-
-def escaped(text: str) -> bytes:
-    """Returns a text as it stands in a line."""
-    return json.dumps(text)[1:-1].encode()
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:
@@ -103,6 +98,17 @@ def _json(fields: Mapping[str, Any]) -> bytes:
 
 def _dumped(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _hidden(value: Any, secrets: Sequence[str]) -> Any:
+    """Returns a value of JSON with the secrets in its texts made unreadable."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, _HIDDEN)
+        return value
+    if isinstance(value, dict):
+        return {key: _hidden(inner, secrets) for key, inner in value.items()}
+    return [_hidden(inner, secrets) for inner in value] if isinstance(value, list) else value
 
 
 def _plain(value: Any, depth: int) -> Any:

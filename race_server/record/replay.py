@@ -190,7 +190,9 @@ class _Replayed:
             case "cross_start":
                 laps.cross(_number(fields, "lap_time", 0.0), time_s)
             case "collision_with_starting_line":
-                laps.touch(_number(fields, "time_stamp", time_s), time_s)
+                index = fields.get("index")
+                line = index if isinstance(index, int) else 0
+                laps.touch(_number(fields, "time_stamp", time_s), time_s, line)
             case "car_loaded":
                 laps.begin_run()
             case "race_stop":

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from donkey_rl.errors import InputError
+from donkey_rl.race_server.config import LEAST_TOKEN
 from donkey_rl.race_server.interface import Kind
 from donkey_rl.race_server.record import lines
 from donkey_rl.race_server.record.header import RecordHeader
@@ -79,7 +80,8 @@ class FileTape:
         Args:
             folder: Where to; see `new_folder`.
             header: What the record is of.
-            secrets: Texts that are made unreadable wherever they occur.
+            secrets: Texts that are made unreadable wherever they occur; of less than `LEAST_TOKEN`
+                characters they are none, and would be found in words.
 
         Raises:
             InputError: There is a record in the folder already.
@@ -90,7 +92,7 @@ class FileTape:
                 f"A record is written into a folder of its own. Received: {folder}, which holds "
                 "one already. Name another."
             )
-        self._secrets = tuple(lines.escaped(each) for each in secrets if len(each) > 3)
+        self._secrets = tuple(each for each in secrets if len(each) >= LEAST_TOKEN)
         self._lock = threading.Lock()
         self._noted: list[_Noted] = []
         self._count = self._held = self._held_bytes = 0

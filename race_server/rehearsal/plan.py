@@ -16,6 +16,8 @@ _QUALIFYING_S = 60.0
 _SHORT_ABSENT_S = 15.0
 _WAITING = 0.1
 _RESTARTS = 3
+_FULL_PRACTICE_S = 3600.0
+"""Practice and qualifying of an evening in real time; each is half of that."""
 
 
 class RehearsalPlan(Config):
@@ -70,5 +72,9 @@ class RehearsalPlan(Config):
 
     @property
     def limit_s(self) -> float:
-        """Longest time of one evening (s): beyond it something hangs."""
-        return (6 * 3600.0 if self.full else 2400.0) + 90.0 * self.faults
+        """Longest time without news of an evening (s): beyond it something hangs.
+
+        A heat of many laps on a long road is the longest that takes none of it short.
+        """
+        longest = 2400.0 + (_FULL_PRACTICE_S if self.full else self.practice_s)
+        return longest / min(1.0, self.time_scale) + 90.0 * self.faults

@@ -99,7 +99,7 @@ class StagedEvening:
         self._in_practice = len(faults) - round(len(faults) * _LEFT_FOR_LATER)
         self._evening: Evening | None = None
         self._stage: Stage | None = None
-        self._looked = self._gone = self._opponents_gone = 0.0
+        self._looked = self._gone = self._opponents_gone = self._moved = 0.0
         self._next_fault = 0.0
 
     def hold(self, progress: ProgressDisplay) -> Held:
@@ -146,13 +146,13 @@ class StagedEvening:
     def _attend(self, progress: ProgressDisplay) -> Evening:
         """Lets the evening go on, with its faults, until it is complete."""
         self._progress = progress
-        end = time.perf_counter() + self._plan.limit_s
+        self._moved = time.perf_counter()
         while self._stage is not Stage.COMPLETE:
             self._wait(_TICK_S)
-            if time.perf_counter() > end:
+            if time.perf_counter() - self._moved > self._plan.limit_s:
                 raise DonkeyRLError(
-                    f"The evening did not come to its end within {self._plan.limit_s / 60:.0f} "
-                    f"min: it is at '{self._stage}'. See '{self._folder}'."
+                    f"Nothing has happened for {self._plan.limit_s / 60:.0f} min: the evening is "
+                    f"at '{self._stage}'. See '{self._folder}'."
                 )
             if not self._host.is_running:
                 raise DonkeyRLError(f"The race host has ended: see '{self._folder}/host.log'.")
@@ -179,6 +179,8 @@ class StagedEvening:
         evening = self._host.evening()
         if evening is None:
             return
+        if evening != self._evening:
+            self._moved = time.perf_counter()
         self._evening = evening
         if evening.stage is not self._stage:
             self._stage = evening.stage

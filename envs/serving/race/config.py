@@ -57,7 +57,7 @@ class RaceRules(Config):
             0.1 makes a rehearsal short; what is driven stays as it is.
         extended_telemetry: Whether racers get cte, place and velocity, which races go without.
         results: The results file; a new evening never overwrites an old one's.
-        resume: Whether to go on with the evening in `results`, if there is one.
+        resume: Whether to go on with the newest evening in `results`, if there is one.
     """
 
     practice_s: float | None = Field(default=1800.0, ge=0.0, le=_DAY_S)

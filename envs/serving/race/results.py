@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydantic
@@ -81,14 +83,15 @@ def load(path: Path) -> Evening:
 def begin(track: str, rules: RaceRules) -> tuple[Evening, Path]:
     """Returns the evening to be driven and the file that it is kept in from now on.
 
-    A new evening takes the first of `results.json`, `results-2.json` ... that does not exist.
+    A new evening takes the first of `results.json`, `results-2.json` ... that does not exist; the
+    one that is continued is the last of them.
 
     Raises:
         InputError: The evening to be continued cannot be, or was driven on another track.
         StorageError: No file can be made.
     """
-    path = rules.results
-    if rules.resume and path.exists():
+    path = _last(rules.results) if rules.resume else None
+    if path is not None:
         evening = load(path)
         if evening.track != track:
             raise InputError(
@@ -97,7 +100,7 @@ def begin(track: str, rules: RaceRules) -> tuple[Evening, Path]:
             )
     else:
         evening = Evening(track=track)
-        path = _claim(path)
+        path = _claim(rules.results)
     evening.rules = rules.model_dump(mode="json")
     try:
         save(evening, path)
@@ -109,11 +112,22 @@ def begin(track: str, rules: RaceRules) -> tuple[Evening, Path]:
     return evening, path
 
 
+def _names(wanted: Path) -> Iterator[Path]:
+    """Yields the names that evenings take, in their order."""
+    yield wanted
+    for number in range(2, _MOST_NUMBER):
+        yield wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+
+
+def _last(wanted: Path) -> Path | None:
+    """Returns the file of the newest evening: names are given in their order."""
+    taken = list(itertools.takewhile(Path.exists, _names(wanted)))
+    return taken[-1] if taken else None
+
+
 def _claim(wanted: Path) -> Path:
     """Makes an empty file of the first free name."""
-    for number in range(1, _MOST_NUMBER):
-        name = wanted.name if number == 1 else f"{wanted.stem}-{number}{wanted.suffix}"
-        path = wanted.with_name(name)
+    for path in _names(wanted):
         try:
             wanted.parent.mkdir(parents=True, exist_ok=True)
             path.touch(exist_ok=False)
