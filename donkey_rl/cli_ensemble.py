@@ -137,7 +137,12 @@ class _Training(NamedTuple):
         from donkey_rl.experiments import ensembles
         from donkey_rl.experiments.config import TrainingConfig
 
-        how.check_weights(len(ensembles.load(runs)) + self.members)
+        how.check(len(ensembles.load(runs)) + self.members)
+        if any(each.partition("=")[0].strip() == "seed" for each in self.settings):
+            raise InputError(
+                "The members differ by their seeds, which follow --seed. Received: --set seed=... "
+                "Give --seed in its place."
+            )
         values = {} if self.recipe is None else configuration.read_recipe(self.recipe)
         config = configuration.validate(TrainingConfig, values)
         config = configuration.with_settings(config, self.settings)

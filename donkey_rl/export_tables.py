@@ -44,7 +44,14 @@ def show(result: Mapping[str, Any]) -> None:
         terminal.lines(console, f"  {model['use']}")
         if model["change"] is not None:
             terminal.lines(console, f"    {_change(model)}")
-    if not all(model["is_same_driver"] for model in result["models"]):
+    same = [model["is_same_driver"] for model in result["models"]]
+    if None in same:
+        terminal.lines(
+            console,
+            "warning: the recording has no speed, so what holding it does to this driver is not "
+            "seen. Take frames that have one, or leave --tub out; the part drives as the driver.",
+        )
+    if False in same:
         terminal.lines(
             console,
             "warning: this driver needs its speed and last actions. The models of donkeycar's own "

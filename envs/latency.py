@@ -83,6 +83,11 @@ class LatencyConfig(Config):
             raise ValueError(
                 f"high_ms must be at least low_ms, received {self.high_ms:g} and {self.low_ms:g}"
             )
+        if self.range_ms[1] > MOST_MS:
+            raise ValueError(
+                f"delays with added_ms must be at most {MOST_MS:g} ms, received "
+                f"{self.range_ms[1]:g}"
+            )
         if self.profile is not None and (self.high_ms or self.jitter_ms):
             raise ValueError(
                 "a profile takes the place of low_ms, high_ms and jitter_ms: leave them 0, "

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.agents.augmentation import layers, mirroring
-from donkey_rl.agents.augmentation.config import AugmentationConfig
+from donkey_rl.agents.augmentation.config import AugmentationConfig, LookConfig
 from donkey_rl.agents.encoders import cnn as cnn_encoder
 from donkey_rl.agents.encoders.config import OwnEncoderConfig, TrainedEncoderConfig
 from donkey_rl.agents.tensorflow_setup import tf
@@ -32,11 +32,12 @@ def amounts(config: TrainingConfig) -> AugmentationConfig:
         config: The run: those of its encoder, or of its agent where that sees by itself.
     """
     if isinstance(config.encoder, TrainedEncoderConfig):
-        known = AugmentationConfig.model_fields
-        values = config.encoder.model_dump(include=set(known))
+        # Others of the same name say how an encoder reads, as `mirror` of the lane encoder.
+        values = config.encoder.model_dump(include=set(LookConfig.model_fields))
         return AugmentationConfig(**values)
-    agent = config.ppo if config.agent == "ppo" else config.sac
-    return agent.augmentation
+    if config.agent == "sac":
+        return config.sac.augmentation
+    return config.ppo.augmentation if config.ppo.agreement else AugmentationConfig(shift=0)
 
 
 def draw(config: TrainingConfig, path: pathlib.Path) -> pathlib.Path:
@@ -60,7 +61,8 @@ def draw(config: TrainingConfig, path: pathlib.Path) -> pathlib.Path:
     if not values:
         raise InputError(
             "Expected a run that changes images while it learns to see. Received: one whose "
-            "amounts are all 0. Set some, for example --set encoder.noise=0.05."
+            "amounts are all 0, or PPO with ppo.agreement=0. Set some, for example --set "
+            "encoder.noise=0.05, or --set ppo.agreement=0.1."
         )
     seed = config.seed + _SEED
     part = next(labels.sample_frames(config.environment(), _FRAMES, seed=seed))

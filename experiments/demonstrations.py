@@ -9,7 +9,7 @@ import numpy as np
 
 from donkey_rl.agents.feature_env import ExtractedVecEnv
 from donkey_rl.agents.imitation.cloning import Cloner, CloningReport
-from donkey_rl.agents.imitation.config import ImitationConfig
+from donkey_rl.agents.imitation.config import NO_EXPERT, ImitationConfig
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs.joined_view import Cars
@@ -51,8 +51,19 @@ def check(config: TrainingConfig, progress: ProgressDisplay) -> None:
             "imitation.expert=pursuit."
         )
     if config.imitation.data is not None:
-        for place in reference.recordings(config.imitation.data, progress):
-            recorded_drives.read(place, config.environment(), config.imitation.speed)
+        places = reference.recordings(config.imitation.data, progress)
+        setting, records = config.imitation, 0
+        for place in places:
+            found = recorded_drives.read(place, config.environment(), setting.speed)
+            records += sum(map(len, found))
+        learned = records * (1.0 - setting.validation_share) * (1 + setting.copies)
+        if setting.expert == NO_EXPERT and learned < setting.batch_size:
+            raise InputError(
+                f"Expected recordings of at least one batch, imitation.batch_size="
+                f"{setting.batch_size}. Received: {records} records, of which "
+                f"{setting.validation_share:.0%} are kept to check by. Record a longer drive, or "
+                "lower it."
+            )
 
 
 def imitate(

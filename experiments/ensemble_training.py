@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -62,7 +63,8 @@ def _said(process: subprocess.Popen[bytes]) -> bytes:
 def _carried_out(command: Sequence[str]) -> dict[str, Any]:
     """Returns what a training reports, `stopped` alone where it has failed.
 
-    A Ctrl-C that ends this process has come to the training too, which stores what it has.
+    A Ctrl-C that ends this process has come to the training too, which stores what it has; a
+    signal to this process alone is handed on.
     """
     stopped = False
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -70,6 +72,9 @@ def _carried_out(command: Sequence[str]) -> dict[str, Any]:
             said = _said(process)
         except KeyboardInterrupt:
             stopped = True
+            if os.name == "posix":
+                # One that is ending heeds no second one.
+                process.terminate()
             said = _said(process)
     if process.returncode != 0:
         return {"stopped": True}

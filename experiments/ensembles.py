@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -49,16 +50,34 @@ class Joining(Config):
     temperature: float = Field(default=Evaluator().temperature, ge=0.01, le=100.0)
     slowing: float = Field(default=0.0, ge=0.0, le=1000.0)
 
-    def check_weights(self, count: int) -> None:
-        """Checks that there are as many weights as drivers, or none.
+    def check(self, count: int) -> None:
+        """Checks what can be known before the drivers are there.
 
         Args:
             count: Of the drivers.
 
         Raises:
-            InputError: There are more or fewer.
+            InputError: They are too many, there are more or fewer weights than drivers, one is not
+                positive, or they would count for nothing.
         """
-        if self.weights is not None and len(self.weights) != count:
+        if count > ensemble.MOST_MEMBERS:
+            raise InputError(
+                f"An ensemble has at most {ensemble.MOST_MEMBERS} members. Received: {count}. "
+                "Leave some out."
+            )
+        if self.weights is None:
+            return
+        if not all(0.0 < weight < math.inf for weight in self.weights):
+            raise InputError(
+                f"Weights are positive numbers. Received: {', '.join(map(str, self.weights))}. "
+                "Leave out who is not to count."
+            )
+        if self.evaluator != "mean" and len(set(self.weights)) > 1:
+            raise InputError(
+                f"Weights count in a mean only. Received: the evaluator {self.evaluator}. Leave "
+                "--weights out, or choose --evaluator mean."
+            )
+        if len(self.weights) != count:
             raise InputError(
                 f"Each of the {count} different drivers has one weight. Received: "
                 f"{len(self.weights)}. Give --weights as many numbers, with commas, or none."
@@ -141,7 +160,9 @@ def make(
         StorageError: The run cannot be stored.
     """
     members = load(references)
-    joining.check_weights(len(members))
+    if len(members) < len(references):
+        progress.message(f"{len(references) - len(members)} named twice: each driver counts once")
+    joining.check(len(members))
     single = [single_driver(each) for each in members]
     return keep(members, joined(single, joining, lambda: driven(single, progress)), name)
 

@@ -176,10 +176,14 @@ def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
     known &= np.array([file is not None for file in recording.frames])
     records = np.flatnonzero(known).astype(np.int64)
     if not len(records):
+        columns = ("speed", "steering", "throttle")
+        lacking = [name for name in columns if np.isnan(getattr(recording, name)).all()]
+        lacking += ["image"] if all(file is None for file in recording.frames) else []
         raise InputError(
             f"{recording.name}: expected records with an image, speed, steering and throttle. "
-            "Received: none that has all of them. Record the speed as well (in a tub: pos/speed), "
-            "which a driver reads beside the image, or say what to take: --set imitation.speed=2."
+            f"Received: none that has all of them; {' and '.join(lacking) or 'each'} is missing. "
+            "Record it as well; of a speed (in a tub: pos/speed) you may say what to take: "
+            "--speed 2, in a training --set imitation.speed=2."
         )
     car = vehicle.load(config.vehicle)
     speed, steering = recording.speed[records], recording.steering[records]
@@ -231,7 +235,8 @@ def _check_car(recording: Recording, config: EnvironmentConfig) -> None:
     if recording.vehicle not in ("", config.vehicle):
         raise InputError(
             f"{recording.name}: expected a drive of {config.vehicle}. "
-            f"Received: one of {recording.vehicle}. Learn with --set vehicle={recording.vehicle}."
+            f"Received: one of {recording.vehicle}. Learn with --set vehicle={recording.vehicle}, "
+            "or take a driver of that car."
         )
 
 
@@ -247,8 +252,8 @@ def _check_images(recording: Recording, config: EnvironmentConfig) -> None:
         received = "none that can be read" if size is None else f"{size[1]}x{size[0]}"
         raise InputError(
             f"{recording.name}: expected camera images of {width}x{height} pixels, or of that "
-            f"shape. Received: {received}. Set camera.img_w and camera.img_h to those of the "
-            "recording."
+            f"shape. Received: {received}. Learn with camera.img_w and camera.img_h of the "
+            "recording, or take a driver of such images."
         )
 
 

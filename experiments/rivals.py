@@ -14,7 +14,7 @@ from donkey_rl.envs import batch as batches
 from donkey_rl.envs.batch import Batch, Observation
 from donkey_rl.envs.joined_view import Cars
 from donkey_rl.envs.opponent_drivers import Act, Limits
-from donkey_rl.envs.opponents import ITSELF, MOST, OpponentConfig, parse
+from donkey_rl.envs.opponents import ITSELF, MOST, PURSUIT, OpponentConfig, parse
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.traffic import Traffic
@@ -52,23 +52,44 @@ def seat(batch: Batch, itself: Act | None = None) -> None:
                 )
             world.seat(reference, itself, _limits(config))
             continue
-        entrant = drivers.load(reference)
-        if not isinstance(entrant, drivers.LearnedEntrant):
-            raise InputError(
-                f"An opponent is pursuit, passing, parked, self, a run or a driver folder. "
-                f"Received: '{reference}'."
-            )
-        own = entrant.environment
-        if own.vehicle != config.vehicle:
-            raise DriverError(
-                f"Opponents drive the same car as everybody else, {config.vehicle}. Received: "
-                f"'{reference}', which drives {own.vehicle}."
-            )
-        try:
-            entrant.driver.check_observation_space(batches.observation_space(config))
-        except DriverError as error:
-            raise DriverError(f"The opponent '{reference}' does not fit: {error}") from error
-        world.seat(reference, entrant.driver.act, _limits(own))
+        entrant = _learned(reference, config)
+        world.seat(reference, entrant.driver.act, _limits(entrant.environment))
+
+
+def check(config: EnvironmentConfig) -> None:
+    """Loads the past drivers among opponents once, before anything takes time.
+
+    Args:
+        config: What they are to drive in.
+
+    Raises:
+        InputError: As `seat`.
+        DriverError: As `seat`.
+    """
+    for reference in config.opponents.drivers if config.opponents.count else ():
+        if parse(reference).is_learned and reference != ITSELF:
+            _learned(reference, config)
+
+
+def _learned(reference: str, config: EnvironmentConfig) -> drivers.LearnedEntrant:
+    """Returns a past driver that drives as an opponent."""
+    entrant = drivers.load(reference)
+    if not isinstance(entrant, drivers.LearnedEntrant):
+        raise InputError(
+            f"An opponent is pursuit, passing, parked, self, a run or a driver folder. "
+            f"Received: '{reference}'."
+        )
+    own = entrant.environment
+    if own.vehicle != config.vehicle:
+        raise DriverError(
+            f"Opponents drive the same car as everybody else, {config.vehicle}. Received: "
+            f"'{reference}', which drives {own.vehicle}."
+        )
+    try:
+        entrant.driver.check_observation_space(batches.observation_space(config))
+    except DriverError as error:
+        raise DriverError(f"The opponent '{reference}' does not fit: {error}") from error
+    return entrant
 
 
 def field(
@@ -149,10 +170,12 @@ def of_race(text: str, driver: str) -> OpponentConfig:
     Raises:
         InputError: It cannot be read, or there are too many.
 
-    >>> of_race("pursuit:0.6,self", "3f2a").drivers
-    ('pursuit:0.6', '3f2a')
+    >>> of_race("pursuit:0.6,self", "3f2a").drivers, of_race("self", "pursuit").drivers
+    (('pursuit:0.6', '3f2a'), ('pursuit:1.0',))
     """
-    names = tuple(driver if part.strip() == ITSELF else part.strip() for part in text.split(","))
+    # Without a share, pursuit is slower than it is when it is evaluated itself.
+    itself = f"{PURSUIT}:1.0" if driver == PURSUIT else driver
+    names = tuple(itself if part.strip() == ITSELF else part.strip() for part in text.split(","))
     if len(names) > MOST:
         raise InputError(f"A race has at most {MOST} opponents. Received: {len(names)}.")
     for name in names:

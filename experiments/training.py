@@ -78,6 +78,7 @@ def train(
     own_code_checks.check(config)
     config = lessons.pinned(config)
     demonstrations.check(config, progress)
+    rivals.check(config.environment())
     starting.load(config)
     tracking.prepare_in_background()
     run = tracking.start(

@@ -26,7 +26,6 @@ from donkey_rl.experiments.drivers import LearnedEntrant
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.recorded_drives import RecordedDrive
 from donkey_rl.metrics import agreement
-from donkey_rl.metrics.agreement import Agreement
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -162,8 +161,7 @@ def evaluate(request: TubRequest, progress: ProgressDisplay) -> TubResult:
     with progress.phase("asking the driver", sum(map(len, found)), "frames") as phase:
         commands = _asked(entrant, found, phase.update)
     steering, own, unchanged = (
-        _steering(agreement.measure(commands.recorded, each, commands.drive))
-        for each in (commands.told, commands.own, commands.unchanged)
+        _steering(commands, each) for each in (commands.told, commands.own, commands.unchanged)
     )
     if request.plot is not None:
         figures.save(drawn(commands, f"{entrant.name} on {request.tub.name}"), request.plot)
@@ -232,8 +230,13 @@ def _asked(
     return _Commands(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _steering(found: Agreement) -> Steering:
+def _steering(commands: _Commands, driver: FloatArray) -> Steering:
+    """Returns how commands agree with the recorded ones, all unknown where none are known."""
     names = ("correlation", "rmse", "bias", "lag_frames")
+    if not np.isfinite(commands.recorded + driver).any():
+        unknown = dict.fromkeys((*names, "lagged_correlation"))
+        return Steering(**unknown, intervals=dict.fromkeys(names, (None, None)))
+    found = agreement.measure(commands.recorded, driver, commands.drive)
     intervals = {name: getattr(found, name) for name in names}
     return Steering(
         **{name: _known(each.value) for name, each in intervals.items()},

@@ -235,5 +235,9 @@ def test_a_sheet_shows_each_change_and_all_together(
         # Frames, three changes and all of them: five rows of 1.7 for six columns of 2.2 inches.
         assert picture.height / picture.width == pytest.approx(9.3 / 13.8, rel=0.01)
     still = ["--set", "encoder.brightness=0", "--set", "encoder.contrast=0"]
-    assert cli.main(["augment", *still, "--out", str(file)]) == 2
-    assert "--set encoder.noise=0.05" in capsys.readouterr().err
+    # Neither mirror images that an encoder reads nor a PPO that asks for no agreement change any.
+    reads = [*still, "--set", "encoder.mirror=true"]
+    alone = ["--set", "agent=ppo", "--set", "encoder.name=cnn"]
+    for settings in (still, reads, alone):
+        assert cli.main(["augment", *settings, "--out", str(file)]) == 2
+        assert "--set encoder.noise=0.05" in capsys.readouterr().err

@@ -146,6 +146,23 @@ def test_recording_that_is_not_there_is_refused_before_anything_is_trained() -> 
     demonstrations.check(settings(), ProgressDisplay())
 
 
+def test_too_short_a_recording_is_refused_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demonstrations.reference, "recordings", lambda *_: ("tub",))
+    for records, accepted in ((70, False), (72, True)):
+        monkeypatch.setattr(
+            demonstrations.recorded_drives, "read", lambda *_, n=records: (range(n - 9), range(9))
+        )
+        # With a copy of each, and a tenth kept back: 126, and 129.6.
+        config = settings(expert="none", data="tub", batch_size=128, copies=1)
+        if accepted:
+            demonstrations.check(config, ProgressDisplay())
+        else:
+            with pytest.raises(InputError, match=r"at least one batch.*Received: 70 records"):
+                demonstrations.check(config, ProgressDisplay())
+
+
 def test_cars_that_were_lent_out_begin_anew_at_a_reset() -> None:
     with contextlib.closing(vec_env.make(settings().environment(), 1, 1)) as cars:
         cars.reset()

@@ -6,6 +6,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -85,20 +86,28 @@ def test_members_are_trained_with_one_seed_after_the_other(
         ensemble_training.train(3, words, 19, shown)
 
 
-def test_ctrl_c_waits_for_the_member_and_names_it(
+@pytest.mark.skipif(sys.platform == "win32", reason="such signals are POSIX")
+def test_a_signal_is_handed_on_to_the_member_which_is_waited_for_and_named(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ready = tmp_path / "ready"
     trainer = pretend(
         tmp_path,
-        "import json, time\n"
-        "time.sleep(0.3)\n"
-        "print(json.dumps({'run_id': 'run1', 'stopped': True}))\n",
+        "import json, pathlib, signal, sys, time\n"
+        "def end(*_):\n"
+        "    print(json.dumps({'run_id': 'run1', 'stopped': True}), flush=True)\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        f"pathlib.Path({str(ready)!r}).touch()\n"
+        "time.sleep(600)\n",
     )
     monkeypatch.setattr(sys, "executable", str(trainer))
     communicate, pressed = subprocess.Popen.communicate, []
 
     def interrupted(process: Any, *args: Any, **settings: Any) -> Any:
         if not pressed:
+            while not ready.exists():
+                time.sleep(0.01)
             pressed.append(True)
             raise KeyboardInterrupt
         return communicate(process, *args, **settings)
@@ -171,6 +180,10 @@ def test_one_command_makes_it_and_one_exports_it(
         (["x", "--recipe", "sac_fast"], "Give --train N too"),
         (["x", "--evaluator", "medain"], "Did you mean 'median'"),
         ([], "An ensemble has 1 to 32 members. Received: 0"),
+        (["--train", "2", "--set", "seed=3"], "Give --seed in its place"),
+        (["--train", "3", "--weights", "1,1,0"], "Weights are positive numbers"),
+        (["--train", "3", "--evaluator", "median", "--weights", "2,1,1"], "count in a mean only"),
+        (["--train", "33"], "at most 32 members. Received: 33"),
     ],
 )
 def test_bad_input_is_one_line(

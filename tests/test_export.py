@@ -373,6 +373,7 @@ def test_nothing_is_written_that_drives_otherwise(
         (["DRIVER", "--to", "litert", "--quantise", "4bit"], "should be '8bit'"),
         (["DRIVER", "--to", "litert", "--out", "driver.onnx"], "is a file *.tflite"),
         (["DRIVER", "--to", "litert", "--tub", "nothing"], "there is nothing at 'nothing'"),
+        (["DRIVER", "--to", "litert", "--out", "DRIVER"], "a folder that holds no driver"),
     ],
 )
 def test_mistakes_are_one_line(

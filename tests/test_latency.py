@@ -227,6 +227,11 @@ def test_other_simulators_are_told_the_brake_then_commands_of_whole_steps_ago() 
         (7, {"high_ms": 300, "jitter_ms": 1}, "at least 8"),
         (8, {"low_ms": 50, "high_ms": 40}, "high_ms must be at least low_ms, received 40 and 50"),
         (30, {"high_ms": 1001}, "high_ms"),
+        (
+            30,
+            {"high_ms": 1000, "added_ms": 100},
+            "must be at most 1000 ms, received 1100",
+        ),
         (8, {"high_ms": 10, "frame_drop": 1.0}, "frame_drop"),
     ],
 )

@@ -15,7 +15,7 @@ from donkey_rl.envs import labels
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.traffic import Traffic, shown
-from donkey_rl.errors import ConfigurationError, DriverError, InputError
+from donkey_rl.errors import ConfigurationError, DonkeyRLError, DriverError, InputError
 from donkey_rl.experiments import drivers, racing, rivals
 from donkey_rl.metrics import registry
 from donkey_rl.metrics.examples import drive
@@ -86,6 +86,12 @@ def test_an_opponent_that_is_no_learned_driver_is_refused_before_anything_is_dri
     named = config.opponents.model_copy(update={"drivers": ("untrained",)})
     with pytest.raises(DriverError, match=r"'untrained' does not fit.*shape"):
         rivals.seat(Batch(config.model_copy(update={"opponents": named}), 1))
+    with pytest.raises(DriverError, match="does not fit"):
+        rivals.check(config.model_copy(update={"opponents": named}))
+    unknown = config.opponents.model_copy(update={"drivers": ("self", "pursuit", "no-such-run")})
+    with pytest.raises(DonkeyRLError, match="no-such-run"):
+        rivals.check(config.model_copy(update={"opponents": unknown}))
+    rivals.check(EnvironmentConfig(opponents=named))
     batch = Batch(EnvironmentConfig(opponents=named), 1)
     rivals.seat(batch)  # learned, if badly, and with the usual camera
     assert isinstance(batch.world, Traffic)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from donkey_rl.agents.driver import Driver
 from donkey_rl.envs.recordings import formats
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import drivers, tub_agreement
+from donkey_rl.experiments.deployment import frames
 from donkey_rl.metrics import agreement
 from tests import small_drivers
 
@@ -69,6 +72,13 @@ def test_intervals_are_wider_than_single_frames_would_make_them() -> None:
     assert wide > 3 * narrow
 
 
+def steered(recorded: np.ndarray, driver: np.ndarray) -> tub_agreement.Steering:
+    """Returns how commands of one drive agree."""
+    count = len(recorded)
+    commands = tub_agreement._Commands(ONE[:count], np.arange(count), recorded, driver, driver)
+    return tub_agreement._steering(commands, driver)
+
+
 def test_what_cannot_be_said_is_no_number() -> None:
     still = agreement.measure(steering(), np.full(600, 0.3), ONE)
     assert math.isnan(still.correlation.value)
@@ -76,11 +86,11 @@ def test_what_cannot_be_said_is_no_number() -> None:
     assert still.rmse.value > 0
     short = agreement.measure(steering(50), steering(50), ONE[:50])
     assert math.isnan(short.correlation.low)
-    told = tub_agreement._steering(still)
+    told = steered(steering(), np.full(600, 0.3))
     assert (told.correlation, told.lag_frames, told.lagged_correlation) == (None, None, None)
     assert told.rmse is not None
     assert agreement_tables._figure(told.model_dump(), "correlation") == "-"
-    told = tub_agreement._steering(short)
+    told = steered(steering(50), steering(50))
     assert told.intervals["correlation"] == (None, None)
     assert agreement_tables._figure(told.model_dump(), "correlation") == "1.00"
     with pytest.raises(InputError, match="a frame with both commands"):
@@ -169,6 +179,37 @@ def test_a_speed_that_is_named_is_taken(
     printed = capsys.readouterr().out
     assert "by own actions" in printed
     assert "Assumed: speed 2 throughout." in printed
+
+
+def test_what_a_recording_without_speeds_shows_of_an_export(
+    place: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(place / "driver"), "--tub", str(place / "tub"), "--out"]
+    assert cli.main([*words, str(place / "car"), "--to", "donkeycar", "--json"]) == 0
+    models = json.loads(capsys.readouterr().out)["models"]
+    changed = [each for each in models if each["change"] is not None]
+    assert changed
+    assert not any(each["is_same_driver"] for each in changed)
+    with short_recordings(5):
+        few = [*words, str(place / "few"), "--to", "litert", "--quantise", "8bit"]
+        assert cli.main(few) == cli.BAD_INPUT
+    assert "at least 20 with all that the driver reads. Received: 5" in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def short_recordings(count: int) -> Iterator[None]:
+    """Recordings are as short as that."""
+    recorded = frames.recorded
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frames, "recorded", lambda *each: recorded(*each).taken(slice(count)))
+        yield
+
+
+def test_commands_of_which_none_is_known_are_told_as_such() -> None:
+    recorded = np.array([0.1, 0.2, 0.3])
+    assert steered(recorded, recorded + 0.1).rmse == pytest.approx(0.1)
+    unknown = steered(recorded, np.full(3, np.nan))
+    assert (unknown.rmse, unknown.intervals["rmse"]) == (None, (None, None))
 
 
 @pytest.mark.parametrize(

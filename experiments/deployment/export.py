@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl import moving
-from donkey_rl.agents import ensemble
+from donkey_rl.agents import ensemble, manifest
 from donkey_rl.agents.deployment import conversion, donkeycar, eight_bit
 from donkey_rl.agents.deployment.donkeycar import Held
 from donkey_rl.agents.deployment.eight_bit import Rounded
@@ -39,6 +39,7 @@ _SAME: Final = 0.1
 """Of actions in [-1, 1], root mean square: more makes another driver of it."""
 
 _TO_ROUND_ON = 4 * frames.FRAMES
+_FEWEST_TO_ROUND_ON = 20
 _ROUNDED_WITHIN = tuple(EIGHT_BIT_TOLERANCE * share for share in (0.75, 0.4, 0.2))
 """How far actions may move on the frames that weights are rounded on: the next where the frames of
 the check show that it was too far."""
@@ -137,6 +138,11 @@ def _place(
     suffix = writers.SUFFIXES.get(request.to)
     if output.suffix == "" and output.exists() and not output.is_dir():
         raise InputError(f"--out is a folder. Received: the file '{output}'. Give another name.")
+    if (output if output.is_dir() else output.parent).joinpath(manifest.FILE_NAME).exists():
+        raise InputError(
+            f"--out is a folder that holds no driver, which the export would change. Received: "
+            f"'{output}', with a {manifest.FILE_NAME}. Give another name."
+        )
     if output.is_dir() or output.suffix == "":
         return output, None
     if suffix is None and not output.exists():
@@ -164,6 +170,12 @@ def _observations(
         if not request.quantise:
             return None, frames.recorded(request.frames, driver, speed)
         found = frames.recorded(request.frames, driver, speed, _TO_ROUND_ON + frames.FRAMES)
+    if len(found) < _FEWEST_TO_ROUND_ON:
+        raise InputError(
+            f"--quantise rounds on some frames and is checked on others: expected at least "
+            f"{_FEWEST_TO_ROUND_ON} with all that the driver reads. Received: {len(found)}. Give "
+            "a longer recording, or leave --tub out."
+        )
     # Neighbours are alike: what is kept for the check is a piece of its own.
     cut = len(found) * 4 // 5
     return found.taken(slice(cut)), found.taken(slice(cut, None))
@@ -224,6 +236,7 @@ def _checked(
         DonkeyRLError: It does something else.
     """
     expected, scale = draft.expected, np.ones(2)
+    blind_to = work.driver.observation.scaling.blind_to
     if draft.commands:
         about = work.original.description
         expected, (scale, _) = donkeycar.commands(expected, about), donkeycar.limits(about)
@@ -238,6 +251,9 @@ def _checked(
             f"was written. {remedy}"
         )
     changed = None if draft.memory is None else _change(draft.expected, work.expected)
+    is_same = changed is None or max(changed.steering, changed.throttle) <= _SAME
+    # A speed that was assumed for every frame is the one that is held: what it does is not seen.
+    is_unknown = changed is not None and work.seen.speed_is_assumed and "speed" not in blind_to
     return ExportedModel(
         **found.model_dump(),
         file=draft.file,
@@ -245,7 +261,7 @@ def _checked(
         use=draft.use,
         held=None if changed is None else work.held,
         change=changed,
-        is_same_driver=changed is None or max(changed.steering, changed.throttle) <= _SAME,
+        is_same_driver=None if is_same and is_unknown else is_same,
     )
 
 

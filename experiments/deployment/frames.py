@@ -34,10 +34,12 @@ class Observations:
     Attributes:
         parts: Of n observations, by the parts' names.
         source: Where they are from, in words.
+        speed_is_assumed: Whether the drives tell none, and one was taken for all.
     """
 
     parts: Mapping[str, npt.NDArray[Any]]
     source: str
+    speed_is_assumed: bool = False
 
     def __len__(self) -> int:
         """Number of observations."""
@@ -46,7 +48,7 @@ class Observations:
     def taken(self, rows: slice) -> Observations:
         """Returns some of them."""
         parts = {name: part[rows] for name, part in self.parts.items()}
-        return Observations(parts, self.source)
+        return dataclasses.replace(self, parts=parts)
 
     def single(self, index: int) -> dict[str, npt.NDArray[Any]]:
         """Returns one observation, without an axis for the car."""
@@ -141,4 +143,5 @@ def recorded(
             "leave --tub out."
         )
     parts = {part: np.concatenate([each[part] for each in found]) for part in found[0]}
-    return Observations(parts, f"recorded: {path}")
+    assumed = len(np.unique(parts["speed"])) == 1
+    return Observations(parts, f"recorded: {path}", speed_is_assumed=assumed)

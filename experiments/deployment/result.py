@@ -69,7 +69,8 @@ class ExportedModel(Checked):
         use: What runs it.
         held: What is held in place of what the program does not show; None for nothing.
         change: What that does to the driver's actions on the frames; None for nothing.
-        is_same_driver: Whether that is little enough for its drives to be those of the driver.
+        is_same_driver: Whether that is little enough for its drives to be those of the driver;
+            None where the frames have no speed, so that what it changes is not seen.
     """
 
     file: str
@@ -77,7 +78,7 @@ class ExportedModel(Checked):
     use: str
     held: Held | None = None
     change: Change | None = None
-    is_same_driver: bool = True
+    is_same_driver: bool | None = True
 
 
 class ExportResult(Config):

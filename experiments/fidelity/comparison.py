@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from donkey_rl.agents.driver import Driver
+from donkey_rl.agents import ensemble
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
+from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.configuration import Config
 from donkey_rl.envs.recordings import formats
 from donkey_rl.envs.recordings import trace as traces
@@ -282,7 +283,10 @@ def _why_unread(drive: _Drive, found: _Yardstick) -> str | None:
 def _stored_encoder(run_id: str, camera: CameraConfig) -> Reader | str:
     """Returns the encoder of a run, or why it cannot read the frames."""
     stored = tracking.find(run_id)
-    encoder = Driver.load(tracking.download_driver(stored)).encoder
+    driver = ensemble.load(tracking.download_driver(stored))
+    if isinstance(driver, Ensemble):
+        return f"run {stored.id} is an ensemble, whose members read each for themselves: name one"
+    encoder = driver.encoder
     if not isinstance(encoder, LaneEncoder):
         return f"the encoder of run {stored.id} reads no lane"
     if encoder.image_shape != camera.shape:
