@@ -91,11 +91,10 @@ class _Rows:
 
     def touch(self, stamp_s: object, line: object) -> None:
         """A line was touched, as the host stamps it (s); as `LapFigures.touch` counts laps."""
-        if not isinstance(stamp_s, int | float) or not 0.0 <= stamp_s < 1e9:
+        first = line if self.touched_line is None else self.touched_line
+        if not isinstance(stamp_s, int | float) or not 0.0 <= stamp_s < 1e9 or line != first:
             return
-        self.touched_line = line if self.touched_line is None else self.touched_line
-        if line != self.touched_line:
-            return
+        self.touched_line = first
         since = None if self.touched_s is None else stamp_s - self.touched_s
         if since is None or since >= LEAST_LAP_S:
             self.touched_s = float(stamp_s)
@@ -113,8 +112,7 @@ def drives(record: Record) -> Iterator[Drive]:
     Raises:
         StorageError: The record cannot be read.
     """
-    reader = _Reader(record)
-    number, began_s = 0, math.nan
+    reader, number, began_s = _Reader(record), 0, math.nan
     for line in record.lines():
         began_s = line.time_s if math.isnan(began_s) else began_s
         for rows in reader.take(line):
@@ -129,8 +127,7 @@ class _Reader:
 
     def __init__(self, record: Record) -> None:
         """Begins before GO."""
-        names = [driver.name for driver in record.header.drivers]
-        self._driver = names[0] if names else ""
+        self._driver = next((driver.name for driver in record.header.drivers), "")
         self._go = self._racing = False
         self._rows: _Rows | None = None
         self._lost = self._told = False
@@ -399,7 +396,5 @@ def _placed(
         now = field.row(pilot)
         for name, values in found.items():
             values.append(now[name][0])
-    return (
-        {"start_line_progress": header.start_line_progress},
-        {name: np.array(values) for name, values in found.items()},
-    )
+    columns = {name: np.array(values) for name, values in found.items()}
+    return {"start_line_progress": header.start_line_progress}, columns

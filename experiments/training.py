@@ -323,9 +323,8 @@ class _Session:
                 places = rivals.without(self._config.race_environments())
                 setting, shown = self._config.evaluation, self._member.shown
                 plan = RacePlan(races=setting.races, laps=setting.laps, films=shown, plots=shown)
-                late = self._config.latency
                 raced = evaluation.race_driver(driver, places, self.run, plan, self.progress)
-                if late.wanted:
+                if (late := self._config.latency).wanted:
                     self.progress.message(race_latency.remark(late, self.run.id))
                 best_lap = raced.best_lap_s
         return self._report(raced, best_lap)

@@ -25,9 +25,12 @@ class ScriptedSimulator:
     With throttle above the brake the car moves 1 a message; `reset_car` puts it back to 0.
     """
 
-    def __init__(self, *, greeting: str = "car_loaded", scenes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, greeting: str = "car_loaded", scenes: tuple[str, ...] = (), gives: bool = True
+    ) -> None:
         self.greeting = greeting
         self.scenes = scenes
+        self.gives = gives
         self.image = picture()
         self.stale = 0
         self.answers = True
@@ -103,7 +106,7 @@ class ScriptedSimulator:
         match message["msg_type"]:
             case "get_scene_names":
                 self.say(scene_names=list(self.scenes), msg_type="scene_names")
-            case "load_scene" | "racer_info":
+            case "load_scene" | "racer_info" if self.gives:
                 self.say(msg_type="car_loaded")
             case "control":
                 self._steering = float(message["steering"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import signal
@@ -150,7 +151,7 @@ def test_doctor_does_not_wait_for_a_race_host_that_gives_no_car(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(doctor, "_PATIENCE_S", 0.2)
-    with ScriptedSimulator(greeting="need_car_config") as simulator:
+    with ScriptedSimulator(greeting="need_car_config", gives=False) as simulator:
         code, found = findings_of(capsys, "--simulator", f"127.0.0.1:{simulator.port}")
     assert (code, found["simulator"]["ok"]) == (cli.SUCCESS, True)
     assert "a race host that gives no car now" in found["simulator"]["found"]
@@ -159,6 +160,8 @@ def test_doctor_does_not_wait_for_a_race_host_that_gives_no_car(
 def test_doctor_names_the_remedy_where_nobody_answers(
     capsys: pytest.CaptureFixture[str], empty_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hasty = functools.partial(doctor.LinkConfig, connect_timeout_s=0.2)
+    monkeypatch.setattr(doctor, "LinkConfig", hasty)
     code, found = findings_of(capsys, "--simulator", f"127.0.0.1:{empty_port}")
     assert code == cli.FAILURE
     assert not found["simulator"]["ok"]
@@ -230,8 +233,7 @@ def test_tracks_record_prints_the_track(
 def test_training_ends_with_one_line_where_nobody_answers(
     capsys: pytest.CaptureFixture[str], empty_port: int
 ) -> None:
-    words = ["--set", "encoder.frames=512", "--set", "encoder.epochs=1"]
-    words += ["--set", "link.connect_timeout_s=0.2"]
+    words = ["--set", "encoder.name=cnn", "--set", "link.connect_timeout_s=0.2"]
     code, line = error_of(capsys, "train", "--simulator", f"127.0.0.1:{empty_port}", *words)
     assert code == cli.FAILURE
     assert f"127.0.0.1:{empty_port}" in line
@@ -240,9 +242,9 @@ def test_training_ends_with_one_line_where_nobody_answers(
 
 @pytest.mark.slow
 def test_bench_of_the_link_measures_both_parties() -> None:
-    found = link_bench.delays(2.0)
+    found = link_bench.delays(1.5)
     assert set(found) == {"p50", "p99", "socket_p50", "socket_p99"}
     assert 0.0 < found["p50"] <= found["p99"] < 1000.0
-    rates = link_bench.served_rates(2.0)
+    rates = link_bench.served_rates(1.0)
     assert rates["clients"] == 16
-    assert 0.0 < rates["least"] <= rates["mean"] <= 22.0
+    assert 0.0 < rates["least"] <= rates["mean"] <= 40.0

@@ -63,7 +63,7 @@ def test_a_client_with_another_token_is_refused(
 
 def test_a_sweep_survives_the_loss_of_a_node(cluster: TwoNodes, tmp_path: Path) -> None:
     cluster.add_second()
-    order = light_sweep.order(str(tmp_path / "study.journal"), tmp_path, trials=8, workers=2)
+    order = light_sweep.order(str(tmp_path / "study.journal"), tmp_path, trials=4, workers=2)
     order = order.model_copy(update={"plan": {**order.plan, "steps": 20, "step_s": 0.1}})
     storage = open_storage(order.storage)
     study = optuna.load_study(storage=storage, study_name="light")
@@ -81,16 +81,16 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster: TwoNodes, tmp_path: Path) 
     killer.join()
     jobs = attempts(study.get_trials())
     ends = [[trial.state for trial in each] for each in jobs.values()]
-    assert len(jobs) == 8
+    assert len(jobs) == 4
     assert all(states.count(TrialState.COMPLETE) == 1 for states in ends)
     lost = [states for states in ends if len(states) > 1]
     # The node was in the middle of one.
     assert lost == [[TrialState.FAIL, TrialState.COMPLETE]]
     # The other worker has gone on from where it was.
     places = {Path(trial.user_attrs["place"]) for trial in study.get_trials()}
-    assert [len(place.read_bytes()) for place in places] == [20] * 8
+    assert [len(place.read_bytes()) for place in places] == [20] * 4
     # What the dead node's worker had completed is in no report.
-    assert sum(report.complete for report in reports) >= 6
+    assert sum(report.complete for report in reports) >= 2
 
 
 def test_races_on_the_cluster_are_those_of_this_machine(cluster: TwoNodes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from donkey_rl.agents.driver import Driver
+from donkey_rl.agents import ensemble
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.configuration import with_settings
 from donkey_rl.envs.labels import LANE_LABELS
@@ -138,7 +138,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     run = types.SimpleNamespace(encoder=None)
     monkeypatch.setattr(tracking, "find", lambda _: types.SimpleNamespace(id="3f2a"))
     monkeypatch.setattr(tracking, "download_driver", lambda _: pathlib.Path())
-    monkeypatch.setattr(Driver, "load", lambda _: types.SimpleNamespace(encoder=run.encoder))
+    monkeypatch.setattr(ensemble, "load", lambda _: types.SimpleNamespace(encoder=run.encoder))
     return run
 
 

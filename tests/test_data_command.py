@@ -143,7 +143,7 @@ def test_a_training_names_a_data_set_by_a_version_that_stays(here: pathlib.Path)
     races(here / "races", [0])
     store = open_store()
     version = push(store, here / "races").version
-    named = trained("imitation.data=data:evenings")
+    named = trained("imitation.data=data:evenings", "imitation.batch_size=64")
     pinned = lessons.pinned(named)
     assert pinned.imitation.data == f"data:evenings@{version}"
     assert lessons.named(pinned) == {"imitation.data": f"data:evenings@{version}"}

@@ -24,6 +24,8 @@ from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.lidar import LidarConfig
 
+pytestmark = pytest.mark.usefixtures("coarse_ground")
+
 SMALL = EnvironmentConfig(camera=CameraConfig(img_w=32, img_h=24))
 
 

@@ -71,7 +71,7 @@ def link_threads() -> list[str]:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files by /proc")
-@pytest.mark.parametrize("seed", seeds(60))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_a_fault_is_survived_or_named_and_nothing_is_left(seed: int) -> None:
     plan = Plan.of(seed)
     files = open_files()

@@ -18,6 +18,8 @@ from donkey_rl.envs.simulator.world import Start
 from donkey_rl.envs.traffic import Traffic
 from donkey_rl.errors import ConfigurationError, DonkeyRLError, UnknownNameError
 
+pytestmark = pytest.mark.usefixtures("coarse_ground")
+
 CARS = 4
 
 

@@ -27,6 +27,7 @@ from donkey_rl.experiments import (
 )
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.membership import Membership
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.reporting import trained
 from donkey_rl.experiments.sweeps import plan
@@ -79,7 +80,7 @@ def told(*settings: str) -> TrainingConfig:
 
 def train(config: TrainingConfig) -> TrainingResult:
     with ProgressDisplay(io.StringIO()) as progress:
-        return training.train(config, progress)
+        return training.train(config, progress, Membership(shown=False))
 
 
 def driver_of(run_id: str) -> Driver:

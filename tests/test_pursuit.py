@@ -22,6 +22,8 @@ from donkey_rl.envs.simulator.starts import Start
 from donkey_rl.envs.tasks import TaskConfig
 from donkey_rl.metrics import limits
 
+pytestmark = pytest.mark.usefixtures("coarse_ground")
+
 RADIUS = 30.0
 
 

@@ -23,7 +23,7 @@ BACK_S = 5.0
 """Within so long a car is back on track once its host is reachable."""
 
 BRAKED_S = 0.2
-LOADED_S = 0.1
+LOADED_S = 0.5
 """What a loaded machine may add."""
 
 
@@ -60,7 +60,7 @@ def test_a_car_introduces_itself_waits_for_go_and_brakes_when_it_is_over() -> No
         host.say(msg_type="race_stop")
         rig.wait(lambda status: not status.go)
         stopped = time.monotonic()
-        time.sleep(0.2)
+        time.sleep(0.2 + LOADED_S)
         assert host.moves(stopped + LOADED_S) == []
         said = "need_car_config car_loaded race_start cross_start cross_start race_stop"
         assert [each["name"] for each in rig.tape.of("event")] == said.split()

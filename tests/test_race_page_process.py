@@ -153,7 +153,10 @@ def test_viewers_that_come_and_go_leave_nothing() -> None:
                 viewer.receive()
             ask(page, "/health")
             ask(page, "/order", "POST", b"x" * 3000)
-        wait(lambda: held() <= before, "threads and descriptors as before")
+        wait(
+            lambda: all(now <= then for now, then in zip(held(), before, strict=True)),
+            "threads and descriptors as before",
+        )
         text = ask(page, "/metrics").body.decode()
         assert "donkey_rl_race_viewers 0" in text
 

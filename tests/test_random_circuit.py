@@ -15,6 +15,8 @@ from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.sweeps import plan as plans
 from donkey_rl.experiments.sweeps.plan import SweepRequest
 
+pytestmark = pytest.mark.usefixtures("coarse_ground")
+
 _NUMBERS = range(40)
 
 

@@ -16,6 +16,8 @@ from donkey_rl.errors import ConfigurationError
 from tests.embedded_source import EmbeddedSource
 from tests.test_remote import config
 
+pytestmark = pytest.mark.usefixtures("coarse_ground")
+
 
 class Stalling(EmbeddedSource):
     """A source of which nothing comes for a while, now and then."""

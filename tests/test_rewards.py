@@ -28,6 +28,7 @@ from donkey_rl.envs.tasks import Facts
 from donkey_rl.errors import ConfigurationError, InputError
 from donkey_rl.experiments import beginning, checks, resuming, stored_runs, tracking, training
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.membership import Membership
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.sweeps import plan
 from donkey_rl.experiments.sweeps.plan import SweepRequest
@@ -346,7 +347,7 @@ def test_a_training_keeps_its_reward_and_by_choice_the_last_policy(
         ),
     )
     with ProgressDisplay(io.StringIO()) as progress:
-        done = training.train(told, progress)
+        done = training.train(told, progress, Membership(shown=False))
     driver = Driver.load(tracking.download_driver(done.run_id))
     kept = driver.actor.get_weights()
     assert any(

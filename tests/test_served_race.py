@@ -37,7 +37,7 @@ FAR = 6.0
 
 
 class Starter:
-    """A referee of few rules: a car for who has said everything, free from `GO_S` on.
+    """A referee of few rules: a car for who has said everything, free `GO_S` later.
 
     Who comes `FAR` from its place is disqualified and put back to slot 3, blocked; who resets
     its car loses it.
@@ -49,6 +49,7 @@ class Starter:
         self.said: list[commands.RacerInfo] = []
         self.states: list[CarState] = []
         self.started: set[int] = set()
+        self.began: dict[int, float] = {}
 
     def connect(self, client: int) -> None:
         self.known[client] = set()
@@ -77,7 +78,8 @@ class Starter:
     def advance(self, now_s: float, cars: Mapping[int, CarState]) -> None:
         for client, state in cars.items():
             self.states.append(state)
-            if now_s >= GO_S and client not in self.started:
+            began = self.began.setdefault(client, now_s)
+            if now_s - began >= GO_S and client not in self.started:
                 self.started.add(client)
                 self.orders += [Release(client), Send(client, reports.RaceStart())]
             if state.progress > FAR:

@@ -147,7 +147,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@pytest.mark.parametrize("seed", seeds(60))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_others_drive_on_whatever_a_client_does(server: Running, seed: int) -> None:
     with PlainClient(server.port) as driver:
         first = driver.enter()

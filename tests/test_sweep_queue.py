@@ -263,10 +263,10 @@ def test_signs_of_life_keep_the_lease(tmp_path: Path) -> None:
     table = Table(str(tmp_path / "study.journal"))
     worker, other = table.queue(1), table.queue(1)
     for queue in (worker, other):
-        queue._lease_s = 0.6
+        queue._lease_s = 2.0
         queue._clock = time.monotonic
     with take(worker) as attempt:
-        until = time.monotonic() + 2.0
+        until = time.monotonic() + 3.0
         while time.monotonic() < until:
             assert other.look() is Standing.WAIT
             time.sleep(0.05)

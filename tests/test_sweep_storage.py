@@ -185,13 +185,19 @@ def test_server_that_is_away_is_waited_for(server: postgres.Server) -> None:
     queue = Queue(study, opened, 1)
     attempt = queue.look()
     assert isinstance(attempt, Attempt)
+
+    def start_again() -> None:
+        while opened.outages < 3:
+            time.sleep(0.01)
+        server.start()
+
     with attempt:
         server.stop()
         with pytest.raises(StorageAwayError):
             opened.beat(attempt.trial_id, "lease", {})
         with pytest.raises(StorageAwayError):
             study.add_trial(optuna.create_trial(value=1.0))
-        back = threading.Timer(0.7, server.start)
+        back = threading.Thread(target=start_again)
         back.start()
         attempt.report(0.5, 1)
         attempt.complete(1.0)

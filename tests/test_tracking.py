@@ -283,7 +283,8 @@ def test_a_full_disk_leaves_the_run_readable(uri: str, tmp_path: pathlib.Path) -
         f"""
         import pathlib, resource
         from donkey_rl.errors import StorageError
-        from donkey_rl.experiments import tracking
+        from donkey_rl.experiments import logged_run, tracking
+        logged_run._END_S = 1.0
         run = tracking.start("disk full", uri={uri!r})
         run.log_metrics({{"a": 1.0}}, step=1)
         run.flush()
