@@ -179,11 +179,12 @@ def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
         columns = ("speed", "steering", "throttle")
         lacking = [name for name in columns if np.isnan(getattr(recording, name)).all()]
         lacking += ["image"] if all(file is None for file in recording.frames) else []
+        missing = f", and no {' and no '.join(lacking)} at all" if lacking else ""
         raise InputError(
             f"{recording.name}: expected records with an image, speed, steering and throttle. "
-            f"Received: none that has all of them; {' and '.join(lacking) or 'each'} is missing. "
-            "Record it as well; of a speed (in a tub: pos/speed) you may say what to take: "
-            "--speed 2, in a training --set imitation.speed=2."
+            f"Received: none that has all of them{missing}. Record all; of a speed (in a tub: "
+            "pos/speed) you may say what to take: --speed 2, in a training --set "
+            "imitation.speed=2."
         )
     car = vehicle.load(config.vehicle)
     speed, steering = recording.speed[records], recording.steering[records]
