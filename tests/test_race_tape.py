@@ -237,7 +237,7 @@ problem = script.tape.status.problem
 script.frames(2.0)
 waiting = script.tape.status.waiting
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-until(lambda: script.tape.status.waiting == 0)
+until(lambda: script.tape.status.waiting == 0 and not script.tape.status.problem)
 print(before, waiting, problem, script.tape.status.problem == "", sep="|")
 script.frames(1.0)
 script.close()
