@@ -40,7 +40,6 @@ from donkey_rl.errors import DriverError
 AGENT: Final = "ensemble"
 """`DriverDescription.agent` and `Manifest.encoder` of an ensemble."""
 
-MOST_MEMBERS: Final = 32
 
 _BATCH = 128
 
@@ -61,7 +60,7 @@ class _Members(Config):
     """All of ``ensemble.json``; version 1, which has none of the rest, is of a mean."""
 
     version: Literal[1, 2] = 1
-    members: tuple[_Member, ...] = pydantic.Field(min_length=1, max_length=MOST_MEMBERS)
+    members: tuple[_Member, ...] = pydantic.Field(min_length=1, max_length=evaluators.MOST_MEMBERS)
     evaluator: Evaluator = Evaluator()
 
 
@@ -93,21 +92,14 @@ class Ensemble:
             DriverError: There are none or too many, they do not see the same, their actions do
                 not mean the same, a weight is not positive, or they do not fit the evaluator.
         """
+        self.evaluator = evaluator if evaluator is not None else Evaluator()
+        evaluators.check_weights(len(members), weights, self.evaluator.kind)
         given = [1.0] * len(members) if weights is None else [float(each) for each in weights]
-        if not 1 <= len(members) <= MOST_MEMBERS:
-            raise DriverError(
-                f"An ensemble has 1 to {MOST_MEMBERS} members. Received: {len(members)}. Add some."
-            )
-        if len(given) != len(members) or not all(np.isfinite(w) and w > 0 for w in given):
-            raise DriverError(
-                f"Each of the {len(members)} members has one positive weight. Received: {given}."
-            )
         for other in members[1:]:
             check_alike(members[0], other)
         self.members = tuple(members)
         self.weights = tuple(weight / sum(given) for weight in given)
-        self.evaluator = evaluator if evaluator is not None else Evaluator()
-        _check_evaluator(self.members, self.weights, self.evaluator)
+        _check_evaluator(self.members, self.evaluator)
         self._evaluated = evaluators.model(
             self.evaluator,
             self.weights,
@@ -346,22 +338,13 @@ def check_critics(members: Sequence[Driver]) -> None:
         )
 
 
-def _check_evaluator(
-    members: Sequence[Driver], weights: Sequence[float], evaluator: Evaluator
-) -> None:
+def _check_evaluator(members: Sequence[Driver], evaluator: Evaluator) -> None:
     """Refuses members that an evaluator can do nothing with.
 
     Raises:
-        DriverError: One has no critic, or weights would count for nothing.
+        DriverError: One has no critic.
     """
-    if evaluator.kind == "mean":
-        return
-    if len(set(weights)) > 1:
-        raise DriverError(
-            f"Weights count in a mean only. Received: {', '.join(f'{w:g}' for w in weights)} for "
-            f"the evaluator {evaluator.kind}. Leave the weights out, or take the mean."
-        )
-    if evaluator.kind == "median":
+    if evaluator.kind != "critic":
         return
     check_critics(members)
     if len(evaluator.scales) != len(members):

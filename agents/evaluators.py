@@ -37,6 +37,7 @@ from donkey_rl.agents.deployment import plain_layers
 from donkey_rl.agents.manifest import ACTIONS
 from donkey_rl.agents.tensorflow_setup import keras
 from donkey_rl.configuration import Config
+from donkey_rl.errors import DriverError
 
 FloatArray = npt.NDArray[np.float32]
 Tensor = Any
@@ -47,6 +48,9 @@ _USUAL: Final = 99.0
 
 _LEAST_SCALE: Final = 1e-6
 _Scale = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+
+
+MOST_MEMBERS: Final = 32
 
 
 class Evaluator(Config):
@@ -243,3 +247,35 @@ def _fixed(source: Tensor, name: str, kernel: npt.ArrayLike) -> Tensor:
     result = layer(source)
     layer.set_weights([matrix])
     return result
+
+
+def check_weights(count: int, weights: Sequence[float] | None, kind: Kind) -> None:
+    """Checks how many drivers are joined and what they count, whoever they are.
+
+    Args:
+        count: Of the drivers.
+        weights: How much each counts, None for alike.
+        kind: What makes the action.
+
+    Raises:
+        DriverError: There are none or too many, there is not one positive weight for each, or
+            weights would count for nothing.
+    """
+    if not 1 <= count <= MOST_MEMBERS:
+        raise DriverError(
+            f"An ensemble has 1 to {MOST_MEMBERS} members. Received: {count}. Add some, or leave "
+            "some out."
+        )
+    if weights is None:
+        return
+    told = ", ".join(f"{weight:g}" for weight in weights)
+    if len(weights) != count or not all(0.0 < weight < math.inf for weight in weights):
+        raise DriverError(
+            f"Each of the {count} members has one positive weight. Received: {told}. Give as many "
+            "positive numbers, or none."
+        )
+    if kind != "mean" and len(set(weights)) > 1:
+        raise DriverError(
+            f"Weights count in a mean only. Received: {told} for the evaluator {kind}. Leave the "
+            "weights out, or take the mean."
+        )

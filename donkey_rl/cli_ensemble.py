@@ -134,10 +134,12 @@ class _Training(NamedTuple):
                 raise InputError("--recipe and --set are of members to train. Give --train N too.")
             return
         from donkey_rl import configuration
+        from donkey_rl.agents import evaluators
         from donkey_rl.experiments import ensembles
         from donkey_rl.experiments.config import TrainingConfig
 
-        how.check(len(ensembles.load(runs)) + self.members)
+        count = len(ensembles.load(runs)) + self.members
+        evaluators.check_weights(count, how.weights, how.evaluator)
         if any(each.partition("=")[0].strip() == "seed" for each in self.settings):
             raise InputError(
                 "The members differ by their seeds, which follow --seed. Received: --set seed=... "

@@ -143,8 +143,8 @@ def lidar_array(beams: Iterable[Beam], config: LidarConfig) -> npt.NDArray[np.fl
     Returns:
         Distance by level and direction, level by level, -1 where nothing was hit.
     """
-    around = int(360.0 / config.degPerSweepInc)
-    found = np.full(around * config.numSweepsLevels, -1.0)
+    around = config.rays
+    found = np.full(config.beams, -1.0)
     for beam in beams:
         level = round(abs(beam.ry / config.degAngDelta)) if config.degAngDelta else 0
         place = around * level + round(abs(beam.rx / config.degPerSweepInc))

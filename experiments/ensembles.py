@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -49,39 +48,6 @@ class Joining(Config):
     weights: tuple[float, ...] | None = None
     temperature: float = Field(default=Evaluator().temperature, ge=0.01, le=100.0)
     slowing: float = Field(default=0.0, ge=0.0, le=1000.0)
-
-    def check(self, count: int) -> None:
-        """Checks what can be known before the drivers are there.
-
-        Args:
-            count: Of the drivers.
-
-        Raises:
-            InputError: They are too many, there are more or fewer weights than drivers, one is not
-                positive, or they would count for nothing.
-        """
-        if count > ensemble.MOST_MEMBERS:
-            raise InputError(
-                f"An ensemble has at most {ensemble.MOST_MEMBERS} members. Received: {count}. "
-                "Leave some out."
-            )
-        if self.weights is None:
-            return
-        if not all(0.0 < weight < math.inf for weight in self.weights):
-            raise InputError(
-                f"Weights are positive numbers. Received: {', '.join(map(str, self.weights))}. "
-                "Leave out who is not to count."
-            )
-        if self.evaluator != "mean" and len(set(self.weights)) > 1:
-            raise InputError(
-                f"Weights count in a mean only. Received: the evaluator {self.evaluator}. Leave "
-                "--weights out, or choose --evaluator mean."
-            )
-        if len(self.weights) != count:
-            raise InputError(
-                f"Each of the {count} different drivers has one weight. Received: "
-                f"{len(self.weights)}. Give --weights as many numbers, with commas, or none."
-            )
 
 
 class EnsembleResult(Config):
@@ -162,7 +128,7 @@ def make(
     members = load(references)
     if len(members) < len(references):
         progress.message(f"{len(references) - len(members)} named twice: each driver counts once")
-    joining.check(len(members))
+    evaluators.check_weights(len(members), joining.weights, joining.evaluator)
     single = [single_driver(each) for each in members]
     return keep(members, joined(single, joining, lambda: driven(single, progress)), name)
 

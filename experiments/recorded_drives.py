@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,16 @@ def read(
             for each in recordings
         )
     return tuple(_drive(recording, config) for recording in recordings)
+
+
+def speed_is_assumed(drives: Sequence[RecordedDrive], speed: float | None) -> bool:
+    """Whether a speed was taken for a whole recording.
+
+    Args:
+        drives: As `read` returns them.
+        speed: What it was to take.
+    """
+    return any((drive.recording.speed == speed).all() for drive in drives)
 
 
 def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:

@@ -261,7 +261,7 @@ def _minutes(commands: _Commands) -> float:
 def _assumed(found: Sequence[RecordedDrive], speed: float) -> dict[str, str]:
     """Returns what the recording does not tell, and what was taken."""
     assumed = {}
-    if any((drive.recording.speed == speed).all() for drive in found):
+    if recorded_drives.speed_is_assumed(found, speed):
         assumed["speed"] = f"{speed:g} throughout"
     if any(drive.recording.yaw_rate is None for drive in found):
         assumed["yaw rate"] = "of speed and the recorded command before, by the car's geometry"

@@ -181,9 +181,9 @@ def test_one_command_makes_it_and_one_exports_it(
         (["x", "--evaluator", "medain"], "Did you mean 'median'"),
         ([], "An ensemble has 1 to 32 members. Received: 0"),
         (["--train", "2", "--set", "seed=3"], "Give --seed in its place"),
-        (["--train", "3", "--weights", "1,1,0"], "Weights are positive numbers"),
+        (["--train", "3", "--weights", "1,1,0"], "has one positive weight"),
         (["--train", "3", "--evaluator", "median", "--weights", "2,1,1"], "count in a mean only"),
-        (["--train", "33"], "at most 32 members. Received: 33"),
+        (["--train", "33"], "1 to 32 members. Received: 33"),
     ],
 )
 def test_bad_input_is_one_line(

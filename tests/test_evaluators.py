@@ -264,5 +264,5 @@ def test_what_does_not_fit_an_evaluator_is_refused(three: tuple[Driver, ...]) ->
         )
     with pytest.raises(DriverError, match=r"a scale for each of the 3 members. Received: 2"):
         Ensemble(three, evaluator=Evaluator(kind="critic", scales=(1, 1)))
-    with pytest.raises(DriverError, match=r"Weights count in a mean only. Received: 0.5, 0.25"):
+    with pytest.raises(DriverError, match=r"Weights count in a mean only. Received: 2, 1, 1"):
         Ensemble(three, [2, 1, 1], Evaluator(kind="median"))

@@ -186,11 +186,6 @@ class LidarConfig(Command):
     offset_z: float = number(-100.0, 100.0)
     rot_x: float = number(-360.0, 360.0)
 
-    @property
-    def beams(self) -> int:
-        """Beams of a scan."""
-        return int(360.0 / self.degPerSweepInc) * self.numSweepsLevels
-
 
 @_known
 @dataclasses.dataclass(frozen=True)

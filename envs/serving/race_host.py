@@ -22,6 +22,7 @@ from donkey_rl.envs.serving.orders import (
 )
 from donkey_rl.envs.serving.stage import Client, Stage
 from donkey_rl.envs.simulator import physics, stepping
+from donkey_rl.envs.simulator.sensors import LidarConfig
 
 MOST_BEAMS = 5_000
 """Of a lidar: telling them all takes time from every other car."""
@@ -36,6 +37,12 @@ _NOT_IN_A_RACE = (
     commands.GetNodePosition,
 )
 """What would move other cars or help one of them."""
+
+
+def _beams(command: commands.LidarConfig) -> int:
+    return LidarConfig(
+        degPerSweepInc=command.degPerSweepInc, numSweepsLevels=command.numSweepsLevels
+    ).beams
 
 
 class RaceHost:
@@ -82,7 +89,7 @@ class RaceHost:
         number = self._numbers[client]
         if isinstance(command, _NOT_IN_A_RACE):
             return False
-        if isinstance(command, commands.LidarConfig) and command.beams > MOST_BEAMS:
+        if isinstance(command, commands.LidarConfig) and _beams(command) > MOST_BEAMS:
             client.connection.refuse(command, f"in a race it has at most {MOST_BEAMS} beams.")
             return True
         if isinstance(command, commands.RacerInfo):

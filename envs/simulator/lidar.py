@@ -206,7 +206,7 @@ def scan(world: World, i: int, config: LidarConfig) -> FloatArray:
     gaps = np.hypot(motion[:, X] - eye[0], motion[:, Z] - eye[2])
     others = motion[there & (gaps < config.maxRange + v.BODY_LENGTH)]
     cars = np.column_stack([others[:, [X, Z]], np.cos(others[:, YAW]), np.sin(others[:, YAW])])
-    out = np.empty((config.rays * config.numSweepsLevels, 3))
+    out = np.empty((config.beams, 3))
     angles = (
         *(config.degPerSweepInc, config.degAngDown, config.degAngDelta),
         *(config.rays, config.numSweepsLevels, config.maxRange),

@@ -71,3 +71,8 @@ class LidarConfig(Config):
     def rays(self) -> int:
         """Rays of one level."""
         return int(360.0 / self.degPerSweepInc)
+
+    @property
+    def beams(self) -> int:
+        """Rays of all levels."""
+        return self.rays * self.numSweepsLevels

@@ -143,5 +143,5 @@ def recorded(
             "leave --tub out."
         )
     parts = {part: np.concatenate([each[part] for each in found]) for part in found[0]}
-    assumed = len(np.unique(parts["speed"])) == 1
+    assumed = recorded_drives.speed_is_assumed(drives, speed)
     return Observations(parts, f"recorded: {path}", speed_is_assumed=assumed)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from donkey_rl.agents import ensemble
+from donkey_rl.agents import ensemble, evaluators
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.configuration import Config
@@ -61,7 +61,7 @@ class CommitteePlan(Config):
     races: int = Field(default=10, ge=1, le=1000)
     judged_races: int = Field(default=30, ge=2, le=1000)
     candidates: int = Field(default=6, ge=1, le=64)
-    members: int = Field(default=5, ge=1, le=ensemble.MOST_MEMBERS)
+    members: int = Field(default=5, ge=1, le=evaluators.MOST_MEMBERS)
     highest_disqualified: float = Field(default=0.05, ge=0.0, le=1.0)
     seed: int = Field(default=0, ge=0, lt=2**20)
 
