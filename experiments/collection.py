@@ -38,13 +38,23 @@ class Collection:
         self._copier = Copier(config.imitation.augmentation, config.camera.shape, config.seed)
         self._parts: dict[bool, list[tuple[Parts, FloatArray]]] = {False: [], True: []}
 
-    def add(self, observation: Observation, actions: FloatArray, *, kept: bool) -> None:
-        """Adds what some cars saw, and what they were to do, (N, 2)."""
-        pairs = [(observation, actions)]
+    def add(
+        self, observation: Observation, actions: FloatArray, *, kept: bool, read: Any = None
+    ) -> None:
+        """Adds what some cars saw, and what they were to do.
+
+        Args:
+            observation: Of N cars.
+            actions: Shape (N, 2).
+            kept: Whether this is kept for the report, not learned from.
+            read: What the policy reads of it, where that is known: to encode images takes long.
+        """
+        pairs = [(self._extractor(observation) if read is None else read, actions)]
         if not kept:
-            pairs += [self._copier(observation, actions) for _ in range(self._copies)]
-        for seen, wanted in pairs:
-            parts, _ = self._layout.split(self._extractor(seen))
+            copies = (self._copier(observation, actions) for _ in range(self._copies))
+            pairs += [(self._extractor(copy), wanted) for copy, wanted in copies]
+        for found, wanted in pairs:
+            parts, _ = self._layout.split(found)
             self._parts[kept].append((parts, wanted))
 
     def joined(self) -> Demonstrations:

@@ -7,7 +7,7 @@ the expert will do when the command for it takes effect.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,21 @@ Flags = npt.NDArray[np.bool_]
 
 _NEVER = -1
 
+_READ = "read"
+"""Beside the parts of an observation: what the policy reads of it, where that is numbers."""
+
+
+class Seen(NamedTuple):
+    """What all cars see.
+
+    Attributes:
+        observation: The images are a buffer that is used again.
+        read: What the policy reads of it.
+    """
+
+    observation: Observation
+    read: Any
+
 
 class Lesson(Protocol):
     """Takes what is seen and what the expert would do, step by step."""
@@ -31,11 +46,11 @@ class Lesson(Protocol):
     def delay_ms(self) -> npt.NDArray[np.float64]:
         """How late the commands are of each car's episode that this is a lesson for, (N,)."""
 
-    def see(self, observation: Observation, wanted: FloatArray, *, kept: bool) -> None:
+    def see(self, seen: Seen, wanted: FloatArray, *, kept: bool) -> None:
         """Takes what all cars see before a step, and the expert's actions, (N, 2).
 
         Args:
-            observation: The images are a buffer that is used again.
+            seen: By all cars.
             wanted: The expert's actions on where the cars are.
             kept: Whether this is kept for the report, not learned from.
         """
@@ -52,9 +67,9 @@ class AtOnce:
         self._collection = collection
         self.delay_ms = np.zeros(cars.num_envs)
 
-    def see(self, observation: Observation, wanted: FloatArray, *, kept: bool) -> None:
+    def see(self, seen: Seen, wanted: FloatArray, *, kept: bool) -> None:
         """See `Lesson.see`."""
-        self._collection.add(observation, wanted, kept=kept)
+        self._collection.add(seen.observation, wanted, kept=kept, read=seen.read)
 
     def go_on(self, ended: Flags) -> None:
         """See `Lesson.go_on`."""
@@ -93,14 +108,14 @@ class Shifted:
         """See `Lesson.delay_ms`."""
         return np.asarray(STEP_MS * self._delay, np.float64)
 
-    def see(self, observation: Observation, wanted: FloatArray, *, kept: bool) -> None:
+    def see(self, seen: Seen, wanted: FloatArray, *, kept: bool) -> None:
         """See `Lesson.see`."""
-        self._frames.keep(observation)
+        self._frames.keep(seen.observation)
         cars = np.flatnonzero(steps(self._cars) >= self._delay)
         if len(cars):
-            seen = self._frames.before(cars, self._delay[cars])
-            seen["last_actions"] = observation["last_actions"][cars]
-            self._collection.add(seen, wanted[cars], kept=kept)
+            before = self._frames.before(cars, self._delay[cars])
+            before["last_actions"] = seen.observation["last_actions"][cars]
+            self._collection.add(before, wanted[cars], kept=kept)
 
     def go_on(self, ended: Flags) -> None:
         """See `Lesson.go_on`."""
@@ -136,9 +151,10 @@ class Landed:
         links = [view.batch.link for view in self._cars.views]
         return [link for link in links if link is not None]
 
-    def see(self, observation: Observation, wanted: FloatArray, *, kept: bool) -> None:
+    def see(self, seen: Seen, wanted: FloatArray, *, kept: bool) -> None:
         """See `Lesson.see`."""
-        self._frames.keep(observation)
+        numbers = isinstance(seen.read, np.ndarray)
+        self._frames.keep({**seen.observation, **({_READ: seen.read} if numbers else {})})
         self._now, self._wanted, self._kept = steps(self._cars), wanted, kept
 
     def go_on(self, ended: Flags) -> None:
@@ -146,7 +162,8 @@ class Landed:
         self._frames.await_landing(np.concatenate([link.landing for link in self._links]))
         cars, seen = self._frames.landed(self._now)
         if len(cars):
-            self._collection.add(seen, self._wanted[cars], kept=self._kept)
+            read = seen.pop(_READ, None)
+            self._collection.add(seen, self._wanted[cars], kept=self._kept, read=read)
         self._frames.forget(ended)
 
 

@@ -22,7 +22,7 @@ from donkey_rl.envs.simulator import track
 from donkey_rl.envs.traffic import shown
 from donkey_rl.experiments.collection import Collection
 from donkey_rl.experiments.config import TrainingConfig
-from donkey_rl.experiments.late_labels import AtOnce, Landed, Lesson, Shifted
+from donkey_rl.experiments.late_labels import AtOnce, Landed, Lesson, Seen, Shifted
 from donkey_rl.metrics import heat, limits
 
 SEED_OFFSET = 15_485
@@ -261,8 +261,8 @@ class School:
         total = 0.0
         for done in range(rounds):
             wanted = self._wanted(lesson.delay_ms)
-            observation = self._cars.observation()
-            lesson.see(observation, wanted, kept=done >= learned)
+            seen = Seen(self._cars.observation(), self._seen)
+            lesson.see(seen, wanted, kept=done >= learned)
             driven = driver(wanted)
             following: Any
             following, rewards, ended, infos = self._environment.step(driven)

@@ -17,9 +17,11 @@ from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import labels, traffic, vec_env
 from donkey_rl.envs.joined_view import Cars
+from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import ConfigurationError
 from donkey_rl.experiments import demonstrations, late_labels, school, sight
+from donkey_rl.experiments.collection import Collection
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.recorded_drives import RecordedDrive
@@ -46,7 +48,7 @@ class Lessons:
     def __init__(self) -> None:
         self.rows: list[tuple[Any, Actions]] = []
 
-    def add(self, observation: Any, actions: Actions, *, kept: bool) -> None:
+    def add(self, observation: Any, actions: Actions, *, kept: bool, read: Any = None) -> None:
         for k in range(len(actions)):
             self.rows.append(({n: np.array(v[k]) for n, v in observation.items()}, actions[k]))
 
@@ -63,7 +65,7 @@ def drive(view: Cars, lesson: late_labels.Lesson, steps: int) -> tuple[Any, Acti
         observation = view.observation()
         seen.append({name: np.array(part) for name, part in observation.items()})
         wanted.append(np.stack([0.1 * np.arange(CARS), np.full(CARS, 0.001 * done)], axis=1))
-        lesson.see(observation, wanted[-1], kept=False)
+        lesson.see(late_labels.Seen(observation, None), wanted[-1], kept=False)
         ends.append(view.step(wanted[-1].astype(np.float32))[2].copy())
         lesson.go_on(ends[-1])
     return seen, np.array(wanted), np.array(ends)
@@ -166,6 +168,34 @@ def test_replay_is_seeded_by_the_policys_own_delayed_drive_alone() -> None:
     assert "the replay buffer begins with the rounds" in told.getvalue()
     # 36 of 40 steps to learn from, of which the first two to four have no answer; 18 of 20.
     assert 4 * (32 + 14) <= found["imitation/rows"] <= 4 * (34 + 16)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_lessons_encode_each_frame_once(late: bool) -> None:
+    config = settings(rounds=1, round_steps=20 * 4)
+    if not late:
+        config = config.model_copy(update={"latency": LatencyConfig()})
+    encoder = LaneEncoder(config.camera.shape, labels.LANE_LABELS, LaneEncoderConfig())
+    with contextlib.closing(vec_env.make(config.environment(), 4, 1)) as view:
+        env = sight.environment(config, view, encoder, FeatureScaling())
+        extractor, read = env.extractor, []
+
+        def watched(observation: Any) -> Any:
+            read.append(extractor(observation))
+            return read[-1]
+
+        watched.space = extractor.space  # type: ignore[attr-defined]
+        env.extractor = watched  # type: ignore[assignment]
+        collection = Collection(config, env)
+        agent = SAC(env, config.sac, seed=1)
+        lessons = school.School(config, env, view, collection, agent)
+        lessons.correct(lambda _: None)
+    rows = np.concatenate(read)
+    # What stands at the beginning and after each of 20 steps, and the last of ended episodes.
+    assert 4 * 21 <= len(rows) < 4 * 25
+    taught = collection.joined().seen.numbers
+    assert len(taught) > 40
+    assert all((rows == each).all(axis=1).any() for each in taught)
 
 
 @pytest.mark.parametrize("pace_of", ["expert", "limit"])
