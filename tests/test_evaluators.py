@@ -236,7 +236,6 @@ def test_exports_hold_all_of_it(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not conversion.has_onnx(), reason="without the packages for ONNX")
 def test_onnx_holds_all_of_it(made: dict[str, Ensemble], tmp_path: pathlib.Path) -> None:
     driver = made["slowed critic"]
     (tmp_path / "driver.onnx").write_bytes(conversion.onnx_model(driver))

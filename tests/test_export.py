@@ -339,8 +339,6 @@ def test_images_that_donkeycar_does_not_have_are_refused(shape: tuple[int, int, 
 def test_onnx_does_what_the_driver_does(
     place: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("tf2onnx")
-    pytest.importorskip("onnxruntime")
     result = export(place, capsys, "--to", "onnx", "--out", str(place / "onnx"))
     assert result["largest_action_difference"] <= 1e-3
     pilot = pilots.onnx(place / "onnx" / "driver.onnx", Driver.load(place / "driver").observation)
