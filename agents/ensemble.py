@@ -33,6 +33,7 @@ from donkey_rl.agents import evaluators, folders, lite_conversion, manifest
 from donkey_rl.agents.driver import Apply, Driver, FloatArray, called
 from donkey_rl.agents.evaluators import Evaluator
 from donkey_rl.agents.manifest import DriverDescription, Manifest, ObservationSpec
+from donkey_rl.agents.members import check_alike, check_critics
 from donkey_rl.agents.tensorflow_setup import tf
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DriverError
@@ -44,8 +45,6 @@ AGENT: Final = "ensemble"
 _BATCH = 128
 
 _FILE_NAME = "ensemble.json"
-_ALIKE = ("vehicle", "camera", "steering_limits", "throttle_limits")
-"""What a description must have in common, beside what is seen: what an action means."""
 
 
 class _Member(Config):
@@ -301,43 +300,6 @@ def _values(
     return np.stack(said, axis=1)
 
 
-def check_alike(first: Driver, other: Driver) -> None:
-    """Refuses two drivers that do not see the same, or whose actions do not mean the same.
-
-    Raises:
-        DriverError: With the first difference.
-    """
-    ours, theirs = (
-        {
-            **each.observation.model_dump(mode="json"),
-            **each.description.model_dump(mode="json", include=set(_ALIKE)),
-        }
-        for each in (first, other)
-    )
-    for name, value in ours.items():
-        if theirs[name] != value:
-            raise DriverError(
-                f"The members of an ensemble see the same and drive the same car. Received: "
-                f"{name} {value} of {_called(first)}, {theirs[name]} of {_called(other)}. Leave "
-                "one out."
-            )
-
-
-def check_critics(members: Sequence[Driver]) -> None:
-    """Refuses members of which one has no critic.
-
-    Raises:
-        DriverError: One has none.
-    """
-    without = [_called(each) for each in members if each.critic is None]
-    if without:
-        raise DriverError(
-            f"The evaluator critic asks the critic of every member. Received: {without[0]} "
-            "without one. Drivers of SAC keep theirs, with every encoder but cnn, if this version "
-            "of donkey-rl trained them: train it again, or take median or mean."
-        )
-
-
 def _check_evaluator(members: Sequence[Driver], evaluator: Evaluator) -> None:
     """Refuses members that an evaluator can do nothing with.
 
@@ -352,12 +314,6 @@ def _check_evaluator(members: Sequence[Driver], evaluator: Evaluator) -> None:
             f"The evaluator has a scale for each of the {len(members)} members. Received: "
             f"{len(evaluator.scales)}. Join them with `donkey-rl ensemble`."
         )
-
-
-def _called(driver: Driver) -> str:
-    """Returns what errors call a driver: its run where it has one."""
-    run = driver.description.notes.get("run_id")
-    return f"run {str(run)[:8]}" if run else f"driver {driver.hash[:8]}"
 
 
 def _described(members: Sequence[Driver], weights: Sequence[float]) -> DriverDescription:

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 _MOST_RUNS = 100
 _SQLITE = "sqlite:///"
@@ -53,7 +54,7 @@ def recipe(incomplete: str) -> list[str]:
 def run(incomplete: str) -> list[tuple[str, str]]:
     """Completes the id of a run, with its name, or a name; only of a store that is a file."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
-    file = Path(uri.removeprefix(_SQLITE).partition("?")[0])
+    file = Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0]))
     if not uri.startswith(_SQLITE) or not file.is_file():
         return []
     found: list[tuple[str, str]] = []

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
+_RACES = 30
+
 
 @app.command(epilog="Example: donkey-rl ensemble 3f2a 81c0 77de --evaluator critic --slowing 2")
 def ensemble(
@@ -64,8 +66,9 @@ def ensemble(
         typer.Option("--set", metavar="KEY=VALUE", help="With --train: as in train."),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="With --train: of the first; the others have the next.")
-    ] = 0,
+        int | None,
+        typer.Option(min=0, help="With --train: of the first; the others have the next."),
+    ] = None,
     choose: Annotated[
         bool,
         typer.Option(
@@ -75,8 +78,11 @@ def ensemble(
         ),
     ] = False,
     races: Annotated[
-        int, typer.Option(min=2, help="With --choose: races to judge by, from other starts.")
-    ] = 30,
+        int | None,
+        typer.Option(
+            min=2, help="With --choose: races to judge by, from other starts. Default: 30."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make one driver of several, which an evaluator makes one action of.
@@ -98,6 +104,8 @@ def ensemble(
         raise InputError(
             f"--temperature is of the evaluator critic. Received: {evaluator}. Leave it out."
         )
+    if races is not None and not choose:
+        raise InputError("--races are to choose by. Give --choose too, or leave them out.")
     training = _Training(train, recipe, setting or (), seed)
     with at_work(as_json) as progress:
         from donkey_rl import configuration
@@ -108,7 +116,7 @@ def ensemble(
         how = configuration.validate(ensembles.Joining, joining)
         training.check(runs or (), how)
         found = [*(runs or ()), *training.trained(progress)]
-        result = _chosen(found, races, name, progress) if choose else None
+        result = _chosen(found, races or _RACES, name, progress) if choose else None
         if result is None:
             result = ensembles.make(found, how, progress, name).model_dump(mode="json")
     if as_json:
@@ -125,21 +133,23 @@ class _Training(NamedTuple):
     members: int | None
     recipe: str | None
     settings: Sequence[str]
-    seed: int
+    seed: int | None
 
     def check(self, runs: Sequence[str], how: Joining) -> None:
         """Finds what is typed wrongly before anything is trained."""
         if self.members is None:
-            if self.recipe is not None or self.settings:
-                raise InputError("--recipe and --set are of members to train. Give --train N too.")
+            if self.recipe is not None or self.settings or self.seed is not None:
+                raise InputError(
+                    "--recipe, --set and --seed are of members to train. Give --train N too."
+                )
             return
         from donkey_rl import configuration
         from donkey_rl.agents import evaluators
         from donkey_rl.experiments import ensembles
         from donkey_rl.experiments.config import TrainingConfig
 
-        count = len(ensembles.load(runs)) + self.members
-        evaluators.check_weights(count, how.weights, how.evaluator)
+        named = ensembles.load(runs)
+        evaluators.check_weights(len(named) + self.members, how.weights, how.evaluator)
         if any(each.partition("=")[0].strip() == "seed" for each in self.settings):
             raise InputError(
                 "The members differ by their seeds, which follow --seed. Received: --set seed=... "
@@ -148,6 +158,9 @@ class _Training(NamedTuple):
         values = {} if self.recipe is None else configuration.read_recipe(self.recipe)
         config = configuration.validate(TrainingConfig, values)
         config = configuration.with_settings(config, self.settings)
+        # The last one's: none of them may be one that training refuses.
+        last = {"seed": (self.seed or 0) + self.members - 1}
+        ensembles.check_planned(configuration.with_values(config, last), named)
         if how.evaluator == "critic" and (config.agent != "sac" or config.encoder.name == "cnn"):
             raise InputError(
                 "The evaluator critic asks critics, which drivers of SAC have whose encoder was "
@@ -163,7 +176,7 @@ class _Training(NamedTuple):
 
         words = [] if self.recipe is None else ["--recipe", self.recipe]
         words += [word for each in self.settings for word in ("--set", each)]
-        return ensemble_training.train(self.members, words, self.seed, progress)
+        return ensemble_training.train(self.members, words, self.seed or 0, progress)
 
 
 def _chosen(

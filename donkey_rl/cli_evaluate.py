@@ -27,6 +27,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: donkey-rl evaluate 3f2a --races 30 --held-out --robustness")
 def evaluate(
+    ctx: typer.Context,
     driver: Annotated[
         str,
         typer.Argument(
@@ -179,7 +180,11 @@ def evaluate(
         "latency_profile": latency_profile, "opponents": opponents,
     }  # fmt: skip
     if tub is not None:
-        _check_alone("--tub", "races nothing", raced)
+        idle = ("races", "laps", "seed", "frame_limit_ms", "engine", "address")
+        typed = {name: ctx.get_parameter_source(name) for name in idle}
+        given = {name: getattr(each, "name", "") == "COMMANDLINE" for name, each in typed.items()}
+        given["yardsticks"] = yardsticks is not None
+        _check_alone("--tub", "races nothing", raced | given)
         _hold_against({**whom, "tub": tub, "speed": speed, "plot": out}, as_json)
         return
     _check_alone("Racing", "needs --tub for these", {"speed": speed is not None, "out": out})

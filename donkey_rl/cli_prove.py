@@ -72,7 +72,7 @@ def prove(
     ] = 30.0,
     tuning_minutes: Annotated[
         float, typer.Option("--tuning-minutes", min=0.1, help="Tuning over TCP, real time.")
-    ] = 10.0,
+    ] = 20.0,
     as_json: JsonOption = False,
 ) -> None:
     """Make the tables of the benchmarks: measure, train, race, write them as Markdown.

@@ -29,7 +29,9 @@ def agent(config: TrainingConfig, env: ExtractedVecEnv) -> SAC | PPO:
     if config.agent == "ppo":
         return PPO(env, config.ppo, seed=config.seed)
     real_time = simulators.count(config.simulator) is not None
-    return SAC(env, config.sac, seed=config.seed, real_time=real_time)
+    model = SAC(env, config.sac, seed=config.seed, real_time=real_time)
+    model.begins_by_chance = config.start.driver is None
+    return model
 
 
 def check_learned(

@@ -38,12 +38,13 @@ REWARD_FILE, ENCODER_FILE = "reward.py", "encoder.py"
 CODE = {"task.reward": REWARD_FILE, "encoder.code": ENCODER_FILE}
 """Settings that name code of the user's own, `PATH.py:NAME`, and what a run calls its copy."""
 
-PROFILE, _OPPONENTS, _START = "latency.profile", "opponents.drivers", "start.driver"
+PROFILE, OPPONENTS, START = "latency.profile", "opponents.drivers", "start.driver"
+PRETRAINED = "encoder.pretrained"
 _CHECKED = "check.tracks"
-LASTING = (PROFILE, _OPPONENTS, _START, _CHECKED)
+LASTING = (PROFILE, OPPONENTS, START, _CHECKED)
 """What a run depends on to its end."""
 
-_DATA = ("imitation.data", "encoder.data", "encoder.pretrained", _START, PROFILE)
+_DATA = ("imitation.data", "encoder.data", PRETRAINED, START, PROFILE)
 """Settings that name what is learned from."""
 
 _LARGEST = 1_000_000
@@ -108,7 +109,7 @@ def lasting(config: TrainingConfig) -> TrainingConfig:
     changes |= {key: configs.lasting_code(name) for key, name in _code(config).items()}
     if _folders(config):
         known = _folders(config)
-        changes[_OPPONENTS] = [known.get(each, each) for each in config.opponents.drivers]
+        changes[OPPONENTS] = [known.get(each, each) for each in config.opponents.drivers]
     if changes.items() <= configs.flat(config.model_dump(mode="json")).items():
         return config
     return configuration.with_values(config, changes)
@@ -134,6 +135,13 @@ def _data(config: TrainingConfig) -> dict[str, str]:
     }
 
 
+def names_more(config: TrainingConfig) -> bool:
+    """Whether a run reads other runs, drivers or recordings, or has lessons alone."""
+    flat = configs.flat(config.model_dump(mode="json"))
+    named = any(flat.get(key) for key in _DATA if key != PROFILE)
+    return named or config.opponents.count > 0 or config.steps == 0
+
+
 def hashes_of_data(config: TrainingConfig) -> dict[str, str]:
     """Returns by setting a SHA-256 of the names and sizes of what is learned from.
 
@@ -145,7 +153,7 @@ def hashes_of_data(config: TrainingConfig) -> dict[str, str]:
         for key, value in _data(config).items()
     }
     if _folders(config):
-        found[_OPPONENTS] = _listing(_folders(config).values())
+        found[OPPONENTS] = _listing(_folders(config).values())
     roads = hash_of_track_file(config.check.tracks or "")
     if roads is not None:
         found[_CHECKED] = roads

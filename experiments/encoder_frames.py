@@ -155,6 +155,18 @@ def recorded(
         )
 
 
+def check(place: pathlib.Path) -> None:
+    """Refuses a place without any frame.
+
+    Args:
+        place: As in `recorded`.
+
+    Raises:
+        InputError: There is no such folder, or no image in it.
+    """
+    _frames(place)
+
+
 def _frames(place: pathlib.Path) -> list[frame_files.FrameSource]:
     """Returns the frames of a folder or of a race record."""
     if place.is_file() and place.suffix.lower() == race_records.SUFFIX:

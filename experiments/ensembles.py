@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 from pydantic import Field
@@ -14,10 +14,13 @@ from donkey_rl.agents import ensemble, evaluators
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.ensemble import AGENT, Ensemble
 from donkey_rl.agents.evaluators import Evaluator
+from donkey_rl.agents.manifest import DriverDescription, ObservationSpec
+from donkey_rl.agents.members import check_alike, check_critics
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import drivers, tracking
+from donkey_rl.experiments import description, drivers, sight, tracking
+from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.deployment import frames
 from donkey_rl.experiments.drivers import Entrant, LearnedEntrant
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -91,6 +94,32 @@ def load(references: Sequence[str]) -> tuple[LearnedEntrant, ...]:
     return tuple(found.values())
 
 
+class _Planned(NamedTuple):
+    """A driver that is still to be trained, as far as members have to be alike."""
+
+    observation: ObservationSpec
+    description: DriverDescription
+    hash: str = ""
+
+
+def check_planned(config: TrainingConfig, named: Sequence[LearnedEntrant]) -> None:
+    """Refuses to train members that could not be joined with drivers that are there.
+
+    Args:
+        config: Of the members to be trained.
+        named: The drivers that are there.
+
+    Raises:
+        DriverError: With the first difference.
+    """
+    seen = ObservationSpec(
+        image_shape=config.camera.shape, history=config.history, scaling=sight.scaling(config)
+    )
+    planned = _Planned(seen, description.of(config, "", 0, None))
+    for entrant in named:
+        check_alike(single_driver(entrant), planned)
+
+
 def single_driver(entrant: Entrant) -> Driver:
     """Returns the driver of an entrant that may be a member.
 
@@ -149,7 +178,7 @@ def joined(members: Sequence[Driver], joining: Joining, seen: Callable[[], Parts
         return Ensemble(members, joining.weights, Evaluator(kind=joining.evaluator))
     if joining.evaluator == "critic":
         # Before anything takes time.
-        ensemble.check_critics(members)
+        check_critics(members)
     usual = ensemble.calibrated(
         members,
         seen(),

@@ -23,6 +23,7 @@ from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import UnknownNameError
 from donkey_rl.experiments import (
+    conditions,
     drivers,
     evaluation_tracks,
     race_latency,
@@ -358,7 +359,7 @@ def _plan(
     metrics: tuple[Metric, ...],
 ) -> RacePlan:
     """Returns the races that are asked for on one track."""
-    changes = race_latency.told(request.latency) | _changed(request.settings)
+    changes = conditions.of(request.latency, request.settings, config)
     if request.look is not None:
         changes |= {"look": request.look}
     plan = RacePlan(
@@ -367,7 +368,7 @@ def _plan(
         seed=request.seed,
         latency=request.latency,
         disturbance=unseen_looks.load(request.look) if request.look is not None else None,
-        changes=changes | _others(config),
+        changes=changes,
         metrics=metrics,
         films=request.video is not None,
         video=request.video,
@@ -377,18 +378,6 @@ def _plan(
     changed = request.settings or request.opponents or request.look is not None
     marked = bool(changed) or entrant.kind != "run"
     return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
-
-
-def _changed(settings: Sequence[str]) -> dict[str, float | int | str]:
-    """Returns what settings change, for the records; the car stands in them by itself."""
-    pairs = (setting.partition("=")[::2] for setting in settings)
-    return {key.strip(): value.strip() for key, value in pairs if key.strip() != "vehicle"}
-
-
-def _others(config: EnvironmentConfig) -> dict[str, float | int | str]:
-    """Returns who else is on the road, for the records."""
-    setting = config.opponents
-    return {"opponents": ",".join(setting.drivers)} if setting.count else {}
 
 
 def _metrics(references: Sequence[str]) -> tuple[Metric, ...]:

@@ -46,12 +46,8 @@ def train_encoder(
         InputError: ``settings.pretrained`` does not fit, or is no run.
         DriverError: Its driver cannot be read.
     """
-    if settings.seed is None:
-        settings = settings.model_copy(update={"seed": config.seed})
-    known = labels.names(settings.farther, cars=config.opponents.count > 0)
-    encoder = LaneEncoder(config.camera.shape, known, settings)
-    if settings.pretrained is not None:
-        encoder.start_from(_stored(settings.pretrained))
+    encoder = untrained(config, settings)
+    settings, known = encoder.config, encoder.label_names
     source = _Source(config, settings, encoder, progress, between)
     first = source.rendered()
     with progress.phase("training encoder", 100, "%") as phase:
@@ -70,6 +66,26 @@ def train_encoder(
             mirror=Mirror(*labels.mirrored(known)),
         )
     return encoder, report
+
+
+def untrained(config: TrainingConfig, settings: LaneEncoderConfig) -> LaneEncoder:
+    """Returns the encoder as its training begins, with what `settings.pretrained` has learned.
+
+    Args:
+        config: The run.
+        settings: Of the encoder.
+
+    Raises:
+        InputError: As `train_encoder`.
+        DriverError: As `train_encoder`.
+    """
+    if settings.seed is None:
+        settings = settings.model_copy(update={"seed": config.seed})
+    known = labels.names(settings.farther, cars=config.opponents.count > 0)
+    encoder = LaneEncoder(config.camera.shape, known, settings)
+    if settings.pretrained is not None:
+        encoder.start_from(_stored(settings.pretrained))
+    return encoder
 
 
 class _Source:

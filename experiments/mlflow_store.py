@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib import parse
 
 from donkey_rl.errors import InputError, StorageError, StoreAwayError
 
@@ -77,14 +78,17 @@ def tracking_uri(uri: str | None = None) -> str:
     """
     chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     path = database_path(chosen)
-    return f"{_SQLITE}{path.as_posix()}" if path else chosen
+    if path is None:
+        return chosen
+    # What SQLAlchemy would read as something else than a name.
+    return _SQLITE + path.as_posix().replace("%", "%25").replace("?", "%3F")
 
 
 def database_path(uri: str) -> pathlib.Path | None:
     """Returns the absolute path of an SQLite store, or None for any other."""
     if not uri.startswith(_SQLITE):
         return None
-    return pathlib.Path(uri.removeprefix(_SQLITE).split("?")[0]).resolve()
+    return pathlib.Path(parse.unquote(uri.removeprefix(_SQLITE).split("?")[0])).resolve()
 
 
 def client(uri: str | None = None) -> MlflowClient:
@@ -220,6 +224,9 @@ def _open(address: str) -> MlflowClient:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
+    # MLflow makes the folder of an SQLite file by its address as it is written, '%25' and all.
+    written = pathlib.Path(address.removeprefix(_SQLITE)).parent
+    strays = [each for each in (written, *written.parents) if not each.exists()]
     try:
         store = MlflowClient(tracking_uri=address)
     except MlflowException as error:
@@ -231,6 +238,9 @@ def _open(address: str) -> MlflowClient:
             "here."
         ) from error
     store.search_experiments(max_results=1)
+    with contextlib.suppress(OSError):
+        for each in strays if address.startswith(_SQLITE) else ():
+            each.rmdir()
     return store
 
 

@@ -89,7 +89,7 @@ def _names(names: Sequence[str]) -> str:
 def take_over(model: SAC | PPO, driver: Driver) -> tuple[str, ...]:
     """Gives an agent the policy of a driver, and its critics where both have such.
 
-    The width of its exploration, and the optimisers, begin anew.
+    The optimisers begin anew, and exploration as `Learner.narrow` has it.
 
     Args:
         model: The agent, not yet trained.
@@ -102,6 +102,8 @@ def take_over(model: SAC | PPO, driver: Driver) -> tuple[str, ...]:
         InputError: Their networks differ.
     """
     _copy(driver.actor.get_weights(), model.deterministic_model(), "policy")
+    if isinstance(model, SAC):
+        model.learner.narrow()
     if not isinstance(model, SAC) or driver.critic is None:
         return ("policy",)
     if not driving.is_finite(driver.critic):

@@ -25,7 +25,7 @@ from donkey_rl.experiments import (
     driver_storing,
     encoder_training,
     evaluation,
-    own_code_checks,
+    prerequisites,
     process_clock,
     provenance,
     race_latency,
@@ -41,7 +41,6 @@ from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.checks import Checks, Findings, Hooks, MlflowWriter, check_fields
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
-from donkey_rl.experiments.data import lessons
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.interruption import Interruption
@@ -75,11 +74,7 @@ def train(
         InputError: A recording to imitate cannot be learned from, a driver to begin with does not
             fit, or a reward or an encoder of the user's own cannot be used; no run is begun.
     """
-    own_code_checks.check(config)
-    config = lessons.pinned(config)
-    demonstrations.check(config, progress)
-    rivals.check(config.environment())
-    starting.load(config)
+    config = prerequisites.checked(config, progress)
     tracking.prepare_in_background()
     run = tracking.start(
         f"{config.agent} {config.track} seed {config.seed}",

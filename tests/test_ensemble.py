@@ -322,6 +322,17 @@ def test_a_gain_is_claimed_only_where_the_interval_shows_it(
 
 
 @pytest.mark.usefixtures("own_store")
+def test_members_that_could_not_be_joined_are_not_trained(
+    three: tuple[Driver, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    three[0].save("first", lite=False)
+    assert cli.main(["ensemble", "first", "--train", "1", "--set", "history=5"]) == cli.BAD_INPUT
+    said = capsys.readouterr().err
+    assert "of those to be trained. Leave one out." in said
+    assert not pathlib.Path("runs").exists()
+
+
+@pytest.mark.usefixtures("own_store")
 @pytest.mark.slow
 def test_an_ensemble_of_runs_is_a_run_that_is_raced_as_any(
     three: tuple[Driver, ...],
@@ -362,6 +373,7 @@ def test_an_ensemble_of_runs_is_a_run_that_is_raced_as_any(
         (["x", "y", "--weights", "1,b"], "--weights are numbers with commas"),
         (["x", "y", "--weights", "1,1", "--choose"], "--choose finds members and weights"),
         (["pursuit"], "Received: pursuit, 'pursuit'"),
+        (["--train", "2", "--seed", str(2**31 - 1)], "seed should be less than 2147483648"),
     ],
 )
 def test_bad_input_is_one_line(

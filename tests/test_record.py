@@ -57,6 +57,7 @@ def test_pursuit_records_races_with_pictures(lessons: RecordResult) -> None:
     for told in lessons.races:
         race = Race.load(told.file)
         assert (race.header.driver, race.header.laps) == ("pursuit", 1)
+        assert race.header.conditions == dict(each.split("=") for each in SMALL)
         assert told.rows == len(race) == len(list(race_frames.recorded(told.file)))
         assert told.seconds == race.duration_s > told.laps[0].time_s > 10.0
 
@@ -177,6 +178,17 @@ def test_what_was_recorded_is_pushed(
         held = open_store(str(store)).dataset(name, version)
         assert pathlib.Path(told["file"]).name in {entry.path for entry in held.files}
     assert len(held.files) == 2
+
+
+def test_a_record_says_what_was_changed_on_purpose(tmp_path: pathlib.Path) -> None:
+    late = [f"latency.{end}_ms=100" for end in ("low", "high")]
+    changes = (*SMALL, *late, "opponents.count=1")
+    (told,) = run(tmp_path / "late", minutes=0.02, noise=0.1, settings=changes).races
+    conditions = Race.load(told.file).header.conditions
+    assert conditions["latency_ms"] == 100.0
+    assert conditions["noise"] == 0.1
+    assert conditions["throttle_min"] == "-1"
+    assert "pursuit" in str(conditions["opponents"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such signals")

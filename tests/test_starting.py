@@ -96,6 +96,33 @@ def test_an_agent_acts_and_judges_as_the_driver_that_it_begins_with(driver: Driv
         np.testing.assert_array_equal(own, target)
 
 
+def test_it_explores_around_what_the_driver_would_do(driver: Driver) -> None:
+    seen = np.random.default_rng(0).normal(size=(400, 9)).astype(np.float32)
+    plain, begun = SAC(features(), HIDDEN, seed=1), SAC(features(), HIDDEN, seed=1)
+    starting.take_over(begun, driver)
+    before = {}
+    for name, agent in (("by chance", plain), ("begun", begun)):
+        middle = np.arctanh(np.clip(agent.predict(seen, deterministic=True)[0], -0.999, 0.999))
+        drawn = np.arctanh(np.clip(agent.predict(seen)[0], -0.999, 0.999))
+        before[name] = (drawn - middle).std(axis=0)
+    # A Gaussian of this width has an entropy of -1, the target for each of two actions.
+    assert before["begun"] == pytest.approx([0.0890, 0.0890], rel=0.15)
+    assert (before["by chance"] > 4 * before["begun"]).all()
+
+
+@pytest.mark.parametrize("by_chance", [True, False])
+def test_who_drives_before_learning_starts(driver: Driver, by_chance: bool) -> None:
+    agent = SAC(features(), HIDDEN, seed=1)
+    starting.take_over(agent, driver)
+    agent.begins_by_chance = by_chance
+    agent.learn(200)
+    assert agent.replay_buffer is not None
+    rows = agent.replay_buffer.sample(200)
+    wanted = agent.predict(np.asarray(rows.observations), deterministic=True)[0]
+    off = np.abs(np.asarray(rows.actions) - wanted).mean()
+    assert (off > 0.3) == by_chance
+
+
 def test_a_driver_without_critics_gives_its_policy_alone() -> None:
     agent = SAC(features(), HIDDEN, seed=1)
     before = agent.learner.critics.get_weights()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import pathlib
 
 import pytest
 
+from donkey_rl import cli_completion
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import mlflow_store, tracking
 
@@ -26,6 +28,26 @@ def test_the_store_is_the_environments_or_the_folders(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert tracking.tracking_uri() == "http://127.0.0.1:5000"
     assert tracking.tracking_uri("sqlite:////runs.db").endswith("/runs.db")
+
+
+@pytest.mark.parametrize("name", ["my%20project", "c?d", "e%41f", "100%"])
+def test_a_folder_has_a_store_of_its_own_whatever_it_is_called(
+    name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.name == "nt" and "?" in name:
+        pytest.skip("Windows has no such names")
+    (tmp_path / "my project").mkdir()
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with tracking.start("odd") as run:
+        run.log_metrics({"a": 1.0}, 0)
+    assert tracking.find("odd").id == run.id
+    assert {each.name for each in tmp_path.iterdir()} == {"my project", name}
+    assert not list((tmp_path / "my project").iterdir())
+    assert (folder / "mlflow.db").stat().st_size > 0
+    assert cli_completion.run(run.id[:6]) == [(run.id, "odd")]
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but some text" * 40, None])

@@ -112,7 +112,8 @@ class SACConfig(Config):
     learning_starts: int = pydantic.Field(
         default=1_000,
         ge=0,
-        description="Environment steps of random driving before the first update.",
+        description="Environment steps before the first update, driven at random, or by the "
+        "driver that a run begins with.",
     )
     train_frequency: int = pydantic.Field(
         default=1, ge=1, le=10_000, description="How much is driven between two trainings."

@@ -156,6 +156,20 @@ class Learner:
         if self._apart is not None:
             self._apart.adopt(self._policy.weights() if weights is None else weights)
 
+    def narrow(self) -> None:
+        """Has the policy explore alike everywhere, as widely as its target entropy asks for.
+
+        Learning comes to about that width; an actor begins by chance with some ten times of it,
+        at which a car does not stay on the road. State-dependent exploration begins narrow.
+        """
+        if self._config.sde:
+            return
+        layer = self.actor.get_layer(networks.LOG_STD)
+        kernel, bias = layer.get_weights()
+        log_std = self.target_entropy / self._actions - 0.5 * math.log(2.0 * math.pi * math.e)
+        layer.set_weights([np.zeros_like(kernel), np.full_like(bias, log_std)])
+        self.adopt()
+
     def reset_noise(self, count: int) -> None:
         """Draws what state-dependent exploration does until the next draw.
 

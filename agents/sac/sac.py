@@ -52,6 +52,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             callbacks.
         updates_dropped: Gradient steps left out because a real-time environment went on faster
             than the learner.
+        begins_by_chance: Whether all actions before ``config.learning_starts`` are random; else
+            the policy explores from the first one.
     """
 
     NAME = "sac"
@@ -92,6 +94,7 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         self.config = config if config is not None else SACConfig()
         self.seconds = dict.fromkeys(("act", "store", "sample", "update"), 0.0)
         self.updates_dropped = 0
+        self.begins_by_chance = True
         self._overlap = real_time if self.config.overlap is None else self.config.overlap
         self._waits = not (real_time and self._overlap)
         self._driving = False
@@ -195,12 +198,13 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
 
-    def _sample_action(self, *args: Any, **kwargs: Any) -> Any:
+    def _sample_action(self, learning_starts: int, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
         self._take(self._background.finished() if not self._waits else [])
         self._driving = True
         try:
-            actions = super()._sample_action(*args, **kwargs)
+            random_until = learning_starts if self.begins_by_chance else 0
+            actions = super()._sample_action(random_until, *args, **kwargs)
         finally:
             self._driving = False
         self.seconds["act"] += time.perf_counter() - started

@@ -50,8 +50,9 @@ MEMBERS: Final = (
 )
 
 TUNING: Final = (
-    "--set", "check.every=600", "--set", "check.every_later=600", "--set", "evaluation.races=1",
-    "--set", "sac.learning_starts=0", "--set",
+    "--set", "check.every=2400", "--set", "check.every_later=2400", "--set", "check.races=3",
+    "--set", "evaluation.races=1", "--set", "sac.gradient_steps=2", "--set", "sac.entropy=0.01",
+    "--set", "sac.learning_rate=0.0003", "--set",
 )  # fmt: skip
 """Settings with which a driver is tuned in a simulator that does not wait; a driver follows."""
 

@@ -41,7 +41,7 @@ class Amounts(Config):
     seeds: int = Field(default=3, ge=1, le=100)
     generalist_minutes: float = Field(default=60.0, gt=0.0)
     specialist_minutes: float = Field(default=30.0, gt=0.0)
-    tuning_minutes: float = Field(default=10.0, gt=0.0)
+    tuning_minutes: float = Field(default=20.0, gt=0.0)
 
 
 @dataclasses.dataclass(frozen=True)

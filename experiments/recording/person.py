@@ -16,6 +16,7 @@ from donkey_rl.envs.serving.clock import Pace
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping
 from donkey_rl.experiments import race_recording
+from donkey_rl.experiments.conditions import Conditions
 from donkey_rl.experiments.interruption import Interruption
 from donkey_rl.experiments.pilots import Actions, Flags, Pilot
 from donkey_rl.experiments.racing import Field
@@ -125,6 +126,7 @@ class Session:
         tape: Tape,
         goal: Goal,
         announce: Callable[[str], None],
+        told: Conditions | None = None,
     ) -> None:
         """Puts the car on its start.
 
@@ -134,8 +136,10 @@ class Session:
             tape: Takes what is recorded.
             goal: What ends the session.
             announce: Called with a line for each lap and each file.
+            told: What the records say was changed on purpose.
         """
         self.recorded_laps = 0
+        self._about = {"driver": HUMAN, "conditions": told or {}}
         self._field, self._cockpit, self._tape = field, cockpit, tape
         self._goal, self._announce = goal, announce
         self._pilot = Person(cockpit, field)
@@ -230,7 +234,7 @@ class Session:
     def _start_recording(self) -> None:
         batch = self._field.batch
         laps = self._goal.laps or OPEN_LAPS
-        header = self._field.headers(laps, [self._started], {"driver": HUMAN})[0]
+        header = self._field.headers(laps, [self._started], self._about)[0]
         self._tape.start(header)
         self._whole = not np.isfinite(batch.timer.elapsed[0])
         self._record()

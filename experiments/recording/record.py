@@ -19,7 +19,7 @@ from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import stepping
 from donkey_rl.errors import DonkeyRLError, DriverError, InputError, StorageError
-from donkey_rl.experiments import dashboard, drivers, pilots, racing, rivals
+from donkey_rl.experiments import conditions, dashboard, drivers, pilots, racing, rivals
 from donkey_rl.experiments.data.dataset import SHORT
 from donkey_rl.experiments.data.manifest import Note
 from donkey_rl.experiments.data.store import Store
@@ -253,7 +253,8 @@ def _by_hand(
     ):
         with progress.phase("preparing the car", 1, "car") as phase:
             rivals.seat(field.batch)
-            session = Session(field, cockpit, tape, goal, progress.message)
+            told = conditions.of(config.latency, request.settings, config)
+            session = Session(field, cockpit, tape, goal, progress.message, told)
             phase.update(1)
         announce(server.access.url)
         if request.browser and dashboard.has_screen():
@@ -298,8 +299,8 @@ def _race(
     about: dict[str, Any] = {
         "driver": entrant.name, "driver_hash": entrant.hash, "run_id": entrant.run_id,
     }  # fmt: skip
-    if request.noise:
-        about["conditions"] = {"noise": request.noise}
+    told = conditions.of(config.latency, request.settings, config)
+    about["conditions"] = told | ({"noise": request.noise} if request.noise else {})
     if request.laps is None and request.minutes is not None:
         about["laps"] = OPEN_LAPS
     with (

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DonkeyRLError, StorageError
-from donkey_rl.experiments import splits, tracking
+from donkey_rl.experiments import beginning, splits, tracking
 from donkey_rl.experiments.cluster import placement
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from donkey_rl.experiments.sweeps import results, studies, summary
@@ -70,9 +70,11 @@ def sweep(plan: SweepPlan, work: Work, progress: ProgressDisplay) -> SweepResult
         progress: Shows how far it is.
 
     Raises:
-        InputError: The storage is refused, or there is another study of this name in it.
+        InputError: The storage is refused, there is another study of this name in it, or no
+            trial could begin with what the plan names.
         StorageError: The study or the runs cannot be read or written.
     """
+    plan = _prepared(plan, progress)
     # The study's name is that of a file wherever the study is: its best settings.
     usual = storages.default(plan.study)
     url = work.storage or usual
@@ -109,6 +111,17 @@ def sweep(plan: SweepPlan, work: Work, progress: ProgressDisplay) -> SweepResult
             stopped = True
             progress.message("stopped while the ensemble was sought; all trials are complete")
     return result.model_copy(update={"stopped": stopped, "dashboard": pages, "ensemble": made})
+
+
+def _prepared(plan: SweepPlan, progress: ProgressDisplay) -> SweepPlan:
+    """Returns a plan whose runs, drivers and recordings were looked at and named for good."""
+    if not beginning.names_more(plan.config):
+        return plan
+    # TensorFlow, which takes seconds and memory to load.
+    from donkey_rl.experiments import prerequisites
+
+    found = prerequisites.checked(plan.config, progress)
+    return plan.model_copy(update={"config": beginning.lasting(found)})
 
 
 def dashboard(shown: str) -> str:

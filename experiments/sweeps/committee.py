@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from donkey_rl.agents import ensemble, evaluators
+from donkey_rl.agents import evaluators
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.ensemble import Ensemble
+from donkey_rl.agents.members import check_alike
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs.settings import EnvironmentConfig
@@ -292,7 +293,7 @@ def _choose(
 def _unlike(best: LearnedEntrant, other: LearnedEntrant) -> str:
     """Returns why a driver cannot be a member beside the best, empty where it can."""
     try:
-        ensemble.check_alike(ensembles.single_driver(best), ensembles.single_driver(other))
+        check_alike(ensembles.single_driver(best), ensembles.single_driver(other))
     except DriverError as error:
         return f"{label(other)}: {error}"
     return ""

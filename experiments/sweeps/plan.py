@@ -37,6 +37,8 @@ BUDGET: dict[str, Any] = {
 }
 """What else is short in the trainings of a sweep, unless a recipe or a setting says otherwise."""
 
+_SHORT = (*configs.flat(BUDGET), "steps")
+
 _KEPT = ("agent", "track", "seed", "simulator", "evaluation.", "checkpoint.", "check.", "link.")
 """Settings that a search space cannot hold: the sweep sets them, or nothing depends on them."""
 
@@ -96,6 +98,8 @@ class SweepPlan(Config):
         pruner: What ends a trial early: `wilcoxon` by its races, `hyperband` by the checks while
             it learns.
         most_disqualified: Share of a trial's races that may end in a disqualification.
+        budget: Settings of `config` that are short for the sweep alone, with what they are in
+            other trainings; None is the default.
     """
 
     study: str
@@ -105,6 +109,7 @@ class SweepPlan(Config):
     space: SearchSpace
     pruner: Pruner = "wilcoxon"
     most_disqualified: float = Field(default=0.05, ge=0.0, le=1.0)
+    budget: dict[str, int | None] = dict.fromkeys(_SHORT)
 
     @pydantic.model_validator(mode="after")
     def _trains_on_each_track(self) -> Self:
@@ -182,8 +187,20 @@ def make(request: SweepRequest) -> SweepPlan:
             "seeds": request.seeds,
             "space": search_space.widened(space, config),
             "pruner": request.pruner,
+            "budget": _budget(request, space),
         },
     )
+
+
+def _budget(request: SweepRequest, space: SearchSpace) -> dict[str, int | None]:
+    """Returns what is short for the sweep alone: not what a recipe, `--set` or the space gives."""
+    nested = configuration.read_recipe(request.recipe, request.agent) if request.recipe else {}
+    recipe = configs.flat(nested)
+    kept = {*space, *(text.partition("=")[0].strip() for text in request.settings)}
+    own: dict[str, int | None] = {key: None for key in _SHORT if key not in {*kept, *recipe}}
+    if request.steps is not None and "steps" not in kept:
+        own["steps"] = recipe.get("steps")
+    return own
 
 
 def _config(request: SweepRequest) -> TrainingConfig:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from donkey_rl.configuration import Config
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.config import TrainingConfig
-from donkey_rl.experiments.sweeps.plan import BUDGET, SweepPlan
+from donkey_rl.experiments.sweeps.plan import SweepPlan
 from donkey_rl.experiments.sweeps.queue import attempts
 from donkey_rl.search_space import Choice
 
@@ -24,9 +24,6 @@ RUN_NOTE, SCORE_NOTE = "run ", "score "
 
 LEAST_FOR_IMPORTANCES = 10
 """Complete trials below which nothing is said of what mattered."""
-
-_BUDGET = frozenset({*configs.flat(BUDGET), "steps", "seed"})
-"""Settings of a sweep's trainings that are not for others."""
 
 
 class Counts(Config):
@@ -160,13 +157,15 @@ def importances(study: optuna.Study) -> dict[str, float] | None:
 def recipe_of(plan: SweepPlan, values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of a trial as a recipe: what differs from the defaults.
 
-    How long a training is stays out, since a sweep's are short.
+    What the sweep itself has made short stays out, and the seed.
     """
     config = plan.training(plan.cells()[0], values)
     usual = configs.flat(TrainingConfig(agent=config.agent).model_dump(mode="json"))
     recipe: dict[str, Any] = {"agent": config.agent}
     for key, value in configs.flat(config.model_dump(mode="json")).items():
-        if key not in _BUDGET and (key not in usual or usual[key] != value):
+        if key in plan.budget:
+            value = plan.budget[key]
+        if key != "seed" and value is not None and (key not in usual or usual[key] != value):
             *groups, leaf = key.split(".")
             place = recipe
             for group in groups:

@@ -1,0 +1,86 @@
+"""What a run begins with beside its settings: looked at before it begins, and named for good."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from donkey_rl import configuration
+from donkey_rl.agents.encoders.config import AutoencoderConfig, LaneEncoderConfig
+from donkey_rl.envs import opponents
+from donkey_rl.experiments import (
+    beginning,
+    demonstrations,
+    encoder_frames,
+    lane_training,
+    model_registry,
+    own_code_checks,
+    rivals,
+    starting,
+    stored_runs,
+)
+from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.data import lessons, reference
+from donkey_rl.experiments.driver_model import MODEL_TAG
+from donkey_rl.experiments.progress import ProgressDisplay
+
+
+def checked(config: TrainingConfig, progress: ProgressDisplay) -> TrainingConfig:
+    """Refuses a run that could not begin; returns its configuration with all named for good.
+
+    Names of runs, aliases of models and data sets without a version mean the newest there is,
+    which may be another one tomorrow, or the run itself once it has begun: they give way to ids
+    and versions.
+
+    Args:
+        config: The run.
+        progress: Shows how far a data set is fetched.
+
+    Raises:
+        InputError: A recording, a driver, or code of the user's own cannot be used.
+        UnknownNameError: There is no such run; it carries the nearest.
+        DriverError: A driver cannot be read.
+        StorageError: The store of runs or of data sets cannot be read.
+    """
+    own_code_checks.check(config)
+    config = lessons.pinned(config)
+    demonstrations.check(config, progress)
+    rivals.check(config.environment())
+    starting.load(config)
+    _check_encoder(config, progress)
+    return _pinned(config)
+
+
+def _check_encoder(config: TrainingConfig, progress: ProgressDisplay) -> None:
+    """Looks at what an encoder is to begin with, or to learn from."""
+    settings = config.encoder
+    if isinstance(settings, LaneEncoderConfig) and settings.pretrained is not None:
+        lane_training.untrained(config, settings)
+    if isinstance(settings, AutoencoderConfig) and settings.data is not None:
+        for place in reference.recordings(settings.data, progress):
+            encoder_frames.check(place)
+
+
+def _pinned(config: TrainingConfig) -> TrainingConfig:
+    """Returns a configuration that names runs by their ids, and models by theirs."""
+    changes: dict[str, Any] = {}
+    if config.start.driver is not None:
+        changes[beginning.START] = _fixed(config.start.driver)
+    settings = config.encoder
+    if isinstance(settings, LaneEncoderConfig) and settings.pretrained is not None:
+        changes[beginning.PRETRAINED] = _fixed(settings.pretrained)
+    if config.opponents.count:
+        changes[beginning.OPPONENTS] = [
+            _fixed(each) if each != opponents.ITSELF and opponents.parse(each).is_learned else each
+            for each in config.opponents.drivers
+        ]
+    return configuration.with_values(config, changes) if changes else config
+
+
+def _fixed(name: str) -> str:
+    if pathlib.Path(name).expanduser().is_dir():
+        return name
+    found = stored_runs.find(name)
+    if name.startswith(model_registry.SCHEME):
+        return f"{model_registry.SCHEME}{found.tags[MODEL_TAG]}"
+    return found.id
