@@ -161,11 +161,11 @@ def recipe_of(plan: SweepPlan, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     config = plan.training(plan.cells()[0], values)
     usual = configs.flat(TrainingConfig(agent=config.agent).model_dump(mode="json"))
+    longer = {key: value for key, value in plan.budget.items() if value is not None}
+    left_out = {"seed", *plan.budget.keys() - longer.keys()}
     recipe: dict[str, Any] = {"agent": config.agent}
-    for key, value in configs.flat(config.model_dump(mode="json")).items():
-        if key in plan.budget:
-            value = plan.budget[key]
-        if key != "seed" and value is not None and (key not in usual or usual[key] != value):
+    for key, value in {**configs.flat(config.model_dump(mode="json")), **longer}.items():
+        if key not in left_out and (key not in usual or usual[key] != value):
             *groups, leaf = key.split(".")
             place = recipe
             for group in groups:
