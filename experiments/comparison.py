@@ -289,8 +289,8 @@ def _drive(
         laps=laps if road.closed else 1,
         track_digest=road.digest,
     )
-    driven = []
-    for k, (reference, run, each) in enumerate(zip(request.runs, runs, stored, strict=True)):
+    lacking = []
+    for k, each in enumerate(stored):
         seeds = {
             seed
             for found, there in each.courses.items()
@@ -298,16 +298,21 @@ def _drive(
             for seed in there
         }
         if not wanted <= seeds:
-            asked = evaluation.EvaluationRequest(
-                driver=reference if reference.startswith(model_registry.SCHEME) else run.id,
-                track=place,
-                races=races,
-                laps=laps,
-                yardsticks=False,
-            )
-            evaluation.evaluate(asked, progress)
-            driven.append(k)
-    return driven
+            lacking.append(k)
+    for k in lacking:
+        # A run without a driver is to be found before others are raced for nothing.
+        stored_runs.download_driver(runs[k])
+    for k in lacking:
+        reference = request.runs[k]
+        asked = evaluation.EvaluationRequest(
+            driver=reference if reference.startswith(model_registry.SCHEME) else runs[k].id,
+            track=place,
+            races=races,
+            laps=laps,
+            yardsticks=False,
+        )
+        evaluation.evaluate(asked, progress)
+    return lacking
 
 
 def _check_cars(runs: Sequence[StoredRun]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import pathlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -50,6 +51,8 @@ def png(figure: Figure) -> bytes:
     for each in figure.findobj(Text):
         each.set_parse_math(False)
     buffer = io.BytesIO()
+    # Names may be in any script; what the font lacks is drawn as a box.
+    warnings.filterwarnings("ignore", message="Glyph .* missing from font")
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 

@@ -176,7 +176,9 @@ def _is_behind(result: CourseScore, head: CourseScore) -> bool:
 
 def _nothing(request: LeaderboardRequest, runs: int, problems: Sequence[str]) -> str:
     where = f" on {request.track}" if request.track else ""
-    found = f"None of {runs} runs has a race{where}." if runs else "There are no runs yet."
+    if not runs and not problems:
+        return "There are no runs yet. Train one with `donkey-rl train --agent sac`."
+    found = f"None of {runs} runs has a race{where}."
     more = (
         f" {len(problems)} records or runs could not be read: {problems[0]}." if problems else ""
     )

@@ -7,11 +7,13 @@ new database another one and a half.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import pathlib
 import re
 import sqlite3
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 from urllib import parse
 
 from donkey_rl.errors import InputError, StorageError, StoreAwayError
+from donkey_rl.experiments import file_locks
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -59,7 +62,7 @@ _REFUSALS = frozenset(
 _PASSING_STATUS = frozenset({401, 403, 404, 408, 429})
 """Answers of a server of files below 500 that may pass."""
 
-_REMEDY = "Start it, or set MLFLOW_TRACKING_URI to another one."
+_REMEDY = "{}, or set MLFLOW_TRACKING_URI to another one."
 _UNKNOWN_USER = (
     "the server does not know this user and password; set MLFLOW_TRACKING_USERNAME and "
     "MLFLOW_TRACKING_PASSWORD"
@@ -104,11 +107,28 @@ def client(uri: str | None = None) -> MlflowClient:
             if path is not None:
                 _check_database(path)
             try:
-                with guard(f"The run store {shown(address)} could not be opened"):
+                with guard(f"The run store {shown(address)} could not be opened"), _alone(path):
                     _clients[address] = _open(address)
             except StoreAwayError as error:
-                raise StoreAwayError(f"{error} {_REMEDY}") from error
+                remedy = _REMEDY.format("Start it" if path is None else f"Move {path.name} away")
+                raise StoreAwayError(f"{error} {remedy}") from error
         return _clients[address]
+
+
+@contextlib.contextmanager
+def _alone(path: pathlib.Path | None) -> Iterator[None]:
+    """Lets one process at a time make or bring up to date an SQLite store.
+
+    MLflow does so step by step; two that did it at once left a database that nobody could open.
+    """
+    with contextlib.ExitStack() as stack:
+        if path is not None:
+            digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()
+            file = pathlib.Path(tempfile.gettempdir()) / f"donkey-rl-{digest[:16]}.lock"
+            # Another user's file, or a file system that knows no locks.
+            with contextlib.suppress(OSError):
+                stack.enter_context(file_locks.held(file))
+        yield
 
 
 def experiment_id(store: MlflowClient, uri: str | None = None) -> str:
@@ -160,12 +180,13 @@ def guard(what: str) -> Iterator[None]:
         StorageError: It refuses what was asked of it.
     """
     _silence()
+    from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (OSError, sqlite3.Error, SQLAlchemyError, MlflowException) as error:
+    except (OSError, sqlite3.Error, SQLAlchemyError, MlflowException, CommandError) as error:
         kind = StorageError if is_refusal(error) else StoreAwayError
         raise kind(f"{what}: {reason(error)}.") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -299,11 +300,28 @@ class _Studio:
         self.files[file.stem] = file
 
     def _road(self) -> Track:
-        """Returns the track of the races that were found."""
-        return track.load(self._place or self.track or "")
+        """Returns the track of the races that were found, of a file where a run names it.
+
+        Raises:
+            InputError: It is in no file that is known.
+        """
+        if self._place is not None:
+            return track.load(self._place)
+        digest = self._all_raced()[0].races[0].header.track_digest
+        named = (run.params.get("track", "") for run in self._runs)
+        for name in (self.track or "", *named):
+            with contextlib.suppress(InputError):
+                road = track.load(name)
+                if not digest or road.digest == digest:
+                    return road
+        raise InputError(
+            f"The races are on '{self.track}', a track of your own, or of another version. Name "
+            "its file: --track FILE.json."
+        )
 
     def _races_of(self, run: StoredRun) -> _Raced:
         if run.id not in self._raced:
+            stored_runs.check_holds_driver(run)
             where = f"on {self.track}" if self.track else "on a track that all of them raced"
             there = f" --track {self.track}" if self.track else ""
             raise InputError(

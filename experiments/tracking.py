@@ -12,12 +12,13 @@ the training. So a store that is away stops nothing and loses nothing; docs/trac
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from donkey_rl.errors import StoreAwayError
+from donkey_rl.errors import DonkeyRLError, StoreAwayError
 from donkey_rl.experiments import mlflow_store, provenance
 from donkey_rl.experiments.dashboard import open_dashboard
 from donkey_rl.experiments.logged_run import Run
@@ -99,7 +100,13 @@ def _start(
         created = client.create_run(experiment, tags=labels, run_name=name[:_LONGEST_NAME])
     about = _about(created.info.run_id, experiment, uri)
     run = Run(client, about, started_ms=created.info.start_time)
-    run.log_params(params)
+    try:
+        run.log_params(params)
+    except BaseException as error:
+        # Nobody else knows of it yet.
+        with contextlib.suppress(DonkeyRLError):
+            run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
     return run
 
 

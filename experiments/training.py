@@ -83,8 +83,8 @@ def train(
         parent=member.parent,
         patience_s=member.patience_s,
     )
-    progress.message(f"run {run.id}")
     with run:
+        progress.message(f"run {run.id}")
         run_inputs.log(config, run)
         folder = resuming.begin(run, config)
         member.begun(run.id)

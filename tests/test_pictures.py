@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.resources
 import json
 import math
 import pathlib
@@ -114,6 +115,27 @@ def test_what_was_asked_for_must_be_there(runs: list[str], tmp_path: pathlib.Pat
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match=r"into a folder\. Received a file: .*--out"):
         ask(runs[0], out=tmp_path / "file")
+
+
+def test_races_on_a_track_of_ones_own_are_drawn_on_its_file(
+    runs: list[str], tmp_path: pathlib.Path
+) -> None:
+    # By the name of a scene: only the digest tells that it is another road.
+    file = tmp_path / "warehouse.json"
+    known = importlib.resources.files("donkey_rl.envs.simulator") / "tracks" / "warren.json"
+    file.write_bytes(known.read_bytes())
+    about = {"track": "warehouse", "track_digest": track.load(str(file)).digest}
+    race = drive(3, 20.0)
+    race = Race(race.header.model_copy(update=about), race.columns)
+    unnamed = log_run(tmp_path, 6, (race,), 0.0)
+    request = PicturesRequest(runs=(unnamed,), what=("trajectory",), out=tmp_path)
+    with pytest.raises(InputError, match=r"a track of your own.*--track FILE\.json"):
+        drawn(request)
+    with tracking.start("named", params={"track": str(file)}) as run:
+        race.save(tmp_path / "race_03.parquet")
+        run.log_artifact(tmp_path / "race_03.parquet", "evaluation")
+    found = drawn(request.model_copy(update={"runs": (run.id,)}))
+    assert list(found.files) == [f"trajectory-{run.id[:8]}"]
 
 
 def test_two_runs_are_shown_beside_each_other(runs: list[str], tmp_path: pathlib.Path) -> None:

@@ -194,6 +194,16 @@ def test_drivers_without_enough_common_races_are_raced(
             stored.add(run, "evaluation-warren-8x1-seed0", stored.races(SPREAD[:8], **other))
 
     monkeypatch.setattr(evaluation, "evaluate", drive)
+
+    def without(run: stored_runs.StoredRun) -> None:
+        if run.name == "few":
+            raise InputError("few holds no driver")
+
+    monkeypatch.setattr(stored_runs, "download_driver", without)
+    with pytest.raises(InputError, match="few holds no driver"):
+        compare("base", "few", races=40, laps=1, track="warren")
+    assert asked == [], "others are not raced for nothing"
+    monkeypatch.setattr(stored_runs, "download_driver", lambda run: None)
     result = compare("enough", "few", races=8, laps=1, metrics=("mean_lap_s",))
     assert [(each.driver, each.track, each.races, each.laps) for each in asked] == [
         (few, "warren", 8, 1)
@@ -236,6 +246,7 @@ def test_runs_that_share_no_course_are_told_what_they_have(
     stored.store("newer", {FOLDER: newer}, uri)
     stored.store("older", {FOLDER: stored.races(SPREAD, track="warren")}, uri)
     monkeypatch.setattr(evaluation, "evaluate", lambda request, progress: None)
+    monkeypatch.setattr(stored_runs, "download_driver", lambda run: None)
     with pytest.raises(InputError) as caught:
         compare("older", "newer", track="warren")
     assert "embedded 0.1.0, 1 lap (30 races)" in str(caught.value)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
 from donkey_rl import cli_completion
 from donkey_rl.errors import InputError, StorageError
-from donkey_rl.experiments import mlflow_store, tracking
+from donkey_rl.experiments import mlflow_store, stored_runs, tracking
+from donkey_rl.experiments.tracking import Run
 
 
 def test_asking_for_a_run_creates_no_store(tmp_path: pathlib.Path) -> None:
@@ -71,6 +74,41 @@ def test_the_store_is_prepared_beside_other_work(tmp_path: pathlib.Path) -> None
     thread.join(timeout=60)
     assert not thread.is_alive()
     assert tracking.find("prepared", uri=uri).id == run.id
+
+
+def test_processes_may_make_the_store_at_once(tmp_path: pathlib.Path) -> None:
+    program = (
+        "from donkey_rl.experiments import tracking\n"
+        "with tracking.start('one of three') as run: run.log_metrics({'a': 1.0}, 0)"
+    )
+    ours = {"PYTHONPATH": str(pathlib.Path(__file__).parents[1]), "MLFLOW_TRACKING_URI": ""}
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env={**os.environ, **ours},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    told = [each.communicate(timeout=240)[1] for each in begun]
+    assert [each.returncode for each in begun] == [0, 0, 0], told
+    found = stored_runs.every(uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert [each.status for each in found] == ["FINISHED"] * 3
+
+
+def test_a_run_that_is_interrupted_as_it_is_made_does_not_run_for_ever(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(run: Run, params: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "log_params", interrupted)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with pytest.raises(KeyboardInterrupt):
+        tracking.start("stopped", uri=uri)
+    assert tracking.find("stopped", uri=uri).status == "KILLED"
 
 
 def test_many_workers_may_begin_at_once(tmp_path: pathlib.Path) -> None:

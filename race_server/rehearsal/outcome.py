@@ -126,7 +126,7 @@ def best_so_far(evening: Evening) -> str:
         for lap in [*each.practice_s, *(run.best_s for run in runs)]:
             if lap < best:
                 best, name = lap, each.name
-    return f"{best:.2f} s by {name}" if name else ""
+    return f"{best:.2f} s by {name}" if name else "none yet"
 
 
 def summary(
