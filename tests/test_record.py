@@ -145,8 +145,9 @@ def test_a_tape_counts_time_and_progress_from_where_it_begins(tmp_path: pathlib.
 
 
 def test_a_driver_that_cannot_start_is_one_line(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert cli.main(["record", "--driver", "persuit", "--out", str(tmp_path)]) == cli.BAD_INPUT
     assert "'persuit'" in capsys.readouterr().err
     assert cli.main(["record", "--recover", str(tmp_path)]) == cli.BAD_INPUT
