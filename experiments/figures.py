@@ -28,6 +28,9 @@ GREY = "#8c8c8c"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
 _DPI = 110
 
+# Names may be in any script; what the font lacks is drawn as a box.
+warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+
 
 def new_figure(width: float, height: float) -> Figure:
     """Returns a figure that belongs to no window and to no global state.
@@ -51,8 +54,6 @@ def png(figure: Figure) -> bytes:
     for each in figure.findobj(Text):
         each.set_parse_math(False)
     buffer = io.BytesIO()
-    # Names may be in any script; what the font lacks is drawn as a box.
-    warnings.filterwarnings("ignore", message="Glyph .* missing from font")
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import pathlib
@@ -309,11 +308,9 @@ class _Studio:
             return track.load(self._place)
         digest = self._all_raced()[0].races[0].header.track_digest
         named = (run.params.get("track", "") for run in self._runs)
-        for name in (self.track or "", *named):
-            with contextlib.suppress(InputError):
-                road = track.load(name)
-                if not digest or road.digest == digest:
-                    return road
+        road = track_plot.road(self.track or "", digest, named)
+        if road is not None:
+            return road
         raise InputError(
             f"The races are on '{self.track}', a track of your own, or of another version. Name "
             "its file: --track FILE.json."

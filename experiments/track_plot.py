@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
+from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.track import Track
+from donkey_rl.errors import InputError
 from donkey_rl.experiments import plots
 
 
@@ -37,6 +41,22 @@ def draw(road: Track, path: str | pathlib.Path) -> pathlib.Path:
         path,
         f"{road.name}: {kind} of {road.length:.0f} u, road {width:g} u wide",
     )
+
+
+def road(name: str, digest: str, places: Iterable[str]) -> Track | None:
+    """Returns the track that races were driven on, None where it is not known here.
+
+    Args:
+        name: As the races have it; a file of one's own may be called like a scene.
+        digest: As the races have it, empty in old ones, of which the name decides.
+        places: Names and files of tracks that it may be, such as those of a run.
+    """
+    for each in (name, *places):
+        with contextlib.suppress(InputError):
+            found = track.load(each)
+            if found.digest == digest or (not digest and found.name == name):
+                return found
+    return None
 
 
 def lines(road: Track) -> plots.TrackLines:

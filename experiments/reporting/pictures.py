@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from donkey_rl.envs.simulator import track
-from donkey_rl.errors import InputError
 from donkey_rl.experiments import driver_plots, page, plots, track_plot
 from donkey_rl.experiments.driver_plots import Drives
 from donkey_rl.experiments.reporting import words
@@ -85,14 +84,8 @@ def _trajectory(course: Course, driver: ReportedRun, best: OptimalLine | None) -
 
 def _road(course: Course, driver: ReportedRun) -> track.Track | None:
     """Returns the track, from the package or from the file that the run was trained on."""
-    for name in (course.track, driver.run.params.get("track", course.track)):
-        try:
-            road = track.load(name)
-        except InputError:
-            continue
-        if road.name == course.track:
-            return road
-    return None
+    places = (driver.run.params.get("track", course.track),)
+    return track_plot.road(course.track, course.track_digest, places)
 
 
 def _best_race(races: Sequence[Race]) -> Race:
