@@ -122,7 +122,11 @@ def learning_bands(
     """
     names = list(dict.fromkeys(name for group in groups for name in group.curves))
     if not names:
-        raise InputError(f"Learning needs curves to draw. Received: none of {len(groups)} groups.")
+        named = ", ".join(group.label for group in groups) or "no runs"
+        raise InputError(
+            "Learning needs curves to draw: a training logs one with each check. Received: "
+            f"{named}, without any. Name runs of `donkey-rl train`."
+        )
     figure = figures.new_figure(9.0, 1.4 + 2.6 * len(names))
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
     last = 0.0

@@ -269,9 +269,10 @@ class Run:
         kept.close()
         if waiting:
             LOGGER.warning(
-                "%d entries of run %s are kept in %s. `donkey-rl runs send` sends them, and so "
-                "does the next command that opens this run store from this folder.",
-                *(waiting, self.id, kept.folder),
+                "What run %s could not send is kept in %s (entries: %d). `donkey-rl runs send` "
+                "sends it, and so does the next command that opens this run store from this "
+                "folder.",
+                *(self.id, kept.folder, waiting),
             )
         try:
             self._report()

@@ -76,20 +76,21 @@ def train(
     """
     config = prerequisites.checked(config, progress)
     tracking.prepare_in_background()
-    run = tracking.start(
-        f"{config.agent} {config.track} seed {config.seed}",
-        params=configs.flat(config.model_dump(mode="json")),
-        tags=provenance.tags(config) | dict(member.tags),
-        parent=member.parent,
-        patience_s=member.patience_s,
-    )
+    with Interruption() as interruption:
+        run = tracking.start(
+            f"{config.agent} {config.track} seed {config.seed}",
+            params=configs.flat(config.model_dump(mode="json")),
+            tags=provenance.tags(config) | dict(member.tags),
+            parent=member.parent,
+            patience_s=member.patience_s,
+        )
     with run:
         progress.message(f"run {run.id}")
         run_inputs.log(config, run)
         folder = resuming.begin(run, config)
         member.begun(run.id)
         with folder.locked():
-            result = _carry_out(_Session(config, run, folder, progress, member))
+            result = _carry_out(_Session(config, run, folder, progress, member), interruption)
     return _tidied(result, config, folder)
 
 
@@ -121,7 +122,8 @@ def resume(
         for line in (f"run {run.id} goes on", *found.remarks):
             progress.message(line)
         member.begun(run.id)
-        result = _carry_out(_Session(found.config, run, found.folder, progress, member))
+        session = _Session(found.config, run, found.folder, progress, member)
+        result = _carry_out(session, Interruption())
     return _tidied(result, found.config, found.folder)
 
 
@@ -132,13 +134,14 @@ def _tidied(result: TrainingResult, config: TrainingConfig, folder: RunFolder) -
     return result
 
 
-def _carry_out(session: _Session) -> TrainingResult:
+def _carry_out(session: _Session, interruption: Interruption) -> TrainingResult:
     """Trains, stores and races; see `train`."""
     run, progress = session.run, session.progress
     process_clock.begin()
     stopped = False
     try:
-        with Interruption() as interruption:
+        with interruption:
+            interruption.check()
             session.learn(interruption)
     except (KeyboardInterrupt, EndedEarly):
         stopped = True

@@ -99,7 +99,7 @@ def test_what_a_run_could_not_send_is_sent_later_and_twice_is_once(
         run.log_driver("driver", OBSERVATION, ACTION)
         run.log_input("set", "/data", "0123")
     (folder,) = spool.found(spool.PLACE)
-    assert f"4 entries of run {run.id} are kept in {folder.resolve()}" in caplog.text
+    assert f"{run.id} could not send is kept in {folder.resolve()} (entries: 4)" in caplog.text
     assert "donkey-rl runs send" in caplog.text
     with pytest.raises(StoreAwayError, match=r"could not be opened: nobody answers there"):
         mlflow_store.client(server.uri.replace("127.0.0.1", "localhost"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pathlib
 import re
+import signal
 from types import SimpleNamespace
 from typing import Any
 
@@ -134,6 +136,24 @@ def test_the_first_ctrl_c_ends_its_training(mine: pathlib.Path) -> None:
     result = train(told())
     assert result.stopped
     assert result.steps == 0
+    assert tracking.find(result.run_id).status == "KILLED"
+
+
+def test_ctrl_c_while_a_run_begins_ends_it(
+    mine: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = tracking.start
+
+    def pressed(*words: Any, **settings: Any) -> Any:
+        # In the middle of a library's code, which may swallow what is raised there.
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return start(*words, **settings)
+
+    monkeypatch.setattr(tracking, "start", pressed)
+    result = train(told())
+    assert result.stopped
+    assert not result.driver_stored
     assert tracking.find(result.run_id).status == "KILLED"
 
 

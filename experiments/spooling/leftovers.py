@@ -81,8 +81,8 @@ def send_and_tell(uri: str | None = None, place: Path = PLACE) -> None:
     for each in send(uri, place):
         if each.sent:
             sender.LOGGER.warning(
-                "%d entries of run %s that were kept in %s are in the run store now.",
-                *(each.sent, each.run_id, each.folder),
+                "What was kept of run %s in %s is in the run store now (entries: %d).",
+                *(each.run_id, each.folder, each.sent),
             )
 
 
