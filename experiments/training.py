@@ -43,7 +43,7 @@ from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.evaluation_result import Evaluation
-from donkey_rl.experiments.interruption import Interruption
+from donkey_rl.experiments.interruption import Interruption, at_once
 from donkey_rl.experiments.membership import ALONE, EndedEarly, Figures, Membership
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.run_folder import RunFolder
@@ -76,7 +76,7 @@ def train(
     """
     config = prerequisites.checked(config, progress)
     tracking.prepare_in_background()
-    with Interruption() as interruption:
+    with Interruption() as interruption, at_once():
         run = tracking.start(
             f"{config.agent} {config.track} seed {config.seed}",
             params=configs.flat(config.model_dump(mode="json")),
