@@ -19,7 +19,7 @@ def prove(
         list[str] | None,
         typer.Argument(
             metavar="TABLE",
-            help="Of docs/benchmarks.md: speed, first_lap, thrifty, pixels, agents, pace, "
+            help="Of docs/benchmarks.md: speed, first_lap, thrifty, pixels, agents, "
             "expert, specialists, latency, generalist, ensemble, transfer, exports, racing, soak, "
             "link, evaluation, sweep or logging. Default: all.",
         ),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from donkey_rl import cli
+from donkey_rl import cli, cli_prove
 from donkey_rl.errors import DonkeyRLError, InputError, StorageError, UnknownNameError
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.proof import commands, marks, running, tables
@@ -218,3 +219,9 @@ def test_the_help_names_every_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["prove", "--help"]) == 0
     shown = capsys.readouterr().out
     assert [name for name in tables.TABLES if name not in re.split(r"\W+", shown)] == []
+
+
+def test_help_names_the_tables_that_there_are() -> None:
+    said = typing.get_type_hints(cli_prove.prove, include_extras=True)["table"].__metadata__[0].help
+    listed = said.removeprefix("Of docs/benchmarks.md: ").removesuffix(". Default: all.")
+    assert tuple(re.split(", | or ", listed)) == tuple(tables.TABLES)

@@ -102,7 +102,7 @@ class Committee:
         best_judged: Those of the best single driver.
         difference: The committee's against the single driver's, race by race.
         sentence: What can be said of that.
-        is_better: Whether the interval shows that the committee is better, and fit to race.
+        is_better: Whether the test calls the committee better, and it is fit to race.
         left_out: Drivers that could be no members, with the reason.
     """
 
