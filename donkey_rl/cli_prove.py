@@ -20,7 +20,7 @@ def prove(
         typer.Argument(
             metavar="TABLE",
             help="Of docs/benchmarks.md: speed, first_lap, thrifty, pixels, agents, "
-            "expert, specialists, latency, generalist, ensemble, transfer, exports, racing, soak, "
+            "expert, specialists, latency, generalist, transfer, ensemble, exports, racing, soak, "
             "link, evaluation, sweep or logging. Default: all.",
         ),
     ] = None,

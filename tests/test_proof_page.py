@@ -222,6 +222,7 @@ def test_the_help_names_every_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_names_the_tables_that_there_are() -> None:
-    said = typing.get_type_hints(cli_prove.prove, include_extras=True)["table"].__metadata__[0].help
+    hints = typing.get_type_hints(cli_prove.prove, include_extras=True)
+    said = hints["table"].__metadata__[0].help
     listed = said.removeprefix("Of docs/benchmarks.md: ").removesuffix(". Default: all.")
     assert tuple(re.split(", | or ", listed)) == tuple(tables.TABLES)
