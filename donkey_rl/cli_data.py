@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,6 +80,13 @@ def push(
     message: MessageOption = "",
     license_: LicenseOption = "",
     author: AuthorOption = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Read back what the store has already, and send again what is damaged there.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add races and other files to a data set.
@@ -90,13 +98,14 @@ def push(
         from donkey_rl.experiments.data.store import open_store
 
         about = note(author, message, license_)
-        result = open_store(store).push(places, name, about, progress).model_dump(mode="json")
+        report = open_store(store).push(places, name, about, progress, check=check)
+        result = report.model_dump(mode="json")
     if as_json:
         print_json(result)
         return
     from donkey_rl import data_tables
 
-    data_tables.show_push(result)
+    data_tables.show_push(result, named=store is not None)
 
 
 @app.command(epilog="Example: donkey-rl data pull evenings/train --out lessons")
@@ -117,6 +126,7 @@ def pull(
     same command goes on where it ended. Other files in the folder stay.
     """
     with at_work(as_json) as progress:
+        from donkey_rl.experiments.data import pulling
         from donkey_rl.experiments.data import reference as references
         from donkey_rl.experiments.data.store import open_store
 
@@ -130,7 +140,9 @@ def pull(
     else:
         from donkey_rl import data_tables
 
-        data_tables.show_pull(result)
+        remedy = pulling.remedy(report.problems, report.name)
+        option = f" --store {shlex.quote(store)}" if store and remedy else ""
+        data_tables.show_pull(result, remedy + option)
     if report.problems:
         raise typer.Exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from donkey_rl import cli_completion, cli_data
 from donkey_rl.cli_data import StoreOption
 from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, loading, print_json
+from donkey_rl.errors import InputError
 
 app = typer.Typer(add_completion=False)
 
@@ -97,6 +99,13 @@ def record(
     }  # fmt: skip
     from donkey_rl import configuration
 
+    if recover is not None and name is not None:
+        raise InputError(
+            "--recover only makes files of what was left. Received: --name too. Push them then: "
+            f"donkey-rl data push {recover} --name {name}."
+        )
+    if store is not None and name is None:
+        raise InputError("--store is where --name lies. Received: no --name. Name a data set.")
     with at_work(as_json) as progress:
         with loading(progress):
             from donkey_rl.experiments.recording import record as recording
@@ -127,7 +136,7 @@ def record(
     if as_json:
         print_json(result)
         return
-    _show(result)
+    _show(result, store)
 
 
 def _warn_of_others(host: str) -> None:
@@ -142,7 +151,7 @@ def _warn_of_others(host: str) -> None:
         )
 
 
-def _show(result: dict[str, Any]) -> None:
+def _show(result: dict[str, Any], store: str | None) -> None:
     """Prints each race's laps, and what to do with them."""
     from donkey_rl import terminal
 
@@ -180,4 +189,6 @@ def _show(result: dict[str, Any]) -> None:
         command = terminal.command()
         pushed = result["data_set"]
         data = f"data:{pushed}" if pushed else result["folder"]
-        terminal.lines(console, f"Learn from it: {command} train --set imitation.data={data}")
+        where = f"DONKEY_RL_DATA={shlex.quote(store)} " if pushed and store else ""
+        line = f"Learn from it: {where}{command} train --set imitation.data={data}"
+        terminal.lines(console, line)

@@ -72,6 +72,11 @@ def import_tub(
             "A tub is imported into a data set (--name) or a folder (--out). "
             f"Received: {'neither' if name is None else 'both'}."
         )
+    if out is not None and (store is not None or message or license_ or author is not None):
+        raise InputError(
+            "--store, --message, --license and --author are of a data set. Received: --out, which "
+            "makes files alone. Name a data set with --name, or push the files later."
+        )
     with at_work(as_json) as progress, _place(out) as folder:
         from donkey_rl.experiments.data import tub_import
         from donkey_rl.experiments.data.tub import Tub
@@ -94,7 +99,7 @@ def import_tub(
         return
     from donkey_rl import tub_tables
 
-    tub_tables.show_import(result)
+    tub_tables.show_import(result, named=store is not None)
 
 
 def export(

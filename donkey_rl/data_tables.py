@@ -5,6 +5,7 @@ Each function takes the same mapping that `--json` prints, and writes to standar
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,8 +50,13 @@ def show_sets(result: Mapping[str, Any]) -> None:
         terminal.lines(console, *(f"Problem: {problem}" for problem in each["problems"]))
 
 
-def show_push(result: Mapping[str, Any]) -> None:
-    """Shows what a push did, the fields of `pushing.PushReport`."""
+def show_push(result: Mapping[str, Any], *, named: bool = False) -> None:
+    """Shows what a push did, the fields of `pushing.PushReport`.
+
+    Args:
+        result: The fields.
+        named: Whether the store was named; what is typed next has to name it too.
+    """
     console = terminal.console()
     terminal.lines(console, *(f"left out: {each}" for each in result["left_out"]))
     there = result["already_there"]
@@ -58,16 +64,37 @@ def show_push(result: Mapping[str, Any]) -> None:
         "data set": f"{result['name']}@{result['version'][:_SHORT]}"
         + (", new" if result["is_new"] else ""),
         "added": f"{result['added']:,} files"
-        + (f"; {there:,} were there already" if there else ""),
+        + (f"; {there:,} were there already" if there else "")
+        + (f", {result['mended']:,} of them mended" if result["mended"] else ""),
         "sent": f"{result['sent_bytes'] / 1e6:,.1f} MB to {result['store']}",
         "races in it": f"{result['races']:,}",
     }
     console.print(terminal.facts(facts))
-    _next(f"data show {result['name']}", f"train --set imitation.data=data:{result['name']}")
+    to_learn_from(result["name"], result["store"] if named else None)
 
 
-def show_pull(result: Mapping[str, Any]) -> None:
-    """Shows what a pull did, the fields of `pulling.PullReport`."""
+def to_learn_from(name: str, store: str | None) -> None:
+    """Says how a data set is looked at and learned from.
+
+    Args:
+        name: Of the set.
+        store: Address of its store, None for the usual one.
+    """
+    train = f"train --set imitation.data=data:{name}"
+    if store is None:
+        _next(f"data show {name}", train)
+        return
+    where = shlex.quote(store)
+    _next(f"data show {name} --store {where}", train, before=f"DONKEY_RL_DATA={where} ")
+
+
+def show_pull(result: Mapping[str, Any], remedy: str = "") -> None:
+    """Shows what a pull did, the fields of `pulling.PullReport`.
+
+    Args:
+        result: The fields.
+        remedy: What to type where something is not as it should be.
+    """
     console = terminal.console()
     label = f"{result['name']}@{result['version'][:_SHORT]}"
     facts = {
@@ -80,7 +107,8 @@ def show_pull(result: Mapping[str, Any]) -> None:
     console.print(terminal.facts(facts))
     if result["problems"]:
         terminal.lines(console, *(f"Problem: {each}." for each in result["problems"]))
-        _next(f"data verify {result['name']}")
+        if remedy:
+            _next(remedy)
 
 
 def show_card(text: str) -> None:
@@ -130,14 +158,16 @@ def show_verify(result: Mapping[str, Any]) -> None:
         terminal.lines(
             console,
             "Push the files again from where they came, or mend from another store:",
+            f"  {terminal.command()} data push FOLDER --name NAME --check",
             f"  {terminal.command()} data verify --repair WHERE",
         )
 
 
-def _next(*commands: str) -> None:
-    terminal.lines(
-        terminal.console(), "Next:", *(f"  {terminal.command()} {each}" for each in commands)
-    )
+def _next(*commands: str, before: str = "") -> None:
+    """Says what to type next; what stands `before` the last command is for it alone."""
+    lines = [f"  {terminal.command()} {each}" for each in commands]
+    lines[-1] = f"  {before}{lines[-1].lstrip()}"
+    terminal.lines(terminal.console(), "Next:", *lines)
 
 
 def _problems(count: int) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from donkey_rl import terminal
+from donkey_rl import data_tables, terminal
 
 
-def show_import(result: Mapping[str, Any]) -> None:
+def show_import(result: Mapping[str, Any], *, named: bool = False) -> None:
     """Shows what was imported, and what to type next.
 
     Args:
         result: With the fields of `tub_import.Imported`, and `pushed` with those of a
             `PushReport` where its races went into a data set.
+        named: Whether the store of that was named.
     """
     console = terminal.console()
     facts = {
@@ -35,10 +36,8 @@ def show_import(result: Mapping[str, Any]) -> None:
             console,
             *pushed["left_out"],
             f"{pushed['name']} now has {pushed['races']:,} races ({pushed['store']}).",
-            "Next:",
-            f"  {terminal.command()} data show {pushed['name']}",
-            f"  {terminal.command()} train --set imitation.data=data:{pushed['name']}",
         )
+        data_tables.to_learn_from(pushed["name"], pushed["store"] if named else None)
     else:
         terminal.lines(console, *result["files"])
 

@@ -27,6 +27,7 @@ from donkey_rl.envs import simulators
 from donkey_rl.envs.remote import RemoteWorld
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.errors import StorageError
+from donkey_rl.experiments import file_locks
 from donkey_rl.metrics.race import Race, RaceHeader, RaceRecorder
 from donkey_rl.metrics.race_writer import RaceWriter
 
@@ -34,6 +35,9 @@ LOGGER = logging.getLogger("donkey_rl.experiments")
 
 PLACE = "races"
 """Folder of races under way, below the one where they are driven."""
+
+LOCK = ".lock"
+"""Of a folder into which races are written."""
 
 _QUALITY = 90
 _JPEG = b"\xff\xd8"
@@ -117,6 +121,24 @@ def kept(files: RaceFiles | None) -> Iterator[None]:
         raise StorageError(f"{error} The races are kept in {files.folder}.") from error
 
 
+@contextlib.contextmanager
+def _occupied(folder: pathlib.Path) -> Iterator[None]:
+    """Says by a lock that races are written here, so that `record --recover` lets them be."""
+    with contextlib.ExitStack() as held:
+        # Where it is held already, it is by another recording of the same races.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(file_locks.held(folder / LOCK, wait=False))
+            held.callback(_remove, folder / LOCK)
+        yield
+
+
+def _remove(lock: pathlib.Path) -> None:
+    # Windows keeps what is open.
+    with contextlib.suppress(OSError):
+        lock.unlink()
+
+
 class Recording:
     """The records of races that are driven at the same time, one for each car."""
 
@@ -139,6 +161,8 @@ class Recording:
         self._frames = files is not None and files.frames
         self._writers: list[RaceWriter] = []
         with contextlib.ExitStack() as opened:
+            if files is not None:
+                opened.enter_context(_occupied(files.folder))
             for number, header in zip(numbers, headers, strict=False):
                 if files is not None:
                     writer = RaceWriter(files.path(number), header, frames=files.frames)

@@ -19,10 +19,13 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.sources import Sight
+from donkey_rl.errors import InputError
 from donkey_rl.experiments import race_recording, racing
-from donkey_rl.experiments.race_recording import RaceFiles
+from donkey_rl.experiments.race_recording import RaceFiles, Recording
+from donkey_rl.experiments.recording.record import recover
 from donkey_rl.metrics import race_file
 from donkey_rl.metrics.race import COLUMNS, Race
+from tests import small_tubs as tubs
 from tests.embedded_source import EmbeddedSource
 
 CONFIG = EnvironmentConfig(
@@ -60,6 +63,14 @@ def assert_same(one: Race, other: Race) -> None:
     assert one.header == other.header
     for name in COLUMNS:
         np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_races_that_are_being_driven_are_not_recovered(tmp_path: pathlib.Path) -> None:
+    header = tubs.race().header
+    with Recording([header], RaceFiles(tmp_path / "new"), range(1)):
+        with pytest.raises(InputError, match="Another recording runs"):
+            recover(tmp_path / "new")
+        assert (tmp_path / "new" / "race_00.parquet.parts").is_dir()
 
 
 def test_races_are_on_disk_as_they_were_driven(tmp_path: pathlib.Path) -> None:

@@ -24,7 +24,7 @@ from donkey_rl.experiments.data.tub import Tub
 from donkey_rl.experiments.data.tub_races import Origin
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.metrics import race_file, registry
-from donkey_rl.metrics.race import COLUMNS, Race
+from donkey_rl.metrics.race import COLUMNS, Race, columns_of
 from tests import small_tubs
 
 
@@ -131,6 +131,26 @@ def test_a_race_comes_back_the_same(tmp_path: pathlib.Path) -> None:
     # And once more round: the tub is the same, byte for byte.
     tub_export.write(back, tmp_path / "tub2")
     assert small_tubs.contents(tmp_path / "tub2") == small_tubs.contents(tmp_path / "tub")
+
+
+def test_what_a_race_says_of_opponents_comes_back(tmp_path: pathlib.Path) -> None:
+    alone = small_tubs.race(9)
+    header = alone.header.model_copy(update={"opponents": ("rival_1",)})
+    random = np.random.default_rng(0)
+    more: dict[str, Any] = {
+        name: random.integers(0, 2, 9).astype(kind)
+        for name, (kind, _) in columns_of(header).items()
+        if name not in COLUMNS
+    }
+    assert more
+    race = Race(header, {name: alone[name] for name in COLUMNS} | more)
+    race.save(tmp_path / "a.parquet")
+    tub_export.write([tmp_path / "a.parquet"], tmp_path / "tub")
+    (back,) = races_of(tmp_path / "tub", tmp_path / "races")
+    again = Race.load(back)
+    assert_same(again, race)
+    for name in more:
+        np.testing.assert_array_equal(again[name], race[name], err_msg=name)
 
 
 def test_a_race_without_pictures_comes_back_too(tmp_path: pathlib.Path) -> None:

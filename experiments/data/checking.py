@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 import tempfile
 from collections.abc import Sequence
 
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DonkeyRLError, InputError, StorageError
-from donkey_rl.experiments.data import manifest, transfers
+from donkey_rl.experiments.data import dataset, manifest, transfers
 from donkey_rl.experiments.data.backends import Backend
 from donkey_rl.experiments.data.dataset import SHORT, DataSet
 from donkey_rl.experiments.data.fsspec_backend import INCOMING
@@ -89,12 +88,40 @@ def _manifests(store: Store, name: str, repair: Store | None) -> list[tuple[str,
     if not wanted:
         store.dataset(name)
     changes, _ = store.read_changes(name, present)
-    outcome = []
+    outcome = _cards(store.backend, name, repair)
     for identity in sorted(wanted - changes.keys()):
         what = "is damaged" if identity in present else "is missing"
         problem = f"{name}: change {identity[:SHORT]} {what}"
         outcome.append((problem, _mend_change(store.backend, name, identity, repair)))
     return outcome
+
+
+def _cards(backend: Backend, name: str, repair: Store | None) -> list[tuple[str, bool]]:
+    """Returns which versions cannot be told any more, and whether that was mended."""
+    folder, outcome = f"sets/{name}/versions", []
+    for file in sorted(backend.files(folder)):
+        version = file.removesuffix(".json")
+        if file == version or not manifest.DIGEST.fullmatch(version):
+            continue
+        path = f"{folder}/{file}"
+        if _card(backend, path, version) is not None:
+            continue
+        whole = None if repair is None else _card(repair.backend, path, version)
+        if whole is not None:
+            backend.write(path, whole)
+        problem = f"{name}: the card of version {version[:SHORT]} is damaged"
+        outcome.append((problem, whole is not None))
+    return outcome
+
+
+def _card(backend: Backend, path: str, version: str) -> bytes | None:
+    """Returns the card of a version, None where it does not say what that is made of."""
+    try:
+        content = backend.read(path, manifest.MAX_MANIFEST)
+        dataset.changes_of(content, version)
+    except (InputError, StorageError, FileNotFoundError):
+        return None
+    return content
 
 
 def _named_by_cards(backend: Backend, name: str) -> set[str]:
@@ -137,7 +164,7 @@ def _objects(
     outcome = []
 
     def work(entry: Entry) -> None:
-        _read(backend, entry, counter)
+        transfers.read_back(backend, entry, counter.add)
 
     everything = [entry for entry, _ in entries.values()]
     total = transfers.bytes_of(everything)
@@ -148,22 +175,6 @@ def _objects(
                 outcome.append((problem, _mend_object(backend, entry, repair)))
         phase.update(counter.bytes)
     return outcome
-
-
-def _read(backend: Backend, entry: Entry, counter: Counter) -> None:
-    digest, size = hashlib.sha256(), 0
-    try:
-        for chunk in backend.chunks(object_path(entry.sha256)):
-            digest.update(chunk)
-            size += len(chunk)
-            counter.add(len(chunk))
-            if size > entry.bytes:
-                break
-    except FileNotFoundError as error:
-        raise DamagedError(f"{entry.path} is missing") from error
-    if digest.hexdigest() != entry.sha256:
-        what = "is damaged" if size == entry.bytes else f"has not {entry.bytes:,} bytes"
-        raise DamagedError(f"{entry.path} {what} ({object_path(entry.sha256)})")
 
 
 def _mend_object(backend: Backend, entry: Entry, repair: Store | None) -> bool:

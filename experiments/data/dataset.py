@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 
+from donkey_rl.errors import StorageError
 from donkey_rl.experiments.data.manifest import Change, Entry, Part, check_path, folders_of
 
 SHORT = 12
@@ -69,6 +71,25 @@ class DataSet:
 def version_of(changes: Iterable[str]) -> str:
     """Returns the version that some changes make up: SHA-256 over their ids, sorted."""
     return hashlib.sha256("\n".join(sorted(changes)).encode()).hexdigest()
+
+
+def changes_of(card: bytes, version: str) -> list[str]:
+    """Returns the changes that the card of a version names.
+
+    Args:
+        card: Its JSON.
+        version: The version.
+
+    Raises:
+        StorageError: The card is damaged.
+    """
+    try:
+        identities = [str(each) for each in json.loads(card)["changes"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        identities = []
+    if version_of(identities) != version:
+        raise StorageError(f"The card of version {version[:SHORT]} is damaged.")
+    return identities
 
 
 def united(name: str, changes: Mapping[str, Change], problems: Iterable[str] = ()) -> DataSet:

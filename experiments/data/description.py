@@ -20,6 +20,7 @@ from donkey_rl.experiments.data.manifest import (
     Entry,
     RaceFacts,
     check_path,
+    fits,
     folders_of,
     shown,
 )
@@ -62,6 +63,9 @@ def find(places: Sequence[pathlib.Path]) -> tuple[list[Found], list[str]]:
     for place in places:
         if not place.exists():
             raise InputError(f"There is nothing at {place}. Check the path.")
+        if place.name.endswith(race_parts.SUFFIX):
+            left_out.append(_unfinished(place))
+            continue
         if place.is_file():
             pairs: Iterator[tuple[pathlib.Path, str]] = iter([(place, place.name)])
         else:
@@ -75,6 +79,8 @@ def find(places: Sequence[pathlib.Path]) -> tuple[list[Found], list[str]]:
                 )
             try:
                 check_path(path)
+                if not fits(path):
+                    raise InputError("A name has at most 240 bytes, and is none of a device.")
             except InputError as error:
                 why = str(error)
                 left_out.append(why if why.startswith(str(file)) else f"{file}: {why}")
@@ -101,10 +107,7 @@ def _inside(
         for name in [*below]:
             is_store = all((here / name / part).is_dir() for part in (OBJECTS, SETS))
             if name.endswith(race_parts.SUFFIX):
-                left_out.append(
-                    f"{here / name} is a race that is still being recorded, or whose recording "
-                    "was cut off. Make a file of it: docs/race_record.md says how."
-                )
+                left_out.append(_unfinished(here / name))
             if (here / name).is_symlink():
                 left_out.append(f"{here / name} is a link. Push what it leads to.")
             elif is_store:
@@ -122,6 +125,13 @@ def _inside(
                 left_out.append(f"{file} is a link or no plain file. Push what it leads to.")
                 continue
             yield file, prefix + path
+
+
+def _unfinished(parts: pathlib.Path) -> str:
+    return (
+        f"{parts} is a race that is still being recorded, or whose recording was cut off. Make a "
+        "file of it: docs/race_record.md says how."
+    )
 
 
 def describe(found: Found) -> Entry:

@@ -43,12 +43,14 @@ STEERING_BINS = 21
 DIGEST = re.compile(r"[0-9a-f]{64}")
 _SET = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _MOST_PARTS = 16
+_LONGEST_NAME = 240
 _LONGEST_PATH = 400
 _LONGEST_TEXT = 1000
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """What would move a terminal's cursor, or turn the direction of its text."""
 
 _UNSHOWABLE = re.compile(f"[{_CONTROLS}\ud800-\udfff]")
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
 _REFUSED = re.compile(f'[{_CONTROLS}\ud800-\udfff\\\\:"<>|?*]')
 
 Text = Annotated[str, Field(max_length=_LONGEST_TEXT, pattern=f"^[^{_CONTROLS}]*$")]
@@ -95,6 +97,21 @@ def check_path(path: str) -> str:
             f"signs such as ':' or '\\'. Received: '{shown(path)[:120]}'."
         )
     return path
+
+
+def fits(path: str, *, windows: bool = True) -> bool:
+    """Whether every file system can hold a file of this path, also while it arrives.
+
+    Args:
+        path: As `check_path` returns it.
+        windows: Whether Windows has to hold it as well, where devices have names.
+
+    >>> fits("evening/race_00.parquet"), fits("aux.txt"), fits(250 * "n" + ".txt")
+    (True, False, False)
+    """
+    parts = path.split("/")
+    long = any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
+    return not long and not (windows and any(_DEVICE.match(part) for part in parts))
 
 
 class RaceFacts(Config):
@@ -200,7 +217,10 @@ class Change(Note):
     def _knows_its_zone(cls, value: datetime.datetime) -> datetime.datetime:
         if value.tzinfo is None:
             raise ValueError("a time must name its zone")
-        return value.astimezone(datetime.UTC)
+        try:
+            return value.astimezone(datetime.UTC)
+        except OverflowError:
+            raise ValueError("a time lies within the years 1 to 9999") from None
 
     @pydantic.model_validator(mode="after")
     def _has_each_path_once(self) -> Self:

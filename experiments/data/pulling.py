@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import file_locks
-from donkey_rl.experiments.data import cards, transfers
+from donkey_rl.experiments.data import cards, manifest, transfers
 from donkey_rl.experiments.data.backends import Backend
 from donkey_rl.experiments.data.dataset import SHORT, DataSet
 from donkey_rl.experiments.data.description import CARDS
@@ -24,6 +25,7 @@ PLACE = "pulled"
 
 _LOCK = ".lock"
 _LOOK_S = 0.2
+_IN_THE_WAY = "lies there with other bytes, and was left alone: move it away, and pull again"
 
 
 class PullReport(Config):
@@ -78,6 +80,9 @@ def fetch(
     place = folder or place_of(found, part)
     if place.exists() and not place.is_dir():
         raise InputError(f"A data set is pulled into a folder. Received: {place}, a file.")
+    windows = sys.platform == "win32"
+    unfit = [entry for entry in entries if not manifest.fits(entry.path, windows=windows)]
+    entries = tuple(entry for entry in entries if entry not in unfit)
     with _locked(place, progress):
         transfers.check_space(place, transfers.missing_bytes(place, entries))
         here = {entry: transfers.target_of(place, entry) for entry in entries}
@@ -89,13 +94,24 @@ def fetch(
         version=found.version,
         part=part,
         folder=place,
-        files=len(entries),
+        files=len(entries) + len(unfit),
         races=tuple(here[entry] for entry in kept if entry.facts is not None),
         pictured=tuple(here[entry] for entry in kept if entry.facts and entry.facts.frames),
         fetched_bytes=transfers.bytes_of(fetched),
         already_there=len(kept) - len(fetched),
-        problems=(*found.problems, *map(str, failed.values())),
+        problems=(
+            *found.problems,
+            *(f"{each.path[:80]} has a name that this system cannot hold" for each in unfit),
+            *map(str, failed.values()),
+        ),
     )
+
+
+def remedy(problems: Sequence[str], name: str) -> str:
+    """Returns what shows more of what is wrong in the store; empty where all of it is here."""
+    if all(problem.endswith(_IN_THE_WAY) for problem in problems):
+        return ""
+    return f"data verify {name}"
 
 
 def _fetch(
@@ -112,7 +128,7 @@ def _fetch(
         counter.add(0)
         if target.exists():
             if not transfers.same(target, entry):
-                raise DamagedError(f"{target} lies there with other bytes, and was left alone")
+                raise DamagedError(f"{target} {_IN_THE_WAY}")
             counter.add(entry.bytes)
             return False
         transfers.fetch(backend, entry, target, counter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ class PushReport(Config):
         added: Files that came.
         already_there: Files that the set had.
         races: Races of the set afterwards.
+        mended: Files that the set had and the store had lost or damaged, as far as was checked.
         sent_bytes: What was sent; less than the files where the store had them.
         left_out: What was not pushed, and why.
     """
@@ -38,6 +40,7 @@ class PushReport(Config):
     is_new: bool
     added: int
     already_there: int
+    mended: int
     races: int
     sent_bytes: int
     left_out: tuple[str, ...]
@@ -50,12 +53,14 @@ class Sent:
     Attributes:
         entries: Files that are new to the set; their bytes are in the store.
         already_there: Files that the set had.
+        mended: Those of them that were damaged in the store, and sent again.
         sent_bytes: What was sent.
         left_out: What was not sent, and why.
     """
 
     entries: tuple[Entry, ...]
     already_there: int
+    mended: int
     sent_bytes: int
     left_out: tuple[str, ...]
 
@@ -68,6 +73,7 @@ class Sent:
             is_new=before is None,
             added=len(self.entries),
             already_there=self.already_there,
+            mended=self.mended,
             races=len(after.races),
             sent_bytes=self.sent_bytes,
             left_out=(*self.left_out, *after.problems),
@@ -79,8 +85,17 @@ def send(
     places: Sequence[pathlib.Path],
     before: DataSet | None,
     progress: ProgressDisplay,
+    *,
+    check: bool = False,
 ) -> Sent:
     """Sends the files at some places, as far as a set does not have them.
+
+    Args:
+        backend: The store.
+        places: Files, and folders with all that they hold.
+        before: The set, None where it is new.
+        progress: Shows how far it is.
+        check: Whether files that the set has are read back, and sent again if damaged.
 
     Raises:
         InputError: There is nothing to push.
@@ -88,6 +103,7 @@ def send(
     """
     found, left_out = description.find(places)
     new: dict[Entry, Found] = {}
+    there: dict[Entry, Found] = {}
     races: set[str] = set()
     already_there = 0
     with progress.phase(transfers.phase_name("reading", len(found)), len(found), "files") as phase:
@@ -102,30 +118,38 @@ def send(
             twice = entry.kind == "race" and entry.sha256 in races
             if twice or (before is not None and before.holds(entry)):
                 already_there += 1
+                if not twice:
+                    there[entry] = each
                 continue
             races.add(entry.sha256)
             new[entry] = each
     if not new and not already_there:
         reason = left_out[0] if left_out else "no file that is not hidden"
         raise InputError(f"There is nothing to push. Received: {reason}")
-    sent_bytes, failed = _send(backend, new, progress)
-    left_out += (f"{new[entry].file}: {error}" for entry, error in failed.items())
+    wanted = new | there if check else new
+    arrived, failed = _send(backend, wanted, progress)
+    left_out += (f"{wanted[entry].file}: {error}" for entry, error in failed.items())
     kept = tuple(entry for entry in new if entry not in failed)
-    return Sent(kept, already_there, sent_bytes, tuple(left_out))
+    held = {entry.sha256 for entry in there}
+    mended = sum(entry.sha256 in held for entry in arrived)
+    sent_bytes = transfers.bytes_of(arrived)
+    return Sent(kept, already_there, mended, sent_bytes, tuple(left_out))
 
 
 def _send(
     backend: Backend, new: dict[Entry, Found], progress: ProgressDisplay
-) -> tuple[int, dict[Entry, DamagedError]]:
-    """Sends what the store does not have; returns how much, and what did not arrive."""
+) -> tuple[list[Entry], dict[Entry, DamagedError]]:
+    """Sends what the store does not have whole; returns what it sent, and what did not arrive."""
     counter = Counter()
 
-    def work(entry: Entry) -> int:
+    def work(entry: Entry) -> bool:
         path = object_path(entry.sha256)
         counter.add(0)
         if backend.size(path) == entry.bytes:
-            counter.add(entry.bytes)
-            return 0
+            with contextlib.suppress(DamagedError):
+                transfers.read_back(backend, entry, lambda _: counter.add(0))
+                counter.add(entry.bytes)
+                return False
         try:
             backend.upload(new[entry].file, path, entry.sha256)
         except TransferError as error:
@@ -133,11 +157,11 @@ def _send(
         except FileNotFoundError as error:
             raise DamagedError("It was gone before it was sent.") from error
         counter.add(entry.bytes)
-        return entry.bytes
+        return True
 
     once = {entry.sha256: entry for entry in new}
     total = transfers.bytes_of(tuple(once.values()))
-    done, sent_bytes = 0, 0
+    done, arrived = 0, []
     failed: dict[Entry, DamagedError] = {}
     with progress.phase(transfers.phase_name("sending", len(once)), total, "bytes") as phase:
         try:
@@ -146,12 +170,14 @@ def _send(
             ):
                 if isinstance(result, DamagedError):
                     failed |= {each: result for each in new if each.sha256 == entry.sha256}
-                else:
-                    done, sent_bytes = done + 1, sent_bytes + result
+                    continue
+                done += 1
+                if result:
+                    arrived.append(entry)
         except StorageError as error:
             raise StorageError(
                 f"{error} {done:,} of {len(once):,} files are in the store, and none is lost: "
                 "push again, and only the others are sent."
             ) from error
         phase.update(counter.bytes)
-    return sent_bytes, failed
+    return arrived, failed

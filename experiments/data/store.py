@@ -11,7 +11,6 @@ with ProgressDisplay() as progress:
 from __future__ import annotations
 
 import concurrent.futures
-import json
 import pathlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -101,6 +100,8 @@ class Store:
         name: str,
         note: Note,
         progress: ProgressDisplay,
+        *,
+        check: bool = False,
     ) -> PushReport:
         """Adds files to a data set, which is made where there is none.
 
@@ -111,13 +112,14 @@ class Store:
             name: Of the set.
             note: Who, and what for.
             progress: Shows how far it is.
+            check: Whether what is there already is read back, and sent again if damaged.
 
         Raises:
             InputError: There is nothing to push.
             StorageError: The store cannot be written; what was sent is not sent again.
         """
         before = self._current(manifest.check_name(name))
-        sent = pushing.send(self.backend, places, before, progress)
+        sent = pushing.send(self.backend, places, before, progress, check=check)
         if sent.entries:
             self.record(name, self._change(note, entries=sent.entries))
         after = self.dataset(name)
@@ -206,10 +208,11 @@ class Store:
             progress: Told where the new version's card cannot be kept.
 
         Raises:
-            InputError: No such set or version.
+            InputError: No such set or version, or a set is to be merged into itself.
             StorageError: The store cannot be written.
         """
-        manifest.check_name(name)
+        if manifest.check_name(name) in (source for source, _ in references):
+            raise InputError(f"{name} cannot be merged into itself. Name another set.")
         sources = [self.dataset(*reference) for reference in references]
         before = self._current(name)
         entries = dataset.moved(sources, before)
@@ -252,7 +255,7 @@ class Store:
         A store that cannot be written to is no reason to stop: a line says so.
         """
         base = f"{SETS}/{found.name}/versions/{found.version}"
-        if found.problems or self.backend.size(f"{base}.md") is not None:
+        if found.problems or all(self.backend.size(base + end) for end in (".json", ".md")):
             return
         card = cards.card(found)
         try:
@@ -346,7 +349,8 @@ class Store:
                 remedy=f"Name {_SHORTEST} or more of its digits; `data show` lists them.",
             )
         path = f"{SETS}/{current.name}/versions/{matching[0]}.json"
-        identities = _changes_of(self.backend.read(path, manifest.MAX_MANIFEST), matching[0])
+        card = self.backend.read(path, manifest.MAX_MANIFEST)
+        identities = dataset.changes_of(card, matching[0])
         if missing := [each for each in identities if each not in current.changes]:
             raise StorageError(
                 f"{current.name}@{matching[0][:SHORT]} cannot be had: change "
@@ -382,18 +386,3 @@ def _name_or_none(name: str) -> str | None:
         return manifest.check_name(name)
     except InputError:
         return None
-
-
-def _changes_of(content: bytes, version: str) -> list[str]:
-    """Returns the changes that a version's card names.
-
-    Raises:
-        StorageError: The card is damaged.
-    """
-    try:
-        identities = [str(each) for each in json.loads(content)["changes"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        identities = []
-    if dataset.version_of(identities) != version:
-        raise StorageError(f"The card of version {version[:SHORT]} is damaged.")
-    return identities

@@ -257,6 +257,32 @@ def target_of(folder: pathlib.Path, entry: Entry) -> pathlib.Path:
     return target
 
 
+def read_back(backend: Backend, entry: Entry, count: Callable[[int], None]) -> None:
+    """Reads a file of a store, and compares it with its hash.
+
+    Args:
+        backend: The store.
+        entry: The file.
+        count: Told of each piece how many bytes it has.
+
+    Raises:
+        DamagedError: There is none, or it has other bytes.
+    """
+    digest, size = hashlib.sha256(), 0
+    try:
+        for chunk in backend.chunks(object_path(entry.sha256)):
+            digest.update(chunk)
+            size += len(chunk)
+            count(len(chunk))
+            if size > entry.bytes:
+                break
+    except FileNotFoundError as error:
+        raise DamagedError(f"{entry.path} is missing") from error
+    if digest.hexdigest() != entry.sha256:
+        what = "is damaged" if size == entry.bytes else f"has not {entry.bytes:,} bytes"
+        raise DamagedError(f"{entry.path} {what} ({object_path(entry.sha256)})")
+
+
 def bytes_of(entries: Sequence[Entry]) -> int:
     """Returns the size of some files (bytes)."""
     return sum(entry.bytes for entry in entries)

@@ -22,8 +22,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data import tub_manifest, tub_races, tub_source
 from donkey_rl.experiments.data.tub import INDEX, SESSION
-from donkey_rl.experiments.data.tub_manifest import FILE, IMAGES, Manifest
-from donkey_rl.experiments.data.tub_races import HEADER_KEY
+from donkey_rl.experiments.data.tub_manifest import FILE, HEADER_KEY, IMAGES, Manifest
 from donkey_rl.experiments.data.tub_source import Kept
 from donkey_rl.metrics import race_file
 from donkey_rl.metrics.race import Race
@@ -136,11 +135,12 @@ class _Writer:
                 groups.append(self._made(file, len(groups)))
                 continue
             manifest, lines = self._imported(file)
-            known = next((found for about, found in groups if _belong(about, manifest)), None)
-            if known is None or _overlap(known, lines):
+            known = next((k for k, (m, _) in enumerate(groups) if _belong(m, manifest)), None)
+            if known is None or _overlap(groups[known][1], lines):
                 groups.append((manifest, lines))
             else:
-                known.extend(lines)
+                first, before = groups[known]
+                groups[known] = (first.joined(manifest), [*before, *lines])
         for _, lines in groups:
             lines.sort(key=lambda line: line.place)
         alone = own and len(groups) == 1 and _is_whole(groups[0][1])
@@ -287,9 +287,9 @@ class _Writer:
 
 
 def _belong(first: Manifest, second: Manifest) -> bool:
-    """Whether two races say the same of their tub."""
+    """Whether two races say the same of their tub, whatever they say of its sessions."""
     # As text: a number that is none, which donkeycar may write, is not equal to itself.
-    return json.dumps(first.kept()) == json.dumps(second.kept())
+    return json.dumps(first.common) == json.dumps(second.common)
 
 
 def _overlap(first: Sequence[_Line], second: Sequence[_Line]) -> bool:

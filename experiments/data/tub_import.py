@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -13,10 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.envs.recordings import rows as record_rows
 from donkey_rl.errors import InputError
-from donkey_rl.experiments.data import tub, tub_races, tub_source
+from donkey_rl.experiments import file_locks
+from donkey_rl.experiments.data import tub, tub_manifest, tub_races, tub_source
 from donkey_rl.experiments.data.tub import TIME, Flaws, Record, Tub
 from donkey_rl.experiments.data.tub_manifest import IMAGE_KEY, Manifest
 from donkey_rl.experiments.data.tub_races import NOTHING, Origin
@@ -32,6 +35,7 @@ _QUICKEST_S = 0.004
 """No camera is quicker: such times are those of a conversion, not of the drive."""
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
+_LOCK = ".lock"
 _JPEG = b"\xff\xd8"
 
 
@@ -43,7 +47,7 @@ class Drive:
         race: The race.
         records: The record of each of its rows.
         beside: Records that are rows of no race, and that this one carries.
-        manifest: What the tub says of itself.
+        manifest: What the tub says of itself, and of the sessions of these records.
     """
 
     race: Race
@@ -79,6 +83,11 @@ def _picture(record: Record) -> bytes | None:
     file = _camera(record)
     content = None if file is None else tub.content(file)
     return content if content is not None and content.startswith(_JPEG) else None
+
+
+def _is_jpeg(file: pathlib.Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(_JPEG)) == _JPEG
 
 
 def _camera(record: Record) -> pathlib.Path | None:
@@ -124,18 +133,33 @@ def drives(
             f"Received: {' '.join(source.flaws.sentences()) or count} "
             "Restore or record some."
         )
-    # Each drive carries what lies before its end, and the last one the rest.
-    beside.sort(key=_place)
-    ends = [bisect.bisect(beside, records[-1].place, key=_place) for records, _ in parts]
-    ends[-1] = len(beside)
+    # A tub grows: what a race carries has to be the same where more sessions came meanwhile.
+    carried = _carried(beside, [records for records, _ in parts])
     return [
-        Drive(race, tuple(records), tuple(beside[first:end]), source.manifest)
-        for (records, race), first, end in zip(parts, [0, *ends], ends, strict=False)
+        Drive(race, tuple(records), tuple(others), source.manifest.of(_sessions(records, others)))
+        for (records, race), others in zip(parts, carried, strict=True)
     ]
 
 
-def _place(record: Record) -> int:
-    return record.place
+def _carried(beside: Sequence[Record], parts: Sequence[Sequence[Record]]) -> list[list[Record]]:
+    """Returns which rowless records each drive carries, in order.
+
+    Those before its end, and after the last drive of their session to that one.
+    """
+    ends = [records[-1].place for records in parts]
+    carried: list[list[Record]] = [[] for _ in parts]
+    for record in sorted(beside, key=lambda each: each.place):
+        number = bisect.bisect(ends, record.place)
+        sessions = [records[-1].session for records in parts[max(number - 1, 0) : number + 1]]
+        behind = number == len(parts) or (
+            number > 0 and sessions[0] == record.session != sessions[-1]
+        )
+        carried[number - behind].append(record)
+    return carried
+
+
+def _sessions(*records: Sequence[Record]) -> set[str]:
+    return {record.session for record in itertools.chain(*records)}
 
 
 def races(path: pathlib.Path, origin: Origin = NOTHING) -> Iterator[Race]:
@@ -169,7 +193,7 @@ def _races(
         records = list(group)
         if ours:
             try:
-                kept = source.manifest.metadata.get(f"{tub_races.HEADER_KEY}{session}")
+                kept = source.manifest.metadata.get(f"{tub_manifest.HEADER_KEY}{session}")
                 yield records, tub_races.exported(records, kept)
                 continue
             except InputError as error:
@@ -286,8 +310,17 @@ def write(
             f"{source.folder}: expected a tub that is whole, as --strict asks. Received: "
             f"{flaws[0]}{more} Without --strict the rest is taken."
         )
-    files = _new_files(source, folder, len(found))
-    _save(found, files, progress)
+    images = [file for drive in found for record in drive.records if (file := _camera(record))]
+    pictures = sum(map(_is_jpeg, images))
+    if pictures < len(images):
+        source.flaws.notes.append(
+            f"{record_rows.plural(len(images) - pictures, 'image')} of another kind than JPEG: "
+            "carried along, but no pictures of a race. Learn from them by naming the tub itself: "
+            "--set imitation.data=FOLDER."
+        )
+    with _alone(folder):
+        files = _new_files(source, folder, len(found))
+        _save(found, files, progress)
     beside = [record for drive in found for record in drive.beside]
     unknown = {name for drive in found for name in drive.race.header.unknown}
     return Imported(
@@ -299,10 +332,34 @@ def write(
         left_out=source.flaws.total - source.flaws.kept,
         deleted=sum(record.deleted for record in beside),
         minutes=sum(drive.race.duration_s for drive in found) / 60.0,
-        frames=sum(_camera(record) is not None for drive in found for record in drive.records),
+        frames=pictures,
         unknown=tuple(name for name in COLUMNS if name in unknown),
         notes=(*flaws, *source.flaws.notes),
     )
+
+
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps a folder for one import: two would take the same names.
+
+    Raises:
+        InputError: Another import writes into it.
+        StorageError: It cannot be written.
+    """
+    with folders.writing(folder), contextlib.ExitStack() as held:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            held.enter_context(file_locks.held(folder / _LOCK, wait=False))
+        except BlockingIOError:
+            raise InputError(
+                f"Another import writes into {folder}. Wait for its end, or name another --out."
+            ) from None
+        try:
+            yield
+        finally:
+            # Windows keeps what is open.
+            with contextlib.suppress(OSError):
+                (folder / _LOCK).unlink()
 
 
 def _new_files(source: Tub, folder: pathlib.Path, count: int) -> list[pathlib.Path]:
@@ -322,12 +379,13 @@ def _save(
     found: Sequence[Drive], files: Sequence[pathlib.Path], progress: ProgressDisplay
 ) -> None:
     """Saves all drives, or none."""
+    written: list[pathlib.Path] = []
     with progress.phase("writing races", len(found), "races") as writing:
         try:
             for number, (drive, file) in enumerate(zip(found, files, strict=True), start=1):
-                drive.save(file)
+                written.append(drive.save(file))
                 writing.update(number)
         except BaseException:
-            for file in files:
+            for file in written:
                 file.unlink(missing_ok=True)
             raise

@@ -18,13 +18,16 @@ import json
 import pathlib
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from donkey_rl.envs.recordings import tub as recorded_tub
 from donkey_rl.errors import InputError
 
 FILE = "manifest.json"
+HEADER_KEY = "donkey_rl/race/"
+"""Begins the names in a tub's metadata under which the headers of exported races lie."""
+
 IMAGES = "images"
 IMAGE_KEY = "cam/image_array"
 IMAGE_TYPES = ("image_array", "gray16_array")
@@ -86,6 +89,41 @@ class Manifest:
             "about": self.about,
             "length": self.length,
         }
+
+    def of(self, wanted: Collection[str]) -> Manifest:
+        """Returns what it says but for other sessions than those wanted, as far as it names any.
+
+        A tub of which more is recorded says the same of the sessions that it had.
+        """
+        everything = sessions(self.about)
+        kept = [name for name in everything if name in wanted]
+        if kept == everything:
+            return self
+        others = {f"{HEADER_KEY}{name}" for name in everything if name not in wanted}
+        return dataclasses.replace(
+            self,
+            about={**self.about, "sessions": numbered_sessions(kept)},
+            metadata={key: value for key, value in self.metadata.items() if key not in others},
+        )
+
+    def joined(self, other: Manifest) -> Manifest:
+        """Returns this with the sessions that another part of the same tub names besides."""
+        named = dict.fromkeys([*sessions(self.about), *sessions(other.about)])
+        if len(named) == len(sessions(self.about)):
+            return self
+        return dataclasses.replace(
+            self,
+            about={**self.about, "sessions": numbered_sessions([*named])},
+            metadata={**other.metadata, **self.metadata},
+        )
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What it says of the tub as a whole, its sessions left out, as JSON."""
+        about = {key: value for key, value in self.about.items() if key != "sessions"}
+        headers = tuple(f"{HEADER_KEY}{name}" for name in sessions(self.about))
+        metadata = {key: value for key, value in self.metadata.items() if key not in headers}
+        return self.kept() | {"about": about, "metadata": metadata}
 
     @classmethod
     def restored(cls, kept: object) -> Manifest:

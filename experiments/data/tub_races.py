@@ -21,13 +21,10 @@ from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.errors import InputError
 from donkey_rl.experiments.data.tub import PREFIX, TIME, Record
 from donkey_rl.experiments.data.tub_manifest import IMAGE_KEY
-from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race
+from donkey_rl.metrics.race import COLUMNS, OPTIONAL, Race, columns_of
 from donkey_rl.metrics.race_header import UNKNOWN, RaceHeader, read_header
 
 FloatArray = npt.NDArray[np.float64]
-
-HEADER_KEY = f"{PREFIX}race/"
-"""Begins the names in a tub's metadata under which the headers of exported races lie."""
 
 TELEMETRY = {"x": "pos/pos_x", "z": "pos/pos_z", "speed": "pos/speed", "cte": "pos/cte"}
 """What donkeycar records of the simulator, by the columns of a race."""
@@ -86,22 +83,23 @@ def exported(records: Sequence[Record], header: object) -> Race:
 
     Args:
         records: In order.
-        header: What the tub's metadata holds under `HEADER_KEY` and the session.
+        header: What the tub's metadata holds under `tub_manifest.HEADER_KEY` and the session.
 
     Raises:
         InputError: They make no race.
     """
     if not isinstance(header, str):
         raise InputError("the tub's metadata has no header of it.")
+    known = read_header(header)
     columns: dict[str, npt.NDArray[Any]] = {}
-    for name in COLUMNS:
+    for name in columns_of(known):
         values = [record.fields.get(f"{PREFIX}{name}", OPTIONAL.get(name)) for record in records]
         if None in values:
             raise InputError(f"a record has no {PREFIX}{name}.")
         if any(isinstance(value, list | dict) for value in values):
             raise InputError(f"{PREFIX}{name} is no number and no text.")
         columns[name] = np.array(values)
-    return Race(read_header(header), columns)
+    return Race(known, columns)
 
 
 def foreign(records: Sequence[Record], seconds: FloatArray, origin: Origin) -> Race:
@@ -177,7 +175,8 @@ def inputs(race: Race) -> dict[str, str]:
     kinds |= {key: "float" for column, key in TELEMETRY.items() if _known(race, column)}
     named = {"f": "float", "i": "int", "b": "boolean", "U": "str"}
     return kinds | {
-        f"{PREFIX}{name}": named[np.dtype(kind).kind] for name, (kind, _) in COLUMNS.items()
+        f"{PREFIX}{name}": named[np.dtype(kind).kind]
+        for name, (kind, _) in columns_of(race.header).items()
     }
 
 
@@ -192,7 +191,7 @@ def records(race: Race, began_ms: int) -> Iterator[dict[str, Any]]:
         began_ms: When it began, by donkeycar's clock (ms).
     """
     scale = vehicles.load(race.header.vehicle or vehicles.DEFAULT_VEHICLE).report_scale
-    columns = {name: race[name].tolist() for name in COLUMNS}
+    columns = {name: race[name].tolist() for name in columns_of(race.header)}
     led = min(len(race) - 1, 1)
     angle = [*columns["steering"][led:], *columns["steering"][-1:]]
     throttle = [*columns["throttle"][led:], *columns["throttle"][-1:]]
@@ -205,11 +204,10 @@ def records(race: Race, began_ms: int) -> Iterator[dict[str, Any]]:
         for column, key in told:
             value = columns[column][row]
             fields[key] = value if column == "cte" else value / scale
-        for name in COLUMNS:
-            value = columns[name][row]
+        for name, values in columns.items():
             # JSON has no NaN: a latency that is not known is left out.
-            if value == value:
-                fields[f"{PREFIX}{name}"] = value
+            if values[row] == values[row]:
+                fields[f"{PREFIX}{name}"] = values[row]
         yield fields
 
 

@@ -23,7 +23,6 @@ from donkey_rl.metrics.race_writer import RaceWriter
 
 LOGGER = logging.getLogger("donkey_rl.experiments")
 
-_LOCK = ".lock"
 _NUMBERED = re.compile(r"race_(\d{2,})\.parquet(\.parts)?")
 
 
@@ -73,7 +72,7 @@ def occupied(folder: pathlib.Path) -> Iterator[None]:
     with contextlib.ExitStack() as opened:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            file = opened.enter_context((folder / _LOCK).open("a+b"))
+            file = opened.enter_context((folder / race_recording.LOCK).open("a+b"))
         except (FileExistsError, NotADirectoryError) as error:
             raise InputError(
                 f"Races are recorded into a folder. Received: the file {folder}. Name another "
@@ -91,8 +90,8 @@ def occupied(folder: pathlib.Path) -> Iterator[None]:
             yield
         finally:
             with contextlib.suppress(OSError):
-                if made and os.listdir(folder) == [_LOCK]:
-                    (folder / _LOCK).unlink()
+                if made and os.listdir(folder) == [race_recording.LOCK]:
+                    (folder / race_recording.LOCK).unlink()
                     for each in made:
                         each.rmdir()
 
