@@ -96,13 +96,13 @@ def train(
     if from_run is not None:
         from donkey_rl.experiments import reproduction
 
-        again = reproduction.find(from_run, changes)
+        again = reproduction.find(from_run, changes, collectors=collectors)
         config = again.config
     elif resume is not None:
         from donkey_rl.experiments import resuming
 
         # Also where it is found again: a run that cannot go on is refused before seconds of work.
-        config = resuming.find(resume, changes).config
+        config = resuming.find(resume, changes, collectors=collectors).config
     else:
         config = _from_recipe(recipe, given, setting or ())
     if show_config:
@@ -110,7 +110,10 @@ def train(
         return
     if address is not None and collectors is None:
         raise InputError("--address names a cluster for collectors. Give --collectors N as well.")
-    with at_work(as_json) as progress, _collecting(collectors, address, progress) as member:
+    with (
+        at_work(as_json) as progress,
+        _collecting(config, collectors, address, progress) as member,
+    ):
         with loading(progress):
             from donkey_rl.experiments import training
 
@@ -162,7 +165,7 @@ def recipes(
 
 
 def _collecting(
-    collectors: int | None, address: str | None, progress: ProgressDisplay
+    config: TrainingConfig, collectors: int | None, address: str | None, progress: ProgressDisplay
 ) -> AbstractContextManager[Membership]:
     """Returns what a training is told of where its cars drive."""
     from donkey_rl.experiments.membership import ALONE
@@ -171,6 +174,8 @@ def _collecting(
         return contextlib.nullcontext(ALONE)
     from donkey_rl.experiments.cluster import rollouts
 
+    # Before a cluster is waited for and an encoder trained.
+    rollouts.check(config, collectors)
     return rollouts.collecting(address, collectors, progress)
 
 

@@ -152,7 +152,15 @@ def read(path: Path, config: Config) -> SearchSpace:
         )
     space = {key: _parse(key, entry, type(config)) for key, entry in entries.items()}
     check(space, config)
-    return space
+    return {key: _fitted(key, parameter, config) for key, parameter in space.items()}
+
+
+def _fitted(key: str, parameter: Parameter, config: Config) -> Parameter:
+    """Returns choices as the setting itself would hold them: a whole number may be one with 0."""
+    if not isinstance(parameter, Choice):
+        return parameter
+    held = [value_at(configuration.with_values(config, {key: v}), key) for v in parameter.choices]
+    return parameter.model_copy(update={"choices": tuple(held)})
 
 
 def check(space: Mapping[str, Parameter], config: Config) -> None:

@@ -47,6 +47,8 @@ LASTING = (PROFILE, OPPONENTS, START, _CHECKED)
 _DATA = ("imitation.data", "encoder.data", PRETRAINED, START, PROFILE)
 """Settings that name what is learned from."""
 
+COLLECTORS = "collectors"
+
 _LARGEST = 1_000_000
 
 
@@ -78,16 +80,27 @@ class Beginning(Config):
         return {key: digest for key, digest in found.items() if digest is not None}
 
 
-def of(config: TrainingConfig) -> Beginning:
-    """Returns what a run that starts here with a configuration is started with."""
+def of(config: TrainingConfig, collectors: int | None = None) -> Beginning:
+    """Returns what a run that starts here with a configuration is started with.
+
+    Args:
+        config: The configuration.
+        collectors: How many processes drive, None where the cars are driven here.
+    """
     return Beginning(
         config=lasting(config).model_dump(mode="json"),
         versions=provenance.versions(),
         track_file=hash_of_track_file(config.track),
-        machine=process_clock.machine(),
+        machine=machine(collectors),
         data=hashes_of_data(config),
         **{fact(key): digest for key, digest in hashes_of_code(config).items()},
     )
+
+
+def machine(collectors: int | None) -> dict[str, str]:
+    """Returns what a run is carried out on, and by how many collectors if there are some."""
+    extra = {} if collectors is None else {COLLECTORS: str(collectors)}
+    return process_clock.machine() | extra
 
 
 def fact(key: str) -> str:
@@ -199,10 +212,16 @@ def _code(config: TrainingConfig) -> dict[str, str]:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Returns what differs, such as `numpy 2.3 then, 2.4 now`; what is new is left out."""
+    """Returns what differs, such as `numpy 2.3 then, 2.4 now`; what is new is left out.
+
+    But for collectors: with them a run is another one.
+    """
+    known = dict(before)
+    if COLLECTORS in now:
+        known.setdefault(COLLECTORS, "none")
     return [
         f"{name} {value} then, {now.get(name, 'none')} now"
-        for name, value in before.items()
+        for name, value in known.items()
         if now.get(name) != value
     ]
 

@@ -263,14 +263,18 @@ def race_driver(
         The results on the first track, with those of the others in it.
     """
     found: list[EvaluationResult] = []
-    for config in configs:
+    for config, folder in zip(configs, race_folders(configs), strict=True):
         entrant = drivers.of_run(driver, config, run.id)
-        if found:
-            folder = f"evaluation-{driving.place_name(config.track)}"
-            plan = dataclasses.replace(plan, films=False, folder=folder)
+        plan = dataclasses.replace(plan, films=plan.films and not found, folder=folder)
         driven = driving.drive(entrant, config, plan, progress, f"racing on {config.track}")
         found.append(driving.store(driving.report(driven, run.id), driven, run, progress))
     return Evaluation(**dict(found[0]), others=tuple(found[1:]))
+
+
+def race_folders(configs: Sequence[EnvironmentConfig]) -> list[str]:
+    """Returns the folders in a run that `race_driver` stores its results in, by track."""
+    others = [f"{driving.FOLDER}-{driving.place_name(each.track)}" for each in configs[1:]]
+    return [driving.FOLDER, *others]
 
 
 def _evaluate(

@@ -47,6 +47,9 @@ from donkey_rl.metrics import registry
 from donkey_rl.metrics.race import Race
 from donkey_rl.metrics.registry import Metric, Table
 
+FOLDER = "evaluation"
+"""Of the races in a run that end its training, or begin so."""
+
 FIRST_SEED = 1_000
 """Seed of the first race; `--seed` is added."""
 
@@ -75,7 +78,7 @@ class RacePlan:
     races: int = 5
     laps: int = 3
     seed: int = 0
-    folder: str = "evaluation"
+    folder: str = FOLDER
     latency: LatencyConfig = dataclasses.field(default_factory=LatencyConfig)
     disturbance: Randomisation | None = None
     changes: Mapping[str, float | int | str] = dataclasses.field(default_factory=dict)

@@ -44,6 +44,7 @@ class Membership:
             what to call while it waits, which may end the training.
         environment: Returns what the policy learns in: the cars that it is given, or as many
             elsewhere, seen through the same encoder.
+        collectors: How many processes drive these, None where they are driven here.
     """
 
     parent: str | None = None
@@ -56,6 +57,7 @@ class Membership:
     environment: Callable[[TrainingConfig, ExtractedVecEnv, Encoder | None], ExtractedVecEnv] = (
         _here
     )
+    collectors: int | None = None
 
 
 ALONE = Membership()

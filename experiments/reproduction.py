@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from donkey_rl import configuration
 from donkey_rl.envs import simulators
 from donkey_rl.errors import ConfigurationError, InputError
-from donkey_rl.experiments import beginning, process_clock, provenance, stored_runs
+from donkey_rl.experiments import beginning, provenance, stored_runs
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.beginning import Beginning
 from donkey_rl.experiments.config import TrainingConfig
@@ -58,12 +58,15 @@ class Reproduction:
         return training.train(self.config, progress, origin)
 
 
-def find(reference: str, settings: Sequence[str] = ()) -> Reproduction:
+def find(
+    reference: str, settings: Sequence[str] = (), *, collectors: int | None = None
+) -> Reproduction:
     """Finds the configuration of a stored run, however it ended.
 
     Args:
         reference: The run, as in `tracking.find`.
         settings: Assignments `key=value` over it.
+        collectors: How many processes are to drive, None where the cars are driven here.
 
     Raises:
         InputError: There is no such run, it holds no configuration, this version does not know
@@ -81,7 +84,7 @@ def find(reference: str, settings: Sequence[str] = ()) -> Reproduction:
         ) from error
     replaced = {setting.partition("=")[0].strip() for setting in settings}
     _check_files(stored.id, begun, config, replaced)
-    return Reproduction(stored.id, config, _remarks(begun, config))
+    return Reproduction(stored.id, config, _remarks(begun, config, collectors))
 
 
 def _check_files(
@@ -106,10 +109,10 @@ def _check_files(
             )
 
 
-def _remarks(begun: Beginning, config: TrainingConfig) -> tuple[str, ...]:
+def _remarks(begun: Beginning, config: TrainingConfig, collectors: int | None) -> tuple[str, ...]:
     """Returns why the result may not be that of the run, in one line, if there is a reason."""
     reasons = beginning.differences(begun.versions, provenance.versions())
-    reasons += beginning.differences(begun.machine, process_clock.machine())
+    reasons += beginning.differences(begun.machine, beginning.machine(collectors))
     if config.simulator != simulators.EMBEDDED:
         reasons.append("what another program simulates does not repeat")
     return (f"not bit for bit what it was: {', '.join(reasons)}",) if reasons else ()

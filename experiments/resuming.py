@@ -11,7 +11,7 @@ import pydantic
 from donkey_rl import configuration
 from donkey_rl.envs import simulators
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import beginning, process_clock, provenance, tracking
+from donkey_rl.experiments import beginning, provenance, tracking
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.beginning import Beginning
 from donkey_rl.experiments.config import TrainingConfig
@@ -47,26 +47,32 @@ class Resumption(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def begin(run: Run, config: TrainingConfig) -> RunFolder:
+def begin(run: Run, config: TrainingConfig, collectors: int | None = None) -> RunFolder:
     """Makes the folder of a run that starts here; the run notes where, and on what machine.
+
+    Args:
+        run: The run.
+        config: Its configuration.
+        collectors: As in `Membership`.
 
     Raises:
         StorageError: The place cannot be written.
     """
     folder = RunFolder(pathlib.Path(PLACE).resolve() / run.id)
-    begun = beginning.of(config)
+    begun = beginning.of(config, collectors)
     folder.keep_settings(begun.model_dump())
     beginning.store(begun, run)
-    run.set_tags({PLACE_TAG: folder.path, **process_clock.machine()})
+    run.set_tags({PLACE_TAG: folder.path, **begun.machine})
     return folder
 
 
-def find(reference: str, settings: Sequence[str]) -> Resumption:
+def find(reference: str, settings: Sequence[str], *, collectors: int | None = None) -> Resumption:
     """Finds a run that ended early.
 
     Args:
         reference: The run, as in `tracking.find`.
         settings: Assignments `key=value` that are to hold when it goes on.
+        collectors: How many processes are to drive, None where the cars are driven here.
 
     Raises:
         InputError: There is no such run, it has finished, its folder is gone or damaged, it was
@@ -93,7 +99,7 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
         raise InputError(
             f"Run {stored.id} cannot be continued: {first}. Start a new run."
         ) from error
-    remarks = _compare_versions(stored.id, begun)
+    remarks = _compare_versions(stored.id, begun, beginning.machine(collectors))
     if not folder.checkpoints.numbers():
         remarks += ("it has no checkpoint yet: the policy begins anew",)
     config = configuration.validate(TrainingConfig, begun.config)
@@ -109,7 +115,7 @@ def find(reference: str, settings: Sequence[str]) -> Resumption:
     return Resumption(stored.id, wanted, folder, remarks)
 
 
-def _compare_versions(run_id: str, begun: Beginning) -> tuple[str, ...]:
+def _compare_versions(run_id: str, begun: Beginning, machine: dict[str, str]) -> tuple[str, ...]:
     """Refuses another version of this package; returns a remark on others, and on the machine."""
     before, now = begun.versions, provenance.versions()
     if before.get(_PACKAGE) != now.get(_PACKAGE):
@@ -118,7 +124,7 @@ def _compare_versions(run_id: str, begun: Beginning) -> tuple[str, ...]:
             f"Received: version {now.get(_PACKAGE)}. Install that version, or start a new run."
         )
     others = beginning.differences(before, now)
-    others += beginning.differences(begun.machine, process_clock.machine())
+    others += beginning.differences(begun.machine, machine)
     if not others:
         return ()
     return (f"not bit for bit what it would have been: {', '.join(others)}",)

@@ -87,7 +87,7 @@ def train(
     with run:
         progress.message(f"run {run.id}")
         run_inputs.log(config, run)
-        folder = resuming.begin(run, config)
+        folder = resuming.begin(run, config, member.collectors)
         member.begun(run.id)
         with folder.locked():
             result = _carry_out(_Session(config, run, folder, progress, member), interruption)
@@ -117,7 +117,7 @@ def resume(
         StorageError: As in `train`.
         LinkError: As in `train`.
     """
-    found = resuming.find(reference, settings)
+    found = resuming.find(reference, settings, collectors=member.collectors)
     with found.folder.locked(), tracking.reopen(found.run_id, found.folder.spools) as run:
         for line in (f"run {run.id} goes on", *found.remarks):
             progress.message(line)

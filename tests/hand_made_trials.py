@@ -82,7 +82,7 @@ class Sweep:
         monkeypatch.chdir(folder)
         monkeypatch.setattr(trial.training, "train", self._train)
         monkeypatch.setattr(trial.training, "resume", self._resume)
-        monkeypatch.setattr(trial, "finished", lambda run_id: None)
+        monkeypatch.setattr(trial, "finished", lambda run_id, config: None)
 
     @property
     def lines(self) -> list[str]:

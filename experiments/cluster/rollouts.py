@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import pathlib
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ def collecting(
         ) -> ExtractedVecEnv:
             return _spread(config, local, encoder, collectors, progress.message)
 
-        yield dataclasses.replace(member, environment=environment)
+        yield dataclasses.replace(member, environment=environment, collectors=collectors)
 
 
 def _spread(
@@ -82,22 +83,7 @@ def _spread(
     say: Callable[[str], object],
 ) -> CollectedVecEnv:
     """Returns what a policy learns in, its cars spread over collectors."""
-    if simulators.parse(config.simulator):
-        raise InputError(
-            "Collectors drive in the embedded simulator. Leave --simulator out, or the collectors."
-        )
-    setting = config.opponents
-    if setting.count and any(opponents.parse(each).is_learned for each in setting.drivers):
-        raise InputError(
-            f"Collectors drive beside opponents that need no driver. Received: opponents.drivers="
-            f"{','.join(setting.drivers)}. Choose of pursuit, passing and parked, or leave the "
-            "collectors out."
-        )
-    if local.num_envs < collectors * len(config.environments()):
-        raise InputError(
-            f"{collectors} collectors want a car each on every track. Received: "
-            f"{local.num_envs} cars. Give more with --set cars=N."
-        )
+    check(config, collectors)
     import ray
 
     shares = [len(part) for part in np.array_split(np.arange(local.num_envs), collectors)]
@@ -109,6 +95,30 @@ def _spread(
         return remote.remote(donkey_rl.__version__, values, name, files, shares[number])
 
     return CollectedVecEnv(local, shares, start, say)
+
+
+def check(config: TrainingConfig, collectors: int) -> None:
+    """Refuses a training that collectors cannot drive for.
+
+    Raises:
+        InputError: It drives elsewhere, beside learned drivers, or in too few cars.
+    """
+    if simulators.parse(config.simulator):
+        raise InputError(
+            "Collectors drive in the embedded simulator. Leave --simulator out, or the collectors."
+        )
+    setting = config.opponents
+    if setting.count and any(opponents.parse(each).is_learned for each in setting.drivers):
+        raise InputError(
+            f"Collectors drive beside opponents that need no driver. Received: opponents.drivers="
+            f"{','.join(setting.drivers)}. Choose of pursuit, passing and parked, or leave the "
+            "collectors out."
+        )
+    if config.driven < collectors * len(config.environments()):
+        raise InputError(
+            f"{collectors} collectors want a car each on every track. Received: "
+            f"{config.driven} cars. Give more with --set cars=N."
+        )
 
 
 def _files(encoder: Encoder | None) -> dict[str, bytes]:
@@ -217,14 +227,19 @@ class CollectedVecEnv(ExtractedVecEnv):
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         """Hands each collector its actions."""
+        started = time.perf_counter()
         parts = np.split(actions, self._cuts)
         self._answers = [
             each.step.remote(part) for each, part in zip(self._collectors, parts, strict=True)
         ]
+        self.seconds["environment"] += time.perf_counter() - started
 
     def step_wait(self) -> VecEnvStepReturn:
         """Returns what is seen, rewards, ends of episodes and infos of all cars."""
+        started = time.perf_counter()
         moved = [self._got(number, one, self._cut) for number, one in enumerate(self._answers)]
+        # Collectors encode what they see: waiting for them is all that is left of it here.
+        self.seconds["environment"] += time.perf_counter() - started
         observed, rewards, dones, infos = zip(*moved, strict=True)
         self._seen = list(observed)
         return (

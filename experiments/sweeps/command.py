@@ -23,6 +23,7 @@ from donkey_rl.experiments.sweeps import results, studies, summary
 from donkey_rl.experiments.sweeps import storage as storages
 from donkey_rl.experiments.sweeps.engine import Engine, LocalEngine
 from donkey_rl.experiments.sweeps.plan import SweepPlan
+from donkey_rl.experiments.sweeps.queue import Queue
 from donkey_rl.experiments.sweeps.summary import SweepResult
 from donkey_rl.experiments.sweeps.worker import Order
 
@@ -95,7 +96,13 @@ def sweep(plan: SweepPlan, work: Work, progress: ProgressDisplay) -> SweepResult
     with tracking.reopen(run_id) as run:
         try:
             with _shown(study, work.trials, progress):
-                _engine(work).run(order, progress)
+                reports = _engine(work).run(order, progress)
+            trials = Queue(study, storage, work.trials)
+            if any(each.interrupted for each in reports) and trials.has_more():
+                stopped = True
+                progress.message(
+                    "a worker was asked to end, and trials are left: start the sweep again"
+                )
         except KeyboardInterrupt:
             stopped = True
             progress.message("stopped: trials that ran go on where the sweep is started again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 import pydantic
@@ -19,7 +19,7 @@ from donkey_rl.envs.simulator import track
 from donkey_rl.errors import ConfigurationError, InputError
 from donkey_rl.experiments import beginning, own_code_checks, splits
 from donkey_rl.experiments import config as configs
-from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.config import AGENTS, TrainingConfig
 from donkey_rl.search_space import SearchSpace
 
 Pruner = Literal["wilcoxon", "hyperband", "none"]
@@ -178,6 +178,11 @@ def make(request: SweepRequest) -> SweepPlan:
             raise ConfigurationError(
                 f"A search space cannot hold {key}, which the sweep itself sets. Leave it out."
             )
+        if key.partition(".")[0] in {*AGENTS} - {config.agent}:
+            raise ConfigurationError(
+                f"The search space has {key}, which {config.agent} never reads. Leave it out, or "
+                f"give --agent {key.partition('.')[0]}."
+            )
     return configuration.validate(
         SweepPlan,
         {
@@ -196,11 +201,17 @@ def _budget(request: SweepRequest, space: SearchSpace) -> dict[str, int | None]:
     """Returns what is short for the sweep alone: not what a recipe, `--set` or the space gives."""
     nested = configuration.read_recipe(request.recipe, request.agent) if request.recipe else {}
     recipe = configs.flat(nested)
-    kept = {*space, *(text.partition("=")[0].strip() for text in request.settings)}
+    kept = {*space, *_typed(request.settings)}
     own: dict[str, int | None] = {key: None for key in _SHORT if key not in {*kept, *recipe}}
     if request.steps is not None and "steps" not in kept:
         own["steps"] = recipe.get("steps")
     return own
+
+
+def _typed(settings: Sequence[str]) -> dict[str, str]:
+    """Returns what was typed with `--set`, by key."""
+    parts = (text.partition("=") for text in settings)
+    return {key.strip(): value.strip() for key, _, value in parts}
 
 
 def _config(request: SweepRequest) -> TrainingConfig:
@@ -212,7 +223,13 @@ def _config(request: SweepRequest) -> TrainingConfig:
     }
     given = {name: value for name, value in options.items() if value is not None}
     recipe = configuration.read_recipe(request.recipe, request.agent) if request.recipe else {}
-    agent = request.agent or recipe.get("agent") or TrainingConfig().agent
+    named = _typed(request.settings)
+    if request.track and "track" in named:
+        raise InputError(
+            f"Tracks are named once. Received: --track {request.track} and "
+            f"--set track={named['track']}. Give --track alone."
+        )
+    agent = named.get("agent") or request.agent or recipe.get("agent") or TrainingConfig().agent
     usual = {"steps": STEPS[agent]} if isinstance(agent, str) and agent in STEPS else {}
     config = configuration.validate(TrainingConfig, BUDGET | usual)
     config = configuration.with_values(config, recipe)

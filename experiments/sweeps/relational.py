@@ -14,13 +14,14 @@ import random
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 from sqlalchemy import exc
 
 from donkey_rl.errors import DonkeyRLError, InputError, StorageError
@@ -65,7 +66,6 @@ _REPEATABLE = (
     "get_study_system_attrs",
     "get_all_studies",
     "_set_trial_param",
-    "set_trial_state_values",
     "set_trial_intermediate_value",
     "set_trial_user_attr",
     "set_trial_system_attr",
@@ -82,8 +82,9 @@ _REPEATABLE = (
 class RelationalStudies(RDBStorage, SharedStorage):
     """The studies of one database.
 
-    Calls wait while the database is away. Making a trial does not: done twice there would be one
-    trial too many, so it raises `StorageAwayError`, and who wanted it looks again first.
+    Calls wait while the database is away. Making a trial does not, nor taking one that waits: done
+    twice there would be one trial too many, so these raise `StorageAwayError`, and who wanted it
+    looks again first.
     """
 
     def __init__(self, url: sqlalchemy.URL, options: Mapping[str, Any], say: Say) -> None:
@@ -106,6 +107,21 @@ class RelationalStudies(RDBStorage, SharedStorage):
     def _create_new_trial(self, *arguments: Any, **named: Any) -> Any:
         try:
             return super()._create_new_trial(*arguments, **named)
+        except (optuna.exceptions.StorageInternalError, exc.SQLAlchemyError) as error:
+            raise self.away(error) from None
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """See Optuna's; a trial that is taken already is refused with False."""
+
+        def call() -> bool:
+            return super(RelationalStudies, self).set_trial_state_values(trial_id, state, values)
+
+        if state != TrialState.RUNNING:
+            return bool(self.patiently(call))
+        try:
+            return call()
         except (optuna.exceptions.StorageInternalError, exc.SQLAlchemyError) as error:
             raise self.away(error) from None
 

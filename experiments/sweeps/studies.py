@@ -136,6 +136,18 @@ def _pruner(plan: SweepPlan) -> BasePruner:
     return NopPruner()
 
 
+_USUAL = "Type the command that it was begun with"
+_PUT_BACK = "Put the old file back"
+_REMEDIES = (
+    ("version", "Install that version of donkey-rl"),
+    ("track_file", _PUT_BACK),
+    ("reward_file", _PUT_BACK),
+    ("encoder_file", _PUT_BACK),
+    ("data.", "Put back what it was begun with"),
+)
+"""What mends a difference, by how its key begins."""
+
+
 def _compare(name: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuses to join a study that tries something else.
 
@@ -143,17 +155,18 @@ def _compare(name: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) ->
         InputError: With what differs.
     """
     before, now = configs.flat(dict(stored)), configs.flat(json.loads(json.dumps(wanted)))
+    keys = [key for key in before | now if before.get(key) != now.get(key)]
     different = [
         f"{key.removeprefix('settings.')} {_shown(before.get(key))}, not {_shown(now.get(key))}"
-        for key in before | now
-        if before.get(key) != now.get(key)
+        for key in keys
     ]
     if different:
+        remedy = next((r for begins, r in _REMEDIES if keys[0].startswith(begins)), _USUAL)
         more = len(different) - _MOST_NAMED
         tail = f" and {more} more" if more > 0 else ""
         raise InputError(
             f"The study '{name}' is another: it has {'; '.join(different[:_MOST_NAMED])}{tail}. "
-            "Type the command that it was begun with, or name another one with --study."
+            f"{remedy}, or name another one with --study."
         )
 
 

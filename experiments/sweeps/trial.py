@@ -13,7 +13,7 @@ import optuna
 
 from donkey_rl import configuration
 from donkey_rl.errors import DivergedError, InputError, NothingLearnedError
-from donkey_rl.experiments import evaluation_result, stored_runs, training
+from donkey_rl.experiments import evaluation, evaluation_result, stored_runs, training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.membership import EndedEarly, Membership
@@ -28,8 +28,8 @@ from donkey_rl.experiments.sweeps.storage import SharedStorage
 from donkey_rl.experiments.sweeps.worker import Task
 from donkey_rl.experiments.training_result import TrainingResult
 
-SCORE_TAG = "score/"
-"""What the tags of a run begin with that name the folders of its races."""
+_SCORE_TAG = "score/"
+"""What the tags of a run begin with that has races."""
 
 _PATIENCE_S = 600.0
 
@@ -111,7 +111,7 @@ class _Trial:
         """
         config = self._plan.training(cell, values)
         earlier = self._attempt.earlier.get(RUN_NOTE + cell.name)
-        if earlier is not None and (found := finished(earlier)) is not None:
+        if earlier is not None and (found := finished(earlier, config)) is not None:
             self._attempt.note(RUN_NOTE + cell.name, earlier)
             return found
         hopeless = False
@@ -196,19 +196,24 @@ class _Trial:
         self._progress.message(f"trial {self._attempt.trial.number}: {what} ({taken})")
 
 
-def finished(run_id: str) -> Evaluation | None:
-    """Returns what the races of a run came to, None where it has not finished."""
+def finished(run_id: str, config: TrainingConfig) -> Evaluation | None:
+    """Returns what the races of a training came to, None where it has not finished.
+
+    Args:
+        run_id: Its run, which may have been evaluated again since.
+        config: The training.
+    """
     try:
         stored = stored_runs.find(run_id)
     except InputError:
         return None
-    folders = sorted(folder for tag, folder in stored.tags.items() if tag.startswith(SCORE_TAG))
-    if stored.status != "FINISHED" or not folders:
+    raced = any(tag.startswith(_SCORE_TAG) for tag in stored.tags)
+    if stored.status != "FINISHED" or not raced:
         return None
     found = [
         evaluation_result.load(
             stored_runs.download(stored, f"{folder}/{evaluation_result.FILE_NAME}")
         )
-        for folder in folders
+        for folder in evaluation.race_folders(config.race_environments())
     ]
     return Evaluation(**dict(found[0]), others=tuple(found[1:]))
