@@ -5,6 +5,7 @@ One `Batch` drives N cars. The Gymnasium and Stable-Baselines3 environments are 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from donkey_rl.envs.simulator import physics, stepping, vehicle
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.world import Start, World
 from donkey_rl.envs.traffic import Traffic
-from donkey_rl.errors import ActionError
+from donkey_rl.errors import ActionError, ConfigurationError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -80,6 +81,45 @@ def observation_space(config: EnvironmentConfig) -> spaces.Dict:
 def action_space() -> spaces.Box:
     """Returns steering and throttle, each in [-1, 1]."""
     return spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+def numbers(actions: npt.ArrayLike) -> FloatArray:
+    """Returns actions as an array.
+
+    Raises:
+        ActionError: They are no numbers, or rows of several lengths.
+    """
+    try:
+        return np.asarray(actions, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ActionError(
+            f"An action is steering and throttle, two numbers. Received: {reprlib.repr(actions)}."
+        ) from None
+
+
+def check_made(config: object, render_mode: str | None, cars: int = 1) -> None:
+    """Refuses what no environment can be made of.
+
+    Args:
+        config: What to drive.
+        render_mode: As Gymnasium has it.
+        cars: How many.
+
+    Raises:
+        ConfigurationError: It is no configuration, no mode that is drawn, or no car.
+    """
+    if not isinstance(config, EnvironmentConfig):
+        raise ConfigurationError(
+            "An environment is made of an EnvironmentConfig, such as "
+            f"EnvironmentConfig(track='warehouse'). Received: {reprlib.repr(config)}."
+        )
+    if render_mode not in (None, "rgb_array"):
+        raise ConfigurationError(
+            f"render_mode is None or 'rgb_array'. Received: {render_mode!r}. "
+            "gymnasium.make(ID, render_mode='human') shows a window."
+        )
+    if cars < 1:
+        raise ConfigurationError(f"A vector environment has one car or more. Received: {cars}.")
 
 
 class Batch:
@@ -164,6 +204,11 @@ class Batch:
         self.world.seed(seed)
         if self.link is not None:
             self.link.seed(seed)
+
+    def restart(self) -> None:
+        """Starts a new episode for all cars; frames that were returned last stay as they are."""
+        self._front = 1 - self._front
+        self.reset(np.arange(len(self)))
 
     def reset(self, cars: IntArray, start: Start | None = None) -> None:
         """Starts a new episode for some cars and draws what they see."""
@@ -279,7 +324,7 @@ class Batch:
         return change
 
     def _checked(self, actions: npt.ArrayLike) -> FloatArray:
-        wanted = np.asarray(actions, dtype=np.float64)
+        wanted = numbers(actions)
         if wanted.shape != (len(self), 2):
             raise ActionError(
                 f"An action is steering and throttle in [-1, 1]: expected shape "

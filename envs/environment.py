@@ -54,6 +54,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
             telemetry_log: CSV file to write each step to.
             render_mode: None or `rgb_array`.
         """
+        batches.check_made(EnvironmentConfig() if config is None else config, render_mode)
         config = gym_donkeycar.applied(config or EnvironmentConfig(), conf or {})
         self.config = config
         self.render_mode = render_mode
@@ -68,6 +69,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
                 self._log.close()
             raise
         self._episode = 0
+        self._is_drawn = world is None
 
     @property
     def batch(self) -> batches.Batch:
@@ -77,8 +79,13 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[batches.Observation, Info]:
-        """Puts the car on its start; a seed starts all random streams anew."""
+        """Puts the car on its start; a seed starts all random streams anew.
+
+        An environment that was never seeded draws a seed when it begins, as Gymnasium's do.
+        """
         super().reset(seed=seed)
+        if seed is None and self._episode == 0 and self._is_drawn:
+            seed = int(self.np_random.integers(2**31))
         if seed is not None:
             self._batch.seed(seed)
         self._batch.reset(np.array([0]))
@@ -91,7 +98,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
         Raises:
             ActionError: The action has the wrong shape or is not finite.
         """
-        wanted = np.asarray(action, dtype=np.float64)
+        wanted = batches.numbers(action)
         if wanted.shape != (2,):
             raise ActionError(
                 "An action is steering and throttle in [-1, 1], shape (2,). "

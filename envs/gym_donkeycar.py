@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,7 @@ def applied(config: EnvironmentConfig, conf: Mapping[str, Any]) -> EnvironmentCo
     if "cam_resolution" in conf:
         height, width, depth = _resolution(conf["cam_resolution"])
         values["camera"] |= {"img_h": height, "img_w": width, "img_d": depth}
-    values["camera"] |= _camera(dict(conf.get("cam_config") or {}))
+    values["camera"] |= _camera(_group(conf, "cam_config"))
     if remote:
         values["simulator"] = _simulator(conf)
         values["link"] |= _link(conf, values["link"], values["camera"])
@@ -115,10 +115,12 @@ def _link(
     conf: Mapping[str, Any], link: Mapping[str, Any], camera: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns the settings of a connection that a `conf` changes."""
-    look = {**dict(conf.get("car_config") or {}), **conf}
-    car = {key: look[key] for key in ("body_style", "car_name", "font_size") if key in look}
+    look = {**_group(conf, "car_config"), **conf}
+    car: dict[str, Any] = {
+        key: look[key] for key in ("body_style", "car_name", "font_size") if key in look
+    }
     if "body_rgb" in look:
-        car |= dict(zip(("body_r", "body_g", "body_b"), look["body_rgb"], strict=False))
+        car |= _colour(look["body_rgb"])
     names = {"racer_name": "name", "country": "country", "bio": "bio", "guid": "guid"}
     racer = {ours: str(conf[key]) for key, ours in names.items() if key in conf}
     changed: dict[str, Any] = {"car": link["car"] | car, "racer": link["racer"] | racer}
@@ -127,10 +129,26 @@ def _link(
     if conf.get("cam_encode"):
         changed["image_encoding"] = conf["cam_encode"]
     if conf.get("cam_config_b"):
-        changed["camera_b"] = {**camera, **_camera(dict(conf["cam_config_b"]))}
+        changed["camera_b"] = {**camera, **_camera(_group(conf, "cam_config_b"))}
     if conf.get("lidar_config"):
-        changed["lidar"] = _lidar(dict(conf["lidar_config"]))
+        changed["lidar"] = _lidar(_group(conf, "lidar_config"))
     return changed
+
+
+def _group(conf: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Returns the settings below a key, none where there are none."""
+    given = conf.get(key) or {}
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"conf['{key}'] is a dictionary. Received: {given!r}.")
+    return dict(given)
+
+
+def _colour(given: Any) -> dict[str, Any]:
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 3:
+        raise ConfigurationError(
+            f"conf['body_rgb'] is red, green and blue, 0 to 255 each. Received: {given!r}."
+        )
+    return dict(zip(("body_r", "body_g", "body_b"), given, strict=True))
 
 
 def lidar_array(beams: Iterable[Beam], config: LidarConfig) -> npt.NDArray[np.float64]:

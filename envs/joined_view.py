@@ -30,7 +30,7 @@ class JoinedView(View):
             views: Two or more, of one observation space.
         """
         self.views = tuple(views)
-        self.render_mode = None
+        self.render_mode = "rgb_array"
         counts = [view.num_envs for view in views]
         self._firsts = np.cumsum([0, *counts])[:-1]
         super().__init__(sum(counts), views[0].observation_space, views[0].action_space)

@@ -13,6 +13,7 @@ from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.link.executable import Executable, free_port
 from donkey_rl.envs.link.link import Frame, SimulatorLink
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import track_names
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulators import Address
 from donkey_rl.envs.sources import Place, Sight
@@ -43,7 +44,7 @@ class LinkSource:
         self.link = link
         self._scale = scale
         self._program = program
-        self._lost = False
+        self._lost = self._closed = False
         self._arrived = self._latency = math.nan
 
     def reset(self, place: Place | None = None) -> Sight:
@@ -52,6 +53,7 @@ class LinkSource:
         Raises:
             LinkError: The simulator failed.
         """
+        self._check_open()
         try:
             frame = self.link.reset()
         except (LinkClosed, LinkTimeout):
@@ -87,7 +89,12 @@ class LinkSource:
         return frame
 
     def send(self, steering: float, throttle: float, brake: float = 0.0) -> None:
-        """Sends a command; that the connection is lost is seen to by `receive`."""
+        """Sends a command; that the connection is lost is seen to by `receive`.
+
+        Raises:
+            LinkClosed: It was closed here.
+        """
+        self._check_open()
         try:
             self.link.control(steering, throttle, brake)
             self._latency = time.perf_counter() - self._arrived
@@ -119,11 +126,25 @@ class LinkSource:
 
     def close(self) -> None:
         """Closes the connection, and ends the simulator if it was started for this."""
+        self._closed = True
         try:
             self.link.close()
         finally:
             if self._program is not None:
                 self._program.close()
+
+    def _check_open(self) -> None:
+        """Refuses to connect again for somebody who has given the car up."""
+        if self._closed:
+            link = self.link.config
+            raise LinkClosed(
+                "The environment was closed",
+                host=link.host,
+                port=link.port,
+                scene=link.scene,
+                awaited="nothing any more",
+                remedy="Make a new one.",
+            )
 
 
 def _sight(frame: Frame, missed: int, *, restarted: bool = False) -> Sight:
@@ -160,7 +181,7 @@ def open_sources(
 
 def _scene(name: str) -> str | None:
     """Returns the scene that a track is loaded by; a track file says nothing of scenes."""
-    return None if name.endswith(".json") else name
+    return None if track_names.is_file(name) else name
 
 
 @contextlib.contextmanager

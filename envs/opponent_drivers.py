@@ -25,6 +25,9 @@ IntArray = npt.NDArray[np.int64]
 Act = Callable[[Observation], npt.NDArray[np.float32]]
 """Observation of n cars to their actions, (n, 2)."""
 
+_STREAM = 70_211
+"""Opponents are drawn from another stream than their car."""
+
 _PLACED_PACE = 0.5
 """Share of the pursuit's speed at which learned opponents are put on the road."""
 
@@ -162,3 +165,8 @@ def sideways(cars: Cars, i: int) -> float:
     return float(
         motion[physics.FORWARD] * np.sin(error) + motion[physics.RIGHTWARD] * np.cos(error)
     )
+
+
+def stream(seed: int, i: int) -> np.random.Generator:
+    """Returns the stream from which the opponents of car `i` are drawn, another than its own."""
+    return np.random.default_rng([seed, i, _STREAM])

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 
 from donkey_rl.configuration import validate
+from donkey_rl.errors import ConfigurationError
 
 IDS = {
     "donkey-generated-roads-v0": "generated_road",
@@ -35,10 +36,10 @@ def register() -> None:
     """Registers all ids with Gymnasium, unless they are there already."""
     for identifier in IDS:
         if identifier not in gymnasium.registry:
-            register_one(identifier, f"{__name__}:make")
+            register_one(identifier, f"{__name__}:make", f"{__name__}:make_vector")
 
 
-def register_one(identifier: str, entry_point: str) -> None:
+def register_one(identifier: str, entry_point: str, many: str | None = None) -> None:
     """Registers an id with Gymnasium, in place of what has it.
 
     As in gym-donkeycar an episode goes on beside the road until `max_cte`, 8 by default.
@@ -46,13 +47,14 @@ def register_one(identifier: str, entry_point: str) -> None:
     Args:
         identifier: Of `IDS`.
         entry_point: What makes one environment.
+        many: What makes a vector environment; None where Gymnasium joins several of one.
     """
     task = {"end_off_track": False, "max_cte": _DEFAULT_MAX_CTE}
     gymnasium.registry.pop(identifier, None)
     gymnasium.register(
         id=identifier,
         entry_point=entry_point,
-        vector_entry_point=f"{__name__}:make_vector",
+        vector_entry_point=many,
         kwargs={"settings": {"track": IDS[identifier], "task": task}},
     )
 
@@ -65,25 +67,40 @@ def make(
     Args:
         settings: The environment's configuration.
         stock_spaces: Whether observation and action are gym-donkeycar's own, see `StockSpaces`.
-        arguments: Those of `DonkeyEnv`.
+        arguments: Those of `DonkeyEnv`; a `config` counts in place of the settings.
     """
     from donkey_rl.envs.environment import DonkeyEnv
     from donkey_rl.envs.settings import EnvironmentConfig
     from donkey_rl.envs.stock_spaces import StockSpaces
 
-    env = DonkeyEnv(validate(EnvironmentConfig, dict(settings)), **arguments)
+    config = arguments.pop("config", None) or validate(EnvironmentConfig, dict(settings))
+    env = DonkeyEnv(config, **arguments)
     return StockSpaces(env) if stock_spaces else env
 
 
 def make_vector(
     settings: Mapping[str, Any], num_envs: int = 1, **arguments: Any
 ) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
-    """Builds the vector environment of an id; `arguments` are those of `DonkeyVectorEnv`."""
+    """Builds the vector environment of an id; `arguments` are those of `DonkeyVectorEnv`.
+
+    Raises:
+        ConfigurationError: gym-donkeycar's spaces are asked for, which it does not have.
+    """
+    if arguments.pop("stock_spaces", False):
+        raise ConfigurationError(
+            "stock_spaces is of single environments. Join them by "
+            "gymnasium.make_vec(..., vectorization_mode='sync')."
+        )
     from donkey_rl.envs import gym_donkeycar
     from donkey_rl.envs.settings import EnvironmentConfig
     from donkey_rl.envs.vector import DonkeyVectorEnv
 
-    config = gym_donkeycar.applied(
-        validate(EnvironmentConfig, dict(settings)), arguments.pop("conf", None) or {}
-    )
+    config = arguments.pop("config", None) or validate(EnvironmentConfig, dict(settings))
+    config = gym_donkeycar.applied(config, arguments.pop("conf", None) or {})
     return DonkeyVectorEnv(config, num_envs, **arguments)
+
+
+METADATA = {"render_modes": ["rgb_array"], "render_fps": 20}
+"""Of every environment; Gymnasium makes other render modes of these."""
+
+make.metadata = METADATA  # type: ignore[attr-defined]

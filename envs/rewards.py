@@ -60,6 +60,10 @@ class OwnReward:
     path: pathlib.Path
     function: Callable[[Facts, Flags], npt.ArrayLike]
 
+    def __reduce__(self) -> tuple[Callable[[str], OwnReward], tuple[str]]:
+        """Has another process read the file itself: its code lies in no module there."""
+        return load, (f"{self.path.absolute()}:{self.name}",)
+
     def __call__(self, facts: Facts, failed: Flags) -> FloatArray:
         """Returns the rewards of a step, (N,).
 

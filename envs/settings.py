@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from donkey_rl.configuration import Config
 from donkey_rl.envs.latency import LatencyConfig
@@ -51,6 +52,14 @@ class EnvironmentConfig(Config):
     throttle_max: float = Field(default=1.0, ge=-1.0, le=1.0)
     steer_limit: float = Field(default=1.0, gt=0.0, le=1.0)
     opponents: OpponentConfig = Field(default_factory=OpponentConfig)
+
+    @field_validator("link", mode="before")
+    @classmethod
+    def _over_a_driving_link(cls, value: Any) -> Any:
+        """What is not named is as while driving, not as of a connection alone."""
+        if isinstance(value, LinkConfig):
+            value = {name: getattr(value, name) for name in value.model_fields_set}
+        return {**driving_link().model_dump(), **value} if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:

@@ -25,6 +25,8 @@ def make(
     return registration.make(settings, stock_spaces=stock_spaces, **arguments)
 
 
+make.metadata = registration.METADATA  # type: ignore[attr-defined]
+
 for _identifier in registration.IDS:
-    # Not by an argument: vector environments, which have none such, would get it as well.
+    # Not by an argument, nor with vector environments of its own: these have other spaces.
     registration.register_one(_identifier, ENTRY_POINT)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from donkey_rl.envs import batch as batches
 from donkey_rl.envs.environment import DonkeyEnv
 from donkey_rl.errors import ActionError
 
@@ -45,7 +46,7 @@ class StockSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             ActionError: The action has the wrong shape or is not finite.
         """
-        wanted = np.asarray(action, dtype=np.float64)
+        wanted = batches.numbers(action)
         if wanted.shape != (2,):
             raise ActionError(
                 f"An action is steering and throttle, shape (2,). Received: shape {wanted.shape}."

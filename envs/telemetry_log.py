@@ -58,6 +58,10 @@ class TelemetryLog:
         """
         try:
             self._rows.writerow(row)
+        except ValueError as error:
+            raise StorageError(
+                f"{self._path} is closed, as the environment is. Make a new one."
+            ) from error
         except OSError as error:
             raise StorageError(f"Cannot write to {self._path}: {error}.") from error
 

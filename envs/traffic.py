@@ -7,12 +7,12 @@ opponents that drive themselves. Whoever holds a `Traffic` sees the N cars alone
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.envs import pursuit
+from donkey_rl.envs import opponent_drivers, pursuit
 from donkey_rl.envs.opponent_drivers import Act, KnowingDrivers, Limits, Seat, rows_of, sideways
 from donkey_rl.envs.passing import Others, Passing
 from donkey_rl.envs.pursuit import Moving
@@ -27,9 +27,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Actions = npt.NDArray[np.float32]
-
-_STREAM = 70_211
-"""Opponents are drawn from another stream than their car."""
 
 _SEED_STEP = 1_000_003
 """Between the seeds of a car's world and of its opponents'."""
@@ -96,10 +93,7 @@ class Traffic:
         )
         for k, i in enumerate(self._opponents):
             self.world.dress(int(i), name=f"opponent {k % each + 1}")
-        self.cars = rows_of(self.world.cars, slice(0, count))
-        self._others = rows_of(self.world.cars, slice(count, None))
-        self.missed, self.latency = self.world.missed[:count], self.world.latency[:count]
-        self.restarted = self.world.restarted[:count]
+        self._bind()
         self._rivals = KnowingDrivers(config, self._who)
         self._seats = self._seating()
         self._length = self.track.length if self.track.closed else 1e9
@@ -107,7 +101,20 @@ class Traffic:
         self._lead, self._offset, self._turn = np.zeros((3, len(owner)))
         self._still, self._again = np.zeros(len(owner)), np.zeros(len(owner), np.bool_)
         self.passed, self.blameless = np.zeros(count, np.int64), np.zeros(count, np.bool_)
-        self._streams = [_stream(seed, i) for i in range(count)]
+        self._streams = [opponent_drivers.stream(seed, i) for i in range(count)]
+
+    def _bind(self) -> None:
+        """Takes the rows of the world's cars: a copy of this has to take those of its own."""
+        world, count = self.world, self._count
+        self.cars = rows_of(world.cars, slice(0, count))
+        self._others = rows_of(world.cars, slice(count, None))
+        self.missed, self.latency = world.missed[:count], world.latency[:count]
+        self.restarted = world.restarted[:count]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes over the state of another, as copies and pickles do."""
+        self.__dict__ |= state
+        self._bind()
 
     def __len__(self) -> int:
         """Number of cars, without opponents."""
@@ -156,12 +163,12 @@ class Traffic:
         """Starts every car's random stream anew, see `World.seed`."""
         if isinstance(seed, int | np.integer):
             self.world.seed(seed)
-            self._streams = [_stream(int(seed), i) for i in range(self._count)]
+            self._streams = [opponent_drivers.stream(int(seed), i) for i in range(self._count)]
             return
         each = range(1, self._each + 1)
         rivals = [own + _SEED_STEP * number for own in seed for number in each]
         self.world.seed([*seed, *rivals])
-        self._streams = [_stream(int(own), 0) for own in seed]
+        self._streams = [opponent_drivers.stream(int(own), 0) for own in seed]
 
     def reset(self, chosen: IntArray, start: Start | None = None) -> None:
         """Puts cars back on a start, with their opponents around them."""
@@ -389,8 +396,3 @@ def shown(expert: pursuit.Pursuit, cars: Driven, pace: FloatArray | float = 1.0)
     if not isinstance(world, Traffic):
         return expert.act(cars, pace=pace)
     return Passing(expert, world.track).act(cars, world.others(), pace=pace)
-
-
-def _stream(seed: int, i: int) -> np.random.Generator:
-    """Returns the stream from which the opponents of car `i` are drawn."""
-    return np.random.default_rng([seed, i, _STREAM])

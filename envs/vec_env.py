@@ -57,7 +57,7 @@ class SB3View(View):
             batch: The cars.
         """
         self.batch = batch
-        self.render_mode = None
+        self.render_mode = "rgb_array"
         self._returns = np.zeros(len(batch))
         self._left: list[Info] | None = None
         self._actions: npt.NDArray[np.float32] = np.zeros((len(batch), 2), dtype=np.float32)
@@ -72,7 +72,7 @@ class SB3View(View):
         self._reset_seeds()
         self._left = None
         self._returns[:] = 0.0
-        self.batch.reset(np.arange(self.num_envs))
+        self.batch.restart()
         return self.batch.observation()
 
     @property
@@ -154,7 +154,7 @@ class SB3View(View):
         """Ends all episodes where they were interrupted, and begins new ones."""
         self._left = None
         self._returns[:] = 0.0
-        self.batch.reset(np.arange(self.num_envs))
+        self.batch.restart()
         rewards = np.zeros(self.num_envs, dtype=np.float32)
         return self.batch.observation(), rewards, np.ones(self.num_envs, np.bool_), infos
 

@@ -25,7 +25,8 @@ def privileged(batch: batches.Batch) -> dict[str, npt.NDArray[Any]]:
     """Returns what a race host does not send, and what a person wants to see, shape (N,) each.
 
     ``speed`` (as reported), ``distance``, ``progress``, ``cte``, ``lateral`` (u), ``time`` (s),
-    ``off_track``, ``wheels_off``, ``hit``, ``node``, ``lap_count``, ``last_lap_time`` (s).
+    ``off_track``, ``wheels_off``, ``hit``, ``node``, ``lap_count``, ``last_lap_time`` (s),
+    ``missed_deadlines``.
     """
     sensed = batch.sensed
     return {
@@ -41,6 +42,7 @@ def privileged(batch: batches.Batch) -> dict[str, npt.NDArray[Any]]:
         "node": batch.world.cars.node.copy(),
         "lap_count": batch.timer.count.copy(),
         "last_lap_time": batch.timer.last_time.copy(),
+        "missed_deadlines": batch.world.missed.copy(),
     }
 
 
@@ -60,7 +62,7 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def __init__(
         self,
-        config: EnvironmentConfig,
+        config: EnvironmentConfig | None = None,
         num_envs: int = 1,
         *,
         seed: int = 0,
@@ -71,7 +73,7 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Builds the batch.
 
         Args:
-            config: What to drive.
+            config: What to drive; `generated_track` by default.
             num_envs: Number of cars N.
             seed: Seed of all random streams.
             copy: Whether returned frames are copies. Without, they stay valid until the step
@@ -79,6 +81,8 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             together: Whether the cars share one scene and collide.
             render_mode: None or `rgb_array`.
         """
+        config = EnvironmentConfig() if config is None else config
+        batches.check_made(config, render_mode, num_envs)
         self.num_envs = num_envs
         self.config = config
         self.render_mode = render_mode
@@ -97,7 +101,7 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         super().reset(seed=chosen)
         if chosen is not None:
             self.batch.seed(chosen)
-        self.batch.reset(np.arange(self.num_envs))
+        self.batch.restart()
         return self._given(self.batch.observation()), _with_masks(privileged(self.batch), None)
 
     def step(
@@ -111,6 +115,8 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         moved = self.batch.step(actions)
         infos = _with_masks(privileged(self.batch), None)
         infos |= _with_masks({f"reward_{k}": v for k, v in moved.terms.items()}, None)
+        infos["reward_terms"] = _with_masks(dict(moved.terms), None)
+        infos["_reward_terms"] = np.ones(self.num_envs, np.bool_)
         done = moved.terminated | moved.truncated
         observed = moved.observation
         if done.any():
@@ -122,6 +128,8 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             last = privileged(self.batch)
             last["ending"] = moved.ending_names
             infos["final_info"] = _with_masks(last, done)
+            infos["final_info"]["reward_terms"] = _with_masks(dict(moved.terms), done)
+            infos["final_info"]["_reward_terms"] = done.copy()
             infos["_final_info"] = done
             self.batch.reset(ended)
             infos |= _with_masks(privileged(self.batch), None)

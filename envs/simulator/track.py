@@ -319,7 +319,9 @@ def _centre_line(
             turn_increment=road.turn_increment,
             seed=seed,
         )
-        return nodes, Curve(nodes, closed=False).path()
+        curve = Curve(nodes, closed=False)
+        road_shape.check_length(file, curve.length)
+        return nodes, curve.path()
     if fields.script is not None:
         script = fields.script
         nodes = script_road.lay((script.x, script.z), script.span, script.commands)
