@@ -39,7 +39,8 @@ def test_keys_drive_the_car_and_the_race_holds_them(
         tab.press("KeyR")
         tab.press("KeyP")
         tab.wait("state.paused")
-        assert "Paused" in tab.value("document.getElementById('notice-text').textContent")
+        # The page shows what it knows when it draws next.
+        tab.wait("document.getElementById('notice-text').textContent.includes('Paused')")
         assert tab.errors == []
     (file,) = made.tape.files
     race = Race.load(file)

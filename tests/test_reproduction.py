@@ -180,9 +180,10 @@ def test_other_versions_and_machines_are_named_in_one_line() -> None:
 
 def test_a_run_that_goes_on_names_another_number_of_cores() -> None:
     begun = beginning.of(TrainingConfig())
-    assert resuming._compare_versions("3f2a", begun) == ()
+    assert resuming._compare_versions("3f2a", begun, begun.machine) == ()
     machine = begun.machine | {"machine.cores": "999"}
-    (remark,) = resuming._compare_versions("3f2a", begun.model_copy(update={"machine": machine}))
+    earlier = begun.model_copy(update={"machine": machine})
+    (remark,) = resuming._compare_versions("3f2a", earlier, begun.machine)
     cores = begun.machine["machine.cores"]
     expected = f"not bit for bit what it would have been: machine.cores 999 then, {cores} now"
     assert remark == expected

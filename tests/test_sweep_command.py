@@ -10,6 +10,7 @@ import yaml
 
 from donkey_rl import cli
 from donkey_rl.experiments import stored_runs
+from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.sweeps import trial
 
 SMALL = (
@@ -113,7 +114,7 @@ def test_a_whole_sweep(
     # Both had the encoder that was trained once.
     assert len([path for path in Path("sweeps/encoders").iterdir() if path.is_dir()]) == 1
     # What another attempt would read back, were it to find the run finished.
-    found = trial.finished(best["run_id"])
+    found = trial.finished(best["run_id"], TrainingConfig())
     assert found is not None
     scores = [row["score"] for row in found.per_race]
     assert best["value"] == pytest.approx(sum(scores) / len(scores))
