@@ -95,7 +95,7 @@ def test_rewards_terms_and_infos_cover_all_cars() -> None:
     env.reset(seed=0)
     for _ in range(5):
         _, reward, _, _, infos = env.step(actions(4))
-    parts = [value for key, value in infos.items() if key.startswith("reward_")]
+    parts = [value for key, value in infos["reward_terms"].items() if not key.startswith("_")]
     assert len(parts) == 6
     assert np.sum(parts, axis=0) == pytest.approx(reward)
     assert infos["distance"].shape == (4,)
@@ -210,7 +210,7 @@ def test_cars_that_drive_together_meet() -> None:
 def test_the_view_answers_stable_baselines3s_questions() -> None:
     view = make(CONFIG, 2, 0)
     assert isinstance(view, SB3View)
-    assert view.get_attr("render_mode") == [None, None]
+    assert view.get_attr("render_mode") == ["rgb_array", "rgb_array"]
     assert view.env_is_wrapped(gymnasium.Wrapper) == [False, False]
     assert len(view.env_method("get_attr", "num_envs", indices=[0])) == 1
     view.reset()
