@@ -45,6 +45,7 @@ def facts(agent: Any) -> dict[str, Any]:
         "steps": agent.num_timesteps,
         "updates": agent._n_updates,
         "episodes": agent._episode_num,
+        "updates_dropped": getattr(agent, "updates_dropped", 0),
         "generators": {
             name: generator.bit_generator.state for name, generator in agent.generators.items()
         },
@@ -71,6 +72,8 @@ def restore(agent: Any, stored: Mapping[str, npt.NDArray[Any]], said: Mapping[st
     agent.num_timesteps = int(said["steps"])
     agent._n_updates = int(said["updates"])
     agent._episode_num = int(said["episodes"])
+    if hasattr(agent, "updates_dropped"):
+        agent.updates_dropped = int(said.get("updates_dropped", 0))
     for name, generator in agent.generators.items():
         generator.bit_generator.state = said["generators"][name]
     agent.ep_info_buffer = deque(said["recent_episodes"], maxlen=agent._stats_window_size)

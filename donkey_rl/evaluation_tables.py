@@ -54,12 +54,15 @@ def show(result: Mapping[str, Any]) -> None:
             for race in per_race[:_RACES]
         )
         title = "Races" if len(per_race) <= _RACES else f"The first {_RACES} races"
+        title += f" on {result['track']}" if result.get("others") else ""
         console.print(
             terminal.table(title, tuple(name.replace("_", " ") for name in columns), cells)
         )
-    terminal.lines(console, f"{result['races_clean']} of {result['races']} races clean.")
-    terminal.lines(console, *terminal.missed_deadlines(result))
-    for each in (result, *(result.get("others") or ())):
+    others = result.get("others") or ()
+    for each in (result, *others):
+        where = f"{each['track']}: " if others else ""
+        clean = f"{where}{each['races_clean']} of {each['races']} races clean."
+        terminal.lines(console, clean, *terminal.missed_deadlines(each))
         terminal.lines(console, *each.get("failures", ()))
     files = result.get("files") or ()
     if files:

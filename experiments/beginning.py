@@ -115,7 +115,7 @@ def fact(key: str) -> str:
 def lasting(config: TrainingConfig) -> TrainingConfig:
     """Returns a configuration whose files are found from any folder."""
     # As values: read as a setting, a path with a '#' would end there.
-    found = {key: str(pathlib.Path(value).resolve()) for key, value in _data(config).items()}
+    found = {key: str(path_of(value).resolve()) for key, value in _data(config).items()}
     changes: dict[str, Any] = {"track": configs.lasting(config.track), **found}
     raced = {"check.tracks": config.check.tracks, "evaluation.tracks": config.evaluation.tracks}
     changes |= {key: configs.lasting(names) for key, names in raced.items() if names is not None}
@@ -128,14 +128,23 @@ def lasting(config: TrainingConfig) -> TrainingConfig:
     return configuration.with_values(config, changes)
 
 
+def path_of(text: str) -> pathlib.Path:
+    """Returns the path that a setting may mean, with the user's own folder for a `~`.
+
+    A shell leaves it alone where it does not begin a word.
+    """
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError:
+        return pathlib.Path(text)
+
+
 def _folders(config: TrainingConfig) -> dict[str, str]:
     """Returns the opponents that are driver folders, by how they are named: their whole paths."""
     return {
-        each: str(pathlib.Path(each).resolve())
+        each: str(path_of(each).resolve())
         for each in config.opponents.drivers
-        if each != opponents.ITSELF
-        and opponents.parse(each).is_learned
-        and pathlib.Path(each).is_dir()
+        if each != opponents.ITSELF and opponents.parse(each).is_learned and path_of(each).is_dir()
     }
 
 
@@ -144,7 +153,9 @@ def _data(config: TrainingConfig) -> dict[str, str]:
     flat = configs.flat(config.model_dump(mode="json"))
     named = {key: flat.get(key) for key in _DATA}
     return {
-        key: str(value) for key, value in named.items() if value and pathlib.Path(value).exists()
+        key: str(path_of(str(value)))
+        for key, value in named.items()
+        if value and path_of(str(value)).exists()
     }
 
 

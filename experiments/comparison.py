@@ -16,6 +16,7 @@ import donkey_rl
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.simulator import track
+from donkey_rl.envs.simulator.track import Track
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import model_registry, splits, stored_races, stored_runs, verdicts
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -141,7 +142,7 @@ def compare(request: ComparisonRequest, progress: ProgressDisplay) -> Comparison
     runs = _runs(request.runs)
     labels = list(stored_runs.labels(runs).values())
     place = track.load(request.track) if request.track is not None else None
-    fits = functools.partial(_fits, place=place.name if place else None, laps=request.laps)
+    fits = functools.partial(_fits, place=place, laps=request.laps)
     stored = [*map(_stored, request.runs, runs)]
     found = _common(stored, fits, request.races or RACES)
     driven: list[int] = []
@@ -243,12 +244,14 @@ def _stored(reference: str, run: StoredRun) -> StoredRaces:
     return stored_races.read(run, driver=stored_races.stored_driver(run) if is_model else "")
 
 
-def _fits(course: Course, race: Race, *, place: str | None, laps: int | None) -> bool:
+def _fits(course: Course, race: Race, *, place: Track | None, laps: int | None) -> bool:
     """Whether races of this course were asked for; an open road is one lap."""
     wanted = laps if race.header.closed or laps is None else 1
     return (
         not course.conditions
-        and (place is None or course.track == place)
+        and (place is None or course.track == place.name)
+        # A file may have been changed since, under its name.
+        and (place is None or course.track_digest in ("", place.digest))
         and (wanted is None or course.laps == wanted)
     )
 

@@ -231,6 +231,20 @@ class TrainingConfig(Config):
                 f"cars must be one for each track at least, received cars={self.cars} for "
                 f"{len(self.tracks)} tracks"
             )
+        frames = getattr(self.encoder, "frames", None)
+        is_rendered = getattr(self.encoder, "data", None) is None
+        if frames is not None and frames < len(self.tracks) and is_rendered:
+            raise ValueError(
+                f"encoder.frames must be one for each track at least, received {frames} for "
+                f"{len(self.tracks)} tracks"
+            )
+        fewest = (self.sac.n_steps + 1) * self.driven
+        if self.agent == "sac" and (self.checkpoint.every or fewest) < fewest:
+            raise ValueError(
+                f"checkpoint.every must be {fewest} at least here, since each checkpoint begins "
+                f"all episodes anew: (sac.n_steps + 1) for each of {self.driven} cars. Received "
+                f"{self.checkpoint.every}"
+            )
         if self.imitation.expert != NO_EXPERT and self.imitation.steps < 2 * self.cars:
             raise ValueError(
                 "imitation.steps must be two for each car at least, one to check by, received "

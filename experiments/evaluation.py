@@ -20,8 +20,7 @@ from donkey_rl.envs.latency import MOST_MS, LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.randomisation import Randomisation
-from donkey_rl.envs.tasks import STEP_S
-from donkey_rl.errors import UnknownNameError
+from donkey_rl.errors import InputError, UnknownNameError
 from donkey_rl.experiments import (
     conditions,
     drivers,
@@ -32,6 +31,7 @@ from donkey_rl.experiments import (
     rivals,
     split_report,
     splits,
+    stored_races,
     unseen_looks,
     video,
     yardsticks,
@@ -113,7 +113,7 @@ class EvaluationRequest(Config):
     latency_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
     jitter_ms: float = Field(default=0.0, ge=0.0, le=MOST_MS)
     latency_profile: pathlib.Path | None = None
-    frame_limit_ms: float = Field(default=1000.0 * STEP_S, gt=0.0, le=5000.0)
+    frame_limit_ms: float = Field(default=driving.FRAME_LIMIT_MS, gt=0.0, le=5000.0)
     robustness: bool = False
     yardsticks: bool = True
     probe: str | None = None
@@ -216,6 +216,11 @@ def _check(request: EvaluationRequest) -> None:
         opponents=request.opponents is not None,
     )
     racing.check_settings(request.settings)
+    if request.probe is not None and (request.latency.wanted or request.look is not None):
+        raise InputError(
+            "--probe drives without added latency, in the usual look. Received: one of them too. "
+            "Evaluate without --probe under these."
+        )
     for name in splits.tracks(request.track) if request.track is not None else ():
         track.load(name)
     if request.video is not None:
@@ -366,6 +371,9 @@ def _plan(
     changes = conditions.of(request.latency, request.settings, config)
     if request.look is not None:
         changes |= {"look": request.look}
+    longer = request.frame_limit_ms != driving.FRAME_LIMIT_MS
+    if longer and isinstance(entrant, drivers.ForeignEntrant):
+        changes |= {"frame_limit_ms": request.frame_limit_ms}
     plan = RacePlan(
         races=request.races,
         laps=request.laps,
@@ -380,8 +388,10 @@ def _plan(
         plots=request.split is None,
     )
     changed = request.settings or request.opponents or request.look is not None
-    marked = bool(changed) or entrant.kind != "run"
-    return dataclasses.replace(plan, folder=folders.name(entrant, config, plan, marked=marked))
+    is_own = stored_races.is_own(request.driver, entrant.run_id, entrant.hash)
+    marked = bool(changed) or entrant.kind != "run" or not is_own
+    folder = folders.name(entrant, config, plan, marked=marked)
+    return dataclasses.replace(plan, folder=folder, is_scored=is_own)
 
 
 def _metrics(references: Sequence[str]) -> tuple[Metric, ...]:

@@ -50,6 +50,9 @@ from donkey_rl.metrics.registry import Metric, Table
 FOLDER = "evaluation"
 """Of the races in a run that end its training, or begin so."""
 
+FRAME_LIMIT_MS = 1000.0 * STEP_S
+"""What a stranger's driver may take for a frame, as at a race."""
+
 FIRST_SEED = 1_000
 """Seed of the first race; `--seed` is added."""
 
@@ -73,6 +76,7 @@ class RacePlan:
         films: Whether a video of the first race is made.
         video: Where a copy of it goes.
         frames: Whether the records keep what the camera saw.
+        is_scored: Whether they are of the run's own driver, whose score the run then has.
     """
 
     races: int = 5
@@ -87,6 +91,7 @@ class RacePlan:
     films: bool = False
     video: pathlib.Path | None = None
     frames: bool = False
+    is_scored: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,7 +340,7 @@ def store(
         {f"{plan.folder}/{name}": v for name, v in figures.items() if v is not None}, 0
     )
     score = means.get(results.SCORE)
-    if score is not None and not plan.changes:
+    if score is not None and plan.is_scored and not plan.changes:
         name = score_name(result.track, result.vehicle, result.laps_wanted)
         run.log_metrics({name: score}, 0)
         run.set_tags({name: plan.folder})

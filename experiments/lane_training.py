@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +16,7 @@ from donkey_rl.agents.encoders.trained import TrainedEncoder
 from donkey_rl.envs import labels
 from donkey_rl.envs.labels import LabelledFrames
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import encoder_frames, tracking
+from donkey_rl.experiments import beginning, encoder_frames, tracking
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -159,7 +158,7 @@ def _stored(reference: str) -> TrainedEncoder:
         InputError: There is no such run, it has no driver, or its encoder has no trunk to copy.
         DriverError: The driver cannot be read.
     """
-    folder = pathlib.Path(reference)
+    folder = beginning.path_of(reference)
     if not folder.is_dir():
         folder = tracking.download_driver(reference)
     encoder = Driver.load(folder).encoder

@@ -47,6 +47,9 @@ def history(run: StoredRun, metric: str, *, uri: str | None = None) -> Curve:
     )
 
 
+_NONE = Curve(np.empty(0), np.empty(0))
+
+
 def groups(runs: Sequence[StoredRun], *, uri: str | None = None) -> list[Runs]:
     """Returns the curves of runs, those together that differ in settings of `FREE` only.
 
@@ -63,11 +66,16 @@ def groups(runs: Sequence[StoredRun], *, uri: str | None = None) -> list[Runs]:
     labels = _labels([dict(settings) for settings in together])
     found = []
     for label, members in zip(labels, together.values(), strict=True):
+        # A run without the figure stays one of them: a band of the others would be of the better.
         curves = {
-            title: [history(run, metric, uri=uri) for run in members if metric in run.metrics]
+            title: [
+                history(run, metric, uri=uri) if metric in run.metrics else _NONE
+                for run in members
+            ]
             for metric, title in FIGURES.items()
+            if any(metric in run.metrics for run in members)
         }
-        found.append(Runs(label, {title: each for title, each in curves.items() if each}))
+        found.append(Runs(label, curves))
     return found
 
 

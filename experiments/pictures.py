@@ -183,8 +183,9 @@ class _Studio:
             phase.update(done)
         if self.track is None:
             self.track = _common_track(list(courses.values()))
+        digest = track.load(self._place).digest if self._place is not None else ""
         for run in runs:
-            races = races_on(courses[run.id], self.track) if self.track else ()
+            races = races_on(courses[run.id], self.track, digest) if self.track else ()
             if races:
                 self._raced[run.id] = _Raced(run, labels[run.id], races)
 
@@ -343,12 +344,20 @@ class _Studio:
         return [Drives(each.label, each.races) for each in self._all_raced()]
 
 
-def races_on(courses: dict[Course, dict[int, Race]], name: str) -> tuple[Race, ...]:
+def races_on(
+    courses: dict[Course, dict[int, Race]], name: str, digest: str = ""
+) -> tuple[Race, ...]:
     """Returns a run's races on a track, by seed, of its one course there that says most.
 
     That is one without changed conditions, and of those the one with the most races.
+
+    Args:
+        courses: The run's races.
+        name: Of the track.
+        digest: Of its road, where a file is meant as it is now.
     """
-    found = [course for course in courses if course.track == name]
+    on_it = (course for course in courses if course.track == name)
+    found = [each for each in on_it if not digest or each.track_digest in ("", digest)]
     if not found:
         return ()
     best = max(found, key=lambda course: (not course.conditions, len(courses[course])))

@@ -10,6 +10,10 @@ from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.errors import InputError
 
 
+_DIGITS = 6
+"""Of a profile's SHA-256, enough to tell measurements apart."""
+
+
 def asked(latency_ms: float, jitter_ms: float, profile: pathlib.Path | None) -> LatencyConfig:
     """Returns the latency that somebody asks for.
 
@@ -71,7 +75,9 @@ def told(latency: LatencyConfig) -> dict[str, float | int | str]:
     if latency.jitter_ms:
         found["jitter_ms"] = latency.jitter_ms
     if latency.profile is not None:
-        found["latency_profile"] = pathlib.Path(latency.profile).name
+        # Every measurement is called so: what is in it tells it from others.
+        digest = latency_profile.read(latency.profile).digest
+        found["latency_profile"] = f"{pathlib.Path(latency.profile).name} {digest[:_DIGITS]}"
     return found
 
 

@@ -50,6 +50,7 @@ _OWN = {
     "randomisation": ", or change what is seen by --look or --robustness",
     "latency": ", or add some by --latency-ms",
     "simulator": ", or name one by --simulator",
+    "track": ", or name one by --track",
 }
 """Parts of an environment that races set themselves, and what to do instead."""
 

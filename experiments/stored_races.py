@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from donkey_rl.agents import manifest
 from donkey_rl.errors import DonkeyRLError, InputError
-from donkey_rl.experiments import mlflow_store, stored_runs
+from donkey_rl.experiments import mlflow_store, model_registry, stored_runs
 from donkey_rl.experiments.driver_model import MODEL_TAG
 from donkey_rl.experiments.stored_runs import StoredRun
 from donkey_rl.metrics.race import Race, RaceHeader
@@ -166,7 +166,9 @@ def read(
                 problems.append(f"{each.path} was left out: {error}")
     if not driver:
         driver = _driver_that_counts(loaded)
-        if MODEL_TAG in run.tags and any(r.header.driver_hash != driver for _, r in loaded):
+        sure = any(path.rpartition("/")[0] == _TRAINING_FOLDER for path, _ in loaded)
+        sure = sure and all(race.header.driver_hash == driver for _, race in loaded)
+        if loaded and MODEL_TAG in run.tags and not sure:
             driver = stored_driver(run, uri=uri) or driver
     courses: dict[Course, dict[int, Race]] = {}
     earlier = 0
@@ -186,6 +188,21 @@ def stored_driver(run: StoredRun, *, uri: str | None = None) -> str:
         return manifest.read(stored_runs.download_driver(run, uri=uri)).hash
     except DonkeyRLError:
         return ""
+
+
+def is_own(reference: str, run_id: str, driver_hash: str) -> bool:
+    """Whether a driver is the one that its run's races are of; a model may be an earlier one.
+
+    Args:
+        reference: How it was named, as in `drivers.load`.
+        run_id: Its run.
+        driver_hash: Its hash.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    is_model = reference.startswith(model_registry.SCHEME)
+    return not is_model or stored_driver(stored_runs.find(run_id)) == driver_hash
 
 
 def _driver_that_counts(loaded: Iterable[tuple[str, Race]]) -> str:

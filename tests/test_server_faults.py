@@ -193,6 +193,25 @@ def test_100_mb_without_an_end_are_not_kept(server: Running) -> None:
     assert memory() - before < 30e6
 
 
+@pytest.mark.parametrize("piece", [b"{}", b"{x}", b"{}aaa{"])
+def test_who_sends_nothing_but_useless_pieces_is_disconnected(
+    piece: bytes, server: Running
+) -> None:
+    with PlainClient(server.port) as flooder, PlainClient(server.port) as driver:
+        driver.enter()
+        with pytest.raises(OSError, match=r"reset|pipe|abort"):
+            flooder.send_bytes(2_000_000 * piece)
+        driver.step(0.0, 0.1)
+
+
+def test_useless_pieces_among_messages_are_passed_over(server: Running) -> None:
+    with PlainClient(server.port) as driver:
+        driver.enter()
+        for _ in range(5):
+            driver.send_bytes(500 * b"{}")
+            driver.step(0.0, 0.1)
+
+
 def test_malformed_control_changes_nothing(server: Running) -> None:
     with PlainClient(server.port) as driver:
         driver.enter()

@@ -83,6 +83,15 @@ class ServerConfig(Config):
             raise ValueError(f"port and private_port must differ, received {self.port} for both")
         return self
 
+    @model_validator(mode="after")
+    def _lets_racers_in(self) -> Self:
+        if self.race is not None and self.race.min_competitors > self.max_clients:
+            raise ValueError(
+                f"race.min_competitors must not be above max_clients, received "
+                f"{self.race.min_competitors} and {self.max_clients}"
+            )
+        return self
+
     @property
     def vehicle(self) -> str:
         """The car of the generation."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -20,8 +22,37 @@ MOST_QUEUED = 1024 * 1024
 """A client that leaves more than this unread (bytes) is disconnected."""
 
 _KERNEL_QUEUE = 256 * 1024
-_AT_ONCE = 16
 """The system's own send buffer: frames that lie there can no longer be replaced by newer ones."""
+
+_KERNEL_INBOX = 32 * 1024
+"""The system's receive buffer: what is read at once holds up all others while it is parsed."""
+
+_AT_ONCE = 16
+_MOST_USELESS = 1000
+"""Pieces in a row that are no message, after which a client is disconnected."""
+
+_SHARE = 4.0
+"""A client whose bytes take time to read waits this many times as long before the next."""
+
+_LEAST_PAUSE_S = 0.002
+"""What takes less of the loop (s) is waited for by nobody."""
+
+_DEAD_S = 10
+"""A client whose system confirms nothing for so long is gone, as one that lost its network is."""
+
+
+def _notice_death(link: socket.socket) -> None:
+    """Has the system end a connection whose other end has gone without a word."""
+    waits = {
+        "TCP_USER_TIMEOUT": 1000 * _DEAD_S,
+        "TCP_KEEPIDLE": _DEAD_S // 2,
+        "TCP_KEEPINTVL": _DEAD_S // 4,
+        "TCP_KEEPCNT": 3,
+    }
+    for name, value in waits.items():
+        # Not every system has each of them.
+        with contextlib.suppress(AttributeError, OSError):
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Owner(Protocol):
@@ -70,7 +101,8 @@ class Connection(asyncio.Protocol):
         self._strings_only = not tolerant
         self._parser = parsers.of_generation(generation, tolerant)
         self._unread: deque[Mapping[str, Any]] = deque()
-        self._dropped = 0
+        self._dropped = self._useless = 0
+        self._pause: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._full = False
         self._beaten = 0.0
@@ -91,14 +123,37 @@ class Connection(asyncio.Protocol):
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_QUEUE)
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_INBOX)
+            _notice_death(link)
         self._owner.arrived(self)
 
     def data_received(self, data: bytes) -> None:
         """Reads what came and hands it on message by message."""
         self.heard = asyncio.get_running_loop().time()
-        self._unread.extend(fields for fields in self._parser.feed(data) if fields)
-        self._read_some()
+        began = time.perf_counter()
+        pieces = self._parser.feed(data)
+        messages = [fields for fields in pieces if fields]
         dropped = sum(self._parser.dropped.values())
+        self._useless += len(pieces) - len(messages) + dropped - self._dropped
+        if messages:
+            self._useless = 0
+        self._unread.extend(messages)
+        spent = time.perf_counter() - began
+        if spent > _LEAST_PAUSE_S and self._transport is not None:
+            self._transport.pause_reading()
+            loop = asyncio.get_running_loop()
+            self._pause = loop.call_later(_SHARE * spent, self._rested)
+        self._read_some()
+        self._complain(dropped)
+        if self._useless > _MOST_USELESS and self._transport is not None:
+            LOGGER.warning(
+                "%s: disconnected, because it sent %s pieces in a row that are no message.",
+                *(self.name, f"{self._useless:,}"),
+            )
+            self._transport.abort()
+
+    def _complain(self, dropped: int) -> None:
+        """Notes what the parser has dropped by now."""
         if dropped > self._dropped:
             reasons = ", ".join(sorted(self._parser.dropped))
             self.complaints.add(
@@ -107,6 +162,12 @@ class Connection(asyncio.Protocol):
                 dropped - self._dropped,
             )
             self._dropped = dropped
+
+    def _rested(self) -> None:
+        """The others have had their turns: reading goes on."""
+        self._pause = None
+        if self._transport is not None and self.is_open and not self._unread:
+            self._transport.resume_reading()
 
     def _read_some(self) -> None:
         """Hands on a few messages: cars drive and frames leave between them and the rest."""
@@ -119,7 +180,7 @@ class Connection(asyncio.Protocol):
         if self._unread:
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._read_some)
-        else:
+        elif self._pause is None:
             self._transport.resume_reading()
 
     def _read(self, fields: Mapping[str, Any]) -> None:
@@ -143,6 +204,8 @@ class Connection(asyncio.Protocol):
         """Lets go of a connection that has ended, by whichever side."""
         self._waiting = None
         self._unread.clear()
+        if self._pause is not None:
+            self._pause.cancel()
         self._transport = None
         self._owner.left(self)
         self.complaints.close()

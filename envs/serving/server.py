@@ -177,7 +177,11 @@ class Server:
     def arrived(self, connection: Connection) -> None:
         """Greets a driver: with the menu, or with a car if a scene runs."""
         if len(self._clients) >= self.config.max_clients:
-            LOGGER.warning("%s: refused, since max_clients are connected.", connection.name)
+            LOGGER.warning(
+                "%s: refused, since %d clients are connected. More are let in by --set "
+                "max_clients=N.",
+                *(connection.name, self.config.max_clients),
+            )
             connection.abort()
             return
         client = self._clients[connection] = Client(connection)

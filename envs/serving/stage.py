@@ -18,6 +18,8 @@ from donkey_rl.envs.serving.frames import Frames
 from donkey_rl.envs.serving.lockstep import Lockstep
 from donkey_rl.envs.serving.rig import Rig
 from donkey_rl.envs.serving.scene import Command, Moved, Scene
+from donkey_rl.envs.simulator import lidar
+from donkey_rl.envs.simulator.sensors import LidarConfig
 from donkey_rl.envs.simulator.track import Track
 
 Build = Callable[[Callable[[], Track]], Awaitable[Scene]]
@@ -52,14 +54,15 @@ class Race(Protocol):
 def build(track: Track, config: ServerConfig) -> Scene:
     """Builds a scene that can move and draw at once; takes seconds on a new track.
 
-    A car drives and looks once before anybody comes, since compiled kernels load when they are
-    used for the first time.
+    A car drives, looks and scans once before anybody comes, since compiled kernels load when they
+    are used for the first time.
     """
     scene = Scene(track, config)
     car = scene.join(Rig())
     scene.step()
     scene.tick()
     Frames(scene, config.generation, config.extended_telemetry).write([car])
+    lidar.scan(scene.world, car, LidarConfig())
     scene.leave(car)
     scene.world.seed(config.seed)
     scene.now = 0.0

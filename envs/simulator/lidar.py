@@ -205,7 +205,9 @@ def scan(world: World, i: int, config: LidarConfig) -> FloatArray:
     there = (group == group[i]) & (group >= 0) & (np.arange(len(group)) != i)
     gaps = np.hypot(motion[:, X] - eye[0], motion[:, Z] - eye[2])
     others = motion[there & (gaps < config.maxRange + v.BODY_LENGTH)]
-    cars = np.column_stack([others[:, [X, Z]], np.cos(others[:, YAW]), np.sin(others[:, YAW])])
+    seen = np.column_stack([others[:, [X, Z]], np.cos(others[:, YAW]), np.sin(others[:, YAW])])
+    # Of one layout whether there are cars or not: each has a kernel of its own to be compiled.
+    cars = np.ascontiguousarray(seen)
     out = np.empty((config.beams, 3))
     angles = (
         *(config.degPerSweepInc, config.degAngDown, config.degAngDelta),

@@ -222,7 +222,7 @@ def _new_folder(request: RecordRequest) -> pathlib.Path:
 
 
 def _environment(request: RecordRequest, own: EnvironmentConfig) -> EnvironmentConfig:
-    racing.check_settings(request.settings, allowed=("latency", "simulator"))
+    racing.check_settings(request.settings, allowed=("latency", "simulator", "track"))
     changes = {"simulator": request.simulator}
     if request.track is not None:
         changes["track"] = request.track

@@ -24,7 +24,11 @@ def sentences(
     return _trained(runs), _drives(runs, comparisons), _took(runs, growths, rates)
 
 
-def _trained(runs: Sequence[ReportedRun]) -> str:
+def _trained(given: Sequence[ReportedRun]) -> str:
+    runs = [each for each in given if each.run.params.get("agent")] or given
+    if len(runs) < len(given):
+        others = [each.label for each in given if each not in runs]
+        return f"{_trained(runs)} Raced beside: {words.listed(others)}."
     wall = compute_bill.total([each.bill for each in runs], Rates()).wall_s
     time = f" in {words.duration(wall)}" if wall is not None else ""
     steps = sum(each.steps for each in runs)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from donkey_rl.configuration import Config
 
@@ -94,6 +94,15 @@ class RaceRules(Config):
     extended_telemetry: bool = False
     results: Path = Path("race_results.json")
     resume: bool = False
+
+    @model_validator(mode="after")
+    def _can_begin(self) -> Self:
+        if self.min_competitors > self.most_competitors:
+            raise ValueError(
+                f"min_competitors must not be above most_competitors, received "
+                f"{self.min_competitors} and {self.most_competitors}"
+            )
+        return self
 
     @field_validator("results")
     @classmethod

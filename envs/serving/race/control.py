@@ -31,10 +31,12 @@ class Entry:
     Attributes:
         identity: The competitor that it is, None before `racer_info`.
         configured: Whether `car_config` has come.
+        refused: What it said of itself, while another has that name.
     """
 
     identity: str | None = None
     configured: bool = False
+    refused: commands.RacerInfo | None = None
 
 
 class RaceControl:
@@ -112,6 +114,14 @@ class RaceControl:
         self.announce(f"{self.evening.name_of(who)} has left.")
         return who
 
+    def waiting(self, who: str) -> tuple[int, commands.RacerInfo] | None:
+        """Returns a client that was refused while another was this competitor, if there is one."""
+        for client, entry in self._entries.items():
+            refused = entry.refused
+            if entry.identity is None and refused is not None and records.identify(refused) == who:
+                return client, refused
+        return None
+
     def configure(self, client: int) -> str | None:
         """Notes a `car_config`; returns the competitor who may have a car from now on."""
         entry = self._entries.get(client)
@@ -137,6 +147,7 @@ class RaceControl:
             if who.startswith("name:"):
                 name = self.evening.name_of(who)
                 self.announce(f"{name} is here already: a guid of its own tells racers apart.")
+                entry.refused = info
                 return None, None
             # A connection can be dead without a sign; the newer one is the racer.
             self.remove(who)
@@ -154,11 +165,26 @@ class RaceControl:
         if not self.evening.is_open:
             self.announce(f"{competitor.name} is too late: the races have begun.")
             return False
-        if len(known) >= self.rules.most_competitors:
+        if len(known) >= self.rules.most_competitors and not self._make_room():
             self.announce(f"{competitor.name} is not taken: {len(known)} are registered.")
             return False
         known.append(competitor)
         self.save()
+        return True
+
+    def _make_room(self) -> bool:
+        """Forgets whoever has been away for longest and never drove; returns whether one has."""
+        gone = [
+            each
+            for each in self.evening.competitors
+            if not (each.practice_s or each.attempts or each.identity in self._clients)
+        ]
+        if not gone:
+            return False
+        longest = min(gone, key=lambda each: self._changed_at.get(each.identity, 0.0))
+        self.evening.competitors.remove(longest)
+        self._changed_at.pop(longest.identity, None)
+        self.announce(f"{longest.name} never drove and is away: somebody new takes the place.")
         return True
 
     def who(self, client: int) -> str | None:

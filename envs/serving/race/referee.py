@@ -63,6 +63,8 @@ class Referee:
         who = self._control.disconnect(client)
         if who is not None:
             self._phase.left(who)
+            if (next_one := self._control.waiting(who)) is not None:
+                self.racer_info(*next_one)
 
     def racer_info(self, client: int, info: commands.RacerInfo) -> None:
         """Takes a competitor, or takes it again after a lost connection."""
