@@ -9,7 +9,6 @@ from donkey_rl.envs import latency_profile
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.errors import InputError
 
-
 _DIGITS = 6
 """Of a profile's SHA-256, enough to tell measurements apart."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from donkey_rl.envs.link import commands
 from donkey_rl.envs.serving.config import ServerConfig
-from donkey_rl.envs.serving.orders import Announce, SpawnCar
+from donkey_rl.envs.serving.orders import Announce, HangUp, SpawnCar
 from donkey_rl.envs.serving.race.config import RaceRules
 from donkey_rl.envs.serving.race.control import RaceControl
 from donkey_rl.envs.serving.race.records import Evening
@@ -67,6 +67,20 @@ def test_who_was_refused_gets_its_place_when_it_is_free() -> None:
     referee.disconnect(0)
     spawned = [order.client for order in referee.take_orders() if isinstance(order, SpawnCar)]
     assert spawned == [1]
+
+
+def test_a_silent_connection_gives_way_to_a_newer_one_of_its_name() -> None:
+    race = control(3)
+    for client in (0, 1):
+        race.connect(client)
+        race.introduce(client, info("Ada", "0"), lambda former: False)
+    assert race.who(0) is not None
+    assert race.who(1) is None
+    race.connect(2)
+    race.introduce(2, info("Ada", "0"), lambda former: former == 0)
+    assert race.who(0) is None
+    assert race.who(2) is not None
+    assert HangUp(0) in race.orders
 
 
 def test_rules_that_cannot_be_met_are_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -59,7 +59,9 @@ class Starter:
         del self.known[client]
         self.orders.append(RemoveCar(client))
 
-    def racer_info(self, client: int, info: commands.RacerInfo) -> None:
+    def racer_info(
+        self, client: int, info: commands.RacerInfo, is_silent: Callable[[int], bool]
+    ) -> None:
         self.said.append(info)
         self.tell(client, "info")
 

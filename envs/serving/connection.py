@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections import deque
@@ -29,30 +28,13 @@ _KERNEL_INBOX = 32 * 1024
 
 _AT_ONCE = 16
 _MOST_USELESS = 1000
-"""Pieces in a row that are no message, after which a client is disconnected."""
+"""Pieces without a message among them in a second, above which a client is disconnected."""
 
 _SHARE = 4.0
 """A client whose bytes take time to read waits this many times as long before the next."""
 
 _LEAST_PAUSE_S = 0.002
 """What takes less of the loop (s) is waited for by nobody."""
-
-_DEAD_S = 10
-"""A client whose system confirms nothing for so long is gone, as one that lost its network is."""
-
-
-def _notice_death(link: socket.socket) -> None:
-    """Has the system end a connection whose other end has gone without a word."""
-    waits = {
-        "TCP_USER_TIMEOUT": 1000 * _DEAD_S,
-        "TCP_KEEPIDLE": _DEAD_S // 2,
-        "TCP_KEEPINTVL": _DEAD_S // 4,
-        "TCP_KEEPCNT": 3,
-    }
-    for name, value in waits.items():
-        # Not every system has each of them.
-        with contextlib.suppress(AttributeError, OSError):
-            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Owner(Protocol):
@@ -102,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._parser = parsers.of_generation(generation, tolerant)
         self._unread: deque[Mapping[str, Any]] = deque()
         self._dropped = self._useless = 0
+        self._counted_from = 0.0
         self._pause: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._full = False
@@ -124,7 +107,6 @@ class Connection(asyncio.Protocol):
             link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_QUEUE)
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_INBOX)
-            _notice_death(link)
         self._owner.arrived(self)
 
     def data_received(self, data: bytes) -> None:
@@ -134,9 +116,10 @@ class Connection(asyncio.Protocol):
         pieces = self._parser.feed(data)
         messages = [fields for fields in pieces if fields]
         dropped = sum(self._parser.dropped.values())
-        self._useless += len(pieces) - len(messages) + dropped - self._dropped
-        if messages:
-            self._useless = 0
+        if messages or self.heard - self._counted_from > 1.0:
+            self._useless, self._counted_from = 0, self.heard
+        if not messages:
+            self._useless += len(pieces) + dropped - self._dropped
         self._unread.extend(messages)
         spent = time.perf_counter() - began
         if spent > _LEAST_PAUSE_S and self._transport is not None:
@@ -147,8 +130,8 @@ class Connection(asyncio.Protocol):
         self._complain(dropped)
         if self._useless > _MOST_USELESS and self._transport is not None:
             LOGGER.warning(
-                "%s: disconnected, because it sent %s pieces in a row that are no message.",
-                *(self.name, f"{self._useless:,}"),
+                "%s: disconnected, because it sent %d pieces in a second that are no message.",
+                *(self.name, self._useless),
             )
             self._transport.abort()
 

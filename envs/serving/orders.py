@@ -7,7 +7,7 @@ by their states, and it answers with orders.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from donkey_rl.envs.link import commands, reports
@@ -102,8 +102,10 @@ class Referee(Protocol):
     def disconnect(self, client: int) -> None:
         """A client has gone, and its car with it."""
 
-    def racer_info(self, client: int, info: commands.RacerInfo) -> None:
-        """A client has said who it is."""
+    def racer_info(
+        self, client: int, info: commands.RacerInfo, is_silent: Callable[[int], bool], /
+    ) -> None:
+        """A client has said who it is; others may be dead without a sign, which one can ask."""
 
     def car_config(self, client: int) -> None:
         """A client has configured its car, whether or not it has one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 from donkey_rl.envs.link import commands
@@ -43,6 +44,10 @@ def _beams(command: commands.LidarConfig) -> int:
     return LidarConfig(
         degPerSweepInc=command.degPerSweepInc, numSweepsLevels=command.numSweepsLevels
     ).beams
+
+
+_SILENT_S = 10.0
+"""Who has a car and says nothing for so long gives way to a newer connection of its name."""
 
 
 class RaceHost:
@@ -93,7 +98,7 @@ class RaceHost:
             client.connection.refuse(command, f"in a race it has at most {MOST_BEAMS} beams.")
             return True
         if isinstance(command, commands.RacerInfo):
-            self._referee.racer_info(number, command)
+            self._referee.racer_info(number, command, self._is_silent)
         elif client.car is not None:
             if not car_messages.receive(self._stage, client, command):
                 return False
@@ -110,6 +115,14 @@ class RaceHost:
             self._referee.client_reset(number)
         self._follow_orders()
         return True
+
+    def _is_silent(self, number: int) -> bool:
+        """Whether a client may be dead without a sign: those with a car speak all the time."""
+        client = self._clients.get(number)
+        if client is None:
+            return True
+        silence = asyncio.get_running_loop().time() - client.connection.heard
+        return client.car is not None and silence > _SILENT_S
 
     def advance(self) -> None:
         """The cars have moved."""

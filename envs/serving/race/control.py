@@ -130,8 +130,18 @@ class RaceControl:
         entry.configured = True
         return entry.identity
 
-    def introduce(self, client: int, info: commands.RacerInfo) -> tuple[str | None, str | None]:
+    def introduce(
+        self,
+        client: int,
+        info: commands.RacerInfo,
+        is_silent: Callable[[int], bool] = lambda client: False,
+    ) -> tuple[str | None, str | None]:
         """Takes a `racer_info`.
+
+        Args:
+            client: Who says it.
+            info: What it says.
+            is_silent: Whether a client has said nothing for so long that it may be dead.
 
         Returns:
             Who has lost its former connection by that, and who may have a car from now on.
@@ -144,7 +154,7 @@ class RaceControl:
             return None, None
         former = self._clients.get(who)
         if former is not None:
-            if who.startswith("name:"):
+            if who.startswith("name:") and not is_silent(former):
                 name = self.evening.name_of(who)
                 self.announce(f"{name} is here already: a guid of its own tells racers apart.")
                 entry.refused = info

@@ -66,9 +66,14 @@ class Referee:
             if (next_one := self._control.waiting(who)) is not None:
                 self.racer_info(*next_one)
 
-    def racer_info(self, client: int, info: commands.RacerInfo) -> None:
-        """Takes a competitor, or takes it again after a lost connection."""
-        lost, ready = self._control.introduce(client, info)
+    def racer_info(
+        self,
+        client: int,
+        info: commands.RacerInfo,
+        is_silent: Callable[[int], bool] = lambda client: False,
+    ) -> None:
+        """Takes a competitor, or takes it again after a lost connection, see `introduce`."""
+        lost, ready = self._control.introduce(client, info, is_silent)
         if lost is not None:
             self._phase.left(lost)
         if ready is not None:
