@@ -188,7 +188,7 @@ def test_without_a_guid_the_name_counts_and_is_not_taken_from_who_has_it(guid: s
 
 
 def test_no_more_than_so_many_are_registered() -> None:
-    hall = Hall(RaceRules(most_competitors=2))
+    hall = Hall(RaceRules(most_competitors=2, min_competitors=2))
     for racer in field(3):
         hall.join(racer)
     assert [each.name for each in hall.evening.competitors] == ["A", "B"]
