@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,7 +125,6 @@ def pull(
     same command goes on where it ended. Other files in the folder stay.
     """
     with at_work(as_json) as progress:
-        from donkey_rl.experiments.data import pulling
         from donkey_rl.experiments.data import reference as references
         from donkey_rl.experiments.data.store import open_store
 
@@ -140,9 +138,7 @@ def pull(
     else:
         from donkey_rl import data_tables
 
-        remedy = pulling.remedy(report.problems, report.name)
-        option = f" --store {shlex.quote(store)}" if store and remedy else ""
-        data_tables.show_pull(result, remedy + option)
+        data_tables.show_pull(result, store)
     if report.problems:
         raise typer.Exit(1)
 

@@ -88,12 +88,12 @@ def to_learn_from(name: str, store: str | None) -> None:
     _next(f"data show {name} --store {where}", train, before=f"DONKEY_RL_DATA={where} ")
 
 
-def show_pull(result: Mapping[str, Any], remedy: str = "") -> None:
+def show_pull(result: Mapping[str, Any], store: str | None = None) -> None:
     """Shows what a pull did, the fields of `pulling.PullReport`.
 
     Args:
         result: The fields.
-        remedy: What to type where something is not as it should be.
+        store: Address of the store as it was named, None for the usual one.
     """
     console = terminal.console()
     label = f"{result['name']}@{result['version'][:_SHORT]}"
@@ -107,8 +107,9 @@ def show_pull(result: Mapping[str, Any], remedy: str = "") -> None:
     console.print(terminal.facts(facts))
     if result["problems"]:
         terminal.lines(console, *(f"Problem: {each}." for each in result["problems"]))
-        if remedy:
-            _next(remedy)
+    if result["is_damaged"]:
+        option = f" --store {shlex.quote(store)}" if store else ""
+        _next(f"data verify {result['name']}{option}")
 
 
 def show_card(text: str) -> None:

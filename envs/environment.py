@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs import batch as batches
-from donkey_rl.envs import gym_donkeycar
+from donkey_rl.envs import gym_donkeycar, registration
 from donkey_rl.envs.remote import RemoteWorld
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, telemetry
@@ -33,7 +33,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
     end `ending`.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
+    metadata = registration.METADATA
 
     def __init__(
         self,
@@ -54,8 +54,9 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
             telemetry_log: CSV file to write each step to.
             render_mode: None or `rgb_array`.
         """
-        batches.check_made(EnvironmentConfig() if config is None else config, render_mode)
-        config = gym_donkeycar.applied(config or EnvironmentConfig(), conf or {})
+        config = EnvironmentConfig() if config is None else config
+        batches.check_made(config, render_mode)
+        config = gym_donkeycar.applied(config, conf or {})
         self.config = config
         self.render_mode = render_mode
         self.observation_space = batches.observation_space(config)
@@ -69,7 +70,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
                 self._log.close()
             raise
         self._episode = 0
-        self._is_drawn = world is None
+        self._draws_seed = world is None
 
     @property
     def batch(self) -> batches.Batch:
@@ -84,7 +85,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
         An environment that was never seeded draws a seed when it begins, as Gymnasium's do.
         """
         super().reset(seed=seed)
-        if seed is None and self._episode == 0 and self._is_drawn:
+        if seed is None and self._episode == 0 and self._draws_seed:
             seed = int(self.np_random.integers(2**31))
         if seed is not None:
             self._batch.seed(seed)

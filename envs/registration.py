@@ -29,6 +29,9 @@ IDS = {
 }
 """gym-donkeycar's environment ids and the scene of each."""
 
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
+"""Of every environment; Gymnasium makes other render modes of these."""
+
 _DEFAULT_MAX_CTE = 8.0
 
 
@@ -99,8 +102,5 @@ def make_vector(
     config = gym_donkeycar.applied(config, arguments.pop("conf", None) or {})
     return DonkeyVectorEnv(config, num_envs, **arguments)
 
-
-METADATA = {"render_modes": ["rgb_array"], "render_fps": 20}
-"""Of every environment; Gymnasium makes other render modes of these."""
 
 make.metadata = METADATA  # type: ignore[attr-defined]

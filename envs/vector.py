@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from donkey_rl.envs import batch as batches
+from donkey_rl.envs import registration
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import stepping
 
@@ -55,8 +56,7 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """
 
     metadata = {  # noqa: RUF012
-        "render_modes": ["rgb_array"],
-        "render_fps": 20,
+        **registration.METADATA,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 

@@ -54,7 +54,7 @@ def take(descriptor: int) -> bool:
 
 
 @contextlib.contextmanager
-def held(path: Path, *, wait: bool = True) -> Iterator[None]:
+def held(path: Path, *, wait: bool = True, keep: bool = True) -> Iterator[None]:
     """Holds a lock file, which stays behind empty.
 
     Two threads of one process exclude each other as two processes do.
@@ -62,6 +62,8 @@ def held(path: Path, *, wait: bool = True) -> Iterator[None]:
     Args:
         path: The lock file; its folder exists.
         wait: Whether to wait for another holder.
+        keep: Whether it stays behind. Else it is removed, where the system lets go of a file that
+            is open: for places that are looked at before something is put there.
 
     Raises:
         BlockingIOError: Another holds it and `wait` is false.
@@ -69,4 +71,9 @@ def held(path: Path, *, wait: bool = True) -> Iterator[None]:
     """
     with path.open("a+b") as file:
         lock(file.fileno(), wait=wait)
-        yield
+        try:
+            yield
+        finally:
+            if not keep:
+                with contextlib.suppress(OSError):
+                    path.unlink()

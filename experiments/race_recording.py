@@ -128,15 +128,8 @@ def _occupied(folder: pathlib.Path) -> Iterator[None]:
         # Where it is held already, it is by another recording of the same races.
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(file_locks.held(folder / LOCK, wait=False))
-            held.callback(_remove, folder / LOCK)
+            held.enter_context(file_locks.held(folder / LOCK, wait=False, keep=False))
         yield
-
-
-def _remove(lock: pathlib.Path) -> None:
-    # Windows keeps what is open.
-    with contextlib.suppress(OSError):
-        lock.unlink()
 
 
 class Recording:

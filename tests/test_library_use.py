@@ -32,6 +32,13 @@ def config(**values: Any) -> EnvironmentConfig:
     return EnvironmentConfig.model_validate({"camera": CAMERA, **values})
 
 
+def printed(program: str) -> str:
+    """Returns what a program prints in a process of its own."""
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.strip()
+
+
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 @pytest.mark.parametrize(
     "values",
@@ -73,10 +80,7 @@ def test_stock_ids_are_joined_with_their_own_spaces() -> None:
         "assert many.single_observation_space == one.observation_space\n"
         "print(many.reset(seed=0)[0].shape)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout.strip() == "(2, 120, 160, 3)"
+    assert printed(program) == "(2, 120, 160, 3)"
 
 
 def test_stock_spaces_are_none_of_the_vector_environment() -> None:
@@ -163,10 +167,7 @@ def test_a_reward_of_ones_own_goes_to_another_process(tmp_path: pathlib.Path) ->
         f"env = pickle.loads(pathlib.Path({str(tmp_path / 'env.pickle')!r}).read_bytes())\n"
         "print(list(env.step([0.0, 1.0])[-1]['reward_terms']))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout.strip() == "['quick']"
+    assert printed(program) == "['quick']"
 
 
 @pytest.mark.parametrize("action", ["left", [[0.0], [0.0, 1.0]], None])

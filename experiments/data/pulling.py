@@ -6,7 +6,7 @@ import contextlib
 import pathlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
@@ -25,7 +25,6 @@ PLACE = "pulled"
 
 _LOCK = ".lock"
 _LOOK_S = 0.2
-_IN_THE_WAY = "lies there with other bytes, and was left alone: move it away, and pull again"
 
 
 class PullReport(Config):
@@ -42,6 +41,7 @@ class PullReport(Config):
         fetched_bytes: What was fetched.
         already_there: Files that were there before.
         problems: What is not as it should be, in sentences.
+        is_damaged: Whether some of that is in the store: `data verify` says more of it.
     """
 
     name: str
@@ -54,6 +54,11 @@ class PullReport(Config):
     fetched_bytes: int
     already_there: int
     problems: tuple[str, ...]
+    is_damaged: bool
+
+
+class InTheWayError(DamagedError):
+    """Another file lies where one is to be fetched."""
 
 
 def place_of(found: DataSet, part: Part | None) -> pathlib.Path:
@@ -104,14 +109,9 @@ def fetch(
             *(f"{each.path[:80]} has a name that this system cannot hold" for each in unfit),
             *map(str, failed.values()),
         ),
+        is_damaged=bool(found.problems)
+        or any(not isinstance(error, InTheWayError) for error in failed.values()),
     )
-
-
-def remedy(problems: Sequence[str], name: str) -> str:
-    """Returns what shows more of what is wrong in the store; empty where all of it is here."""
-    if all(problem.endswith(_IN_THE_WAY) for problem in problems):
-        return ""
-    return f"data verify {name}"
 
 
 def _fetch(
@@ -128,7 +128,10 @@ def _fetch(
         counter.add(0)
         if target.exists():
             if not transfers.same(target, entry):
-                raise DamagedError(f"{target} {_IN_THE_WAY}")
+                raise InTheWayError(
+                    f"{target} lies there with other bytes, and was left alone: move it away, and "
+                    "pull again"
+                )
             counter.add(entry.bytes)
             return False
         transfers.fetch(backend, entry, target, counter)

@@ -7,7 +7,6 @@ import pathlib
 import re
 
 from donkey_rl.errors import InputError, StorageError, UnknownNameError
-from donkey_rl.experiments.data import pulling
 from donkey_rl.experiments.data.manifest import PARTS, Part, shown
 from donkey_rl.experiments.data.store import open_store
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -130,8 +129,7 @@ def source(text: str, progress: ProgressDisplay, store: str | None = None) -> So
         named.name, None, progress, version=named.version, part=named.part
     )
     if report.problems:
-        remedy = pulling.remedy(report.problems, named.name)
-        more = f" `donkey-rl {remedy}` says more." if remedy else ""
+        more = f" `donkey-rl data verify {named.name}` says more." if report.is_damaged else ""
         raise StorageError(f"{named} is not whole: {report.problems[0]}.{more}")
     known = dataclasses.replace(named, version=report.version)
     return Source(known, report.folder, report.races, report.pictured)

@@ -349,17 +349,12 @@ def _alone(folder: pathlib.Path) -> Iterator[None]:
     with folders.writing(folder), contextlib.ExitStack() as held:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            held.enter_context(file_locks.held(folder / _LOCK, wait=False))
+            held.enter_context(file_locks.held(folder / _LOCK, wait=False, keep=False))
         except BlockingIOError:
             raise InputError(
                 f"Another import writes into {folder}. Wait for its end, or name another --out."
             ) from None
-        try:
-            yield
-        finally:
-            # Windows keeps what is open.
-            with contextlib.suppress(OSError):
-                (folder / _LOCK).unlink()
+        yield
 
 
 def _new_files(source: Tub, folder: pathlib.Path, count: int) -> list[pathlib.Path]:

@@ -134,7 +134,7 @@ class RaceControl:
         self,
         client: int,
         info: commands.RacerInfo,
-        is_silent: Callable[[int], bool] = lambda client: False,
+        is_silent: Callable[[int], bool],
     ) -> tuple[str | None, str | None]:
         """Takes a `racer_info`.
 
