@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs import batch as batches
-from donkey_rl.envs import gym_donkeycar, registration
+from donkey_rl.envs import gym_donkeycar, rendering
 from donkey_rl.envs.remote import RemoteWorld
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, telemetry
@@ -33,7 +33,7 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
     end `ending`.
     """
 
-    metadata = registration.METADATA
+    metadata = rendering.METADATA
 
     def __init__(
         self,

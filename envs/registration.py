@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 
 from donkey_rl.configuration import validate
+from donkey_rl.envs import rendering
 from donkey_rl.errors import ConfigurationError
 
 IDS = {
@@ -28,9 +29,6 @@ IDS = {
     "donkey-circuit-launch-track-v0": "circuit_launch",
 }
 """gym-donkeycar's environment ids and the scene of each."""
-
-METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
-"""Of every environment; Gymnasium makes other render modes of these."""
 
 _DEFAULT_MAX_CTE = 8.0
 
@@ -103,4 +101,4 @@ def make_vector(
     return DonkeyVectorEnv(config, num_envs, **arguments)
 
 
-make.metadata = METADATA  # type: ignore[attr-defined]
+make.metadata = rendering.METADATA  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from typing import Any
 
 import gymnasium
 
-from donkey_rl.envs import registration
+from donkey_rl.envs import registration, rendering
 
 ENTRY_POINT = f"{__name__}:make"
 
@@ -25,7 +25,7 @@ def make(
     return registration.make(settings, stock_spaces=stock_spaces, **arguments)
 
 
-make.metadata = registration.METADATA  # type: ignore[attr-defined]
+make.metadata = rendering.METADATA  # type: ignore[attr-defined]
 
 for _identifier in registration.IDS:
     # Not by an argument, nor with vector environments of its own: these have other spaces.

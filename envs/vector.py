@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from donkey_rl.envs import batch as batches
-from donkey_rl.envs import registration
+from donkey_rl.envs import rendering
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import stepping
 
@@ -56,7 +56,7 @@ class DonkeyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """
 
     metadata = {  # noqa: RUF012
-        **registration.METADATA,
+        **rendering.METADATA,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
