@@ -53,10 +53,10 @@ def interval(value: float | None, low: float | None, high: float | None, digits:
 def number(value: float | None, digits: int = 0) -> str:
     """Returns a number with so many digits behind the point.
 
-    >>> number(5120), number(20.444, 1), number(None)
-    ('5,120', '20.4', '-')
+    >>> number(5120), number(20.444, 1), number(-0.001, 2), number(None)
+    ('5,120', '20.4', '0.00', '-')
     """
-    return UNKNOWN if value is None else f"{value:,.{digits}f}"
+    return UNKNOWN if value is None else f"{value:z,.{digits}f}"
 
 
 def middle(values: Sequence[float | None]) -> float | None:
