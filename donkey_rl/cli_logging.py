@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
+import queue
+import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -16,10 +20,24 @@ VARIABLE = "DONKEY_RL_LOG"
 LEVELS = ("debug", "info", "warning", "error")
 
 _ROOT = "donkey_rl"
+_PATIENCE_S = 0.2
+_MOST_WAITING = 1000
+"""Lines that wait for standard error; further ones are dropped."""
 
 
 class _StandardError(logging.Handler):
-    """Writes one line for each record to what is standard error by then."""
+    """Writes one line for each record to what is standard error by then.
+
+    A terminal may take nothing for a while (Ctrl-S, text that is selected in it, a pager). Who
+    logs waits for it once and shortly: cars are driven by threads and event loops that log.
+    """
+
+    def __init__(self) -> None:
+        """Begins without a thread; the first record starts it."""
+        super().__init__()
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -27,9 +45,53 @@ class _StandardError(logging.Handler):
             when = time.strftime("%H:%M:%S", time.localtime(record.created))
             named = record.levelno >= logging.WARNING or record.levelno < logging.INFO
             level = f"{record.levelname.lower()}: " if named else ""
-            typer.echo(f"{when} {level}{text}", err=True)
+            self._hand_over(f"{when} {level}{text}")
         except Exception:
             self.handleError(record)
+
+    def _begin(self) -> None:
+        self._lines: queue.Queue[tuple[str, threading.Event]] = queue.Queue(_MOST_WAITING)
+        self._thread: threading.Thread | None = None
+        self._is_stuck = False
+
+    def _hand_over(self, line: str) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._write, name="log", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # The interpreter ends: no thread begins any more.
+                _say(line)
+                return
+            self._thread = thread
+        written = threading.Event()
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait((line, written))
+        if not self._is_stuck and not written.wait(_PATIENCE_S):
+            self._is_stuck = True
+
+    def _write(self) -> None:
+        while True:
+            line, written = self._lines.get()
+            # Nobody can be told that nobody can be told.
+            with contextlib.suppress(Exception):
+                _say(line)
+            self._is_stuck = False
+            written.set()
+
+
+def _say(line: str) -> None:
+    """Writes a line to what is standard error now.
+
+    Past its buffer where that is Python's own: a thread that waits in it would hold its lock when
+    the interpreter ends, which is an abort.
+    """
+    stream = sys.stderr
+    if isinstance(stream, io.TextIOWrapper) and isinstance(stream.buffer, io.BufferedWriter):
+        stream.flush()
+        stream.buffer.raw.write(f"{line}\n".encode(stream.encoding, "backslashreplace"))
+        return
+    typer.echo(line, err=True)
 
 
 def set_up() -> None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import base64
 import io
 import json
-import multiprocessing
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
@@ -26,13 +24,13 @@ from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.link.link import SimulatorLink
 from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.config import ServerConfig
+from donkey_rl.experiments import bench_process
 
 CLIENTS = 16
 RATE_S = 0.05
 _SKIPPED = 20
 """First frames that are not counted."""
 
-_START_S = 60.0
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -49,9 +47,9 @@ def delays(seconds: float) -> dict[str, float]:
     frames = round(seconds / RATE_S)
     found: dict[str, float] = {}
     for prefix, drive in (("", _drive_link), ("socket_", _drive_socket)):
-        with _process(_stamp) as (port, pipe):
-            called, returned, sent = drive(port, frames)
-            received = pipe.recv() if pipe.poll(_START_S) else {}
+        with bench_process.started(_stamp, patience_s=0.0) as pipe:
+            called, returned, sent = drive(bench_process.told(pipe), frames)
+            received = dict(bench_process.told(pipe))
         both = [
             1000.0 * (received[k] - called[k] + returned[k] - sent[k])
             for k in range(_SKIPPED, frames)
@@ -69,11 +67,10 @@ def served_rates(seconds: float) -> dict[str, float]:
         `clients`, and `least` and `mean` over them.
     """
     config = ServerConfig(track="generated_track", port=0, private_port=None)
-    with (
-        _process(_serve, config) as (port, _),
-        _process(_count_frames, port, seconds) as (_, pipe),
-    ):
-        rates = pipe.recv() if pipe.poll(_START_S + 2.0 * seconds) else [0.0]
+    with bench_process.started(_serve, config, patience_s=0.0) as server:
+        port = bench_process.told(server)
+        with bench_process.started(_count_frames, port, seconds, patience_s=0.0) as counting:
+            rates = bench_process.told(counting, bench_process.START_S + 2.0 * seconds)
     return {
         "clients": float(CLIENTS),
         "least": round(min(rates), 2),
@@ -81,26 +78,9 @@ def served_rates(seconds: float) -> dict[str, float]:
     }
 
 
-@contextmanager
-def _process(work: Callable[..., None], *arguments: object) -> Iterator[tuple[int, Pipe]]:
-    """Runs work in a fresh interpreter; yields the first number that it sends, and its pipe."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs, *arguments), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        port = ours.recv() if ours.poll(_START_S) else 0
-        yield int(port), ours
-    finally:
-        process.terminate()
-        process.join()
-        ours.close()
-
-
 def _serve(pipe: Pipe, config: ServerConfig) -> None:
     with background.running(config) as server:
-        pipe.send(server.port)
+        bench_process.tell(pipe, server.port)
         while True:
             time.sleep(3600.0)
 
@@ -120,7 +100,7 @@ def _stamp(pipe: Pipe) -> None:
     """Serves one client at 20 Hz until it leaves; sends when each command came, by its number."""
     picture = _picture()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        pipe.send(listener.getsockname()[1])
+        bench_process.tell(pipe, listener.getsockname()[1])
         client, _ = listener.accept()
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.sendall(b'{"msg_type":"car_loaded"}\n')
@@ -141,7 +121,8 @@ def _stamp(pipe: Pipe) -> None:
                 break
             for number in _numbers(data):
                 received.setdefault(number, time.perf_counter())
-    pipe.send(received)
+    # As pairs: the keys of a JSON object are text.
+    bench_process.tell(pipe, list(received.items()))
 
 
 def _send_frame(client: socket.socket, picture: str) -> None:
@@ -197,7 +178,6 @@ def _drive_socket(port: int, frames: int) -> tuple[FloatArray, FloatArray, Float
 
 def _count_frames(pipe: Pipe, port: int, seconds: float) -> None:
     """Drives with bare sockets that answer every message; sends the rate of each client."""
-    pipe.send(0)
     stalled = socket.create_connection(("127.0.0.1", port))
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(CLIENTS)]
     answer = json.dumps(
@@ -224,4 +204,4 @@ def _count_frames(pipe: Pipe, port: int, seconds: float) -> None:
         measured = time.perf_counter() - began
     for each in (*clients, stalled):
         each.close()
-    pipe.send([count / measured for count in counts.values()])
+    bench_process.tell(pipe, [count / measured for count in counts.values()])

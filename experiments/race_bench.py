@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +23,14 @@ import numpy as np
 from donkey_rl import configuration
 from donkey_rl.configuration import Config
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.errors import DonkeyRLError, InputError
-from donkey_rl.experiments import served_simulator
+from donkey_rl.errors import InputError
+from donkey_rl.experiments import bench_process, served_simulator
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.race_server.config import RaceConfig
+from donkey_rl.race_server.page import messages
 
 VIEWERS = 10
 _TRACK = "generated_track"
-_START_S = 120.0
-_MOST_BYTES = 1 << 20
 _LOOKS_S = 5.0
 _HOUR_S = 3600.0
 _WARM = 0.25
@@ -106,20 +104,20 @@ def latencies(seconds: float, progress: ProgressDisplay) -> RaceFigures:
     with (
         _place() as folder,
         served_simulator.served(_TRACK, "1") as port,
-        _process(_race, _settings(folder, port)) as racer,
+        bench_process.started(_race, _settings(folder, port)) as racer,
         progress.phase("racing", round(seconds), "s") as phase,
     ):
-        url = _told(racer)
-        with _process(_watch, url, VIEWERS) as viewers:
-            _told(viewers)
+        url = bench_process.told(racer)
+        with bench_process.started(_watch, url, VIEWERS) as viewers:
+            bench_process.told(viewers)
             begun = time.monotonic()
             while (gone := time.monotonic() - begun) < seconds:
                 time.sleep(min(1.0, seconds - gone))
                 phase.update(round(time.monotonic() - begun))
-            _tell(viewers, "end")
-            pictures = _told(viewers)
-        _tell(racer, "end")
-        result = _told(racer)
+            bench_process.tell(viewers, "end")
+            pictures = bench_process.told(viewers)
+        bench_process.tell(racer, "end")
+        result = bench_process.told(racer)
     return RaceFigures(
         frame_to_command_ms=result["latency_ms"],
         frames=result["frames"],
@@ -147,15 +145,15 @@ def soak(hours: float, progress: ProgressDisplay) -> SoakFigures:
     with (
         _place() as folder,
         served_simulator.served(_TRACK, "max") as port,
-        _process(_race, _settings(folder, port)) as racer,
+        bench_process.started(_race, _settings(folder, port)) as racer,
         progress.phase("soaking", round(60.0 * hours), "simulated min") as phase,
     ):
-        _told(racer)
+        bench_process.told(racer)
         samples: list[_Sample] = []
         while not samples or samples[-1].time_s < _HOUR_S * hours:
             time.sleep(_LOOKS_S)
-            _tell(racer, "look")
-            samples.append(_Sample(*_told(racer)))
+            bench_process.tell(racer, "look")
+            samples.append(_Sample(*bench_process.told(racer)))
             last = samples[-1]
             phase.update(
                 round(last.time_s / 60.0),
@@ -163,8 +161,8 @@ def soak(hours: float, progress: ProgressDisplay) -> SoakFigures:
                 threads=int(last.threads),
                 files=int(last.files),
             )
-        _tell(racer, "end")
-        result = _told(racer)
+        bench_process.tell(racer, "end")
+        result = bench_process.told(racer)
     return SoakFigures(
         hours=round(samples[-1].time_s / _HOUR_S, 2),
         wall_s=round(time.monotonic() - begun, 1),
@@ -214,42 +212,6 @@ def _settings(folder: Path, port: int) -> dict[str, Any]:
     return changed.model_dump(mode="json")
 
 
-@contextlib.contextmanager
-def _process(work: Callable[..., None], *arguments: object) -> Iterator[Pipe]:
-    """Runs work in a fresh interpreter; yields the pipe to it."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs, *arguments))
-    process.start()
-    theirs.close()
-    try:
-        yield ours
-    finally:
-        ours.close()
-        process.join(_START_S)
-        process.terminate()
-        process.join()
-
-
-def _tell(pipe: Pipe, what: Any) -> None:
-    """Says something to the other end, as JSON: `Pipe.send` would pickle it."""
-    pipe.send_bytes(json.dumps(what).encode())
-
-
-def _told(pipe: Pipe) -> Any:
-    """Returns what a process says next.
-
-    Raises:
-        DonkeyRLError: It says nothing.
-    """
-    try:
-        if pipe.poll(_START_S):
-            return json.loads(pipe.recv_bytes(_MOST_BYTES))
-    except EOFError as error:
-        raise DonkeyRLError("A process of the measurement has ended early.") from error
-    raise DonkeyRLError(f"A process of the measurement was silent for {_START_S:g} s.")
-
-
 def _race(pipe: Pipe, settings: dict[str, Any]) -> None:
     """Races until told to end; the other end's words are `look` and `end`."""
     from donkey_rl.race_server import team
@@ -263,8 +225,8 @@ def _race(pipe: Pipe, settings: dict[str, Any]) -> None:
 
     def answer() -> None:
         try:
-            while json.loads(pipe.recv_bytes(_MOST_BYTES)) != "end":
-                _tell(pipe, (seen[0], *_taken()))
+            while bench_process.heard(pipe) != "end":
+                bench_process.tell(pipe, (seen[0], *_taken()))
         except EOFError:
             pass
         ended.set()
@@ -272,11 +234,12 @@ def _race(pipe: Pipe, settings: dict[str, Any]) -> None:
     threading.Thread(target=answer, daemon=True).start()
     config = configuration.validate(RaceConfig, settings)
     (result,) = team.race(
-        [config], lambda started: _tell(pipe, started.url), ended=ended, watch=watch
+        [config], lambda started: bench_process.tell(pipe, started.url), ended=ended, watch=watch
     )
     faults, latency = dict(result.faults), dict(result.latency_ms)
     with contextlib.suppress(OSError):
-        _tell(pipe, {"latency_ms": latency, "frames": result.frames, "faults": faults})
+        found = {"latency_ms": latency, "frames": result.frames, "faults": faults}
+        bench_process.tell(pipe, found)
 
 
 def _taken() -> tuple[float, float, float]:
@@ -315,20 +278,19 @@ def _watch(pipe: Pipe, url: str, count: int) -> None:
         watched = "ws" + address.removeprefix("http") + "/watch"
         with connect(watched, origin=Origin(address)) as socket:
             while not over.is_set():
-                message = socket.recv(timeout=_START_S)
+                message = socket.recv(timeout=bench_process.START_S)
                 if not isinstance(message, bytes):
                     continue
-                length = int.from_bytes(message[:4], "big")
-                pictures[k] += len(message) > 4 + length
-                number = json.loads(message[4 : 4 + length])["n"]
-                socket.send(json.dumps({"seen": number, "car": ""}))
+                text, picture = messages.parted(message)
+                pictures[k] += bool(picture)
+                socket.send(json.dumps({"seen": json.loads(text)["n"], "car": ""}))
 
     threads = [threading.Thread(target=view, args=(k,), daemon=True) for k in range(count)]
     for thread in threads:
         thread.start()
-    _tell(pipe, "looking")
+    bench_process.tell(pipe, "looking")
     with contextlib.suppress(EOFError):
-        pipe.recv_bytes(_MOST_BYTES)
+        bench_process.heard(pipe)
     over.set()
     with contextlib.suppress(OSError):
-        _tell(pipe, sum(pictures))
+        bench_process.tell(pipe, sum(pictures))

@@ -157,11 +157,10 @@ class _Reader:
     def close(self) -> Iterator[_Rows]:
         """Yields the drive under way, if there is one."""
         rows, self._rows = self._rows, None
-        racing, self._racing = self._racing, False
         self._lost, self._answered = False, None
         if rows is not None and not self._told:
             rows.crossings = rows.touches
-        if rows is not None and not racing and not rows.disqualified:
+        if rows is not None and not self._racing and not rows.disqualified:
             # In practice nobody counts laps: it ends when we want no more.
             rows.finished = True
         if rows is not None and len(rows.told) >= _FEWEST_ROWS:
@@ -197,9 +196,12 @@ class _Reader:
 
     def _event(self, fields: Mapping[str, Any]) -> Iterator[_Rows]:
         rows, name = self._rows, fields.get("name")
-        if name == "race_start":
+        starts = name == "race_start"
+        if starts or name == "race_stop" or (name == "car_loaded" and self._racing):
+            if rows is not None:
+                rows.finished = name == "race_stop"
             yield from self.close()
-            self._racing = True
+            self._racing, rows = starts, None
         # A host of races tells of touches as well, and counts laps by its own rules.
         self._told |= name == "cross_start"
         if rows is None:
@@ -214,9 +216,6 @@ class _Reader:
             case "DQ":
                 missed = fields.get("missed_cp", True)
                 rows.disqualified = "missed checkpoint" if missed else "out of bounds"
-                yield from self.close()
-            case "race_stop":
-                rows.finished = True
                 yield from self.close()
 
 

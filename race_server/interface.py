@@ -25,7 +25,7 @@ Kind = Literal["frame", "command", "event", "order", "phase", "link", "driver", 
   `missed_cp`, `index` and `time_stamp` as far as it has them.
 - `order`: `order` (`go`, `stop`, `brake`, `change driver`), `by`, and `on` or `name`.
 - `phase`: `phase`, `reason`, `go`.
-- `link`: `state` (`connecting`, `connected`, `lost`, `figures`), `reason`; of `figures` those of
+- `link`: `state` (`connected`, `lost`, `figures`), `reason`; of `figures` those of
   `envs.link.statistics.Statistics`.
 - `driver`: `name`, `reason`.
 - `warning`: `text`.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
-import tempfile
 import textwrap
 import typing
 from pathlib import Path
@@ -63,15 +61,7 @@ def write(config: RaceConfig, path: Path, *, replace: bool) -> None:
             f"'{path}' is there already. Replace it with --force, or give another file."
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text(config))
-            Path(draft).chmod(_OWNER_ALONE)
-            moving.moved(draft, path)
-        finally:
-            Path(draft).unlink(missing_ok=True)
+        moving.write(path, text(config), mode=_OWNER_ALONE)
     except OSError as error:
         raise StorageError(
             f"Expected to write '{path}'. Received: {error.strerror or error}. Give a file that "

@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 _DEADLINE_S = 60.0
 _KEYS = {
     "ArrowUp": (38, ""), "ArrowLeft": (37, ""), "ArrowRight": (39, ""), "Enter": (13, "\r"),
-    "Space": (32, " "), "KeyR": (82, "r"), "KeyP": (80, "p"),
+    "Space": (32, " "), "Tab": (9, ""), "KeyR": (82, "r"), "KeyP": (80, "p"),
 }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ class Hall:
         self,
         rules: RaceRules = SHORT,
         evening: Evening | None = None,
-        save: Callable[[Evening], None] = lambda evening: None,
+        save: Callable[[Evening], bool] = lambda evening: True,
     ) -> None:
         self.now = 0.0
         self.evening = Evening(track=COURSE.name) if evening is None else evening

@@ -150,6 +150,25 @@ def test_a_race_that_we_leave_is_unfinished_and_practice_is_not(tmp_path: Path) 
     assert registry.load("heat_lap_s")(practice.race) == 15.0
 
 
+def test_what_is_driven_of_a_heat_after_a_stop_of_ours_is_no_whole_heat(tmp_path: Path) -> None:
+    script = records.Script(tmp_path / "race")
+    script.event("race_start")
+    for _ in range(2):
+        script.go()
+        for lap_s in (0.0, 15.0):
+            script.frames(1.0)
+            script.event("cross_start", lap_time=lap_s)
+        script.go(False)
+    script.event("race_stop")
+    script.go()
+    for lap_s in (0.0, 15.0):
+        script.frames(1.0)
+        script.event("cross_start", lap_time=lap_s)
+    script.go(False)
+    faults = [heat(each.race).fault for each in drives(script)]
+    assert faults == ["unfinished", "unfinished", ""]
+
+
 def test_a_host_that_holds_no_races_tells_laps_by_touches_of_its_line(tmp_path: Path) -> None:
     script = records.Script(tmp_path / "race")
     script.event("car_loaded")

@@ -223,6 +223,8 @@ def test_who_puts_its_car_back_over_and_over_does_not_keep_a_heat_open() -> None
     assert hall.now - began == pytest.approx(505.0, abs=10.0)
     outcome = hall.evening.heats[0].last[hall.evening.competitors[0].identity]
     assert outcome.disqualified == "time limit"
+    assert any("A is disqualified: time limit" in said for said in hall.said)
+    assert any(isinstance(each, reports.Disqualified) for each in hall.heard[client])
 
 
 def test_a_newer_connection_of_a_racer_ends_the_one_before() -> None:

@@ -71,6 +71,32 @@ def test_clicks_drive_the_cars() -> None:
 
 
 @pytest.mark.slow
+def test_space_brakes_unless_a_button_was_reached_by_tab() -> None:
+    with shown("alpha", "beta") as (page, team), chromium.opened(page.url) as tab:
+        alpha = team.cars["alpha"]
+        tab.wait(LIVE)
+        # A click leaves the focus on the button.
+        tab.mouse("#stop-all")
+        ordered(alpha, 1)
+        assert tab.value("document.activeElement.id") == "stop-all"
+        tab.size(800, 300)
+        tab.wait("document.documentElement.scrollHeight > innerHeight")
+        before = tab.value("scrollY")
+        for _ in range(3):  # held
+            tab.key("Space", True)
+        ordered(alpha, 2)
+        tab.key("Space", False)
+        assert tab.value("scrollY") == before
+        assert alpha.orders[:2] == [Stop("page"), Brake("page", True)]
+        # By Tab a button is chosen, and Space presses it.
+        tab.press("Tab")
+        tab.value("document.getElementById('go').focus()")
+        tab.press("Space")
+        wait(lambda: Go("page") in alpha.orders, "GO")
+        assert tab.errors == []
+
+
+@pytest.mark.slow
 def test_the_page_survives_reloads_restarts_and_silence() -> None:
     with shown("alpha", "beta") as (page, team), chromium.opened(page.url) as tab:
         beta = team.cars["beta"]

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,13 @@ from donkey_rl.race_server.config import PageConfig
 from donkey_rl.race_server.orders import Brake, ChangeDriver, Go, Stop
 from donkey_rl.race_server.page import serving, viewers
 from donkey_rl.race_server.page.board import Page
-from donkey_rl.race_server.page.guard import MOST_WRONG, MOST_WRONG_IN_ALL, WINDOW_S, Attempts
+from donkey_rl.race_server.page.guard import (
+    MOST_WRONG,
+    MOST_WRONG_IN_ALL,
+    WINDOW_S,
+    Attempts,
+    Tally,
+)
 from tests.race_page_client import ask, order, origin, viewing, wait
 from tests.race_page_team import FakeCar, Team, shown
 
@@ -334,3 +341,15 @@ def test_guesses_are_limited_in_bounded_memory() -> None:
     assert len(attempts._right) <= 1024
     now[0] = 20.0 + 2 * WINDOW_S
     assert attempts.wait_s("10.2.0.1") == 0.0
+
+
+def test_news_of_the_first_car_reach_a_page_whose_car_is_gone() -> None:
+    """Its address still has the name of a car of another race."""
+    scene = types.SimpleNamespace(cars={"alpha": 1, "beta": 2})
+    told = viewers.Viewers(scene, "key", Tally("request", lambda line: None))
+    viewer = viewers._Viewer(None)
+    told._open.append(viewer)
+    for wanted, due in (("gone", True), ("", True), ("alpha", True), ("beta", False)):
+        viewer.car, viewer.is_due = wanted, False
+        told.wake("alpha")
+        assert viewer.is_due is due, wanted

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as arrays
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics import race_file, race_parts
 from donkey_rl.metrics.race import COLUMNS, Race
-from tests.race_columns import HEADER
+from tests.race_columns import HEADER, assert_same
 
 QUICK = settings(
     max_examples=15, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
@@ -54,13 +54,6 @@ def races(draw: st.DrawFn) -> Race:
     steps = draw(arrays.arrays(np.float64, rows, elements=st.floats(0.001, 10.0)))
     values["time_s"] = draw(st.floats(-1e3, 1e3)) + np.cumsum(steps)
     return Race(HEADER, values)
-
-
-def assert_same(one: Race, other: Race) -> None:
-    assert one.header == other.header
-    for name in COLUMNS:
-        assert one[name].dtype.kind == other[name].dtype.kind
-        np.testing.assert_array_equal(one[name], other[name])
 
 
 def in_parts(folder: pathlib.Path, *parts: Race) -> pathlib.Path:

@@ -22,7 +22,7 @@ def info(name: str, guid: str = "") -> commands.RacerInfo:
 
 def control(most: int) -> RaceControl:
     rules = RaceRules(most_competitors=most, min_competitors=2)
-    return RaceControl(rules, COURSE, Evening(track=COURSE.name), lambda evening: None)
+    return RaceControl(rules, COURSE, Evening(track=COURSE.name), lambda evening: True)
 
 
 def comes(race: RaceControl, client: int, name: str) -> bool:
@@ -55,7 +55,7 @@ def test_who_never_drove_and_is_away_gives_way_to_somebody_new() -> None:
 
 def test_who_was_refused_gets_its_place_when_it_is_free() -> None:
     rules = RaceRules(practice_s=60.0, min_competitors=2)
-    referee = Referee(rules, COURSE, Evening(track=COURSE.name), lambda evening: None)
+    referee = Referee(rules, COURSE, Evening(track=COURSE.name), lambda evening: True)
     for client in (0, 1):
         referee.connect(client)
         referee.car_config(client)
@@ -81,6 +81,24 @@ def test_a_silent_connection_gives_way_to_a_newer_one_of_its_name() -> None:
     assert race.who(0) is None
     assert race.who(2) is not None
     assert HangUp(0) in race.orders
+
+
+def test_who_was_refused_takes_the_place_once_the_other_connection_is_silent() -> None:
+    rules = RaceRules(practice_s=60.0, min_competitors=2)
+    referee = Referee(rules, COURSE, Evening(track=COURSE.name), lambda evening: True)
+    for client in (0, 1):
+        referee.connect(client)
+        referee.car_config(client)
+        referee.racer_info(client, info("Ada", "0"))
+    referee.take_orders()
+    referee.relieve(lambda client: False)
+    assert not referee.take_orders()
+    referee.relieve(lambda client: client == 0)
+    orders = referee.take_orders()
+    assert HangUp(0) in orders
+    assert [order.client for order in orders if isinstance(order, SpawnCar)] == [1]
+    referee.relieve(lambda client: client == 0)
+    assert not referee.take_orders()
 
 
 def test_rules_that_cannot_be_met_are_refused() -> None:

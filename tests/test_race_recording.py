@@ -24,9 +24,10 @@ from donkey_rl.experiments import race_recording, racing
 from donkey_rl.experiments.race_recording import RaceFiles, Recording
 from donkey_rl.experiments.recording.record import recover
 from donkey_rl.metrics import race_file
-from donkey_rl.metrics.race import COLUMNS, Race
+from donkey_rl.metrics.race import Race
 from tests import small_tubs as tubs
 from tests.embedded_source import EmbeddedSource
+from tests.race_columns import assert_same
 
 CONFIG = EnvironmentConfig(
     camera=CameraConfig(img_w=32, img_h=24), throttle_max=0.2, simulator="10.0.0.7:9091"
@@ -57,12 +58,6 @@ def field(source: EmbeddedSource, races: int = 1) -> racing.Field:
 
 def stand(_: racing.Observation) -> npt.NDArray[np.float32]:
     return np.array([[0.0, -1.0]], np.float32)
-
-
-def assert_same(one: Race, other: Race) -> None:
-    assert one.header == other.header
-    for name in COLUMNS:
-        np.testing.assert_array_equal(one[name], other[name])
 
 
 def test_races_that_are_being_driven_are_not_recovered(tmp_path: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
@@ -73,11 +74,39 @@ def test_a_replay_shows_what_was_seen_and_told(
     assert last.latency.frame_to_command_ms == (4.0, 4.0, 4.0)
     # 4 ms are between 2 and 5.
     assert last.latency.histogram[:3] == (0, 0, 35)
+
     # Of the last lap line nothing has passed but 5 frames of 0.05 s.
     assert last.lap_time_s == pytest.approx(0.25)
     assert ("info", "host: cross_start, 18.5") in board.said
     assert ("warning", "x" * 500) in board.said
     assert board.said[-1] == ("info", "The record has ended.")
+
+
+def test_a_disqualification_in_practice_is_over_with_the_next_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "SHOW_S", 0.0)
+    script = records.Script(tmp_path / "race")
+    script.go()
+    for after in ("cross_start", "car_loaded", "race_start"):
+        script.frames(0.1)
+        script.event("DQ", missed_cp=True)
+        script.frames(0.1)
+        script.event(after)
+    script.frames(0.1)
+    script.event("DQ", missed_cp=False)
+    script.event("cross_start")
+    script.frames(0.1, skipped=3)
+    board = Board()
+    replay.play(reader.read(script.close()), board, speed=100.0)
+    shown = [status.disqualified for status, _ in board.shown]
+    # Each change once: of a race, the line clears nothing.
+    changes = [now for before, now in itertools.pairwise(shown) if now != before]
+    assert changes == [True, False] * 3 + [True]
+    frames = [status.frames for status, _ in board.shown]
+    # Three were skipped before each of the last ones.
+    assert frames[-1] - frames[-2] in (0, 4)
+    assert max(now - before for before, now in itertools.pairwise(frames)) == 4
 
 
 def test_laps_at_a_host_that_tells_none_are_those_between_crossings(tmp_path: Path) -> None:

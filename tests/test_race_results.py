@@ -24,7 +24,12 @@ def rules_in(folder: Path, **settings: Any) -> RaceRules:
 
 def open_hall(rules: RaceRules) -> tuple[Hall, Path]:
     evening, path = results.begin(COURSE.name, rules)
-    return Hall(rules, evening, lambda now: results.save(now, path)), path
+
+    def save(now: Evening) -> bool:
+        results.save(now, path)
+        return True
+
+    return Hall(rules, evening, save), path
 
 
 def racers() -> list[Racer]:
@@ -74,9 +79,10 @@ def test_an_evening_killed_at_any_stage_ends_alike(tmp_path: Path) -> None:
     rules = rules_in(tmp_path)
     evening, path = results.begin(COURSE.name, rules)
 
-    def save(now: Evening) -> None:
+    def save(now: Evening) -> bool:
         results.save(now, path)
         kept.setdefault(now.stage, path.read_text(encoding="utf-8"))
+        return True
 
     hall = Hall(rules, evening, save)
     for racer in racers():
@@ -114,6 +120,55 @@ def test_the_newest_evening_is_continued(tmp_path: Path) -> None:
     again, same = open_hall(rules_in(tmp_path, resume=True))
     assert same.name == "evening-2.json"
     assert [each.name for each in again.evening.competitors] == [racers()[0].name]
+
+
+def test_an_evening_that_was_put_away_leaves_the_order_of_the_others(tmp_path: Path) -> None:
+    names = [open_hall(rules_in(tmp_path))[1] for _ in range(3)]
+    names[0].unlink()
+    names[1].unlink()
+    assert open_hall(rules_in(tmp_path, resume=True))[1].name == "evening-3.json"
+    assert open_hall(rules_in(tmp_path))[1].name == "evening-4.json"
+    # Names that a person has given to what was put away.
+    for name in ("evening-2026.json", "evening-0412.json", "evening-1.json", "evening-x.json"):
+        names[2].rename(tmp_path / name)
+        names[2] = tmp_path / name
+        assert open_hall(rules_in(tmp_path, resume=True))[1].name == "evening-4.json"
+
+
+class Disk:
+    """Takes evenings, unless it is full."""
+
+    def __init__(self) -> None:
+        self.is_full = True
+        self.taken: list[Stage] = []
+
+    def save(self, evening: Evening) -> bool:
+        if not self.is_full:
+            self.taken.append(evening.stage)
+        return not self.is_full
+
+
+def test_what_a_full_disk_did_not_take_is_written_later(tmp_path: Path) -> None:
+    disk = Disk()
+    hall = Hall(rules_in(tmp_path), None, disk.save)
+    for racer in racers():
+        hall.join(racer)
+    hall.run_to(Stage.COMPLETE)
+    assert not disk.taken
+    disk.is_full = False
+    hall.run(30.0)
+    hall.referee.close()
+    # Once: what is written needs no second time.
+    assert disk.taken == [Stage.COMPLETE]
+
+
+def test_what_a_full_disk_did_not_take_is_written_when_the_server_ends(tmp_path: Path) -> None:
+    disk = Disk()
+    hall = Hall(rules_in(tmp_path), None, disk.save)
+    hall.join(racers()[0])
+    disk.is_full = False
+    hall.referee.close()
+    assert disk.taken == [Stage.PRACTICE]
 
 
 def test_resume_without_a_file_begins_a_new_evening(tmp_path: Path) -> None:

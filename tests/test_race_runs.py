@@ -19,10 +19,10 @@ from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.errors import InputError, StoreAwayError
 from donkey_rl.experiments import (
     leaderboard,
+    mlflow_store,
     race_pictures,
     race_runs,
     stored_runs,
-    tracking,
 )
 from donkey_rl.experiments.leaderboard import LeaderboardRequest
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -72,7 +72,7 @@ def script(folder: Path) -> Path:
 
 
 def in_run(run_id: str) -> Path:
-    return Path(tracking.find(run_id).artifact_uri.removeprefix("file://")) / race_runs.FOLDER
+    return Path(stored_runs.find(run_id).artifact_uri.removeprefix("file://")) / race_runs.FOLDER
 
 
 def test_a_record_becomes_one_run_with_all_that_is_known(place: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_record_becomes_one_run_with_all_that_is_known(place: Path) -> None:
         result = race_runs.log_result(folder, progress)
         # However often it is logged.
         assert race_runs.log(folder, progress) == result.run_id
-    run = tracking.find(result.run_id)
+    run = stored_runs.find(result.run_id)
     assert len(stored_runs.search("tags.kind = 'race'", 10)) == 1
     assert (run.name, run.status) == ("race generated_track Ann", "FINISHED")
     known = {
@@ -133,7 +133,7 @@ def test_what_broke_off_is_logged_to_its_end(place: Path, monkeypatch: pytest.Mo
         )
         assert begun.status == "KILLED"
         assert race_runs.log(folder, progress) == begun.id
-    assert tracking.find(begun.id).status == "FINISHED"
+    assert stored_runs.find(begun.id).status == "FINISHED"
     assert (in_run(begun.id) / "race.mp4").exists()
 
 
@@ -160,7 +160,7 @@ def test_a_store_that_is_away_leaves_the_record_and_says_what_to_do(
 def test_races_at_a_host_are_no_drivers_and_on_no_board(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    uri = tracking.tracking_uri()
+    uri = mlflow_store.tracking_uri()
     other = stored.store("evaluated", {"evaluation": stored.races([20.0, 21.0])}, uri)
     with ProgressDisplay() as progress:
         run_id = race_runs.log(script(place / "races" / "four"), progress)

@@ -303,7 +303,7 @@ def test_where_the_disk_takes_nothing_for_long_pictures_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tape, "MOST_LINES", 50)
-    monkeypatch.setattr(tape, "MOST_PICTURE_BYTES", 10 * len(records.picture(7)) + 10)
+    monkeypatch.setattr(tape, "MOST_WAITING_BYTES", 10 * len(records.picture(7)) + 10)
     monkeypatch.setattr(tape, "RETRY_S", 0.05)
     # A file where the folder should be.
     (tmp_path / "races").write_text("no folder", encoding="utf-8")

@@ -91,6 +91,12 @@ class Starter:
                     Block(client),
                 ]
 
+    def relieve(self, is_silent: Callable[[int], bool], /) -> None:
+        """Nobody is refused here."""
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def take_orders(self) -> Sequence[Order]:
         taken, self.orders = self.orders, []
         return taken

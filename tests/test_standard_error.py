@@ -45,3 +45,39 @@ def test_otherwise_all_is_written() -> None:
     done = said("", stderr=subprocess.PIPE)
     assert done.stderr.count("x" * 500 + "\n") == 200
     assert "training: 10/10 steps" in done.stderr
+
+
+STUCK = """
+import logging, os, time
+from donkey_rl import cli_logging
+ends = os.pipe()
+os.set_blocking(ends[1], False)
+try:
+    while True:
+        os.write(ends[1], b"x" * 65536)
+except BlockingIOError:
+    pass
+os.set_blocking(ends[1], True)
+os.dup2(ends[1], 2)
+cli_logging.set_up()
+began = time.monotonic()
+for number in range(3000):
+    logging.getLogger("donkey_rl.racing").warning("car %d is out", number)
+print(time.monotonic() - began < 20.0, flush=True)
+os.set_blocking(ends[0], False)
+read = b""
+while b"car 5 is out" not in read and time.monotonic() - began < 30.0:
+    try:
+        read += os.read(ends[0], 65536)
+    except BlockingIOError:
+        time.sleep(0.01)
+print(b"car 0 is out" in read, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_terminal_that_takes_nothing_holds_up_nobody_who_logs() -> None:
+    words = [sys.executable, "-c", STUCK]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False, timeout=60.0)
+    assert done.stdout.split() == ["True", "True"]

@@ -89,7 +89,8 @@ def load_scene(session: Session) -> None:
         raise session.peer.foreign(
             "The simulator stands in its menu",
             "a loaded scene",
-            f"Name the scene to load, one of: {', '.join(names[:_SHOWN_SCENES])}.",
+            "Name the scene to load (--track, or --set link.scene=NAME beside a track file), one "
+            f"of: {', '.join(names[:_SHOWN_SCENES])}.",
         )
     if scene not in names:
         raise UnknownNameError("scene", scene, names)

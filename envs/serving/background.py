@@ -14,6 +14,8 @@ from donkey_rl.envs.serving.orders import Referee
 from donkey_rl.envs.serving.server import Server, Statistics
 from donkey_rl.envs.simulator.track import Track
 
+_LISTENS_S = 1.0
+
 
 def serve(
     config: ServerConfig,
@@ -121,6 +123,9 @@ def running(
     thread.start()
     try:
         try:
+            # In turns: without a time, Ctrl-C would not be heard on Windows.
+            while not futures.wait([started], _LISTENS_S).done:
+                pass
             server = started.result()
         except KeyboardInterrupt:
             # It may be starting still, and ends as soon as it has.

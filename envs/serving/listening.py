@@ -57,6 +57,9 @@ def _remedy(config: ServerConfig, port: int, error: OSError) -> str:
             f"{port}' names it), or choose another port: {option} "
             f"{port + 2 if port < 65000 else 9191}."
         )
+    if error.errno == errno.EACCES and (port >= 1024 or sys.platform == "win32"):
+        # Windows keeps ranges for virtual machines.
+        return f"{where} is kept by the system. Choose another port: {option} 9191."
     if error.errno == errno.EACCES:
         return f"{where} is for the administrator only. Choose one above 1023: {option} 9091."
     reason = error.strerror or str(error)

@@ -7,7 +7,8 @@ import dataclasses
 from donkey_rl.envs.link import commands
 from donkey_rl.envs.simulator import random_road
 from donkey_rl.envs.simulator.path import Curve
-from donkey_rl.envs.simulator.track import START_LINE_AHEAD, Stripe, Track
+from donkey_rl.envs.simulator.scenery import Stripe
+from donkey_rl.envs.simulator.track import START_LINE_AHEAD, Track
 
 SCENE = "generated_road"
 STYLES = ((2.0, 5.0), (6.0, 12.0), (6.0, 10.0), (6.0, 10.0), (4.5, 12.0))

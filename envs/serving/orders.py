@@ -107,6 +107,9 @@ class Referee(Protocol):
     ) -> None:
         """A client has said who it is; others may be dead without a sign, which one can ask."""
 
+    def relieve(self, is_silent: Callable[[int], bool], /) -> None:
+        """Clients that were refused take the places of those that have gone silent since."""
+
     def car_config(self, client: int) -> None:
         """A client has configured its car, whether or not it has one."""
 
@@ -115,6 +118,9 @@ class Referee(Protocol):
 
     def advance(self, now_s: float, cars: Mapping[int, CarState]) -> None:
         """Simulation time has gone on; `cars` holds those that are there, by their clients."""
+
+    def close(self) -> None:
+        """The server ends."""
 
     def take_orders(self) -> Sequence[Order]:
         """Returns what is to be done now, in order, once."""

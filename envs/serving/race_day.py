@@ -31,9 +31,11 @@ def host(rules: RaceRules) -> Callable[[Track], Referee]:
     return begin
 
 
-def _keep(evening: Evening, path: Path) -> None:
-    """Writes an evening; a full disk does not end the race."""
+def _keep(evening: Evening, path: Path) -> bool:
+    """Writes an evening and returns whether that could be done; a full disk ends no race."""
     try:
         results.save(evening, path)
     except StorageError as error:
-        LOGGER.error("%s The race goes on.", error)
+        LOGGER.error("%s The race goes on, and it is tried again.", error)
+        return False
+    return True

@@ -131,8 +131,13 @@ class RaceHost:
             for number, client in self._clients.items()
             if client.car is not None
         }
+        self._referee.relieve(self._is_silent)
         self._referee.advance(self._stage.scene.now, cars)
         self._follow_orders()
+
+    def close(self) -> None:
+        """The server ends."""
+        self._referee.close()
 
     def _state(self, car: int) -> CarState:
         cars = self._stage.scene.world.cars

@@ -143,6 +143,8 @@ class Server:
     async def stop(self) -> None:
         """Closes everything: ports, connections, the scene, the loading of another one."""
         await listening.close(self._listeners)
+        if self._race is not None:
+            self._race.close()
         self._leave_scene()
         tasks = [each for each in (self._pulse, self._loading) if each is not None]
         for task in tasks:

@@ -122,11 +122,6 @@ class Stage:
         self._next_idle_look = _IDLE_LOOKS_S
         self._laying: asyncio.Task[None] | None = None
 
-    @property
-    def synchronous(self) -> bool:
-        """Whether the scene moves in lock-step with its clients."""
-        return self._synchronous
-
     def synchronise(self, wanted: bool) -> None:
         """Switches lock-step on or off; with time scale "max" it stays on.
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import math
 import queue
 import re
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pydantic
 
-from donkey_rl import configuration
+from donkey_rl import configuration, user_paths
 from donkey_rl.agents import folders, manifest
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DonkeyRLError, DriverError, InputError, StorageError, StoreAwayError
@@ -28,6 +30,8 @@ MODELS = "models:/"
 
 _FETCH_S = 10.0
 """So long a store may take where a driver is kept already (s)."""
+
+_LISTENS_S = 1.0
 
 _ORIGIN, _DRIVER = "origin.json", "driver"
 
@@ -78,7 +82,7 @@ def find(reference: str, kept: Path, *, is_store_away: bool = False) -> Found:
         StorageError: The store cannot be read and the driver was never fetched before, or it
             cannot be kept.
     """
-    folder = _expanded(reference)
+    folder = user_paths.path_of(reference)
     registered = reference.startswith(MODELS)
     if not registered:
         if folder.is_dir():
@@ -102,14 +106,6 @@ def find(reference: str, kept: Path, *, is_store_away: bool = False) -> Found:
     origin = _origin(place)
     name = reference.removeprefix(MODELS) if registered else f"run {origin.run_id[:8]}"
     return Found(name, place / _DRIVER, warning, is_store_away)
-
-
-def _expanded(reference: str) -> Path:
-    """Returns a reference as a path, `~` of a user who is not known left as it is."""
-    try:
-        return Path(reference).expanduser()
-    except RuntimeError:
-        return Path(reference)
 
 
 def _place(reference: str, kept: Path) -> Path:
@@ -140,10 +136,15 @@ def _fetch(reference: str, place: Path, within_s: float | None) -> None:
             answers.put(None)
 
     threading.Thread(target=fetch, name="fetch driver", daemon=True).start()
-    try:
-        error = answers.get(timeout=within_s)
-    except queue.Empty:
-        raise StoreAwayError("The run store did not answer in time.") from None
+    end = math.inf if within_s is None else time.monotonic() + within_s
+    while True:
+        try:
+            # In turns: without a time, Ctrl-C would not be heard on Windows.
+            error = answers.get(timeout=max(0.0, min(_LISTENS_S, end - time.monotonic())))
+            break
+        except queue.Empty:
+            if time.monotonic() >= end:
+                raise StoreAwayError("The run store did not answer in time.") from None
     if error is not None:
         raise error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +13,6 @@ from donkey_rl.agents.manifest import DriverDescription, ObservationSpec
 from donkey_rl.errors import DriverError, UnknownNameError
 from donkey_rl.race_server.garage.driver_thread import DriverThread
 from donkey_rl.race_server.interface import Answer
-
-LOGGER = logging.getLogger("donkey_rl.race_server")
 
 _WARM_UP_S = 30.0
 _WARM_UPS = 3
@@ -87,7 +84,6 @@ class DriverSeat:
         for name in self.names:
             usable = name != self.name and name not in self._failed
             if usable and not self._threads[name].is_busy():
-                LOGGER.warning("%s takes over from %s.", name, self.name)
                 self._sit(name)
                 return True
         return False

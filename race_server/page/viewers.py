@@ -109,9 +109,10 @@ class Viewers:
 
     def wake(self, car: str) -> None:
         """There is news of a car, or for an empty name of the log."""
-        first = next(iter(self._scene.cars), "")
+        cars = self._scene.cars
+        first = next(iter(cars), "")
         for viewer in self._open:
-            if car in ("", viewer.car or first):
+            if car in ("", viewer.car if viewer.car in cars else first):
                 viewer.is_due = True
                 viewer.news.set()
 

@@ -127,6 +127,7 @@ class _Replayed:
             record=RecordStatus(str(record.folder), record.count),
             warnings=("This is a replay: buttons do nothing.",),
         )
+        self._racing = False
         self._laps = LapFigures()
         self._losses = Losses()
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -159,7 +160,7 @@ class _Replayed:
         return {
             "time_s": time_s,
             "speed": _number(fields, "speed", self.status.speed),
-            "frames": self.status.frames + 1,
+            "frames": self.status.frames + 1 + int(_number(fields, "skipped", 0.0)),
             "lap_time_s": None if crossed is None else max(0.0, time_s - crossed),
         }
 
@@ -188,6 +189,8 @@ class _Replayed:
         found: dict[str, Any] = {}
         match fields.get("name"):
             case "cross_start":
+                if not self._racing:
+                    found["disqualified"] = False
                 laps.cross(_number(fields, "lap_time", 0.0), time_s)
             case "collision_with_starting_line":
                 index = fields.get("index")
@@ -195,8 +198,12 @@ class _Replayed:
                 laps.touch(_number(fields, "time_stamp", time_s), time_s, line)
             case "car_loaded":
                 laps.begin_run()
+                self._racing = found["disqualified"] = False
+            case "race_start":
+                self._racing, found["disqualified"] = True, False
             case "race_stop":
                 laps.end_run()
+                self._racing = False
             case "DQ":
                 found["disqualified"] = True
         return found | {"laps_s": laps.run, "best_lap_s": laps.best_s}

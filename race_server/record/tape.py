@@ -47,7 +47,7 @@ CLOSE_S = 5.0
 MOST_LINES = 100_000
 """Lines that wait for the disk, at most: three quarters of an hour."""
 
-MOST_PICTURE_BYTES = 64 << 20
+MOST_WAITING_BYTES = 64 << 20
 """Pictures that wait for the disk, at most: a quarter of an hour of the usual camera."""
 
 _AT_ONCE = 200
@@ -138,7 +138,7 @@ class FileTape:
                 self._lost_lines += 1
                 return
             if picture is not None:
-                if self._held_bytes + len(picture) > MOST_PICTURE_BYTES:
+                if self._held_bytes + len(picture) > MOST_WAITING_BYTES:
                     self._lost_pictures += 1
                     picture = None
                 else:

@@ -56,7 +56,7 @@ class RaceControl:
         rules: RaceRules,
         course: Course,
         evening: Evening,
-        save: Callable[[Evening], None],
+        save: Callable[[Evening], bool],
     ) -> None:
         """Begins with nobody there.
 
@@ -64,7 +64,8 @@ class RaceControl:
             rules: The rules.
             course: The course.
             evening: A new evening, or one to be continued.
-            save: Keeps the evening; called whenever something was decided.
+            save: Keeps the evening and returns whether that could be done; called whenever
+                something was decided.
         """
         self.rules = rules
         self.course = course
@@ -73,6 +74,7 @@ class RaceControl:
         self.slots: dict[str, int] = {}
         self.orders: list[Order] = []
         self._save = save
+        self._unsaved_since: float | None = None
         self._entries: dict[int, Entry] = {}
         self._clients: dict[str, int] = {}
         # Who is known from an evening before a crash is on its way back.
@@ -80,7 +82,13 @@ class RaceControl:
 
     def save(self) -> None:
         """Keeps the evening as it is now."""
-        self._save(self.evening)
+        self._unsaved_since = None if self._save(self.evening) else self.now
+
+    def save_again(self, after_s: float = 0.0) -> None:
+        """Keeps what could not be kept, if there is something and so long ago."""
+        since = self._unsaved_since
+        if since is not None and self.now - since >= after_s:
+            self.save()
 
     def present(self) -> list[Competitor]:
         """Returns the competitors who could have a car now, in the order of their registration."""
@@ -121,6 +129,10 @@ class RaceControl:
             if entry.identity is None and refused is not None and records.identify(refused) == who:
                 return client, refused
         return None
+
+    def silent(self, is_silent: Callable[[int], bool]) -> list[str]:
+        """Returns the competitors whose connection has said nothing for long."""
+        return [who for who, client in self._clients.items() if is_silent(client)]
 
     def configure(self, client: int) -> str | None:
         """Notes a `car_config`; returns the competitor who may have a car from now on."""

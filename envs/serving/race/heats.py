@@ -104,6 +104,7 @@ class Race(Phase):
             control.look(who, watch, cars.get(who))
             if not watch.over and self.elapsed > self._go_s + self._longest_s:
                 watch.fault = "time limit"
+                control.disqualify(who, watch.fault)
             if watch.over:
                 # A car that stands about would be in the others' way.
                 control.remove(who)

@@ -168,6 +168,7 @@ class Qualifying(Phase):
             if self._watch.over:
                 self._end(self._watch.fault)
             elif control.now - self._go_at > rules.qualifying_run_s:
+                control.disqualify(self._runner, "time limit")
                 self._end("time limit")
         return False
 

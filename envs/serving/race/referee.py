@@ -27,6 +27,8 @@ _NEXT = {
     Stage.STAGE_2_RACE: Stage.STAGE_2_POST_RACE,
 }
 
+_SAVED_AGAIN_S = 10.0
+
 
 class Referee:
     """Decides on a race evening; see `donkey_rl.envs.serving.orders.Referee`.
@@ -40,7 +42,7 @@ class Referee:
         rules: RaceRules,
         course: Course,
         evening: Evening,
-        save: Callable[[Evening], None],
+        save: Callable[[Evening], bool],
     ) -> None:
         """Begins or continues an evening.
 
@@ -48,7 +50,8 @@ class Referee:
             rules: The rules.
             course: The course.
             evening: A new evening, or one to be continued.
-            save: Keeps the evening; called whenever something was decided.
+            save: Keeps the evening and returns whether that could be done; called whenever
+                something was decided.
         """
         self.evening = evening
         self._control = RaceControl(rules, course, evening, save)
@@ -79,6 +82,12 @@ class Referee:
         if ready is not None:
             self._phase.arrived(ready)
 
+    def relieve(self, is_silent: Callable[[int], bool]) -> None:
+        """Gives places of silent connections to clients that were refused because of them."""
+        for who in self._control.silent(is_silent):
+            if (next_one := self._control.waiting(who)) is not None:
+                self.racer_info(*next_one, is_silent)
+
     def car_config(self, client: int) -> None:
         """Lets a client have a car from now on."""
         who = self._control.configure(client)
@@ -97,6 +106,11 @@ class Referee:
         control.now = now_s
         if self._phase.advance(control.cars_of(cars)):
             self._enter(self._following(self.evening.stage))
+        control.save_again(_SAVED_AGAIN_S)
+
+    def close(self) -> None:
+        """Keeps what could not be kept before."""
+        self._control.save_again()
 
     def take_orders(self) -> Sequence[Order]:
         """Returns what is to be done now, once."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
-import tempfile
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import pydantic
@@ -17,7 +14,7 @@ from donkey_rl.envs.serving.race.records import Evening, Stage
 from donkey_rl.errors import InputError, StorageError
 
 MOST_BYTES = 16_000_000
-_MOST_NUMBER = 10_000
+_MOST_NUMBER = 1_000
 
 _FALLS_BACK = {
     Stage.STAGE_1_RACE: Stage.STAGE_1_PRE_RACE,
@@ -32,22 +29,10 @@ def save(evening: Evening, path: Path) -> None:
     Raises:
         StorageError: It cannot be written.
     """
-    draft = None
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            draft = Path(file.name)
-            file.write(evening.model_dump_json(indent=2) + "\n")
-            file.flush()
-            # Else a power cut may leave an empty file in place of the last good one.
-            os.fsync(file.fileno())
-        draft.chmod(0o644)
-        moving.moved(draft, path)
+        # Else a power cut may leave an empty file in place of the last good one.
+        moving.write(path, evening.model_dump_json(indent=2) + "\n", durable=True, mode=0o644)
     except OSError as error:
-        if draft is not None:
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
         raise StorageError(
             f"The race results '{path}' could not be written: {error.strerror}."
         ) from error
@@ -83,8 +68,8 @@ def load(path: Path) -> Evening:
 def begin(track: str, rules: RaceRules) -> tuple[Evening, Path]:
     """Returns the evening to be driven and the file that it is kept in from now on.
 
-    A new evening takes the first of `results.json`, `results-2.json` ... that does not exist; the
-    one that is continued is the last of them.
+    A new evening takes the number after the highest that is there (`results.json`,
+    `results-2.json` ...); the one that is continued has the highest.
 
     Raises:
         InputError: The evening to be continued cannot be, or was driven on another track.
@@ -112,22 +97,30 @@ def begin(track: str, rules: RaceRules) -> tuple[Evening, Path]:
     return evening, path
 
 
-def _names(wanted: Path) -> Iterator[Path]:
-    """Yields the names that evenings take, in their order."""
-    yield wanted
-    for number in range(2, _MOST_NUMBER):
-        yield wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+def _named(wanted: Path, number: int) -> Path:
+    return wanted if number == 1 else wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+
+
+def _newest(wanted: Path) -> int:
+    """Returns the number of the newest evening, 0 for none; older ones may have been put away."""
+    # None that a person has given, such as a year.
+    number = "[2-9]|[1-9][0-9]{1,2}"
+    name = re.compile(f"{re.escape(wanted.stem)}(?:-({number}))?{re.escape(wanted.suffix)}")
+    there = os.listdir(wanted.parent) if wanted.parent.is_dir() else []
+    found = (name.fullmatch(each) for each in there)
+    return max((int(match[1] or 1) for match in found if match), default=0)
 
 
 def _last(wanted: Path) -> Path | None:
-    """Returns the file of the newest evening: names are given in their order."""
-    taken = list(itertools.takewhile(Path.exists, _names(wanted)))
-    return taken[-1] if taken else None
+    """Returns the file of the newest evening."""
+    newest = _newest(wanted)
+    return _named(wanted, newest) if newest else None
 
 
 def _claim(wanted: Path) -> Path:
-    """Makes an empty file of the first free name."""
-    for path in _names(wanted):
+    """Makes an empty file of the next name."""
+    for number in range(_newest(wanted) + 1, _MOST_NUMBER):
+        path = _named(wanted, number)
         try:
             wanted.parent.mkdir(parents=True, exist_ok=True)
             path.touch(exist_ok=False)

@@ -34,6 +34,7 @@ export class Orders {
       if (event.detail === 0) { this.press(); this.release(); }
     });
     brake.addEventListener("contextmenu", (event) => event.preventDefault());
+    addEventListener("pointerdown", () => { this.byTab = false; }, { capture: true });
     addEventListener("keydown", (event) => this.down(event));
     addEventListener("keyup", (event) => {
       if (!isBrake(event) || !this.pressed) return;
@@ -93,12 +94,21 @@ export class Orders {
     return performance.now() < this.told.until ? this.told.text : "";
   }
 
+  // A button that was reached by the Tab key is pressed by Space; a click focuses one as well, and
+  // `:focus-visible` holds for it as soon as a key is pressed.
+  pressesButton(target) {
+    const chosen = target instanceof Element && target.closest("button");
+    return this.byTab && chosen && chosen.id !== "brake";
+  }
+
   down(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target instanceof Element && event.target.closest("select")) return;
-    // A button that was reached by the Tab key is pressed by Space.
-    const chosen = event.target instanceof Element && event.target.closest("button");
-    if (isBrake(event) && !(event.code === "Space" && chosen && chosen.id !== "brake")) {
+    if (event.code === "Tab") this.byTab = true;
+    const brakes = isBrake(event) && !(event.code === "Space" && this.pressesButton(event.target));
+    // A Space that is held would scroll the page.
+    if (event.repeat) return brakes ? event.preventDefault() : undefined;
+    if (brakes) {
       this.press();
     } else if (event.code === "KeyG" && event.shiftKey) this.give({ do: "go" });
     else if (event.code === "KeyS" && event.shiftKey) this.give({ do: "stop", car: null });
