@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 DONKEYCAR := donkeycar==5.3.0 pyfiglet==1.0.4
 # Which tables of docs/benchmarks.md `make bench` makes; all by default.
 TABLES ?=
-# Further words for donkey-rl, and for pytest: whole files on as many cores as there are, at most
+# Further words for donkey-rl, and for pytest: whole files, by one process more than cores, at most
 # four, in the order of tests/conftest.py (by itself xdist would take those of few tests last).
 ARGS ?=
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
