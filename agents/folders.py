@@ -61,14 +61,17 @@ def _swap(draft: Path, folder: Path) -> None:
         moving.moved(draft, folder)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    moving.moved(folder, old / folder.name)
     try:
+        moving.moved(folder, old / folder.name)
         moving.moved(draft, folder)
-    except OSError:
-        moving.moved(old / folder.name, folder)
+    except BaseException:
+        # Also of a second Ctrl-C: the old one comes back, or stays beside.
+        if not folder.exists():
+            moving.moved(old / folder.name, folder)
+        with contextlib.suppress(OSError):
+            old.rmdir()
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def synchronise(path: Path) -> None:

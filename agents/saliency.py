@@ -9,6 +9,7 @@ of edges would fail: `tests/test_saliency.py` has them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,6 +130,10 @@ def differentiable(model: Any) -> Any:
         The same from float32 (B, H, W, C) in 0..255.
     """
     inner: dict[int, Any] = {}
+    if isinstance(model, keras.Sequential):
+        # Keras clones functional models this way alone.
+        shown = keras.Input(model.input.shape[1:], dtype=model.input.dtype)
+        model = keras.Model(shown, functools.reduce(lambda x, f: f(x), model.layers, shown))
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(operation, keras.Model):

@@ -181,7 +181,8 @@ def bench(
             "Or what takes minutes: driving (trains every agent for --seconds at most and races "
             "it), ensemble (trains members and races ensembles of them), sweep (one worker and "
             "two, --seconds in all), logging, race (a race server with ten viewers), soak "
-            "(--hours of simulation time in lock-step)."
+            "(--hours of simulation time in lock-step), scaling (how far a sweep scales: "
+            "docs/scaling.md)."
         ),
     ] = None,
     seconds: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from donkey_rl import shell, user_paths
 from donkey_rl.cli_output import JsonOption, at_work, check_suffix, print_json
 from donkey_rl.errors import InputError, StorageError
 
@@ -129,16 +130,15 @@ def pull(
         from donkey_rl.experiments.data.store import open_store
 
         named = references.parse(reference)
-        report = open_store(store).pull(
-            named.name, out, progress, version=named.version, part=named.part
-        )
+        shared = open_store(store)
+        report = shared.pull(named.name, out, progress, version=named.version, part=named.part)
         result = report.model_dump(mode="json")
     if as_json:
         print_json(result)
     else:
         from donkey_rl import data_tables
 
-        data_tables.show_pull(result, store)
+        data_tables.show_pull(result, shared.shown if store else None)
     if report.problems:
         raise typer.Exit(1)
 
@@ -281,14 +281,15 @@ def verify(
         from donkey_rl.experiments.data.store import open_store
 
         other = None if repair is None else open_store(repair)
-        report = checking.verify(open_store(store), names or (), other, progress)
+        shared = open_store(store)
+        report = checking.verify(shared, names or (), other, progress)
         result = report.model_dump(mode="json")
     if as_json:
         print_json(result)
     else:
         from donkey_rl import data_tables
 
-        data_tables.show_verify(result)
+        data_tables.show_verify(result, shared.shown if store else None)
     if report.problems:
         raise typer.Exit(1)
 
@@ -297,10 +298,11 @@ def _check_there(store: str | None) -> None:
     """Refuses a folder that is not there: a push makes it, nothing else is found in it."""
     if store is None or ":" in store.removeprefix(Path(store).drive):
         return
-    if not Path(store).expanduser().is_dir():
+    if not user_paths.path_of(store).is_dir():
+        where = shell.quoted("--store", store)
         raise InputError(
             f"There is no data store '{store}': no folder of that name. Check --store; a push "
-            f"makes a new one: donkey-rl data push FOLDER --name NAME --store {store}."
+            f"makes a new one: donkey-rl data push FOLDER --name NAME {where}."
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl import cli_completion
+from donkey_rl import cli_completion, shell
 from donkey_rl.cli_output import JsonOption, at_work, print_json, until_up
 from donkey_rl.errors import InputError
 
@@ -185,7 +185,8 @@ def _log(records: Sequence[Path], progress: ProgressDisplay) -> dict[Path, str]:
 
     found: dict[Path, str] = {}
     for folder in records:
-        later = f"The record is whole in {folder}. Store it later: donkey-rl race log {folder}"
+        line = shell.quoted("donkey-rl", "race", "log", str(folder))
+        later = f"The record is whole in {folder}. Store it later: {line}"
         try:
             from donkey_rl.experiments import race_runs
 

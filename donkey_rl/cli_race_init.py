@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl import cli_completion
+from donkey_rl import cli_completion, shell
 from donkey_rl.cli_output import JsonOption, at_work, print_json
 from donkey_rl.errors import DonkeyRLError, InputError
 
@@ -112,8 +112,9 @@ def init(
         return
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
+    line = shell.quoted("donkey-rl", "race", "--config", str(file))
     who = "" if config.driver else " --run RUN_ID"
-    typer.echo(f"Wrote {file}. Race with: donkey-rl race --config {file}{who}")
+    typer.echo(f"Wrote {file}. Race with: {line}{who}")
 
 
 def _guid(file: Path) -> str:

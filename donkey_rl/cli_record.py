@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from donkey_rl import cli_completion, cli_data
+from donkey_rl import cli_completion, cli_data, shell
 from donkey_rl.cli_data import StoreOption
 from donkey_rl.cli_output import JsonOption, SimulatorOption, at_work, loading, print_json
 from donkey_rl.errors import InputError
@@ -100,9 +99,11 @@ def record(
     from donkey_rl import configuration
 
     if recover is not None and name is not None:
+        where = () if store is None else ("--store", "STORE")
+        line = shell.quoted("donkey-rl", "data", "push", str(recover), "--name", name, *where)
         raise InputError(
             "--recover only makes files of what was left. Received: --name too. Push them then: "
-            f"donkey-rl data push {recover} --name {name}."
+            f"{line}."
         )
     if store is not None and name is None:
         raise InputError("--store is where --name lies. Received: no --name. Name a data set.")
@@ -136,7 +137,7 @@ def record(
     if as_json:
         print_json(result)
         return
-    _show(result, store)
+    _show(result, shared.shown if store is not None and shared is not None else None)
 
 
 def _warn_of_others(host: str) -> None:
@@ -189,6 +190,7 @@ def _show(result: dict[str, Any], store: str | None) -> None:
         command = terminal.command()
         pushed = result["data_set"]
         data = f"data:{pushed}" if pushed else result["folder"]
-        where = f"DONKEY_RL_DATA={shlex.quote(store)} " if pushed and store else ""
-        line = f"Learn from it: {where}{command} train --set imitation.data={data}"
-        terminal.lines(console, line)
+        line = f"{command} train --set {shell.quoted(f'imitation.data={data}')}"
+        if pushed and store:
+            line = shell.with_variable("DONKEY_RL_DATA", store, line)
+        terminal.lines(console, f"Learn from it: {line}")

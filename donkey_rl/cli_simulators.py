@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl import cli_completion, cli_logging, web_access
+from donkey_rl import cli_completion, cli_logging, shell, web_access
 from donkey_rl.cli_output import (
     JsonOption,
     SettingOption,
@@ -109,7 +108,7 @@ def _announce(server: Server, *, as_json: bool) -> None:
     typer.echo(
         f"Serving {scene} on {web_access.address(server.config.host, server.port)} "
         "(Ctrl-C ends it). Drive it: "
-        f"donkey-rl train --agent sac {shlex.join(words)}",
+        f"donkey-rl train --agent sac {shell.quoted(*words)}",
         err=True,
     )
     if server.private_port is not None:

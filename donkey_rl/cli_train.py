@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -214,4 +215,6 @@ def _show_config(config: TrainingConfig, as_json: bool) -> None:
         return
     from donkey_rl import configuration
 
-    typer.echo(configuration.written(config), nl=False)
+    text = configuration.written(config)
+    # Redirected into a file, it is read again as a recipe.
+    typer.echo(text if sys.stdout.isatty() else text.encode(), nl=False)

@@ -18,7 +18,9 @@ Run(steps=5000, adam=Adam(learning_rate=0.0003))
 
 from __future__ import annotations
 
+import codecs
 import itertools
+import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -58,8 +60,8 @@ class Config(pydantic.BaseModel):
     @classmethod
     def _refuse_truth_for_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         if isinstance(value, bool) and info.field_name is not None:
-            annotation = cls.model_fields[info.field_name].annotation
-            if annotation is int or annotation is float:
+            members = _members(cls.model_fields[info.field_name].annotation)
+            if bool not in members and not members.isdisjoint((int, float)):
                 raise ValueError("should be a number")
         return value
 
@@ -234,7 +236,10 @@ def read_file(path: Path, what: str = "recipe") -> str:
             raise InputError(
                 f"A {what} holds at most {MAX_RECIPE_BYTES} bytes. Received: '{path}' of {size}."
             )
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        # Of Windows PowerShell's `>`.
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except FileNotFoundError:
         hint = f" Recipes known by name: {', '.join(recipes())}." if what == "recipe" else ""
         named = "recipe file" if what == "recipe" else what
@@ -276,17 +281,25 @@ def _value_of(annotation: Any, key: str, text: str) -> Any:
     """Reads the text of a setting as a value for a field of this type."""
     if annotation is str:
         return text
-    arguments = typing.get_args(annotation)
-    sequence = typing.get_origin(annotation) in (tuple, list) or annotation in (tuple, list)
-    sequence = sequence or any(typing.get_origin(argument) is tuple for argument in arguments)
+    members = _members(annotation)
+    if members == {str, type(None)}:
+        # As YAML, ids of digits alone would be numbers, and paths would end at a ' #'.
+        return None if text in yaml_dialect.NOTHING else text
+    sequence = any((typing.get_origin(one) or one) in (tuple, list) for one in members)
     if sequence and "," in text and not text.startswith("["):
         text = f"[{text}]"
     try:
-        return yaml_dialect.load(text)
+        return yaml_dialect.load(text, as_text=tuple[str, ...] in members)
     except yaml.YAMLError as error:
         raise ConfigurationError(
             f"{key}: '{text}' is not YAML: {yaml_dialect.reason(error)}."
         ) from error
+
+
+def _members(annotation: Any) -> set[Any]:
+    """Returns the types that a union admits, or the type itself."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return set(typing.get_args(annotation)) if is_union else {annotation}
 
 
 def _assign(mapping: dict[str, Any], key: str, value: Any) -> None:

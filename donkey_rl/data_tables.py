@@ -5,11 +5,10 @@ Each function takes the same mapping that `--json` prints, and writes to standar
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from donkey_rl import terminal
+from donkey_rl import shell, terminal
 
 _SHORT = 12
 
@@ -82,10 +81,11 @@ def to_learn_from(name: str, store: str | None) -> None:
     """
     train = f"train --set imitation.data=data:{name}"
     if store is None:
-        _next(f"data show {name}", train)
+        _next(*(f"{terminal.command()} {each}" for each in (f"data show {name}", train)))
         return
-    where = shlex.quote(store)
-    _next(f"data show {name} --store {where}", train, before=f"DONKEY_RL_DATA={where} ")
+    lines = [f"data show {name} {shell.quoted('--store', store)}", train]
+    show, learn = (f"{terminal.command()} {each}" for each in lines)
+    _next(show, shell.with_variable("DONKEY_RL_DATA", store, learn))
 
 
 def show_pull(result: Mapping[str, Any], store: str | None = None) -> None:
@@ -108,8 +108,7 @@ def show_pull(result: Mapping[str, Any], store: str | None = None) -> None:
     if result["problems"]:
         terminal.lines(console, *(f"Problem: {each}." for each in result["problems"]))
     if result["is_damaged"]:
-        option = f" --store {shlex.quote(store)}" if store else ""
-        _next(f"data verify {result['name']}{option}")
+        _next(f"{terminal.command()} data verify {result['name']}{_in_store(store)}")
 
 
 def show_card(text: str) -> None:
@@ -139,8 +138,13 @@ def show_merge(result: Mapping[str, Any]) -> None:
     terminal.console().print(terminal.facts(facts))
 
 
-def show_verify(result: Mapping[str, Any]) -> None:
-    """Shows what was found in a store, the fields of `checking.VerifyReport`."""
+def show_verify(result: Mapping[str, Any], store: str | None = None) -> None:
+    """Shows what was found in a store, the fields of `checking.VerifyReport`.
+
+    Args:
+        result: The fields.
+        store: Address of the store as it was named, None for the usual one.
+    """
     console = terminal.console()
     terminal.lines(
         console,
@@ -159,16 +163,19 @@ def show_verify(result: Mapping[str, Any]) -> None:
         terminal.lines(
             console,
             "Push the files again from where they came, or mend from another store:",
-            f"  {terminal.command()} data push FOLDER --name NAME --check",
-            f"  {terminal.command()} data verify --repair WHERE",
+            f"  {terminal.command()} data push FOLDER --name NAME --check{_in_store(store)}",
+            f"  {terminal.command()} data verify --repair WHERE{_in_store(store)}",
         )
 
 
-def _next(*commands: str, before: str = "") -> None:
-    """Says what to type next; what stands `before` the last command is for it alone."""
-    lines = [f"  {terminal.command()} {each}" for each in commands]
-    lines[-1] = f"  {before}{lines[-1].lstrip()}"
-    terminal.lines(terminal.console(), "Next:", *lines)
+def _next(*lines: str) -> None:
+    """Says what to type next."""
+    terminal.lines(terminal.console(), "Next:", *(f"  {line}" for line in lines))
+
+
+def _in_store(store: str | None) -> str:
+    """Returns the option that names a store, where it is not the usual one."""
+    return f" {shell.quoted('--store', store)}" if store else ""
 
 
 def _problems(count: int) -> str:

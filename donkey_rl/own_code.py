@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from donkey_rl import user_paths
 from donkey_rl.errors import InputError, UnknownNameError
 
 MOST_BYTES = 1_000_000
@@ -42,7 +43,7 @@ def parse(reference: str, kind: str) -> tuple[pathlib.Path, str]:
         InputError: It is no such reference, or there is no such file.
     """
     file, _, name = reference.rpartition(":")
-    path = pathlib.Path(file).expanduser()
+    path = user_paths.path_of(file)
     if path.suffix != ".py" or not name.isidentifier():
         article = "An" if kind[0] in "aeiou" else "A"
         raise InputError(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from donkey_rl import formatting, result_tables, terminal
+from donkey_rl import formatting, result_tables, shell, terminal
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -65,7 +64,7 @@ def _next(result: Mapping[str, Any], best: Mapping[str, Any] | None) -> Sequence
         return (result["dashboard"],)
     command = terminal.command()
     return (
-        f"{command} train --recipe {shlex.quote(result['recipe_file'])}",
+        f"{command} train --recipe {shell.quoted(result['recipe_file'])}",
         f"{command} evaluate {best['run_id']}",
         result["dashboard"],
     )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from donkey_rl import shell
 from donkey_rl.terminal import UNKNOWN
 from donkey_rl.terminal import cell as _cell
 from donkey_rl.terminal import command as _command
@@ -177,8 +178,8 @@ def show_recorded_track(result: Mapping[str, Any]) -> None:
         console,
         *result["notes"],
         "Next:",
-        f"  {_command()} tracks show {result['file']}",
-        f"  {_command()} train --agent sac --track {result['file']}",
+        f"  {_command()} {shell.quoted('tracks', 'show', result['file'])}",
+        f"  {_command()} {shell.quoted('train', '--agent', 'sac', '--track', result['file'])}",
     )
 
 

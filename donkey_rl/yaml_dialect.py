@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -34,8 +34,11 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+NOTHING: Final = ("~", "null", "Null", "NULL", "")
+"""The scalars that stand for no value."""
+
 _SCALARS = {
-    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "null": ("|".join(NOTHING), ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     "int": (r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+", list("-+0123456789")),
     "float": (
@@ -64,13 +67,17 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
-def load(text: str) -> Any:
+def load(text: str, *, as_text: bool = False) -> Any:
     """Returns what a text says.
+
+    Args:
+        text: YAML.
+        as_text: Each scalar stays the text that it is, also a number.
 
     Raises:
         yaml.YAMLError: It is not YAML, or a key stands in it twice.
     """
-    return yaml.load(text, Loader=_Loader)
+    return yaml.load(text, Loader=yaml.BaseLoader if as_text else _Loader)
 
 
 def dumped(values: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ def check_made(config: object, render_mode: str | None, cars: int = 1) -> None:
     if render_mode not in (None, "rgb_array"):
         raise ConfigurationError(
             f"render_mode is None or 'rgb_array'. Received: {render_mode!r}. "
-            "gymnasium.make(ID, render_mode='human') shows a window."
+            "gymnasium.make(ID, render_mode='human') shows a window, by pygame."
         )
     if cars < 1:
         raise ConfigurationError(f"A vector environment has one car or more. Received: {cars}.")

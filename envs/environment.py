@@ -152,13 +152,13 @@ class DonkeyEnv(gymnasium.Env[Any, Any]):
             info["image_b"] = image_b
         return info
 
-    def _lidar(self) -> list[float]:
+    def _lidar(self) -> npt.NDArray[np.float64] | list[float]:
         """Returns the lidar's distances as gym-donkeycar arranges them; empty without one."""
         world, config = self._batch.world, self.config.link.lidar
         beams = world.beams(0) if isinstance(world, RemoteWorld) else None
         if config is None:
             return []
-        return [float(d) for d in gym_donkeycar.lidar_array(beams or (), config)]
+        return gym_donkeycar.lidar_array(beams or (), config)
 
     def _row(self, info: Info, reward: float) -> Info:
         return {

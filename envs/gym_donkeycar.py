@@ -115,7 +115,7 @@ def _link(
     conf: Mapping[str, Any], link: Mapping[str, Any], camera: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns the settings of a connection that a `conf` changes."""
-    look = {**_group(conf, "car_config"), **conf}
+    look = {**conf, **_group(conf, "car_config")}
     car: dict[str, Any] = {
         key: look[key] for key in ("body_style", "car_name", "font_size") if key in look
     }
@@ -129,7 +129,9 @@ def _link(
     if conf.get("cam_encode"):
         changed["image_encoding"] = conf["cam_encode"]
     if conf.get("cam_config_b"):
-        changed["camera_b"] = {**camera, **_camera(_group(conf, "cam_config_b"))}
+        # Of the first camera it has the images' size alone.
+        size = {name: camera[name] for name in ("img_w", "img_h", "img_d")}
+        changed["camera_b"] = {**size, **_camera(_group(conf, "cam_config_b"))}
     if conf.get("lidar_config"):
         changed["lidar"] = _lidar(_group(conf, "lidar_config"))
     return changed
@@ -144,7 +146,8 @@ def _group(conf: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _colour(given: Any) -> dict[str, Any]:
-    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 3:
+    is_row = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
+    if not is_row or len(given) != 3:
         raise ConfigurationError(
             f"conf['body_rgb'] is red, green and blue, 0 to 255 each. Received: {given!r}."
         )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs import batch as batches
-from donkey_rl.envs import vec_env
+from donkey_rl.envs import rendering, vec_env
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track_names
 from donkey_rl.envs.vec_env import Flags, Info, SB3View, View
@@ -34,6 +34,8 @@ class JoinedView(View):
         counts = [view.num_envs for view in views]
         self._firsts = np.cumsum([0, *counts])[:-1]
         super().__init__(sum(counts), views[0].observation_space, views[0].action_space)
+        # For whoever films it; Stable-Baselines3 sets the modes alone.
+        self.metadata = {**self.metadata, "render_fps": rendering.METADATA["render_fps"]}
 
     @property
     def missed(self) -> int:
@@ -74,6 +76,10 @@ class JoinedView(View):
             np.concatenate(done),
             [info for part in infos for info in part],
         )
+
+    def get_images(self) -> list[npt.NDArray[np.uint8] | None]:
+        """Returns the camera images of all cars."""
+        return [image for view in self.views for image in view.get_images()]
 
     def close(self) -> None:
         """Gives up the cars."""

@@ -12,7 +12,6 @@ Control 48(4); Bouteiller et al. 2021, "Reinforcement learning with random delay
 from __future__ import annotations
 
 import math
-import pathlib
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
+from donkey_rl import user_paths
 from donkey_rl.configuration import Config
 from donkey_rl.envs import latency_profile
 from donkey_rl.envs.simulator.interface import PhysicsStepped, Simulator
@@ -75,7 +75,7 @@ class LatencyConfig(Config):
         except InputError as error:
             raise ValueError(str(error)) from error
         # It is read again when a run goes on, perhaps from another folder.
-        return str(pathlib.Path(value).resolve())
+        return str(user_paths.path_of(value).resolve())
 
     @model_validator(mode="after")
     def _range_in_order(self) -> Self:

@@ -13,6 +13,7 @@ import pathlib
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl import user_paths
 from donkey_rl.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -75,7 +76,7 @@ def read(path: str | pathlib.Path) -> LatencyProfile:
     Raises:
         InputError: It is no such file; what is wrong is named line by line.
     """
-    place = pathlib.Path(path).resolve()
+    place = user_paths.path_of(path).resolve()
     try:
         facts = place.stat()
     except OSError as error:

@@ -169,7 +169,7 @@ def open_sources(
         found = []
         for place in places:
             wanted = config.link.model_copy(
-                update={"scene": _scene(config.track), "camera": config.camera}
+                update={"scene": _scene(config), "camera": config.camera}
             )
             link, program = _connect(place, wanted)
             source = LinkSource(link, scale, program)
@@ -179,9 +179,9 @@ def open_sources(
     return tuple(found)
 
 
-def _scene(name: str) -> str | None:
-    """Returns the scene that a track is loaded by; a track file says nothing of scenes."""
-    return None if track_names.is_file(name) else name
+def _scene(config: EnvironmentConfig) -> str | None:
+    """Returns the scene that a track is loaded by; of a track file `link.scene` says it."""
+    return config.link.scene if track_names.is_file(config.track) else config.track
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from donkey_rl.envs.grip import Limits
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping, track, vehicle
 from donkey_rl.envs.simulator.vehicle import GRAVITY, Vehicle
+from donkey_rl.envs.tasks import STEP_S
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,9 +45,6 @@ _SLIP_SHARE = 0.8
 
 _SPEEDS = np.linspace(3.0, 51.0, 49)
 """Speeds for which the gains are worked out (u/s)."""
-
-_STEP_S = 0.05
-"""Time that a command holds, on average."""
 
 _FARTHEST, _MOST_TURNED = 2.0, 0.5
 """Errors of place (u) and direction (rad) count as no larger."""
@@ -150,7 +148,7 @@ class Pursuit:
         now = self._wanted(arc, aside)
         speed = np.maximum(batch.motion[:, physics.FORWARD], _CRAWL)
         # A command holds for a while: it is that of the middle of this time.
-        ahead = now[:, references.ADVANCE] * speed * 0.5 * _STEP_S
+        ahead = now[:, references.ADVANCE] * speed * 0.5 * STEP_S
         soon = self._wanted(arc + ahead, aside)
         share = speed / now[:, references.FORWARD]
         wheel = self._turned(soon, share) - self._correction(batch, now, speed, share)
@@ -269,7 +267,7 @@ def _feedback(road_friction: float, car: Vehicle, wheel_weight: float) -> FloatA
         system[2, 2:] = -(stiff_front + stiff_rear) / speed - car.drag, twist - speed, stiff_front
         turning = -(front**2 * stiff_front + rear**2 * stiff_rear) / speed
         system[3, 2:] = np.array([twist, turning, front * stiff_front]) / gyration
-        step = linalg.expm(system * _STEP_S)
+        step = linalg.expm(system * STEP_S)
         state, wheel = step[:4, :4], step[:4, 4:]
         cost = linalg.solve_discrete_are(
             state, wheel, np.diag(_WEIGHTS), np.array([[wheel_weight]])

@@ -62,7 +62,7 @@ def load(road: Track, car: Vehicle) -> Reference | None:
     """Returns the shipped motion for a track and a car, None where there is none.
 
     Mirror images of tracks have that of the track. A motion counts for the track it was computed
-    for alone: a road of the same name with another length or other edges has none.
+    for alone: a road of the same name with another length, other edges or friction has none.
     """
     name = road.name.removesuffix(tracks.MIRROR)
     mirrored = name != road.name
@@ -70,8 +70,11 @@ def load(road: Track, car: Vehicle) -> Reference | None:
     stored = content.get("vehicles", {}).get(car.name)
     left, right = road.road_left, road.road_right
     edges = (-right, -left) if mirrored else (left, right)
+    figures = [road.length, *edges, road.road_friction]
     if stored is None or not np.allclose(
-        [content["length"], content["left"], content["right"]], [road.length, *edges], atol=_SAME
+        [content["length"], content["left"], content["right"], tracks.ROAD_FRICTION],
+        figures,
+        atol=_SAME,
     ):
         return None
     columns = {n: unit * np.array(stored[n], np.float64) for n, unit in UNITS.items()}

@@ -187,22 +187,22 @@ class RemoteWorld:
         cars.motion[i] = 0.0
         cars.sensed[i] = 0.0
         cars.motion[i, [physics.X, physics.Z]] = x, z
-        self._anchor(i, x, z)
-        place = self.track.path.at(cars.sensed[i, stepping.ARC])
-        self._headings[i] = Heading(float(place[2]))
-        self._headings[i].follow(told, (0.0, 0.0), self.vehicle.report_scale)
+        self._face(i, sight, x, z)
         self._began[i] = told.time
         self._take(i, sight)
         stepping.settle(cars, np.array([i]), self.route)
         self._check_track(i)
 
-    def _anchor(self, i: int, x: float, z: float) -> None:
-        """Finds car `i` on the path anew."""
+    def _face(self, i: int, sight: Sight, x: float, z: float) -> None:
+        """Finds car `i` on the path anew, facing along it where the message does not say."""
         arc = starts.nearest_arc(self.track, x, z)
         self.cars.sensed[i, stepping.ARC] = arc
         self.cars.node[i] = starts.nearest_nodes(self.track, np.array([arc]), np.array([[x, z]]))[
             0
         ]
+        place = self.track.path.at(arc)
+        self._headings[i] = Heading(float(place[2]))
+        self._headings[i].follow(sight.telemetry, (0.0, 0.0), self.vehicle.report_scale)
 
     def _check_track(self, i: int) -> None:
         """Refuses a simulator that is evidently on another track."""
@@ -256,13 +256,13 @@ class RemoteWorld:
         x, z = self._place_now(i, sight.telemetry)
         way = (x - motion[physics.X], z - motion[physics.Z])
         length = math.hypot(*way)
-        self._headings[i].follow(sight.telemetry, way, self.vehicle.report_scale)
         seconds = max(0.0, told_s - sensed[stepping.TIME])
         speed = max(math.hypot(*motion[[physics.FORWARD, physics.RIGHTWARD]]), self._speed(sight))
         if length > _TELEPORT + 2.0 * speed * seconds or restarted:
             motion[physics.X], motion[physics.Z] = x, z
-            self._anchor(i, x, z)
+            self._face(i, sight, x, z)
         else:
+            self._headings[i].follow(sight.telemetry, way, self.vehicle.report_scale)
             sensed[stepping.DISTANCE] += length
             hops = max(1, math.ceil(length / _HOP))
             start = motion[[physics.X, physics.Z]]

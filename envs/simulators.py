@@ -7,6 +7,7 @@ import pathlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from donkey_rl import user_paths
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.interface import Simulator
@@ -56,7 +57,7 @@ def _parse_one(text: str) -> Address | pathlib.Path:
                 f"A port is 1 to {HIGHEST_PORT}. Received: '{text}'. The simulator's is 9091."
             )
         return Address(address[1].strip("[]"), port)
-    path = pathlib.Path(text).expanduser()
+    path = user_paths.path_of(text)
     if path.is_file():
         return path
     if not text:

@@ -1,9 +1,11 @@
-"""Lets programs that were written for gym-donkeycar run as they are.
+"""Lets programs that were written for gym-donkeycar run with one import changed.
 
 ``import donkey_rl.envs.stock`` in place of ``import gym_donkeycar``: from then on
 ``gymnasium.make`` gives the environments of all ids with gym-donkeycar's own spaces, the picture
 alone as observation, and steering and throttle as the car takes them; see `StockSpaces`. Where
-gym-donkeycar was imported before, it loses its ids to this module.
+gym-donkeycar was imported before, it loses its ids to this module. Rewards and the ends of
+episodes are this package's (`envs.tasks`): ``set_reward_fn`` and ``set_episode_over_fn`` are not
+there.
 """
 
 from __future__ import annotations

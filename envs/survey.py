@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from donkey_rl.envs.heading import Heading
 from donkey_rl.envs.link.reports import NodePosition, Telemetry
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.errors import ConfigurationError, DonkeyRLError
@@ -202,7 +201,6 @@ class _Lap:
         self._last_node_at: tuple[float, int] | None = None
         self._run_in: list[tuple[float, float, float]] = []
         self._driven: list[tuple[float, float, float]] = []
-        self._heading = Heading(0.0)
         self._way = 0.0
         self._still_s = 0.0
         self._throttle = 0.0
@@ -235,7 +233,6 @@ class _Lap:
         elapsed = max(told.time - self._last.time, 1e-3)
         old = _place(self._last)
         moved = math.dist(old, (x, z))
-        self._heading.follow(told, (x - old[0], z - old[1]), self._scale)
         cte = told.cte if told.cte is not None else (self._last.cte or 0.0)
         fresh = (cte - (self._last.cte or 0.0)) / elapsed
         self._way += moved

@@ -48,7 +48,8 @@ class TaskConfig(Config):
         stuck_s: Seconds without `stuck_speed` that end the episode.
         stuck_speed: Speed that counts as moving (u/s).
         reverse_limit: Way driven back from the best progress that ends the episode (u).
-        time_limit_s: Seconds of simulation time after which an episode is cut.
+        time_limit_s: After so many steps of 0.05 s an episode is cut; in another simulator a step
+            may take longer.
     """
 
     reward: str | None = None

@@ -21,6 +21,7 @@ from donkey_rl.envs.simulator import physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.interface import Simulator
 from donkey_rl.envs.simulator.world import Start, World
+from donkey_rl.envs.tasks import STEP_S
 from donkey_rl.errors import UnknownNameError
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,7 +36,6 @@ _APART = 6.0
 """Nobody is put nearer to another car than this, along the road (u)."""
 
 _STILL_S, _STILL_SPEED = 2.0, 0.5
-_STEP_S = 0.05
 _ASTRAY = 1.0
 """An opponent this far outside the road (u) is put back."""
 
@@ -305,7 +305,7 @@ class Traffic:
         """Puts opponents back that have come to nothing, or are out of reach."""
         own = self._others
         moving = np.abs(own.motion[:, physics.FORWARD]) > _STILL_SPEED
-        self._still = np.where(moving, 0.0, self._still + _STEP_S)
+        self._still = np.where(moving, 0.0, self._still + STEP_S)
         lateral = own.sensed[:, stepping.LATERAL]
         lost = lateral < self.track.road_left - _ASTRAY
         lost |= lateral > self.track.road_right + _ASTRAY

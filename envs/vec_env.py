@@ -10,6 +10,7 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
 from donkey_rl.envs import batch as batches
+from donkey_rl.envs import rendering
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import stepping
 
@@ -64,6 +65,8 @@ class SB3View(View):
         super().__init__(
             len(batch), batches.observation_space(batch.config), batches.action_space()
         )
+        # For whoever films it; Stable-Baselines3 sets the modes alone.
+        self.metadata = {**self.metadata, "render_fps": rendering.METADATA["render_fps"]}
 
     def reset(self) -> batches.Observation:
         """Starts all episodes anew, with the seed given before, if any."""

@@ -22,7 +22,7 @@ from typing import Any
 
 import pydantic
 
-from donkey_rl import configuration, own_code
+from donkey_rl import configuration, own_code, user_paths
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.envs import opponents
@@ -30,8 +30,8 @@ from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import process_clock, provenance, stored_runs
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.stored_runs import StoredRun
-from donkey_rl.experiments.tracking import Run
 
 CONFIG_FILE, FACTS_FILE = "config.yaml", "beginning.json"
 REWARD_FILE, ENCODER_FILE = "reward.py", "encoder.py"
@@ -115,7 +115,7 @@ def fact(key: str) -> str:
 def lasting(config: TrainingConfig) -> TrainingConfig:
     """Returns a configuration whose files are found from any folder."""
     # As values: read as a setting, a path with a '#' would end there.
-    found = {key: str(path_of(value).resolve()) for key, value in _data(config).items()}
+    found = {key: str(user_paths.path_of(value).resolve()) for key, value in _data(config).items()}
     changes: dict[str, Any] = {"track": configs.lasting(config.track), **found}
     raced = {"check.tracks": config.check.tracks, "evaluation.tracks": config.evaluation.tracks}
     changes |= {key: configs.lasting(names) for key, names in raced.items() if names is not None}
@@ -128,24 +128,14 @@ def lasting(config: TrainingConfig) -> TrainingConfig:
     return configuration.with_values(config, changes)
 
 
-def path_of(text: str) -> pathlib.Path:
-    """Returns the path that a setting may mean, with the user's own folder for a `~`.
-
-    A shell leaves it alone where it does not begin a word.
-    """
-    try:
-        return pathlib.Path(text).expanduser()
-    except RuntimeError:
-        return pathlib.Path(text)
-
-
 def _folders(config: TrainingConfig) -> dict[str, str]:
     """Returns the opponents that are driver folders, by how they are named: their whole paths."""
-    return {
-        each: str(path_of(each).resolve())
+    learned = {
+        each: user_paths.path_of(each)
         for each in config.opponents.drivers
-        if each != opponents.ITSELF and opponents.parse(each).is_learned and path_of(each).is_dir()
+        if each != opponents.ITSELF and opponents.parse(each).is_learned
     }
+    return {each: str(folder.resolve()) for each, folder in learned.items() if folder.is_dir()}
 
 
 def _data(config: TrainingConfig) -> dict[str, str]:
@@ -153,9 +143,9 @@ def _data(config: TrainingConfig) -> dict[str, str]:
     flat = configs.flat(config.model_dump(mode="json"))
     named = {key: flat.get(key) for key in _DATA}
     return {
-        key: str(path_of(str(value)))
+        key: str(user_paths.path_of(str(value)))
         for key, value in named.items()
-        if value and path_of(str(value)).exists()
+        if value and user_paths.path_of(str(value)).exists()
     }
 
 

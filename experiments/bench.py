@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import platform
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,10 +20,13 @@ from donkey_rl.experiments import (
     ensemble_bench,
     learning_bench,
     link_bench,
+    process_clock,
     race_bench,
     sweep_bench,
     tracking_bench,
 )
+from donkey_rl.experiments.cluster import scaling_study
+from donkey_rl.experiments.cluster.scaling_study import ScalingResult
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.rounds import rates
@@ -53,6 +54,7 @@ class BenchResult(Config):
             clients, see `link_bench.served_rates`.
         driving: How far each agent comes in the same time, see `driving_bench`.
         ensemble: Ensembles beside their members, see `ensemble_bench`.
+        scaling: How far a sweep scales, see `cluster.scaling_study`.
         sweep: What two workers of a sweep do beside twice what one does, see `sweep_bench`.
         logging: What logging costs a training, see `tracking_bench`.
         race: How fast a race server answers with its page open and its record on the disk.
@@ -74,13 +76,14 @@ class BenchResult(Config):
     logging: tracking_bench.LoggingShare | None = None
     race: race_bench.RaceFigures | None = None
     soak: race_bench.SoakFigures | None = None
+    scaling: ScalingResult | None = None
     machine: str
 
 
 PARTS = ("simulator", "learning", "driver", "link")
 """What is measured in some minutes."""
 
-LONG = ("driving", "ensemble", "sweep", "logging", "race", "soak")
+LONG = ("driving", "ensemble", "sweep", "logging", "race", "soak", "scaling")
 """What takes as long as trainings or races do, and is only measured when asked for."""
 
 
@@ -123,14 +126,15 @@ def run(
         found["race"] = race_bench.latencies(seconds, progress)
     if "soak" in parts:
         found["soak"] = race_bench.soak(hours, progress)
+    if "scaling" in parts:
+        found["scaling"] = scaling_study.run(progress)
     parts = [part for part in parts if part not in LONG]
     if parts:
         with progress.phase("measuring", len(parts), "parts") as phase:
             for done, part in enumerate(parts):
                 found |= _link(seconds) if part == "link" else work[part]()
                 phase.update(done + 1)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
-    return BenchResult(**found, machine=machine)
+    return BenchResult(**found, machine=process_clock.machine_in_words())
 
 
 def _driving(

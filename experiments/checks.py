@@ -22,8 +22,8 @@ from donkey_rl.envs.joined_view import Cars
 from donkey_rl.experiments import process_clock, racing
 from donkey_rl.experiments.check_config import CheckConfig
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.progress import Phase
-from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import heat as heats
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import registry

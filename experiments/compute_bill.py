@@ -139,9 +139,12 @@ def _priced(bill: Bill, rates: Rates) -> Bill:
 
 
 def _last(run: StoredRun, name: str) -> float | None:
-    """Returns what a run logged at its end, or else at its last check."""
+    """Returns what a run logged at its end or its last check: all its processes until then.
+
+    A run that was stopped and gone on with has logged an end before its last checks.
+    """
     values = (run.metrics.get(f"{group}/{name}", math.nan) for group in ("result", "check"))
-    return next((value for value in values if math.isfinite(value)), None)
+    return max((value for value in values if math.isfinite(value)), default=None)
 
 
 def _count(text: str | None) -> int | None:

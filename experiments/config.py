@@ -8,7 +8,7 @@ from typing import Any, Self
 import pydantic
 from pydantic import Field
 
-from donkey_rl import configuration
+from donkey_rl import configuration, user_paths
 from donkey_rl.agents.encoders.config import EncoderChoice, LaneEncoderConfig
 from donkey_rl.agents.features import Measurement
 from donkey_rl.agents.imitation.config import NO_EXPERT, ImitationConfig
@@ -382,7 +382,7 @@ def lasting_code(reference: str) -> str:
     True
     """
     file, _, name = reference.rpartition(":")
-    return f"{pathlib.Path(file).expanduser().resolve()}:{name}"
+    return f"{user_paths.path_of(file).resolve()}:{name}"
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,8 +20,8 @@ from donkey_rl.errors import ActionError, DivergedError, StorageError
 from donkey_rl.experiments.checkpoints import Checkpoint, Checkpoints
 from donkey_rl.experiments.checks import Checks
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.progress import ProgressDisplay
-from donkey_rl.experiments.tracking import Run
 
 _ARRAYS, _BEST, _FACTS = "arrays.npz", "best.npz", "facts.json"
 

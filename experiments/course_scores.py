@@ -19,7 +19,7 @@ from donkey_rl.experiments import mlflow_store, stored_races
 from donkey_rl.experiments.driver_model import MODEL_TAG
 from donkey_rl.experiments.stored_races import Course, RaceFile
 from donkey_rl.experiments.stored_runs import StoredRun
-from donkey_rl.metrics import registry, statistics
+from donkey_rl.metrics import limits, registry, statistics
 from donkey_rl.metrics.race import Race
 from donkey_rl.metrics.statistics import Interval
 
@@ -171,7 +171,15 @@ def _key(run: StoredRun, records: Sequence[RaceFile]) -> str:
     """Returns a digest of the records, of whose they are to be, and of the code that scores."""
     listed = json.dumps([(each.path, each.size) for each in records])
     driver = run.tags.get(MODEL_TAG, "")
-    return hashlib.sha256(f"{_code()} {driver} {listed}".encode()).hexdigest()
+    return hashlib.sha256(f"{_code()} {_own()} {driver} {listed}".encode()).hexdigest()
+
+
+def _own() -> str:
+    """Returns a digest of the user's own limits, by which a pace may be known."""
+    try:
+        return hashlib.sha256(limits.own_file().read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import pathlib
 import platform
 import time
@@ -20,7 +19,7 @@ from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.link.link import Frame, SimulatorLink
 from donkey_rl.envs.link_source import open_link
 from donkey_rl.errors import InputError, LinkError, LinkTimeout, StorageError
-from donkey_rl.experiments import latency_measurement
+from donkey_rl.experiments import latency_measurement, process_clock
 from donkey_rl.experiments.progress import ProgressDisplay
 
 WATCHED_S = 3.0
@@ -122,7 +121,7 @@ def _late(error: LinkTimeout) -> Finding:
 
 
 def _installation() -> Iterator[Finding]:
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    machine = process_clock.machine_in_words()
     yield Finding(
         check="installation",
         ok=True,

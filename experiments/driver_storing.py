@@ -12,7 +12,7 @@ from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import batch as batches
 from donkey_rl.experiments import description, sight
 from donkey_rl.experiments.config import TrainingConfig
-from donkey_rl.experiments.tracking import Run
+from donkey_rl.experiments.logged_run import Run
 
 
 def store(

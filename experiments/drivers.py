@@ -25,7 +25,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl import configuration
+from donkey_rl import configuration, user_paths
 from donkey_rl.agents import driver as learned
 from donkey_rl.agents import ensemble, manifest
 from donkey_rl.agents.encoders.lane import LaneEncoder
@@ -220,13 +220,13 @@ def load(reference: str, settings: Sequence[str] = (), *, limit_s: float = STEP_
         return _usual(usual)
     file, _, name = reference.rpartition(":")
     if file.endswith(".py") and name.isidentifier():
-        return _foreign(pathlib.Path(file).expanduser(), name, usual, limit_s)
+        return _foreign(user_paths.path_of(file), name, usual, limit_s)
     if file.endswith(".py") or reference.endswith(".py"):
         raise InputError(
             f"A driver of a file is given as PATH.py:NAME, NAME a class or a function that makes "
             f"one. Received: '{reference}'."
         )
-    folder = pathlib.Path(reference).expanduser()
+    folder = user_paths.path_of(reference)
     registered = reference.startswith(model_registry.SCHEME)
     if folder.is_dir() and not registered:
         return _learned(ensemble.load(folder), "folder", str(folder), settings)

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents.encoders.config import AutoencoderConfig
 from donkey_rl.envs import joined_view, labels, simulators, vec_env
 from donkey_rl.envs.labels import LabelledFrames, Sampling
 from donkey_rl.envs.recordings import frames as frame_files
 from donkey_rl.envs.recordings import race_records
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.config import TrainingConfig
 
 ImageArray = npt.NDArray[np.uint8]
@@ -155,16 +156,22 @@ def recorded(
         )
 
 
-def check(place: pathlib.Path) -> None:
-    """Refuses a place without any frame.
+def check(
+    places: Sequence[pathlib.Path], settings: AutoencoderConfig, shape: tuple[int, int, int]
+) -> None:
+    """Refuses recordings that an auto-encoder cannot learn from.
 
     Args:
-        place: As in `recorded`.
+        places: As in `recorded`.
+        settings: Of the encoder.
+        shape: As in `recorded`.
 
     Raises:
-        InputError: There is no such folder, or no image in it.
+        InputError: As `recorded`, or there are too few frames.
     """
-    _frames(place)
+    count = sum(len(_frames(place)) for place in places)
+    next(recorded(places, settings.frames, shape))
+    settings.kept_back(min(count, settings.frames))
 
 
 def _frames(place: pathlib.Path) -> list[frame_files.FrameSource]:
@@ -188,7 +195,11 @@ def _in_folder(folder: pathlib.Path) -> list[frame_files.FrameSource]:
             files.append(path)
         if len(files) == MOST_FILES:
             break
-    inside = [frame for race in sorted(races, key=_by_numbers) for frame in _frames(race)]
+    inside = []
+    for race in sorted(races, key=_by_numbers):
+        # Damaged, or recorded without pictures.
+        with contextlib.suppress(InputError, StorageError):
+            inside += _frames(race)
     if not files and not inside:
         raise InputError(
             f"encoder.data: expected JPEG or PNG files, or races, in '{folder}'. Received: none. "

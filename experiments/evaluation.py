@@ -45,8 +45,8 @@ from donkey_rl.experiments.cues.report import ProbePlan
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.evaluation_races import Drive, Driven, RacePlan
 from donkey_rl.experiments.evaluation_result import Condition, Evaluation, EvaluationResult
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.progress import ProgressDisplay
-from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import registry, robustness
 from donkey_rl.metrics.registry import Metric
 
@@ -163,22 +163,22 @@ def evaluate(request: EvaluationRequest, progress: ProgressDisplay) -> Evaluatio
     """
     _check(request)
     metrics = _metrics(request.metrics)
-    late = request.latency
     place: dict[str, object] = {"simulator": request.simulator, "randomisation": {}}
     if request.opponents is not None:
         place["opponents"] = rivals.of_race(request.opponents, request.driver).model_dump()
     entrant = drivers.load(
         request.driver, request.settings, limit_s=request.frame_limit_ms / 1000.0
     )
-    held = race_latency.padded(late, entrant.trained_latency_ms).added_ms
+    held = race_latency.padded(request.latency, entrant.trained_latency_ms).added_ms
     if held:
         progress.message(
             f"commands wait {held:g} ms, as at a race: the driver was trained for a latency of "
             f"{entrant.trained_latency_ms[0]:g} ms at least"
         )
+    usual = entrant.environment.model_dump() | place
     environments = [
-        configuration.validate(
-            EnvironmentConfig, entrant.environment.model_dump() | place | {"track": name}
+        rivals.named(
+            configuration.validate(EnvironmentConfig, usual | {"track": name}), request.driver
         )
         for name in evaluation_tracks.chosen(
             request.track, request.split, entrant, held_out=request.held_out

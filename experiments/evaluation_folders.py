@@ -13,9 +13,9 @@ from donkey_rl.experiments import stored_runs, tracking
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.evaluation_races import RacePlan, key, place_name, score_name
 from donkey_rl.experiments.evaluation_result import EvaluationResult
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.stored_races import Course
 from donkey_rl.experiments.stored_runs import StoredRun
-from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics.race import Race
 
 DRIVER_TAG = "donkey_rl.driver"

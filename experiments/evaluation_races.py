@@ -39,9 +39,9 @@ from donkey_rl.experiments import (
 )
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.evaluation_result import EvaluationResult
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.race_recording import RaceFiles
-from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import registry
 from donkey_rl.metrics.race import Race

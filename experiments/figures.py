@@ -5,7 +5,6 @@ Matplotlib is imported on first use.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import pathlib
 import warnings
@@ -65,15 +64,10 @@ def save(figure: Figure, path: str | pathlib.Path) -> pathlib.Path:
         StorageError: If the file cannot be written.
     """
     target = pathlib.Path(path)
-    draft = target.with_name(f".{target.name}.part")
     picture = png(figure)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(picture)
-        moving.moved(draft, target)
+        moving.write(target, picture)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
         reason = error.strerror or error
         raise StorageError(f"The plot {target} could not be written: {reason}.") from error
     return target

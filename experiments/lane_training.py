@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl import user_paths
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import Frames, LaneEncoder, Mirror
@@ -16,7 +17,7 @@ from donkey_rl.agents.encoders.trained import TrainedEncoder
 from donkey_rl.envs import labels
 from donkey_rl.envs.labels import LabelledFrames
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import beginning, encoder_frames, tracking
+from donkey_rl.experiments import encoder_frames, stored_runs
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -158,13 +159,18 @@ def _stored(reference: str) -> TrainedEncoder:
         InputError: There is no such run, it has no driver, or its encoder has no trunk to copy.
         DriverError: The driver cannot be read.
     """
-    folder = beginning.path_of(reference)
+    folder = user_paths.path_of(reference)
     if not folder.is_dir():
-        folder = tracking.download_driver(reference)
+        folder = stored_runs.download_driver(reference)
     encoder = Driver.load(folder).encoder
     if not isinstance(encoder, TrainedEncoder):
         raise InputError(
             "encoder.pretrained: expected a driver with the encoder autoencoder. "
             f"Received: {encoder.name}. Name another run."
+        )
+    if isinstance(encoder, LaneEncoder) and (not encoder.config.hues or encoder.config.ground):
+        raise InputError(
+            "encoder.pretrained: expected an encoder that sees colours as they are. Received: one "
+            "trained with encoder.hues=false or encoder.ground=true. Name another run."
         )
     return encoder

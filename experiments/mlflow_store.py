@@ -62,6 +62,9 @@ _REFUSALS = frozenset(
 _PASSING_STATUS = frozenset({401, 403, 404, 408, 429})
 """Answers of a server of files below 500 that may pass."""
 
+_PASSING_FAULTS = ("locked", "busy", "full", "readonly", "read-only", "disk i/o")
+"""Words of what SQLite says of a database that may be well again."""
+
 _REMEDY = "{}, or set MLFLOW_TRACKING_URI to another one."
 _UNKNOWN_USER = (
     "the server does not know this user and password; set MLFLOW_TRACKING_USERNAME and "
@@ -110,9 +113,20 @@ def client(uri: str | None = None) -> MlflowClient:
                 with guard(f"The run store {shown(address)} could not be opened"), _alone(path):
                     _clients[address] = _open(address)
             except StoreAwayError as error:
-                remedy = _REMEDY.format("Start it" if path is None else f"Move {path.name} away")
+                remedy = _REMEDY.format("Start it" if path is None else _mended(path, error))
                 raise StoreAwayError(f"{error} {remedy}") from error
         return _clients[address]
+
+
+def _mended(path: pathlib.Path, error: StoreAwayError) -> str:
+    """Returns what helps a database that could not be opened."""
+    text = str(error).lower()
+    if any(word in text for word in _PASSING_FAULTS):
+        return f"Try again once nobody else writes to {path.name} and its disk has room"
+    if "mlflow db upgrade" in text:
+        return f"Take the MLflow again that wrote {path.name}, or keep a copy and upgrade it"
+    # Half made, or of a revision that this version of MLflow does not know.
+    return f"Move {path.name} away"
 
 
 @contextlib.contextmanager
@@ -273,6 +287,11 @@ def _check_database(path: pathlib.Path) -> None:
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
     except (OSError, sqlite3.Error) as error:
+        if "locked" in str(error):
+            raise StoreAwayError(
+                f"The run store {path} is locked by another process. Try again once nobody else "
+                "writes to it; on a network drive, it has to know locks."
+            ) from error
         raise StorageError(
             f"The run store {path} cannot be written: {reason(error)}. "
             "Free the disk, or set MLFLOW_TRACKING_URI to another place."

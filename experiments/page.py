@@ -13,7 +13,6 @@ Policy), so it opens offline, tells nobody that it was opened, and cannot run a 
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import html
 import io
@@ -227,14 +226,9 @@ def save(path: str | pathlib.Path, markup: str, *, force: bool = False) -> pathl
         StorageError: If it cannot be written.
     """
     target = check_target(path, force=force)
-    draft = target.with_name(f".{target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(markup, encoding="utf-8")
-        moving.moved(draft, target)
+        moving.write(target, markup)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
         raise StorageError(
             f"The page {target} could not be written: {error.strerror or error}. "
             "Choose a place that can be written with --out."

@@ -21,6 +21,7 @@ from donkey_rl.experiments import (
     plots,
     race_frames,
     side_by_side,
+    splits,
     stored_races,
     stored_runs,
     track_plot,
@@ -181,9 +182,9 @@ class _Studio:
             self.problems += stored.problems
             courses[run.id] = stored.courses
             phase.update(done)
-        if self.track is None:
-            self.track = _common_track(list(courses.values()))
         digest = track.load(self._place).digest if self._place is not None else ""
+        if self.track is None:
+            self.track, digest = _common_track(list(courses.values()))
         for run in runs:
             races = races_on(courses[run.id], self.track, digest) if self.track else ()
             if races:
@@ -308,7 +309,7 @@ class _Studio:
         if self._place is not None:
             return track.load(self._place)
         digest = self._all_raced()[0].races[0].header.track_digest
-        named = (run.params.get("track", "") for run in self._runs)
+        named = (place for run in self._runs for place in splits.named_by(run.params))
         road = track_plot.road(self.track or "", digest, named)
         if road is not None:
             return road
@@ -364,11 +365,23 @@ def races_on(
     return tuple(courses[best][seed] for seed in sorted(courses[best]))
 
 
-def _common_track(runs: Sequence[dict[Course, dict[int, Race]]]) -> str | None:
-    """Returns the track that all runs raced, with the most races of each; None for none."""
-    common = set.intersection(*({course.track for course in courses} for courses in runs))
-    most = {each: min(len(races_on(courses, each)) for courses in runs) for each in common}
-    return max(sorted(most), key=most.__getitem__, default=None)
+def _common_track(runs: Sequence[dict[Course, dict[int, Race]]]) -> tuple[str | None, str]:
+    """Returns the track that all runs raced, with the most races of each, and its road.
+
+    A file of one's own may have been another road for each run: what is common is name and road.
+
+    Returns:
+        Name and digest, None for no such track; no digest where none of the races has one.
+    """
+    roads = {(course.track, course.track_digest) for courses in runs for course in courses}
+    known = {name for name, digest in roads if digest}
+    roads = {(name, digest) for name, digest in roads if digest or name not in known}
+    most = {
+        (name, digest): min(len(races_on(courses, name, digest)) for courses in runs)
+        for name, digest in roads
+    }
+    best = max(sorted(most), key=most.__getitem__, default=("", ""))
+    return best if most.get(best) else (None, "")
 
 
 def _seeds(races: Sequence[Race]) -> str:

@@ -237,9 +237,9 @@ def speed_profile(
 def optimal(race: Race) -> OptimalLine | None:
     """Returns the time-optimal line of the road and the car of a race, None if it is not known."""
     header = race.header
-    # A lap is known for the road it was computed for, a line by the names alone.
+    # Races of before 2026-11 have no digest: then length and edges say which road it is.
     known = not math.isnan(limits.lap_s(header))
-    return limits.line(header.track, header.vehicle) if known else None
+    return limits.line(header.track, header.vehicle, header.track_digest) if known else None
 
 
 def draw_optimal_speed(axes: Axes, best: OptimalLine) -> None:

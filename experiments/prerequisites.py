@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pathlib
 from typing import Any
 
-from donkey_rl import configuration
+from donkey_rl import configuration, user_paths
 from donkey_rl.agents.encoders.config import AutoencoderConfig, LaneEncoderConfig
 from donkey_rl.envs import opponents
 from donkey_rl.experiments import (
@@ -57,8 +56,8 @@ def _check_encoder(config: TrainingConfig, progress: ProgressDisplay) -> None:
     if isinstance(settings, LaneEncoderConfig) and settings.pretrained is not None:
         lane_training.untrained(config, settings)
     if isinstance(settings, AutoencoderConfig) and settings.data is not None:
-        for place in reference.recordings(settings.data, progress):
-            encoder_frames.check(place)
+        places = reference.recordings(settings.data, progress)
+        encoder_frames.check(places, settings, config.camera.shape)
 
 
 def _pinned(config: TrainingConfig) -> TrainingConfig:
@@ -78,7 +77,7 @@ def _pinned(config: TrainingConfig) -> TrainingConfig:
 
 
 def _fixed(name: str) -> str:
-    if pathlib.Path(name).expanduser().is_dir():
+    if user_paths.path_of(name).is_dir():
         return name
     found = stored_runs.find(name)
     if name.startswith(model_registry.SCHEME):

@@ -78,6 +78,12 @@ def machine() -> dict[str, str]:
     }
 
 
+def machine_in_words() -> str:
+    """Returns the processor, the cores that this process may use, and the system, as one text."""
+    found = machine()
+    return f"{found[PROCESSOR_TAG]}, {found[CORES_TAG]} cores, {platform.system()}"
+
+
 def _processor() -> str:
     """Returns the name of the processor's model, empty where the system does not tell it."""
     try:

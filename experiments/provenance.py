@@ -66,7 +66,8 @@ def _git(*words: str) -> str | None:
             ["git", "--no-optional-locks", *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_GIT_S,
             check=True,
         )

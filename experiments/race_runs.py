@@ -19,10 +19,10 @@ from donkey_rl.configuration import Config
 from donkey_rl.errors import StorageError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import race_drives, race_pictures, race_recording, stored_runs, tracking
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.race_drives import Drive
 from donkey_rl.experiments.stored_runs import StoredRun
-from donkey_rl.experiments.tracking import Run
 from donkey_rl.metrics import laps as lap_times
 from donkey_rl.metrics import registry
 from donkey_rl.race_server.record import reader

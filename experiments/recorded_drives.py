@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import pathlib
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import effects, vehicle
 from donkey_rl.envs.simulator.vehicle import Vehicle
 from donkey_rl.errors import InputError
+
+LOGGER = logging.getLogger("donkey_rl.experiments")
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -154,8 +157,8 @@ def read(
             of another unit.
 
     Raises:
-        InputError: There is no recording, or one cannot be learned from: no speed, no commands,
-            no images, or images of another shape than the camera's.
+        InputError: There is no recording, none can be learned from (no speed, no commands, no
+            images), or one has images of another shape than the camera's.
     """
     recordings = formats.read(path)
     if speed is not None:
@@ -165,7 +168,31 @@ def read(
             else each
             for each in recordings
         )
-    return tuple(_drive(recording, config) for recording in recordings)
+    some = tuple(each for each in recordings if len(_usable(each)))
+    for each in recordings if some else ():
+        if each not in some:
+            LOGGER.warning("%s is passed over: %s", each.name, _lack(each))
+    return tuple(_drive(recording, config) for recording in some or recordings)
+
+
+def _usable(recording: Recording) -> npt.NDArray[np.int64]:
+    """Returns the records that have all that is learned from, shape (n,)."""
+    known = np.isfinite(recording.speed) & np.isfinite(recording.steering)
+    known &= np.isfinite(recording.throttle)
+    known &= np.array([file is not None for file in recording.frames], np.bool_)
+    return np.flatnonzero(known).astype(np.int64)
+
+
+def _lack(recording: Recording) -> str:
+    """Says what a recording without any such record lacks."""
+    columns = ("speed", "steering", "throttle")
+    lacking = [name for name in columns if np.isnan(getattr(recording, name)).all()]
+    lacking += ["image"] if all(file is None for file in recording.frames) else []
+    missing = f", and no {' and no '.join(lacking)} at all" if lacking else ""
+    return (
+        "expected records with an image, speed, steering and throttle. Received: none that has "
+        f"all of them{missing}."
+    )
 
 
 def speed_is_assumed(drives: Sequence[RecordedDrive], speed: float | None) -> bool:
@@ -182,20 +209,11 @@ def _drive(recording: Recording, config: EnvironmentConfig) -> RecordedDrive:
     """Returns one recording as a drive."""
     _check_car(recording, config)
     _check_images(recording, config)
-    known = np.isfinite(recording.speed) & np.isfinite(recording.steering)
-    known &= np.isfinite(recording.throttle)
-    known &= np.array([file is not None for file in recording.frames])
-    records = np.flatnonzero(known).astype(np.int64)
+    records = _usable(recording)
     if not len(records):
-        columns = ("speed", "steering", "throttle")
-        lacking = [name for name in columns if np.isnan(getattr(recording, name)).all()]
-        lacking += ["image"] if all(file is None for file in recording.frames) else []
-        missing = f", and no {' and no '.join(lacking)} at all" if lacking else ""
         raise InputError(
-            f"{recording.name}: expected records with an image, speed, steering and throttle. "
-            f"Received: none that has all of them{missing}. Record all; of a speed (in a tub: "
-            "pos/speed) you may say what to take: --speed 2, in a training --set "
-            "imitation.speed=2."
+            f"{recording.name}: {_lack(recording)} Record all; of a speed (in a tub: pos/speed) "
+            "you may say what to take: --speed 2, in a training --set imitation.speed=2."
         )
     car = vehicle.load(config.vehicle)
     speed, steering = recording.speed[records], recording.steering[records]

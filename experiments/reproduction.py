@@ -64,7 +64,7 @@ def find(
     """Finds the configuration of a stored run, however it ended.
 
     Args:
-        reference: The run, as in `tracking.find`.
+        reference: The run, as in `stored_runs.find`.
         settings: Assignments `key=value` over it.
         collectors: How many processes are to drive, None where the cars are driven here.
 

@@ -11,13 +11,13 @@ import pydantic
 from donkey_rl import configuration
 from donkey_rl.envs import simulators
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import beginning, provenance, tracking
+from donkey_rl.experiments import beginning, provenance, stored_runs
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.beginning import Beginning
 from donkey_rl.experiments.config import TrainingConfig
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.run_folder import PLACE, RunFolder
 from donkey_rl.experiments.sealed import DamagedError
-from donkey_rl.experiments.tracking import Run
 
 PLACE_TAG = "donkey_rl.run_folder"
 """Tag of a run: where its folder is, an absolute path."""
@@ -70,7 +70,7 @@ def find(reference: str, settings: Sequence[str], *, collectors: int | None = No
     """Finds a run that ended early.
 
     Args:
-        reference: The run, as in `tracking.find`.
+        reference: The run, as in `stored_runs.find`.
         settings: Assignments `key=value` that are to hold when it goes on.
         collectors: How many processes are to drive, None where the cars are driven here.
 
@@ -78,7 +78,7 @@ def find(reference: str, settings: Sequence[str], *, collectors: int | None = No
         InputError: There is no such run, it has finished, its folder is gone or damaged, it was
             started with another version, or a setting differs that must not.
     """
-    stored = tracking.find(reference)
+    stored = stored_runs.find(reference)
     if stored.status == "FINISHED":
         raise InputError(
             f"Run {stored.id} has finished: there is nothing to continue. Race its driver with "

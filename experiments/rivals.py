@@ -66,8 +66,8 @@ def check(config: EnvironmentConfig) -> None:
         InputError: As `seat`.
         DriverError: As `seat`.
     """
-    for reference in config.opponents.drivers if config.opponents.count else ():
-        if parse(reference).is_learned and reference != ITSELF:
+    for reference in learned(config):
+        if reference != ITSELF:
             _learned(reference, config)
 
 
@@ -89,6 +89,11 @@ def _learned(reference: str, config: EnvironmentConfig) -> drivers.LearnedEntran
         entrant.driver.check_observation_space(batches.observation_space(config))
     except DriverError as error:
         raise DriverError(f"The opponent '{reference}' does not fit: {error}") from error
+    if own.camera != config.camera:
+        raise DriverError(
+            f"All cars on a road see by one camera. Received: '{reference}', which was trained "
+            "with another (camera.fov, its place or its angles). Name another driver."
+        )
     return entrant
 
 
@@ -158,6 +163,27 @@ def without(environments: Sequence[EnvironmentConfig]) -> tuple[EnvironmentConfi
 
 def _limits(config: EnvironmentConfig) -> Limits:
     return Limits(config.throttle_min, config.throttle_max, config.steer_limit)
+
+
+def learned(config: EnvironmentConfig) -> tuple[str, ...]:
+    """Returns the opponents of an environment that are learned drivers."""
+    names = config.opponents.drivers if config.opponents.count else ()
+    return tuple(each for each in names if parse(each).is_learned)
+
+
+def named(config: EnvironmentConfig, driver: str) -> EnvironmentConfig:
+    """Returns an environment whose opponents called `self` are the driver that is evaluated.
+
+    Whoever else is raced beside it, such as the expert, then meets the same ones.
+
+    Args:
+        config: The environment.
+        driver: Its reference.
+    """
+    itself = f"{PURSUIT}:1.0" if driver == PURSUIT else driver
+    names = tuple(itself if each == ITSELF else each for each in config.opponents.drivers)
+    opponents = config.opponents.model_copy(update={"drivers": names})
+    return config.model_copy(update={"opponents": opponents})
 
 
 def of_race(text: str, driver: str) -> OpponentConfig:

@@ -6,6 +6,7 @@ runs/RUN_ID/
   settings/       the configuration, and the versions that wrote it
   encoder/        once it is trained
   checkpoints/    see `donkey_rl.experiments.checkpoints`
+  driver_steps    of the training whose driver the run holds
 ```
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from donkey_rl import moving
 from donkey_rl.agents import folders
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.encoders.base import Encoder
@@ -28,7 +30,8 @@ from donkey_rl.experiments.spooling import spool
 PLACE = "runs"
 """Folder of all runs, below the one where they are started."""
 
-_SETTINGS, _ENCODER, _LOCK = "settings", "encoder", "lock"
+_SETTINGS, _ENCODER, _LOCK, _STORED = "settings", "encoder", "lock", "driver_steps"
+_DIGITS = 16
 
 
 class RunFolder:
@@ -81,6 +84,21 @@ class RunFolder:
             sealed.write(self.path / _ENCODER, encoder.save, lambda: {"name": encoder.name})
         except StorageError as error:
             complain(f"the encoder is not kept for --resume: {error}")
+
+    def note_stored(self, steps: int) -> None:
+        """Notes that the run holds a driver of a training of so many environment steps."""
+        # Without, a process that goes on and is stopped early may store a lesser one.
+        with contextlib.suppress(OSError):
+            moving.write(self.path / _STORED, f"{steps}\n")
+
+    @property
+    def stored_steps(self) -> int:
+        """Environment steps of the training whose driver the run holds, 0 for none."""
+        try:
+            text = (self.path / _STORED).read_text("ascii", "replace").strip()
+        except OSError:
+            return 0
+        return int(text) if text.isdecimal() and len(text) < _DIGITS else 0
 
     def encoder(self, complain: Callable[[str], object]) -> Encoder | None:
         """Returns the stored encoder, None where there is none that is whole.

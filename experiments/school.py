@@ -103,11 +103,12 @@ def reserve(expert: Pursuit, config: EnvironmentConfig) -> float:
         expert: Of the track.
         config: Track and car.
     """
-    optimal = limits.line(config.track, config.vehicle)
+    road = track.load(config.track)
+    # Of what is shipped alone: who goes on with the run has perhaps another file.
+    optimal = limits.line(road.name, config.vehicle, road.digest, own=False)
     if optimal is None:
         return 1.0
-    length = track.load(config.track).length
-    return float(_stretches_s(expert.reference, length, _PIECES).sum()) / optimal.lap_s
+    return float(_stretches_s(expert.reference, road.length, _PIECES).sum()) / optimal.lap_s
 
 
 def _stretches_s(reference: Reference, length: float, count: int) -> FloatArray:

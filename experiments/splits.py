@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from donkey_rl.configuration import Config
 from donkey_rl.envs.simulator import track, track_names
-from donkey_rl.errors import UnknownNameError
+from donkey_rl.errors import InputError, UnknownNameError
 
 Part = Literal["train", "validation", "held_out"]
 
@@ -113,6 +114,19 @@ def tracks(text: str) -> tuple[str, ...]:
         else:
             raise UnknownNameError(f"part of the split {split}", part, PARTS)
     return track_names.split(",".join(found))
+
+
+def named_by(params: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns the tracks that a run names, to learn from and to race on.
+
+    Args:
+        params: Of the run, as they are stored.
+    """
+    found: list[str] = []
+    for key in ("track", "evaluation.tracks"):
+        with contextlib.suppress(InputError):
+            found += tracks(params[key]) if params.get(key) else ()
+    return tuple(dict.fromkeys(found))
 
 
 def of(trained: Iterable[str]) -> Split | None:

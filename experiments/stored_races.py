@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from donkey_rl.agents import manifest
-from donkey_rl.errors import DonkeyRLError, InputError
+from donkey_rl.errors import DonkeyRLError, InputError, UnknownNameError
 from donkey_rl.experiments import mlflow_store, model_registry, stored_runs
 from donkey_rl.experiments.driver_model import MODEL_TAG
 from donkey_rl.experiments.stored_runs import StoredRun
@@ -199,10 +199,18 @@ def is_own(reference: str, run_id: str, driver_hash: str) -> bool:
         driver_hash: Its hash.
 
     Raises:
+        InputError: Its run was deleted.
         StorageError: The store cannot be read.
     """
-    is_model = reference.startswith(model_registry.SCHEME)
-    return not is_model or stored_driver(stored_runs.find(run_id)) == driver_hash
+    if not reference.startswith(model_registry.SCHEME):
+        return True
+    try:
+        return stored_driver(stored_runs.find(run_id)) == driver_hash
+    except UnknownNameError:
+        raise InputError(
+            f"The run of '{reference}', {run_id[:8]}, was deleted: its races have no place. "
+            f"Restore it: mlflow runs restore --run-id {run_id}. Or name the driver's folder."
+        ) from None
 
 
 def _driver_that_counts(loaded: Iterable[tuple[str, Race]]) -> str:

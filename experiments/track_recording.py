@@ -114,14 +114,8 @@ def record(request: TrackRecordingRequest, progress: ProgressDisplay) -> TrackRe
     ):
         found = survey.survey(link, lambda done, _: phase.update(done), drive=request.drive)
     fields, notes = _buildable(found, request)
-    draft = file.with_name(f".{file.name}.part")
-    try:
-        with _written(file):
-            draft.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
-            moving.moved(draft, file)
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+    with _written(file):
+        moving.write(file, json.dumps(fields, indent=1) + "\n")
     built = track.load(str(file))
     return TrackRecordingResult(
         track=request.name,

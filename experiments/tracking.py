@@ -19,29 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from donkey_rl.errors import DonkeyRLError, StoreAwayError
-from donkey_rl.experiments import mlflow_store, provenance
-from donkey_rl.experiments.dashboard import open_dashboard
+from donkey_rl.experiments import mlflow_store, provenance, stored_runs
 from donkey_rl.experiments.logged_run import Run
-from donkey_rl.experiments.mlflow_store import prepare_in_background, tracking_uri
 from donkey_rl.experiments.spooling import leftovers
 from donkey_rl.experiments.spooling.spool import About
-from donkey_rl.experiments.stored_runs import StoredRun, download_driver, find
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
-
-__all__ = [
-    "Run",
-    "StoredRun",
-    "attach",
-    "download_driver",
-    "find",
-    "open_dashboard",
-    "prepare_in_background",
-    "reopen",
-    "start",
-    "tracking_uri",
-]
 
 _PARENT_TAG = "mlflow.parentRunId"
 _PAUSE_S = 2.0
@@ -121,7 +105,7 @@ def attach(reference: str, *, uri: str | None = None) -> Run:
         InputError: If there is no such run.
         StorageError: If the store cannot be opened.
     """
-    stored = find(reference, uri=uri)
+    stored = stored_runs.find(reference, uri=uri)
     client = mlflow_store.client(uri)
     about = _about(stored.id, mlflow_store.experiment_id(client, uri), uri)
     return Run(client, about, started_ms=None)
@@ -153,5 +137,5 @@ def reopen(run_id: str, spools: Path | None = None, *, uri: str | None = None) -
 
 
 def _about(run_id: str, experiment_id: str, uri: str | None) -> About:
-    store = mlflow_store.shown(tracking_uri(uri))
+    store = mlflow_store.shown(mlflow_store.tracking_uri(uri))
     return About(run_id=run_id, experiment_id=experiment_id, store=store)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from donkey_rl import configuration
 from donkey_rl.configuration import Config
-from donkey_rl.experiments import process_clock, tracking, training
+from donkey_rl.experiments import process_clock, stored_runs, training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -55,7 +55,7 @@ def measure(progress: ProgressDisplay, uri: str | None = None) -> LoggingShare:
             result = training.train(config, progress)
             wall_s = time.perf_counter() - wall
             cpu_s = process_clock.spent_s() - cpu
-            found = tracking.find(result.run_id).metrics
+            found = stored_runs.find(result.run_id).metrics
     called_s = found["result/logging_cpu_s"]
     return LoggingShare(
         wall=found["result/logging_wall_s"] / wall_s,

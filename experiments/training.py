@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 from collections.abc import Sequence
 
@@ -25,6 +24,7 @@ from donkey_rl.experiments import (
     driver_storing,
     encoder_training,
     evaluation,
+    mlflow_store,
     prerequisites,
     process_clock,
     provenance,
@@ -38,16 +38,17 @@ from donkey_rl.experiments import (
     training_pictures,
 )
 from donkey_rl.experiments import config as configs
-from donkey_rl.experiments.checks import Checks, Findings, Hooks, MlflowWriter, check_fields
+from donkey_rl.experiments.checks import Checks, Hooks, MlflowWriter, check_fields
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
 from donkey_rl.experiments.evaluation_races import RacePlan
 from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.interruption import Interruption, at_once
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.membership import ALONE, EndedEarly, Figures, Membership
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.run_folder import RunFolder
-from donkey_rl.experiments.tracking import Run
+from donkey_rl.experiments.training_report import Learned
 from donkey_rl.experiments.training_result import TrainingResult
 
 
@@ -75,7 +76,7 @@ def train(
             fit, or a reward or an encoder of the user's own cannot be used; no run is begun.
     """
     config = prerequisites.checked(config, progress)
-    tracking.prepare_in_background()
+    mlflow_store.prepare_in_background()
     with Interruption() as interruption, at_once():
         run = tracking.start(
             f"{config.agent} {config.track} seed {config.seed}",
@@ -210,6 +211,8 @@ class _Session:
             )
             self.run.log_metrics(figures, 0)
             self._folder.keep_encoder(self._encoder, self.progress.message)
+            if self._member.shown:
+                training_pictures.encoder(self.run, self._config, self._encoder, self.progress)
 
     def _drive(self, environment: Cars, interruption: Interruption) -> None:
         """Trains the policy."""
@@ -285,7 +288,13 @@ class _Session:
         """Whether there is a policy to store: one that was taught, has learned or was raced."""
         checks = self._checks
         learned = checks is not None and (checks.num_timesteps > 0 or bool(checks.findings.curve))
-        return learned or self._taught.is_set()
+        return (learned or self._taught.is_set()) and not self._is_behind
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether an earlier process of the run has stored a driver of more steps."""
+        steps = 0 if self._model is None else self._model.num_timesteps
+        return steps < self._folder.stored_steps
 
     @property
     def has_raced(self) -> bool:
@@ -308,14 +317,17 @@ class _Session:
         """Stores the driver, by `best` that of the best policy, draws the curves and races it."""
         raced: Evaluation | None = None
         best_lap: float | None = None
-        if self._checks is not None and self.has_driver:
+        if self._is_behind and not race:
+            self.progress.message(
+                f"the driver of step {self._folder.stored_steps:,} stays: the run is not there yet"
+            )
+        elif self._checks is not None and (race or self.has_driver):
             best_lap = self._checks.findings.best_lap_s
             wants_best = best or self._config.check.keep == "best"
             steps = self._use_best_policy() if wants_best else None
             driver = self._store_driver(steps=steps)
             if self._member.shown:
-                curve = self._checks.findings.curve
-                training_pictures.draw(self.run, self._config, curve, self._encoder)
+                training_pictures.draw(self.run, self._config, self._checks.findings.curve)
             if race:
                 # Alone, so that scores compare, whoever was on the road in training.
                 places = rivals.without(self._config.race_environments())
@@ -325,7 +337,18 @@ class _Session:
                 if (late := self._config.latency).wanted:
                     self.progress.message(race_latency.remark(late, self.run.id))
                 best_lap = raced.best_lap_s
-        return self._report(raced, best_lap)
+        learned = Learned(
+            self.run,
+            self._model,
+            self._env,
+            self._checks,
+            self._continuation,
+            self._learn_s,
+            self._missed,
+        )
+        return learned.report(
+            raced, best_lap, stored=self.has_driver or self._folder.stored_steps > 0
+        )
 
     def _use_best_policy(self) -> int | None:
         """Puts the best policy back; returns the steps that it had learned from, if known."""
@@ -337,6 +360,8 @@ class _Session:
 
     def _store_first_driver(self) -> None:
         """Stores the policy of the first clean lap, whose LiteRT model can wait, or goes on."""
+        if self._is_behind:
+            return
         try:
             self._store_driver(lite=False)
         except StorageError as error:
@@ -347,52 +372,6 @@ class _Session:
         if self._model is None:
             raise DonkeyRLError("There is no policy to store before the training has begun.")
         parts = self.run, self._config, self._model, self._encoder, self._start
-        return driver_storing.store(*parts, lite=lite, steps=steps)
-
-    def _time_split(self) -> dict[str, float]:
-        if self._model is None or self._env is None or self._checks is None:
-            return {}
-        seconds = {**self._env.seconds, **self._model.seconds, "check": self._checks.seconds}
-        if self._continuation is not None:
-            seconds["checkpoint"] = self._continuation.seconds
-        split = {name: round(s / max(self._learn_s, 1e-9), 3) for name, s in seconds.items()}
-        return split | {"other": round(max(0.0, 1.0 - sum(split.values())), 3)}
-
-    def _report(self, raced: Evaluation | None, best_lap: float | None) -> TrainingResult:
-        findings = self._checks.findings if self._checks is not None else Findings()
-        steps = self._model.num_timesteps if self._model is not None else 0
-        wall = round(self._checks.wall_s if self._checks else process_clock.seconds(), 2)
-        cpu = round(self._checks.cpu_s if self._checks else process_clock.cpu_seconds(), 2)
-        split, model = self._time_split(), self._model
-        dropped = model.updates_dropped if isinstance(model, SAC) else 0
-        facts = {
-            "result/wall_s": wall,
-            "result/cpu_s": cpu,
-            "result/learn_s": self._learn_s,
-            "result/first_clean_lap_wall_s": findings.first_clean_lap_wall_s,
-            "result/first_clean_lap_steps": findings.first_clean_lap_steps,
-            "result/best_lap_s": best_lap,
-            "result/missed_deadlines": self._missed,
-            "result/updates_dropped": dropped,
-            **self.run.cost.figures(),
-            **{f"time_split/{name}": share for name, share in split.items()},
-        }
-        self.run.log_metrics({k: float(v) for k, v in facts.items() if v is not None}, steps)
-        return TrainingResult(
-            run_id=self.run.id,
-            steps=steps,
-            wall_s=wall,
-            cpu_s=None if math.isnan(cpu) else cpu,
-            first_clean_lap_wall_s=findings.first_clean_lap_wall_s,
-            first_clean_lap_steps=findings.first_clean_lap_steps,
-            best_lap_s=best_lap,
-            stopped=False,
-            driver_stored=self.has_driver,
-            missed_deadlines=self._missed,
-            updates_dropped=dropped,
-            resumed_at=self._continuation.resumed_at if self._continuation else None,
-            laps=raced.laps if raced else (),
-            failures=raced.all_failures if raced else (),
-            evaluation=raced,
-            time_split=split,
-        )
+        driver = driver_storing.store(*parts, lite=lite, steps=steps)
+        self._folder.note_stored(self._model.num_timesteps)
+        return driver

@@ -1,15 +1,19 @@
 """The physical limit: time-optimal laps of the simulator's tracks and cars.
 
-`limits.json` holds what ``donkey-rl tracks limit`` computed, see docs/pace.md. A lap counts for
-the road that it was computed for alone: another road of the same name has none.
+`limits.json` holds what ``donkey-rl tracks limit`` computed, see docs/pace.md; one in the current
+folder is the user's own. A lap counts for the road that it was computed for alone: another road of
+the same name has none.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
+import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +29,12 @@ FILE = pathlib.Path(__file__).with_name("limits.json")
 UNIT = 0.01
 """Of the stored numbers: 1 cm of Unity's units for places, as much per second for speeds."""
 
+VARIABLE = "DONKEY_RL_LIMITS"
+OWN_FILE = "limits.json"
+"""In the current folder, where `VARIABLE` names no other."""
+
+LOGGER = logging.getLogger("donkey_rl.metrics")
+_MOST_BYTES = 50_000_000
 _MIRROR = ":mirror"
 _SAME = 0.01
 """Lengths that differ by less (u) are the same."""
@@ -48,17 +58,39 @@ class OptimalLine(NamedTuple):
     lap_s: float
 
 
-@functools.cache
-def _stored() -> dict[str, Any]:
-    """Returns the tracks of `limits.json` by their names."""
-    return dict(json.loads(FILE.read_text(encoding="utf-8"))["tracks"])
+def own_file() -> pathlib.Path:
+    """Returns the file with limits of the user's own, which need not be there."""
+    return pathlib.Path(os.environ.get(VARIABLE) or OWN_FILE).absolute()
 
 
-def _found(track: str, vehicle: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Returns what is stored of a track, and of a car on it."""
-    road = _stored().get(track.removesuffix(_MIRROR), {})
-    lap = road.get("vehicles", {}).get(vehicle)
-    return None if lap is None else (road, lap)
+@functools.lru_cache(maxsize=8)
+def _read(file: pathlib.Path, changed_ns: int) -> dict[str, Any]:
+    """Returns the tracks of a file of laps by their names; nothing of one that is none."""
+    try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise ValueError("it is too large")
+        content = json.loads(file.read_text(encoding="utf-8"))["tracks"]
+        if not all(isinstance(road["vehicles"], dict) for road in content.values()):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        LOGGER.warning("'%s' is passed over, since it holds no limits: %r", file, error)
+        return {}
+    return dict(content)
+
+
+def _found(
+    track: str, vehicle: str, digest: str, *, own: bool = True
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yields what is known of a track, and of a car on it: the user's own first."""
+    for file in (own_file(), FILE) if own else (FILE,):
+        try:
+            changed_ns = file.stat().st_mtime_ns
+        except OSError:
+            continue
+        road = _read(file, changed_ns).get(track.removesuffix(_MIRROR), {})
+        lap = road.get("vehicles", {}).get(vehicle)
+        if lap is not None and (not digest or digest in road.get("digests", (digest,))):
+            yield road, lap
 
 
 def lap_s(header: RaceHeader) -> float:
@@ -66,29 +98,32 @@ def lap_s(header: RaceHeader) -> float:
 
     That of the time-optimal flying lap, or the race's minimum lap where that is longer: quicker
     ones do not count. It is known for a circuit of the simulator, or its mirror image, with the
-    length and the edges for which it was computed, and a car of the simulator.
+    nodes, the edges and the friction for which it was computed, and a car of the simulator; and
+    for what `own_file` holds.
     """
-    found = _found(header.track, header.vehicle)
-    if found is None or not header.closed:
+    if not header.closed:
         return math.nan
-    road, lap = found
     edges = [header.road_left, header.road_right]
     if header.track.endswith(_MIRROR):
         edges = [-header.road_right, -header.road_left]
     given = np.array([header.track_length, *edges])
-    if not np.allclose(given, [road["length"], road["left"], road["right"]], rtol=0.0, atol=_SAME):
-        return math.nan
-    return max(float(lap["lap_s"]), header.min_lap_s)
+    for road, lap in _found(header.track, header.vehicle, header.track_digest):
+        known = [road["length"], road["left"], road["right"]]
+        if np.allclose(given, known, rtol=0.0, atol=_SAME):
+            return max(float(lap["lap_s"]), header.min_lap_s)
+    return math.nan
 
 
-def line(track: str, vehicle: str) -> OptimalLine | None:
+def line(track: str, vehicle: str, digest: str = "", *, own: bool = True) -> OptimalLine | None:
     """Returns the line of the time-optimal lap, None where it is not known.
 
     Args:
-        track: A circuit of the simulator, or ``NAME:mirror``.
+        track: A circuit of the simulator, or ``NAME:mirror``; or one of `own_file`.
         vehicle: A car of the simulator.
+        digest: Of the road, as races have it; without one the name decides.
+        own: Whether `own_file` counts.
     """
-    found = _found(track, vehicle)
+    found = next(_found(track, vehicle, digest, own=own), None)
     if found is None:
         return None
     road, lap = found

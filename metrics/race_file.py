@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -108,33 +107,17 @@ def replaced(path: pathlib.Path, *, durable: bool = True) -> Iterator[IO[bytes]]
 
     Args:
         path: The file; its folder is made.
-        durable: Whether it is on the disk before it takes the place, so that it outlives a power
-            cut. The death of this process leaves it whole in any case.
+        durable: As in `moving.replacement`.
 
     Raises:
         StorageError: If the file cannot be written.
     """
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = pathlib.Path(file.name)
+        with moving.replacement(path, durable=durable, mode=0o644) as file:
             yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        moving.moved(temporary, path)
-        temporary = None
     except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or _first_line(error)
         raise StorageError(f"The race record {path} could not be written: {reason}.") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def load(path: pathlib.Path) -> Race:

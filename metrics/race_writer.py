@@ -193,8 +193,9 @@ class RaceWriter:
         if not self._closing.is_set():
             self._closing.set()
             self._thread.join()
-            if self._failure is not None:
-                raise self._failure
+        if self._failure is not None:
+            raise self._failure
+        if self.folder.exists():
             race_parts.finish(self.folder)
         return self.path
 

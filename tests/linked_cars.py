@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from donkey_rl.envs.link.config import LinkConfig
@@ -26,10 +25,6 @@ def serving() -> ServerConfig:
 def environment(simulator: str, **changes: object) -> EnvironmentConfig:
     values = {"camera": SMALL, "link": LINK, "throttle_max": 0.2, "simulator": simulator}
     return EnvironmentConfig(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def link_threads() -> list[str]:
-    return [each.name for each in threading.enumerate() if each.name == "simulator link"]
 
 
 def await_clients(server: Running, count: int) -> None:

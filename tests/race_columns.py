@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from donkey_rl.metrics.race import COLUMNS, RaceHeader
+from donkey_rl.metrics.race import COLUMNS, Race, RaceHeader
 
 HEADER = RaceHeader(
     track="generated_track",
@@ -33,3 +33,11 @@ def columns(rows: int = 4, **changes: object) -> dict[str, object]:
     values["time_s"] = np.arange(rows) * 0.05
     values["hit"] = np.full(rows, "")
     return values | changes
+
+
+def assert_same(one: Race, other: Race) -> None:
+    """Whether two races are alike in header and columns."""
+    assert one.header == other.header
+    for name in COLUMNS:
+        assert one[name].dtype.kind == other[name].dtype.kind, name
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)

@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 from collections.abc import Iterable, Mapping
 
-from donkey_rl.experiments import tracking
+from donkey_rl.experiments import stored_runs, tracking
 from donkey_rl.metrics.examples import LENGTH, drive, steady
 from donkey_rl.metrics.race import Race
 
@@ -58,5 +58,5 @@ def add(run: tracking.Run, folder: str, driven: Iterable[Race]) -> None:
 
 def artifacts(run_id: str, uri: str) -> pathlib.Path:
     """Returns the folder of a run's files."""
-    location = tracking.find(run_id, uri=uri).artifact_uri
+    location = stored_runs.find(run_id, uri=uri).artifact_uri
     return pathlib.Path(location.removeprefix("file://"))

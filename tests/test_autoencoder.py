@@ -19,6 +19,7 @@ from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.errors import DriverError, InputError
 from donkey_rl.experiments import encoder_frames
 from donkey_rl.experiments.config import TrainingConfig
+from tests import data_sets
 
 ImageArray = npt.NDArray[np.uint8]
 
@@ -136,6 +137,9 @@ def test_recorded_frames_come_by_their_numbers_and_evenly(tmp_path: pathlib.Path
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / "images" / "12_broken_.png").write_bytes(b"\x89PNG no more")
     write(tmp_path, "images/13_other_size.png", 255, (32, 24))
+    # Without pictures, and none at all: both are left out.
+    data_sets.race().save(tmp_path / "plain.parquet")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     found = np.concatenate(list(encoder_frames.recorded([tmp_path], 1000, SHAPE)))
     assert found.shape == (12, *SHAPE)
     assert found[:, 0, 0, 0].tolist() == list(range(0, 120, 10))

@@ -26,7 +26,7 @@ from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.envs import batch as batches
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import DriverError, InputError
-from donkey_rl.experiments import tracking
+from donkey_rl.experiments import stored_runs
 
 SHAPE = (24, 32, 3)
 SPACE = spaces.Dict(
@@ -187,7 +187,7 @@ def test_a_trained_driver_has_the_eyes_of_its_policy(
     result = json.loads(capsys.readouterr().out)
     assert result["steps"] >= 600
     assert {"environment", "encode", "act", "update"} <= set(result["time_split"])
-    driver = Driver.load(tracking.download_driver(result["run_id"]))
+    driver = Driver.load(stored_runs.download_driver(result["run_id"]))
     assert driver.encoder.name == "cnn"
     assert driver.critic is None
     assert (driver.encoder.image_shape, driver.encoder.features) == ((120, 160, 3), 7)

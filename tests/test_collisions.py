@@ -13,6 +13,7 @@ import pytest
 from donkey_rl.envs.simulator import collisions, physics, stepping, telemetry, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.path import Path
 from donkey_rl.envs.simulator.scenery import Barrier, Obstacle, Pose, StartGrid
 from donkey_rl.envs.simulator.world import World
 
@@ -36,7 +37,7 @@ def world(
     road = dataclasses.replace(
         track.load("generated_track"),
         nodes=points[::4],
-        path=track.Path(points, np.zeros(601), np.zeros(601), 0.5, closed=False),
+        path=Path(points, np.zeros(601), np.zeros(601), 0.5, closed=False),
         obstacles=tuple(obstacles),
         barriers=tuple(Barrier(f"wall {k}", p, 2.0, RED) for k, p in enumerate(walls)),
         grid=StartGrid(poses=(Pose(0.0, 10.0, 0.0),)),

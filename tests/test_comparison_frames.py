@@ -12,7 +12,7 @@ from donkey_rl.agents import ensemble
 from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.configuration import with_settings
 from donkey_rl.envs.labels import LANE_LABELS
-from donkey_rl.experiments import tracking
+from donkey_rl.experiments import stored_runs
 from donkey_rl.experiments.config import TrainingConfig
 from tests import comparisons
 from tests import synthetic_recordings as synthetic
@@ -136,8 +136,8 @@ def test_the_sheet_is_of_a_recording_that_can_be_shown(place: pathlib.Path) -> N
 def stored(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     """A run whose driver's encoder is `encoder`."""
     run = types.SimpleNamespace(encoder=None)
-    monkeypatch.setattr(tracking, "find", lambda _: types.SimpleNamespace(id="3f2a"))
-    monkeypatch.setattr(tracking, "download_driver", lambda _: pathlib.Path())
+    monkeypatch.setattr(stored_runs, "find", lambda _: types.SimpleNamespace(id="3f2a"))
+    monkeypatch.setattr(stored_runs, "download_driver", lambda _: pathlib.Path())
     monkeypatch.setattr(ensemble, "load", lambda _: types.SimpleNamespace(encoder=run.encoder))
     return run
 

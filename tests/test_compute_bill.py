@@ -70,3 +70,10 @@ def test_a_sum_knows_what_all_its_parts_know() -> None:
     assert (partly.wall_s, partly.cpu_s, partly.energy_kwh, partly.processor) == (None,) * 3 + (
         "",
     )
+
+
+def test_a_run_that_was_gone_on_with_is_billed_beyond_its_first_end() -> None:
+    metrics = {"result/wall_s": 600.0, "result/cpu_s": 900.0}
+    metrics |= {"check/wall_s": 7800.0, "check/cpu_s": 9000.0}
+    bill = compute_bill.of(run(metrics), RATES)
+    assert (bill.wall_s, bill.cpu_s) == (7800.0, 9000.0)

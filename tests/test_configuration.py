@@ -290,3 +290,46 @@ def test_recipe_that_cannot_be_text(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(InputError, match="cannot be read"):
         configuration.read_recipe(path)
+
+
+class Named(Config):
+    driver: str | None = "abc"
+    drivers: tuple[str, ...] = ("self",)
+    minutes: float | None = None
+    switched: bool | float = True
+
+
+@pytest.mark.parametrize("text", ["57010990", "12e45678", "races #2", "no", "~/tub", "a: b"])
+def test_optional_text_stays_as_typed(text: str) -> None:
+    changed = configuration.with_settings(Named(), [f"driver={text}"])
+    assert changed.driver == text
+
+
+@pytest.mark.parametrize("text", ["null", "~", ""])
+def test_optional_text_may_be_left_out(text: str) -> None:
+    assert configuration.with_settings(Named(), [f"driver={text}"]).driver is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[57010990,self]", ("57010990", "self")),
+        ("57010990,12e4", ("57010990", "12e4")),
+        ("[pursuit:0.4-0.7]", ("pursuit:0.4-0.7",)),
+    ],
+)
+def test_names_in_a_list_stay_as_typed(text: str, found: tuple[str, ...]) -> None:
+    assert configuration.with_settings(Named(), [f"drivers={text}"]).drivers == found
+
+
+def test_true_is_no_number_where_there_may_be_none() -> None:
+    with pytest.raises(ConfigurationError, match="minutes should be a number"):
+        configuration.with_settings(Named(), ["minutes=true"])
+    assert configuration.with_settings(Named(), ["switched=false"]).switched is False
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
+def test_a_recipe_may_be_what_a_shell_of_windows_wrote(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("track: straße.json\n", encoding=encoding)
+    assert configuration.read_recipe(str(file)) == {"track": "straße.json"}

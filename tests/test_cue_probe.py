@@ -33,10 +33,10 @@ from donkey_rl.experiments.cues.report import (
 )
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.evaluation import EvaluationRequest
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.pilots import Act, Actions, Pilot
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.racing import Field
-from donkey_rl.experiments.tracking import Run
 
 PLAN = ProbePlan(places=32, races=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pathlib
+import sys
 
 import pytest
 
@@ -111,12 +112,35 @@ def test_a_set_that_holds_such_a_name_is_pulled_without(
     here = races(tmp_path / "races", [0])
     (here / (250 * "n" + ".txt")).write_text("mine")
     with monkeypatch.context() as patched:
-        patched.setattr("donkey_rl.experiments.data.description.fits", lambda path: True)
+        patched.setattr("donkey_rl.experiments.data.description.fits", lambda path, **_: True)
         assert push(store, here).added == 2
     report = pull(store, tmp_path / "there")
     assert (report.files, len(report.races)) == (2, 1)
     assert len(report.problems) == 1
     assert "cannot hold" in report.problems[0]
+
+
+def test_a_name_that_this_system_can_hold_is_pulled(
+    store: Store, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = races(tmp_path / "races", [0])
+    (here / (245 * "n" + ".txt")).write_text("mine")
+    with monkeypatch.context() as patched:
+        patched.setattr("donkey_rl.experiments.data.description.fits", lambda path, **_: True)
+        assert push(store, here).added == 2
+    assert pull(store, tmp_path / "there").problems == ()
+
+
+def test_a_push_that_checks_mends_the_card(store: Store, tmp_path: pathlib.Path) -> None:
+    here = races(tmp_path / "races", [0])
+    push(store, here)
+    (card,) = (tmp_path / "store").glob("sets/evenings/versions/*.json")
+    card.write_text("{}")
+    assert checking.verify(store, (), None, quiet()).problems
+    push(store, here)
+    assert checking.verify(store, (), None, quiet()).problems
+    store.push([here], "evenings", NOTE, quiet(), check=True)
+    assert not checking.verify(store, (), None, quiet()).problems
 
 
 def test_a_file_in_the_way_is_not_blamed_on_the_store(
@@ -166,3 +190,24 @@ def test_a_lock_keeps_a_folder_for_one_import(tmp_path: pathlib.Path) -> None:
         tub_import.write(Tub(tub), out, quiet())
     assert tub_import.write(Tub(tub), out, quiet()).races == 1
     assert [each.name for each in out.iterdir()] == ["data_00.parquet"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell the two apart")
+def test_names_that_some_systems_do_not_tell_apart_are_told(
+    store: Store, tmp_path: pathlib.Path
+) -> None:
+    here = races(tmp_path / "races", [0])
+    (here / "Notes.txt").write_text("one")
+    (here / "notes.txt").write_text("another")
+    report = push(store, here)
+    assert report.added == 2
+    assert len(report.left_out) == 1
+    assert "as well" in report.left_out[0]
+
+
+@pytest.mark.parametrize("name", ["con", "aux", "nul.races", "com1"])
+def test_a_set_is_not_called_like_a_device(
+    name: str, store: Store, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(InputError, match="none of a device"):
+        push(store, races(tmp_path / "races", [0]), name)

@@ -20,7 +20,7 @@ from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.envs import labels, vec_env
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import demonstrations, sight, tracking
+from donkey_rl.experiments import demonstrations, sight, stored_runs
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 
@@ -184,6 +184,6 @@ def test_run_imitates_races_and_goes_on(capsys: pytest.CaptureFixture[str]) -> N
     )  # fmt: skip
     words = [word for setting in chosen for word in ("--set", setting)]
     assert cli.main(["train", "--json", "--steps", "64", *words]) == 0
-    stored = tracking.find(json.loads(capsys.readouterr().out)["run_id"])
+    stored = stored_runs.find(json.loads(capsys.readouterr().out)["run_id"])
     assert stored.metrics["imitation/steps"] == 128
     assert stored.metrics["imitation/rows"] > 128

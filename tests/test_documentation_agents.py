@@ -77,5 +77,5 @@ def test_what_lessons_log_is_explained() -> None:
 
 def test_what_encoders_report_is_explained() -> None:
     found = dict.fromkeys(lane.SURFACES, 0.5)
-    report = EncoderReport({"left": 0.9}, {"left": 0.1}, (0.1,), 64, 1.0, found)
+    report = EncoderReport({"NAME": 0.9}, {"NAME": 0.1}, (0.1,), 64, 1.0, found)
     assert explained("agents/lane_encoder.md", "## Report") == set(report.metrics())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from donkey_rl.agents import keras_files
+from donkey_rl.agents import folders, keras_files
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.encoders.config import LaneEncoderConfig
 from donkey_rl.agents.encoders.lane import LaneEncoder
@@ -278,3 +278,23 @@ def test_a_model_without_an_input_or_too_large_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(keras_files, "LARGEST_MODEL", 100)
     with pytest.raises(ValueError, match="100 at most"):
         keras_files.load_model(path)
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+def test_a_second_ctrl_c_loses_no_driver(refused, tmp_path, monkeypatch):
+    """It may come between the old folder's leaving and the new one's coming."""
+    make()[0].save(tmp_path / "driver", lite=False)
+    before = Driver.load(tmp_path / "driver").hash
+    moved, calls = folders.moving.moved, []
+
+    def interrupted(source, target):
+        calls.append(target)
+        if len(calls) == refused:
+            raise KeyboardInterrupt
+        moved(source, target)
+
+    monkeypatch.setattr(folders.moving, "moved", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make()[0].save(tmp_path / "driver", lite=False)
+    assert Driver.load(tmp_path / "driver").hash == before
+    assert [each.name for each in tmp_path.iterdir()] == ["driver"]

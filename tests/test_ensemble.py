@@ -24,7 +24,7 @@ from donkey_rl.agents.saliency import Saliency
 from donkey_rl.agents.untrained import untrained
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.errors import DriverError, InputError
-from donkey_rl.experiments import drivers, ensembles, stored_runs, tracking
+from donkey_rl.experiments import drivers, ensembles, stored_runs
 from donkey_rl.experiments.drivers import LearnedEntrant
 from donkey_rl.experiments.ensembles import Joining
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -345,10 +345,10 @@ def test_an_ensemble_of_runs_is_a_run_that_is_raced_as_any(
     assert cli.main(["ensemble", *folders, "--weights", "1,2,1", "--name", "all", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["weights"] == [0.25, 0.5, 0.25]
-    model = pyfunc.load_model(f"models:/{tracking.find('all').tags[stored_runs.MODEL_TAG]}")
+    model = pyfunc.load_model(f"models:/{stored_runs.find('all').tags[stored_runs.MODEL_TAG]}")
     expected = Ensemble(three, [1, 2, 1]).act(observations(2))
     np.testing.assert_allclose(model.predict(observations(2)), expected, atol=1e-4)
-    stored = tracking.find("all")
+    stored = stored_runs.find("all")
     assert (stored.id, stored.tags["agent"]) == (made["run_id"], "ensemble")
     assert (
         cli.main(["evaluate", "all", "--races", "2", "--laps", "1", "--no-yardsticks", "--json"])

@@ -356,6 +356,12 @@ def test_conf_of_car_racer_camera_and_lidar_goes_over_the_link() -> None:
     assert link.image_encoding == "PNG"
     assert link.camera_b is not None
     assert (link.camera_b.offset_x, link.camera_b.shape) == (0.5, (48, 64, 3))
+    # What is not said of the second camera is as the simulator has it, not as the first.
+    conf |= {"cam_config": {"fov": 60}, "car_config": {"car_name": "named last"}}
+    link = gym_donkeycar.applied(EnvironmentConfig(), conf).link
+    assert link.camera_b is not None
+    assert link.camera_b.fov == CameraConfig().fov != 60.0
+    assert link.car.car_name == "named last"
     assert link.lidar is not None
     assert (link.lidar.degPerSweepInc, link.lidar.numSweepsLevels) == (4.0, 1)
 

@@ -21,6 +21,7 @@ from donkey_rl.experiments import (
     comparison,
     drivers,
     learning_curves,
+    mlflow_store,
     pictures,
     stored_races,
     stored_runs,
@@ -69,6 +70,10 @@ def test_an_earlier_model_of_a_run_leaves_the_races_of_its_driver_alone(
     (races,) = stored_races.read(stored_runs.find(run.id)).courses.values()
     assert {race.header.driver_hash for race in races.values()} == {second.hash}
     assert stored_races.is_own(f"models:/{models[1]}", run.id, second.hash)
+    # MLflow still gives the models of a run that was deleted, and takes nothing more for it.
+    mlflow_store.client().delete_run(run.id)
+    assert cli.main(["evaluate", f"models:/{models[1]}", "--races", "1"]) == cli.BAD_INPUT
+    assert "was deleted" in capsys.readouterr().err
 
 
 @pytest.mark.slow

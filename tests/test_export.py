@@ -394,4 +394,4 @@ def test_onnx_without_its_packages_names_the_extra(
 ) -> None:
     monkeypatch.setattr(conversion, "has_onnx", lambda: False)
     assert cli.main(["export", str(place / "driver"), "--to", "onnx"]) == 2
-    assert "pip install 'donkey-rl[onnx]'" in capsys.readouterr().err
+    assert 'pip install "donkey-rl[onnx]"' in capsys.readouterr().err

@@ -26,6 +26,7 @@ from donkey_rl.envs.simulator import effects
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.errors import ConfigurationError, InputError
 from donkey_rl.experiments import recorded_drives
+from tests import data_sets
 
 SIZE = (24, 32, 3)
 
@@ -274,3 +275,18 @@ def test_a_speed_can_be_taken_where_none_was_recorded(tmp_path: Path) -> None:
         seen, _ = found.observations(np.arange(6))
         assert seen["speed"].ravel() == pytest.approx([8.0] * 6)
         assert seen["imu"][5, 4] == pytest.approx(8.0 * math.tan(math.radians(6.4)) / 1.549)
+
+
+def test_a_race_without_anything_to_learn_from_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where R was pressed, and then Ctrl-C: a command stands in the row after its image."""
+    camera = CameraConfig(img_w=160, img_h=120)
+    own = environment().model_copy(update={"camera": camera})
+    data_sets.pictured(tmp_path / "race_01.parquet", rows=1)
+    with pytest.raises(InputError, match=r"race_01.*none that has all of them"):
+        recorded_drives.read(tmp_path, own)
+    data_sets.pictured(tmp_path / "race_00.parquet")
+    (drive,) = recorded_drives.read(tmp_path, own)
+    assert len(drive.records) == 39
+    assert "race_01" in caplog.text

@@ -15,6 +15,7 @@ from donkey_rl.experiments import (
     mlflow_store,
     result_rows,
     stored_races,
+    stored_runs,
     tracking,
 )
 from donkey_rl.experiments.course_scores import CourseScore, Figure
@@ -126,19 +127,19 @@ def test_a_race_without_a_row_says_nothing_of_disqualifications(tmp_path: pathli
     driven = stored.races([20.0, 0.0, 20.0])
     driven[2] = driven[2].cut(0)
     run_id = stored.store("cut off", {FOLDER: driven}, uri)
-    (found,) = course_scores.of(tracking.find(run_id, uri=uri), uri=uri).courses
+    (found,) = course_scores.of(stored_runs.find(run_id, uri=uri), uri=uri).courses
     # One of the two races of which something is known.
     assert (found.races, found.disqualified.value) == (3, 0.5)
 
 
 @pytest.mark.parametrize("longest", [5000, 150])
 def test_scores_are_kept_in_the_run_until_its_races_change(
-    uri: str, monkeypatch: pytest.MonkeyPatch, longest: int
+    uri: str, monkeypatch: pytest.MonkeyPatch, longest: int, tmp_path: pathlib.Path
 ) -> None:
     monkeypatch.setattr(course_scores, "_MAX_TAG", longest)
     run_id = stored.store("kept", {FOLDER: stored.races([20.0, 22.0])}, uri)
-    first = course_scores.of(tracking.find(run_id))
-    run = tracking.find(run_id)
+    first = course_scores.of(stored_runs.find(run_id))
+    run = stored_runs.find(run_id)
     parts = [value for name, value in run.tags.items() if name.startswith(course_scores.TAG)]
     assert (len(parts) > 1) == (longest < 1000)
     assert max(map(len, parts)) <= min(longest, 1000)
@@ -148,13 +149,18 @@ def test_scores_are_kept_in_the_run_until_its_races_change(
     # A further race, another code of metrics, or a tag that is not ours: scored again.
     with tracking.attach(run_id) as more:
         stored.add(more, "evaluation-more", [stored.race(18.0, 7)])
-    second = course_scores.of(tracking.find(run_id))
+    second = course_scores.of(stored_runs.find(run_id))
     assert [each.races for each in (*first.courses, *second.courses)] == [2, 3]
     assert second.courses[0].best_lap_s == pytest.approx(18.0, abs=0.01)
+    limits_file = tmp_path / "limits.json"
+    limits_file.write_text('{"tracks": {}}')
+    monkeypatch.setenv("DONKEY_RL_LIMITS", str(limits_file))
+    assert course_scores.of(stored_runs.find(run_id)).key != second.key
+    monkeypatch.delenv("DONKEY_RL_LIMITS")
     monkeypatch.setattr(course_scores, "_code", lambda: "other metrics")
-    assert course_scores.of(tracking.find(run_id)).key != second.key
+    assert course_scores.of(stored_runs.find(run_id)).key != second.key
     mlflow_store.client().set_tag(run_id, course_scores.TAG, '{"key": "made up"}')
-    assert course_scores.of(tracking.find(run_id)).courses == second.courses
+    assert course_scores.of(stored_runs.find(run_id)).courses == second.courses
     mlflow_store.client().delete_run(run_id)
 
 

@@ -14,6 +14,7 @@ from donkey_rl import errors
 from donkey_rl.envs.simulator import leaning, physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.path import Path
 from donkey_rl.envs.simulator.scenery import Obstacle, Pose, StartGrid, Stripe
 from donkey_rl.envs.simulator.world import Start, World
 
@@ -88,7 +89,7 @@ def scene(obstacles: tuple[Obstacle, ...] = ()) -> track.Track:
     return dataclasses.replace(
         base,
         nodes=points[::4],
-        path=track.Path(points, np.zeros(241), np.zeros(241), 0.5, closed=False),
+        path=Path(points, np.zeros(241), np.zeros(241), 0.5, closed=False),
         road_left=-8.0,
         road_right=8.0,
         stripes=(Stripe(-8.0, 8.0, "road"), *lines),

@@ -14,6 +14,7 @@ from donkey_rl.envs.simulator import lidar, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.simulator.lidar import LidarConfig
+from donkey_rl.envs.simulator.path import Path
 from donkey_rl.envs.simulator.scenery import Barrier, Obstacle, Pose, StartGrid
 from donkey_rl.envs.simulator.world import World
 from donkey_rl.errors import ConfigurationError
@@ -37,7 +38,7 @@ def world(
     road = dataclasses.replace(
         track.load("generated_track"),
         nodes=points[::4],
-        path=track.Path(points, np.zeros(601), np.zeros(601), 0.5, closed=False),
+        path=Path(points, np.zeros(601), np.zeros(601), 0.5, closed=False),
         obstacles=tuple(obstacles),
         barriers=tuple(Barrier("wall", np.array(p), high, RED) for p, high in walls),
         grid=StartGrid(poses=(Pose(0.0, 10.0, 0.0),)),

@@ -178,3 +178,64 @@ def test_without_its_solver_the_command_says_how_to_get_it(
     result = CliRunner().invoke(app, ["tracks", "limit", str(ring)])
     assert isinstance(result.exception, InputError)
     assert "pip install casadi" in str(result.exception)
+
+
+def test_a_road_of_other_friction_is_another_road(ring: Path, tmp_path: Path) -> None:
+    shipped = json.loads((track.FOLDER / "warehouse.json").read_text())
+    shipped["road"]["friction"] = 0.4
+    file = tmp_path / "slippery.json"
+    file.write_text(json.dumps(shipped))
+    slippery, usual = track.load(str(file)), track.load("warehouse")
+    assert slippery.name == usual.name
+    assert slippery.digest != usual.digest
+    car = vehicle.load("donkey_2022")
+    assert reference.load(usual, car) is not None
+    assert reference.load(slippery, car) is None
+    for road, known in ((usual, True), (usual.mirrored(), True), (slippery, False)):
+        race = drive(steady(10.0, 1.0), track=road.name, vehicle="donkey_2022",
+                     track_length=road.length, road_left=road.road_left,
+                     road_right=road.road_right, track_digest=road.digest)  # fmt: skip
+        assert math.isnan(limits.lap_s(race.header)) is not known
+    assert limits.line("warehouse", "donkey_2022", slippery.digest) is None
+
+
+def test_a_lap_of_ones_own_file_counts(
+    ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(limits.VARIABLE, raising=False)
+    road, car = track.load(str(ring)), vehicle.load("donkey_2021")
+    entry = {"lap_s": 12.5, "quasi_steady_s": 12.6, "x": [0], "z": [100], "speed": [900]}
+    race = drive(steady(10.0, 1.0), track="ring", vehicle="donkey_2021",
+                 track_length=road.length, road_left=road.road_left,
+                 road_right=road.road_right, track_digest=road.digest)  # fmt: skip
+    assert math.isnan(limits.lap_s(race.header))
+    laps.store(tmp_path / "limits.json", road, car, entry)
+    assert limits.lap_s(race.header) == 12.5
+    image = road.mirrored()
+    mirrored = {"track": image.name, "road_left": image.road_left, "road_right": image.road_right}
+    header = race.header.model_copy(update=mirrored | {"track_digest": image.digest})
+    assert limits.lap_s(header) == 12.5
+    assert math.isnan(limits.lap_s(header.model_copy(update={"track_digest": "0" * 64})))
+    line = limits.line("ring", "donkey_2021", road.digest)
+    assert line is not None
+    assert line.z.tolist() == [1.0]
+    # The shipped ones are known beside it.
+    assert limits.line("warehouse", "donkey_2022") is not None
+    (tmp_path / "limits.json").rename(tmp_path / "others.json")
+    assert math.isnan(limits.lap_s(race.header))
+    monkeypatch.setenv(limits.VARIABLE, str(tmp_path / "others.json"))
+    assert limits.lap_s(race.header) == 12.5
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '{"tracks": {"ring": 3}}', '{"tracks": []}'])
+def test_a_file_that_holds_no_limits_is_passed_over(
+    content: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "limits.json").write_text(content)
+    assert limits.line("ring", "donkey_2021") is None
+    assert "passed over" in caplog.text

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.errors import LinkError, LinkProtocolError
 from tests.fault_runs import seeds
 from tests.faulty_simulator import FATAL, SCENE, SURVIVED, FaultySimulator, Plan
+from tests.process_counts import link_threads, memory, open_files
 from tests.scripted_simulator import ScriptedSimulator
 
 BOUND_S = 25.0
@@ -60,14 +60,6 @@ def command_without_end(link: SimulatorLink) -> None:
     link.open()
     while True:
         link.control(0.1, 0.1)
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def link_threads() -> list[str]:
-    return [each.name for each in threading.enumerate() if each.name == "simulator link"]
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files by /proc")
@@ -124,12 +116,6 @@ def check_names(error: LinkError, simulator: FaultySimulator, plan: Plan) -> Non
     assert (error.host, error.port, error.scene) == ("127.0.0.1", simulator.port, SCENE), plan
     assert error.awaited, plan
     assert f"127.0.0.1:{simulator.port}" in str(error), plan
-
-
-def memory() -> int:
-    """Bytes that this process holds."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads memory from /proc")

@@ -81,6 +81,8 @@ def test_second_camera_and_lidar_arrive_by_gym_donkeycars_keys(server: Running) 
         # down by 25 and 24 degrees its rays are 0.897 / sin(25) and 0.897 / sin(24) long.
         expected = [2.12] * 36 + [2.21] * 36
         assert info["lidar"] == pytest.approx(expected, abs=0.011)
+        # An array, as gym-donkeycar's.
+        assert info["lidar"].max() < 2.3
         before = info["image_b"]
         for _ in range(10):
             _, _, _, _, info = env.step(np.array([0.0, 1.0], dtype=np.float32))

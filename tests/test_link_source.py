@@ -32,7 +32,7 @@ from donkey_rl.errors import (
     LinkRefused,
     StorageError,
 )
-from donkey_rl.experiments import racing, tracking, training
+from donkey_rl.experiments import racing, stored_runs, training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from tests.embedded_source import EmbeddedSource
@@ -42,9 +42,9 @@ from tests.linked_cars import (
     SMALL,
     await_clients,
     environment,
-    link_threads,
     serving,
 )
+from tests.process_counts import link_threads
 from tests.scripted_simulator import ScriptedSimulator
 
 
@@ -179,8 +179,12 @@ def test_a_track_file_names_no_scene_to_load() -> None:
     files = pathlib.Path(track.__file__).parent / "tracks"
     with background.running(serving().model_copy(update={"track": None})) as server:
         wanted = environment(f"127.0.0.1:{server.port}", track=str(files / "generated_track.json"))
-        with pytest.raises(LinkProtocolError, match=r"in its menu.*Name the scene"):
+        with pytest.raises(LinkProtocolError, match=r"in its menu.*Name the scene.*link.scene"):
             simulators.open_simulator(wanted, 1)
+        link = wanted.link.model_copy(update={"scene": "generated_track"})
+        named = wanted.model_copy(update={"link": link})
+        simulators.open_simulator(named, 1).close()
+        assert server.statistics().scene == "generated_track"
 
 
 def test_more_races_than_cars_are_driven_in_rounds_each_once() -> None:
@@ -260,8 +264,8 @@ def test_a_simulator_lost_in_training_leaves_the_driver_so_far() -> None:
     assert link_threads() == []
     run = progress.said[0].removeprefix("run ")
     assert progress.said[-1] == "the simulator is lost: storing the driver so far"
-    assert tracking.find(run).status == "FAILED"
-    driver = Driver.load(tracking.download_driver(run))
+    assert stored_runs.find(run).status == "FAILED"
+    driver = Driver.load(stored_runs.download_driver(run))
     assert driver.description.notes["steps"] >= 40
     assert driver.description.simulator == config.simulator
 

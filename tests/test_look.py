@@ -27,7 +27,7 @@ from donkey_rl.envs.simulator import (
 )
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
-from donkey_rl.envs.simulator.path import FloatArray
+from donkey_rl.envs.simulator.path import FloatArray, Path
 from donkey_rl.envs.simulator.scenery import (
     Hedge,
     Hill,
@@ -68,7 +68,7 @@ def plain(**changes: Any) -> track.Track:
     look |= changes.pop("look", {})
     fields: dict[str, Any] = {
         "nodes": points[::4],
-        "path": track.Path(points, np.zeros(241), np.zeros(241), 0.5, closed=False),
+        "path": Path(points, np.zeros(241), np.zeros(241), 0.5, closed=False),
         "road_left": -5.0,
         "road_right": 5.0,
         "stripes": (Stripe(-5.0, 5.0, "road"),),

@@ -53,3 +53,34 @@ def test_what_stays_held_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_other_errors_do_not_wait(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         moving.moved(tmp_path / "nothing", tmp_path / "file")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "file"
+    moving.write(file, "one\n")
+    moving.write(file, b"two\n", durable=True)
+    assert file.read_bytes() == b"two\n"
+
+    def fail() -> None:
+        with moving.replacement(file) as draft:
+            draft.write(b"three")
+            raise ValueError("half of it")
+
+    with pytest.raises(ValueError, match="half"):
+        fail()
+    assert file.read_bytes() == b"two\n"
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_file_is_for_whom_it_is_meant(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        moving.write(tmp_path / "mine", "", mode=0o600)
+        moving.write(tmp_path / "usual", "")
+        (tmp_path / "usual too").write_text("")
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())]
+    assert modes == [0o600, 0o640, 0o640]

@@ -72,10 +72,10 @@ def test_a_run_goes_on_while_the_server_is_away(
     assert history(server, run.id, "a") == expected
     assert history(server, run.id, "b") == [(step, -float(step)) for step in range(300)]
     assert longest < 2.0, "logging waited for the server"
-    stored = tracking.find(run.id, uri=server.uri)
+    stored = stored_runs.find(run.id, uri=server.uri)
     assert (stored.status, stored.tags["while"]) == ("FINISHED", "away")
     assert stored_runs.download(stored, "laps/lap.txt", uri=server.uri).read_text() == "12.5 s"
-    assert (tracking.download_driver(run.id, uri=server.uri) / "manifest.json").exists()
+    assert (stored_runs.download_driver(run.id, uri=server.uri) / "manifest.json").exists()
     (data,) = mlflow_store.client(server.uri).get_run(run.id).inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("set", "0123")
     assert data.dataset.source == '{"uri": "https://***@host/set"}'
@@ -113,7 +113,7 @@ def test_what_a_run_could_not_send_is_sent_later_and_twice_is_once(
         assert (sent.sent, sent.waiting, sent.refused) == (4, 0, 0)
         assert leftovers.send(server.uri, place) == ()
     assert history(server, run.id, "a") == [(1, 1.0), (2, 2.0)]
-    assert tracking.find(run.id, uri=server.uri).status == "FINISHED"
+    assert stored_runs.find(run.id, uri=server.uri).status == "FINISHED"
     stored = mlflow_store.client(server.uri).get_run(run.id)
     assert len(stored.outputs.model_outputs) == 1
     assert len(stored.inputs.dataset_inputs) == 1
@@ -121,7 +121,7 @@ def test_what_a_run_could_not_send_is_sent_later_and_twice_is_once(
 
 WRITER = """
     import sys, time
-    from donkey_rl.experiments import tracking
+    from donkey_rl.experiments import stored_runs, tracking
     run = tracking.start("killed", uri=sys.argv[1])
     run.log_metrics({"a": 0.0}, step=0)
     run.flush()
@@ -160,12 +160,12 @@ def test_a_writer_that_is_killed_while_the_server_is_away_loses_nothing(
     server.start()
     leftovers.send(server.uri)
     assert history(server, run_id, "a") == [(step, float(step)) for step in range(200)]
-    assert tracking.find(run_id, uri=server.uri).status == "RUNNING"
+    assert stored_runs.find(run_id, uri=server.uri).status == "RUNNING"
 
 
 LOGGER = """
     import sys
-    from donkey_rl.experiments import tracking
+    from donkey_rl.experiments import stored_runs, tracking
     with tracking.start("worker " + sys.argv[2], uri=sys.argv[1]) as run:
         for step in range(400):
             run.log_metrics({f"m{k}": float(step * k) for k in range(5)}, step=step)
@@ -212,7 +212,7 @@ def test_what_a_killed_process_kept_comes_before_what_its_successor_logs(
     with tracking.reopen(run.id, uri=server.uri) as again:
         again.set_tags({"driver": "of the successor"})
     leftovers.send(server.uri)
-    assert tracking.find(run.id, uri=server.uri).tags["driver"] == "of the successor"
+    assert stored_runs.find(run.id, uri=server.uri).tags["driver"] == "of the successor"
 
 
 def test_a_refusal_just_before_the_end_does_not_leave_the_run_running(
@@ -230,4 +230,4 @@ def test_a_refusal_just_before_the_end_does_not_leave_the_run_running(
     ids: list[str] = []
     with pytest.raises(StorageError, match="kept in"):
         refused()
-    assert tracking.find(ids[0], uri=server.uri).status == "FINISHED"
+    assert stored_runs.find(ids[0], uri=server.uri).status == "FINISHED"

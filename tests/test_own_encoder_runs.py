@@ -86,7 +86,7 @@ def train(config: TrainingConfig) -> TrainingResult:
 
 
 def driver_of(run_id: str) -> Driver:
-    return Driver.load(tracking.download_driver(run_id))
+    return Driver.load(stored_runs.download_driver(run_id))
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_the_first_ctrl_c_ends_its_training(mine: pathlib.Path) -> None:
     result = train(told())
     assert result.stopped
     assert result.steps == 0
-    assert tracking.find(result.run_id).status == "KILLED"
+    assert stored_runs.find(result.run_id).status == "KILLED"
 
 
 def test_ctrl_c_while_a_run_begins_ends_it(
@@ -154,7 +154,7 @@ def test_ctrl_c_while_a_run_begins_ends_it(
     result = train(told())
     assert result.stopped
     assert not result.driver_stored
-    assert tracking.find(result.run_id).status == "KILLED"
+    assert stored_runs.find(result.run_id).status == "KILLED"
 
 
 def test_a_file_that_cannot_be_used_is_refused_before_a_run_is_begun(mine: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from donkey_rl.cli import main
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import learning_curves, pictures, stored_runs, tracking
+from donkey_rl.experiments import learning_curves, pictures, splits, stored_runs, tracking
 from donkey_rl.experiments.pictures import PicturesRequest
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.stored_races import Course
@@ -181,6 +181,32 @@ def test_races_as_they_are_go_before_more_of_changed_conditions() -> None:
     assert len(pictures.races_on({late: many, plain: few}, "warehouse")) == 1
     assert len(pictures.races_on({late: many}, "warehouse")) == 2
     assert pictures.races_on({plain: few}, "warren") == ()
+
+
+def test_the_common_track_is_of_one_road() -> None:
+    """A file of one's own may have been edited between two runs."""
+    header = drive(1, 0.1).header
+
+    def on(name: str, digest: str, count: int) -> dict[Course, dict[int, Race]]:
+        course = Course.of(header.model_copy(update={"track": name, "track_digest": digest}))
+        return {course: {seed: drive(1, 0.1) for seed in range(count)}}
+
+    old, new = "a" * 64, "b" * 64
+    first = on("mine", old, 9) | on("mine", new, 2)
+    assert pictures._common_track([first, on("mine", new, 3)]) == ("mine", new)
+    assert pictures._common_track([first]) == ("mine", old)
+    assert pictures._common_track([on("mine", old, 9), on("mine", new, 3)]) == (None, "")
+    # Races of before there were digests.
+    assert pictures._common_track([on("mine", "", 2), on("mine", new, 3)]) == ("mine", new)
+    assert pictures._common_track([on("mine", "", 2)]) == ("mine", "")
+
+
+def test_a_run_names_all_its_tracks() -> None:
+    params = {"track": "a.json,warren", "evaluation.tracks": "generalist:validation"}
+    named = splits.named_by(params)
+    assert named[:2] == ("a.json", "warren")
+    assert "generated_road" in named
+    assert splits.named_by({"track": ""}) == ()
 
 
 def test_the_command_says_what_it_wrote(

@@ -37,17 +37,18 @@ GROUP = "on Windows the process is ended in another way"
 LINUX = "what only Linux tells is left out elsewhere, or the command says that it needs Linux"
 
 # What not every system has, by the module that uses it, and why that does no harm.
+FORKS = "asked for by hasattr: what cannot fork needs none"
 GUARDED = {
     "agents.replay": {"os.sysconf": "asked for by sysconf_names; elsewhere nothing is checked"},
+    "cli_logging": {"os.register_at_fork": FORKS},
     "cores": {"os.sched_getaffinity": CORES},
     "envs.link.executable": {
         "/dev/stdout": "os.devnull on Windows",
         "socket.SO_REUSEADDR": "on POSIX systems only",
     },
     "envs.serving.listening": {"remove_reader": "`event_loops.run` takes a loop that has it"},
-    "envs.simulator.parallel": {
-        "os.register_at_fork": "asked for by hasattr: what cannot fork needs none",
-    },
+    "envs.simulator.kernel_cache": {"os.getuid": "not on Windows, where folders are private"},
+    "envs.simulator.parallel": {"os.register_at_fork": FORKS},
     "experiments.dashboard": {"socket.SO_REUSEADDR": "on POSIX systems only"},
     "experiments.driver_bench": {
         "/proc/self/task": LINUX,

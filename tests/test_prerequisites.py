@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 import pytest
+from PIL import Image
 
 from donkey_rl import configuration
 from donkey_rl.agents.driver import Driver
@@ -74,21 +75,36 @@ def test_names_of_runs_and_aliases_give_way_to_what_they_mean_now(store: pathlib
         (["encoder.pretrained=driver"], InputError, "expected an encoder of the same network"),
         (["encoder.name=autoencoder", "encoder.data=nowhere"], InputError, "nowhere"),
         (["encoder.name=autoencoder", "encoder.data=empty"], InputError, "Received: none"),
+        (["encoder.name=autoencoder", "encoder.data=small"], InputError, "Received: 16x12"),
+        (["encoder.name=autoencoder", "encoder.data=few"], InputError, "at least one batch"),
+        # Found in the own folder, as its size is known.
+        (["encoder.name=autoencoder", "encoder.data=~/small"], InputError, "Received: 16x12"),
         (["start.driver=nosuchrun"], UnknownNameError, "nosuchrun"),
         (["imitation.data=nowhere"], InputError, "nowhere"),
     ],
 )
 def test_what_cannot_be_read_begins_no_run_and_no_study(
-    settings: list[str], kind: type[DonkeyRLError], says: str, store: pathlib.Path
+    settings: list[str],
+    kind: type[DonkeyRLError],
+    says: str,
+    store: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("HOME", str(store))
+    monkeypatch.setenv("USERPROFILE", str(store))
     small_drivers.lane(seed=3).save("driver", lite=False)
     pathlib.Path("empty").mkdir()
+    for folder, size in (("small", (16, 12)), ("few", (80, 60))):
+        pathlib.Path(folder).mkdir()
+        Image.new("RGB", size).save(pathlib.Path(folder, "1.png"))
     with pytest.raises(kind, match=says):
         training.train(config(*settings), data_sets.quiet())
     wanted = plan.make(plan.SweepRequest(study="s", agent="sac", settings=(*SMALL, *settings)))
     with pytest.raises(kind, match=says):
         command.sweep(wanted, command.Work(trials=1), data_sets.quiet())
-    assert {each.name for each in store.iterdir()} == {"mlflow.db", "driver", "empty"}
+    assert {each.name for each in store.iterdir()} == {
+        "mlflow.db", "driver", "empty", "small", "few",
+    }  # fmt: skip
     assert list(stored_runs.every()) == []
 
 

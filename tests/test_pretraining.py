@@ -18,9 +18,10 @@ from donkey_rl.agents.manifest import DriverDescription
 from donkey_rl.agents.sac import networks
 from donkey_rl.agents.sac.config import SACConfig
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import encoder_training
+from donkey_rl.experiments import encoder_training, lane_training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
+from tests import small_drivers
 
 SHAPE = (48, 64, 3)
 SEEN = AutoencoderConfig(
@@ -128,3 +129,19 @@ def test_a_run_starts_from_the_encoder_in_a_driver_folder(tmp_path: pathlib.Path
     wrong = configuration.with_settings(config, ["encoder.dense=32"])
     with ProgressDisplay(io.StringIO()) as progress, pytest.raises(InputError, match="'dense'"):
         encoder_training.train_encoder(wrong, progress, lambda: None)
+
+
+@pytest.mark.parametrize("changed", [{"hues": False, "ground": True}, {"ground": True}])
+def test_eyes_for_other_channels_are_no_beginning(
+    changed: dict[str, object], tmp_path: pathlib.Path
+) -> None:
+    """As many channels, of other meaning: brightness, colour and what is unlike the ground."""
+    settings = LaneEncoderConfig(filters=(4, 8), dense=16, seed=0).model_copy(update=changed)
+    encoder = LaneEncoder(small_drivers.SHAPE, ("left", "right", "heading"), settings)
+    other = small_drivers.lane()
+    Driver(
+        encoder, other.actor, other.description, history=small_drivers.HISTORY,
+        scaling=small_drivers.SCALING,
+    ).save(tmp_path / "driver", lite=False)  # fmt: skip
+    with pytest.raises(InputError, match="sees colours as they are"):
+        lane_training._stored(str(tmp_path / "driver"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 import typing
@@ -128,7 +129,7 @@ def test_a_page_that_cannot_be_written_keeps_what_it_held(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StorageError, match="No space left on device"):
         marks.put_in(page, "link", TABLE)
     assert page.read_bytes().decode() == PAGE

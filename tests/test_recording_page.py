@@ -166,6 +166,20 @@ def test_a_silent_page_brakes_the_car_and_ends_the_race(tmp_path: pathlib.Path) 
     assert len(made.tape.files) == 1
 
 
+def test_a_page_that_is_loaded_again_ends_no_race(tmp_path: pathlib.Path) -> None:
+    with driven(tmp_path) as made:
+        with made.connect() as link:
+            say(link, do="record")
+            drive(link, lambda state: state["recording"] and state["speed"] > 2.0)
+        with made.connect() as link:
+            again = drive(link, lambda state: state["driving"] and state["speed"] > 0.5)
+            assert again["recording"]
+            # Nobody held the wheel meanwhile.
+            assert again["recorded_s"] > 0.0
+    (file,) = made.tape.files
+    assert Race.load(file)["throttle"].min() < -0.5
+
+
 def test_reset_goes_on_recording_in_another_file(tmp_path: pathlib.Path) -> None:
     with driven(tmp_path) as made, made.connect() as link:
         say(link, do="record")

@@ -22,6 +22,7 @@ from donkey_rl.experiments import (
     model_registry,
     registration,
     stored_races,
+    stored_runs,
     tracking,
 )
 from donkey_rl.experiments.driver_model import MODEL_TAG
@@ -84,7 +85,7 @@ def test_mlflow_drives_where_this_project_is_not_installed(
     assert ran.stdout.split() == ["donkey_driver"]
     action = np.load(tmp_path / "action.npy")
     np.testing.assert_allclose(action, driver.act(seen), atol=1e-5)
-    model = tracking.find(done.run_id, uri=uri).tags[MODEL_TAG]
+    model = stored_runs.find(done.run_id, uri=uri).tags[MODEL_TAG]
     folder = Path(mlflow_store.client(uri).get_logged_model(model).artifact_location[7:])
     needs = (folder / "requirements.txt").read_text().splitlines()
     assert {line.partition("==")[0] for line in needs} <= {"mlflow", "numpy", "ai-edge-litert"}
@@ -142,17 +143,17 @@ def test_the_driver_of_an_address_is_not_the_runs_later_one(
     make(seed=5)[0].save(tmp_path / "driver")
     with tracking.attach(run_id, uri=uri) as run:
         run.log_driver(tmp_path / "driver", space(), batch.action_space())
-    found = tracking.find(done.address, uri=uri)
+    found = stored_runs.find(done.address, uri=uri)
     assert found.id == run_id
-    assert Driver.load(tracking.download_driver(found, uri=uri)).hash == driver.hash
+    assert Driver.load(stored_runs.download_driver(found, uri=uri)).hash == driver.hash
     # Whose races count follows: by default the run's driver, with the address this one.
-    later = Driver.load(tracking.download_driver(run_id, uri=uri)).hash
+    later = Driver.load(stored_runs.download_driver(run_id, uri=uri)).hash
     assert later != driver.hash
     with tracking.attach(run_id, uri=uri) as run:
         for folder, who, count in (("a", driver.hash, 3), ("b", later, 1)):
             races = stored_evaluations.races([20.0] * count, driver_hash=who)
             stored_evaluations.add(run, f"evaluation-{folder}", races)
-    plain = stored_races.read(tracking.find(run_id, uri=uri), uri=uri)
+    plain = stored_races.read(stored_runs.find(run_id, uri=uri), uri=uri)
     assert plain.driver_hash == later
     asked = stored_races.stored_driver(found, uri=uri)
     assert stored_races.read(found, driver=asked, uri=uri).driver_hash == driver.hash
@@ -160,10 +161,10 @@ def test_the_driver_of_an_address_is_not_the_runs_later_one(
 
 def test_a_driver_without_its_lite_part_gets_one(uri: str, driver: Driver, tmp_path: Path) -> None:
     run_id = stored(uri, driver, tmp_path, lite=False)
-    before = tracking.find(run_id, uri=uri).tags[MODEL_TAG]
+    before = stored_runs.find(run_id, uri=uri).tags[MODEL_TAG]
     done = registration.register(run_id, "first", uri=uri)
     assert done.model_id != before
-    folder = tracking.download_driver(done.address, uri=uri)
+    folder = stored_runs.download_driver(done.address, uri=uri)
     assert (folder / "driver.tflite").is_file()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -103,3 +105,19 @@ def test_a_car_far_beside_the_road_is_on_another_track(gap: float, refused: bool
     else:
         world.reset(np.array([0]))
         assert abs(world.cars.sensed[0, stepping.LATERAL]) > 10.0
+
+
+def test_a_car_that_was_put_elsewhere_faces_along_the_road_there() -> None:
+    """`donkey_2021` tells no direction: the way from where it was is none."""
+    settings = config(vehicle="donkey_2021", task=TaskConfig(end_off_track=False))
+    source = EmbeddedSource(settings)
+    batch = Batch(settings, 1, world=RemoteWorld(settings, [source]))
+    batch.reset(np.array([0]))
+    for arc in (100.0, 30.0, 170.0):
+        x, z, yaw = (float(value) for value in batch.track.path.at(arc))
+        source.world.place(np.array([0]), np.array([[x, z, yaw, 0, 0, 0]]))
+        for _ in range(8):
+            batch.step([[0.0, 1.0]])
+        gap = math.remainder(float(batch.motion[0, physics.YAW]) - yaw, 2.0 * math.pi)
+        assert abs(gap) < 0.5, arc
+        assert batch.motion[0, physics.FORWARD] > 0.0

@@ -14,6 +14,7 @@ import pytest
 from donkey_rl.envs.simulator import ground, physics, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.path import Path
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.scenery import Barrier, Obstacle, Pose, StartGrid, Stripe
 from donkey_rl.envs.simulator.world import World
@@ -44,7 +45,7 @@ def scene(
     return dataclasses.replace(
         base,
         nodes=points[::4],
-        path=track.Path(points, np.full(241, heading), np.zeros(241), 0.5, closed=False),
+        path=Path(points, np.full(241, heading), np.zeros(241), 0.5, closed=False),
         road_left=-5.0,
         road_right=5.0,
         stripes=tuple(stripes or road),

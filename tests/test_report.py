@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from donkey_rl import cli
-from donkey_rl.experiments import check_history, tracking
+from donkey_rl.experiments import check_history, stored_runs, tracking
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments.compute_bill import Rates
 from donkey_rl.experiments.config import TrainingConfig
@@ -206,7 +206,7 @@ def test_checks_logged_twice_count_once_and_wall_time_may_be_estimated(uri: str)
         run.flush()
         run.log_metrics({"check/clean_share": 0.75}, 1000)
         run.log_metrics({"check/clean_share": 1.0, "check/mean_lap_s": 20.0}, 2000)
-    history = check_history.read(tracking.find("resumed", uri=uri), uri=uri)
+    history = check_history.read(stored_runs.find("resumed", uri=uri), uri=uri)
     np.testing.assert_array_equal(history.steps, [1000, 2000])
     np.testing.assert_array_equal(history.figures["clean_share"], [0.75, 1.0])
     np.testing.assert_array_equal(history.figures["mean_lap_s"], [np.nan, 20.0])

@@ -132,11 +132,11 @@ def test_a_run_on_two_tracks_is_trained_again_bit_for_bit() -> None:
         first = training.train(config, progress, Membership(shown=False))
         again = reproduction.find(first.run_id[:8]).train(progress)
     assert again.run_id != first.run_id
-    ours, theirs = (tracking.find(each.run_id) for each in (first, again))
+    ours, theirs = (stored_runs.find(each.run_id) for each in (first, again))
     assert theirs.tags[reproduction.ORIGIN_TAG] == first.run_id
     assert "not bit for bit" not in text.getvalue()
     assert ours.params == theirs.params
-    drivers = [manifest.read(tracking.download_driver(each.id)) for each in (ours, theirs)]
+    drivers = [manifest.read(stored_runs.download_driver(each.id)) for each in (ours, theirs)]
     assert drivers[0].hash == drivers[1].hash
     assert drivers[0].description.tracks == ("generated_track", "warren")
     raced = {name: tag for name, tag in ours.tags.items() if name.startswith("score/")}

@@ -23,10 +23,11 @@ from donkey_rl.agents.driver import Driver
 from donkey_rl.envs import vec_env
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import DivergedError, InputError, StorageError
-from donkey_rl.experiments import membership, mlflow_store, resuming, tracking, training
+from donkey_rl.experiments import mlflow_store, resuming, stored_runs, tracking, training
 from donkey_rl.experiments.checkpoints import Checkpoints
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.continuation import Continuation
+from donkey_rl.experiments.membership import Membership
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.run_folder import RunFolder
 from donkey_rl.experiments.training_result import TrainingResult
@@ -71,21 +72,17 @@ def resume(run_id: str, *settings: str) -> tuple[TrainingResult, str]:
 
 @functools.cache
 def uninterrupted(agent: str) -> TrainingResult:
-    told, whole = config(f"agent={agent}"), membership.Membership(shown=False)
+    told, whole = config(f"agent={agent}"), Membership(shown=False)
     return shown(lambda progress: training.train(told, progress, whole))[0]
 
 
 def drivers_hash(run_id: str) -> str:
-    return Driver.load(tracking.download_driver(run_id)).hash
+    return Driver.load(stored_runs.download_driver(run_id)).hash
 
 
 def process(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "donkey_rl", "train", "--json", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    line = [sys.executable, "-m", "donkey_rl", "train", "--json", *words]
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(path: Path, running: subprocess.Popen[str]) -> None:
@@ -153,7 +150,7 @@ def test_a_run_killed_at_random_points_comes_to_the_same(agent: str, kills: int)
     assert drivers_hash(done.run_id) == drivers_hash(whole.run_id)
     for name in ("check/completion", "train/learning_rate"):
         assert curve(done.run_id, name) == curve(whole.run_id, name) != []
-    assert tracking.find(done.run_id).status == "FINISHED"
+    assert stored_runs.find(done.run_id).status == "FINISHED"
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +162,7 @@ def stopped(place: Path) -> str:
 
 
 def place_of(run_id: str) -> Path:
-    return Path(tracking.find(run_id).tags[resuming.PLACE_TAG])
+    return Path(stored_runs.find(run_id).tags[resuming.PLACE_TAG])
 
 
 @pytest.mark.slow
@@ -297,7 +294,7 @@ def test_two_processes_do_not_go_on_with_the_same_run(stopped: str) -> None:
         RunFolder(folder.path).locked(),
     ):
         pass
-    assert tracking.find(stopped).status == "KILLED"
+    assert stored_runs.find(stopped).status == "KILLED"
 
 
 @pytest.mark.slow
@@ -317,7 +314,7 @@ def test_after_ctrl_c_and_with_the_last_checkpoint_damaged_it_comes_to_the_same(
     assert drivers_hash(done.run_id) == drivers_hash(whole.run_id)
     assert curve(done.run_id, "check/completion") == curve(whole.run_id, "check/completion")
     assert done.wall_s > 0.0
-    assert tracking.find(stopped).status == "FINISHED"
+    assert stored_runs.find(stopped).status == "FINISHED"
     assert not (Path("runs") / stopped).exists()
     with pytest.raises(InputError, match="has finished: there is nothing to continue"):
         resume(stopped)

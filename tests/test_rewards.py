@@ -348,7 +348,7 @@ def test_a_training_keeps_its_reward_and_by_choice_the_last_policy(
     )
     with ProgressDisplay(io.StringIO()) as progress:
         done = training.train(told, progress, Membership(shown=False))
-    driver = Driver.load(tracking.download_driver(done.run_id))
+    driver = Driver.load(stored_runs.download_driver(done.run_id))
     kept = driver.actor.get_weights()
     assert any(
         all(any(np.array_equal(part, weights) for weights in after) for part in kept)

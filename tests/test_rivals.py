@@ -14,6 +14,7 @@ from donkey_rl import cli, configuration
 from donkey_rl.envs import labels
 from donkey_rl.envs.batch import Batch
 from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.traffic import Traffic, shown
 from donkey_rl.errors import ConfigurationError, DonkeyRLError, DriverError, InputError
 from donkey_rl.experiments import drivers, racing, rivals
@@ -92,6 +93,9 @@ def test_an_opponent_that_is_no_learned_driver_is_refused_before_anything_is_dri
     with pytest.raises(DonkeyRLError, match="no-such-run"):
         rivals.check(config.model_copy(update={"opponents": unknown}))
     rivals.check(EnvironmentConfig(opponents=named))
+    elsewhere = EnvironmentConfig(opponents=named, camera=CameraConfig(fov=60.0))
+    with pytest.raises(DriverError, match="see by one camera"):
+        rivals.check(elsewhere)
     batch = Batch(EnvironmentConfig(opponents=named), 1)
     rivals.seat(batch)  # learned, if badly, and with the usual camera
     assert isinstance(batch.world, Traffic)
@@ -139,6 +143,15 @@ def test_labels_of_the_car_ahead_say_where_it_is() -> None:
     # A car ahead changes what is seen, and nothing else does.
     changed = (plain.images != frames.images).any(axis=(1, 2, 3))
     assert (changed[near > 0.5]).all()
+
+
+def test_who_is_evaluated_is_its_own_opponent_for_others_too() -> None:
+    told = {"opponents": {"count": 2, "drivers": ["self", "pursuit:0.5"]}}
+    config = configuration.validate(EnvironmentConfig, told)
+    assert rivals.named(config, "3f2a").opponents.drivers == ("3f2a", "pursuit:0.5")
+    assert rivals.learned(rivals.named(config, "3f2a")) == ("3f2a",)
+    assert rivals.named(config, "pursuit").opponents.drivers == ("pursuit:1.0", "pursuit:0.5")
+    assert rivals.learned(EnvironmentConfig()) == ()
 
 
 @pytest.mark.slow

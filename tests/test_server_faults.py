@@ -9,7 +9,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from donkey_rl.envs.serving.background import Running
 from donkey_rl.envs.serving.config import ServerConfig
 from tests.fault_runs import seeds
 from tests.plain_client import PlainClient
+from tests.process_counts import memory, open_files
 
 TRACK = "waveshare"
 
@@ -143,10 +143,6 @@ def with_half_closed(link: socket.socket) -> None:
         return
 
 
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 @pytest.mark.parametrize("seed", seeds(30))
 def test_others_drive_on_whatever_a_client_does(server: Running, seed: int) -> None:
     with PlainClient(server.port) as driver:
@@ -173,12 +169,6 @@ def test_nothing_is_left_of_clients_that_have_gone() -> None:
         assert running.statistics().queued < 100_000
     assert threading.active_count() <= threads + 1  # the world's own pool of one thread
     assert open_files() <= files + 2
-
-
-def memory() -> int:
-    """Bytes that this process holds."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads memory from /proc")

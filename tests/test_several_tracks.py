@@ -56,6 +56,7 @@ def test_joined_cars_do_what_they_do_apart() -> None:
     both = joined_view.make(wanted.environments(), 3, seed=5)
     assert isinstance(both, JoinedView)
     assert [view.num_envs for view in both.views] == [2, 1]
+    assert both.metadata["render_fps"] == 20
     apart = [
         vec_env.make(environment, cars, seed)
         for environment, cars, seed in zip(wanted.environments(), (2, 1), (5, 7), strict=True)
@@ -64,6 +65,7 @@ def test_joined_cars_do_what_they_do_apart() -> None:
     apart[0].seed(11)
     apart[1].seed(13)
     seen = both.reset()
+    assert [image.shape for image in both.get_images()] == [seen["image"].shape[1:]] * 3
     parts = [view.reset() for view in apart]
     actions = np.random.default_rng(0).uniform(-1, 1, (15, 3, 2)).astype(np.float32)
     ended = 0

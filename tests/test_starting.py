@@ -24,7 +24,7 @@ from donkey_rl.experiments import (
     process_clock,
     sight,
     starting,
-    tracking,
+    stored_runs,
     training,
 )
 from donkey_rl.experiments.config import TrainingConfig
@@ -236,7 +236,7 @@ def test_a_training_goes_on_with_a_driver_until_its_minutes_are_over(
     assert "1 minutes are over at step" in text.getvalue()
     assert 0 < result.steps < 1000
     assert not result.stopped
-    made = Driver.load(tracking.download_driver(result.run_id))
+    made = Driver.load(stored_runs.download_driver(result.run_id))
     for own, first in zip(made.encoder.model.get_weights(), driver.encoder.model.get_weights(),
                           strict=True):  # fmt: skip
         np.testing.assert_array_equal(own, first)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from donkey_rl.errors import StorageError
-from donkey_rl.experiments import drivers, evaluation, stored_races, stored_runs, tracking
+from donkey_rl.experiments import drivers, evaluation, stored_races, stored_runs
 from donkey_rl.experiments.stored_races import Course
 from tests import new_stores
 from tests import stored_evaluations as stored
@@ -26,7 +26,7 @@ def test_races_come_back_by_course_and_seed(uri: str) -> None:
         "evaluation-circle-1x1-seed0-latency100": late,
         "plots": stored.races([30.0]),
     }
-    run = tracking.find(stored.store("two courses", ours, uri), uri=uri)
+    run = stored_runs.find(stored.store("two courses", ours, uri), uri=uri)
     found = stored_races.read(run, uri=uri)
     assert found.problems == ()
     plain, delayed = sorted(found.courses)
@@ -67,7 +67,7 @@ def test_a_damaged_record_is_named_and_the_others_are_read(
     # Its noise makes it larger than the one that stands at the start.
     sizes = sorted((folder / f"race_0{k}.parquet").stat().st_size for k in (0, 2, 3))
     monkeypatch.setattr(stored_races, "MAX_BYTES", sizes[1] - 1)
-    found = stored_races.read(tracking.find(run_id, uri=uri), uri=uri)
+    found = stored_races.read(stored_runs.find(run_id, uri=uri), uri=uri)
     assert [seed for races in found.courses.values() for seed in races] == [1003]
     large, damaged, also_large = found.problems
     assert damaged.startswith(f"run {run_id[:8]}: evaluation/race_01.parquet was left out: ")
@@ -82,7 +82,7 @@ def test_a_bound_on_the_number_of_records_is_told(
 ) -> None:
     run_id = stored.store("many", {"evaluation": stored.races([20.0, 21.0, 22.0])}, uri)
     monkeypatch.setattr(stored_races, "MAX_FILES", 2)
-    found = stored_races.read(tracking.find(run_id, uri=uri), uri=uri)
+    found = stored_races.read(stored_runs.find(run_id, uri=uri), uri=uri)
     assert [seed for races in found.courses.values() for seed in races] == [1000, 1001]
     assert found.problems == (f"run {run_id[:8]}: only 2 of 3 records were read",)
 
@@ -94,7 +94,7 @@ def test_races_of_the_driver_before_a_resumption_do_not_count(uri: str) -> None:
         "evaluation-circle-2x1-seed0": stored.races([26.0, 20.0], driver_hash="new"),
     }
     run_id = stored.store("resumed", ours, uri)
-    found = stored_races.read(tracking.find(run_id, uri=uri), uri=uri)
+    found = stored_races.read(stored_runs.find(run_id, uri=uri), uri=uri)
     ((_, races),) = found.courses.items()
     assert {race.header.driver_hash for race in races.values()} == {"new"}
     # Of two races of one seed, that of the first folder.
@@ -112,7 +112,7 @@ def test_races_left_from_a_longer_evaluation_before_do_not_outvote_the_later(uri
     stored.races([20.0], driver_hash="new")[0].save(
         stored.artifacts(run_id, uri) / "evaluation" / "race_00.parquet"
     )
-    found = stored_races.read(tracking.find(run_id, uri=uri), uri=uri)
+    found = stored_races.read(stored_runs.find(run_id, uri=uri), uri=uri)
     assert found.driver_hash == "new"
     ((_, races),) = found.courses.items()
     assert list(races) == [1000]
@@ -120,13 +120,13 @@ def test_races_left_from_a_longer_evaluation_before_do_not_outvote_the_later(uri
 
 @pytest.mark.parametrize("place", ["../other", "/etc", "evaluation/../..", "", "a\\..\\b"])
 def test_nothing_outside_of_a_run_is_fetched(uri: str, place: str) -> None:
-    run = tracking.find(stored.store("inside", {}, uri), uri=uri)
+    run = stored_runs.find(stored.store("inside", {}, uri), uri=uri)
     with pytest.raises(StorageError, match="lies inside it"):
         stored_runs.download(run, place, uri=uri)
 
 
 def test_a_run_without_races_has_none(uri: str, tmp_path: pathlib.Path) -> None:
-    run = tracking.find(stored.store("nothing", {}, uri), uri=uri)
+    run = stored_runs.find(stored.store("nothing", {}, uri), uri=uri)
     assert stored_races.files(run, uri=uri) == ()
     assert stored_races.read(run, uri=uri).courses == {}
 

@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 
 from donkey_rl import errors
-from donkey_rl.envs.simulator import track
+from donkey_rl.envs.batch import Batch
+from donkey_rl.envs.settings import EnvironmentConfig
+from donkey_rl.envs.simulator import scenery, stepping, track
+from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.randomisation import Randomisation
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs" / "tracks.md"
 BOX = {"name": "b", "shape": "box", "x": 0, "z": 0, "width": 1, "height": 1, "colour": [0, 0, 0]}
@@ -23,6 +27,12 @@ def circle(radius: float = 20.0, count: int = 24) -> list[list[float]]:
     """Waypoints of a circle around the origin, clockwise from its westernmost point."""
     angles = 2.0 * np.pi * np.arange(count) / count
     return [[-radius * math.cos(a), radius * math.sin(a)] for a in angles]
+
+
+def figure_of_eight() -> list[list[float]]:
+    """Waypoints that cross their own way once, from one side to the other."""
+    bend = [[20.0 * math.sin(a), 20.0 * (1.0 - math.cos(a))] for a in np.linspace(0.0, 4.7, 12)]
+    return [[-40.0, 0.0], [-20.0, 0.0], *bend, [-20.0, 5.0], [-20.0, -20.0]]
 
 
 def save(folder: pathlib.Path, **fields: Any) -> str:
@@ -81,7 +91,7 @@ def test_own_track_with_everything(tmp_path: pathlib.Path) -> None:
     assert road.name == "ring"
     assert len(road.nodes) == 50
     assert road.road_friction == 0.5
-    assert road.stripes == (track.Stripe(-0.1, 0.1, "centre_line", (2.0, 1.0)),)
+    assert road.stripes == (scenery.Stripe(-0.1, 0.1, "centre_line", (2.0, 1.0)),)
     crate = road.obstacles[0]
     assert crate.solid
     np.testing.assert_allclose([crate.length, crate.yaw], [3.0, 0.5 * math.pi])
@@ -96,7 +106,7 @@ def test_own_track_with_everything(tmp_path: pathlib.Path) -> None:
     assert road.start_line == pytest.approx(0.25 * road.length, abs=0.05)
     assert road.start_line_drawn
     assert road.look.colours["road"] == (9, 9, 9)
-    assert set(road.look.colours) == set(track.MATERIALS)
+    assert set(road.look.colours) == set(scenery.MATERIALS)
 
 
 def test_an_obstacle_without_a_colour_is_orange(tmp_path: pathlib.Path) -> None:
@@ -234,6 +244,19 @@ def test_unknown_scene_names_the_nearest() -> None:
             {"closed": False, "waypoints": [[x, 0] for x in (0, 10, 20, 30, 40, 30, 20, 10, 0)]},
             r"'waypoints': expected a line that leads on.*by 180 degrees on the spot",
         ),
+        (
+            {"closed": False, "waypoints": figure_of_eight()},
+            r"'road.left': expected an edge more than 1 u from the centre of any other part",
+        ),
+        (
+            {
+                "closed": False,
+                "waypoints": [[5 * k, 0] for k in range(9)],
+                "start_line": {"x": 39.5, "z": 0},
+            },
+            r"'start_line': expected a start line 1 u or more before the end of an open road. "
+            r"Received: one at 39.5 u of 40.0 u",
+        ),
         ({"name": "a\nb"}, r"'name'"),
         ({"way\npoints": 1}, r"'way\\npoints': expected a known field.*Did you mean 'waypoints'"),
         ({"x" * 5000: 1}, r"mine.json: field 'x{5,20}\.\.\.x{5,20}': expected a known field"),
@@ -350,3 +373,13 @@ def test_a_random_road_is_known_by_its_number() -> None:
     )
     with pytest.raises(errors.TrackError, match="Only a random road takes a number"):
         track.load("warehouse:3")
+
+
+def test_an_open_road_may_be_short(tmp_path: pathlib.Path) -> None:
+    file = save(tmp_path, closed=False, waypoints=[[3.0 * k, 0.0] for k in range(9)])
+    for anywhere in (False, True):
+        drawn = Randomisation(start_anywhere=anywhere, start_lateral=0.1)
+        camera = CameraConfig(img_w=16, img_h=16)
+        config = EnvironmentConfig(track=file, randomisation=drawn, camera=camera)
+        batch = Batch(config, 3, seed=1)
+        assert batch.sensed[:, stepping.ARC].max() < 24.0

@@ -19,7 +19,7 @@ import pytest
 
 import donkey_rl.agents
 from donkey_rl.errors import InputError, UnknownNameError
-from donkey_rl.experiments import dashboard, mlflow_store, saved_view, tracking
+from donkey_rl.experiments import dashboard, mlflow_store, saved_view, stored_runs, tracking
 from donkey_rl.experiments.driver_model import MODEL_TAG
 
 OBSERVATION = gymnasium.spaces.Dict(
@@ -51,7 +51,7 @@ def test_a_run_comes_back_with_all_it_logged(uri: str, tmp_path: pathlib.Path) -
         run.log_metrics({"eval/best_lap_s": 14.0, "eval/none": math.nan}, step=1000)
         run.log_metrics({"eval/best_lap_s": 12.5}, step=2000)
         run.log_artifact(tmp_path / "lap.txt", "laps")
-    stored = tracking.find(run.id, uri=uri)
+    stored = stored_runs.find(run.id, uri=uri)
     assert (stored.name, stored.status) == ("whole", "FINISHED")
     assert stored.params == {key: str(value) for key, value in settings.items()}
     assert stored.tags == {"track": "warren"}
@@ -69,14 +69,14 @@ def test_a_reader_finds_what_was_logged_a_moment_before(uri: str) -> None:
     run = tracking.start("read at once", uri=uri)
     for step in range(3):
         run.log_metrics({"a": float(step)}, step=step)
-        assert tracking.find(run.id, uri=uri).metrics == {"a": float(step)}
+        assert stored_runs.find(run.id, uri=uri).metrics == {"a": float(step)}
     run.end()
 
 
 def test_a_name_is_no_longer_than_databases_have_room_for(uri: str) -> None:
     with tracking.start("x" * 300, uri=uri) as run:
         pass
-    assert tracking.find(run.id, uri=uri).name == "x" * 250
+    assert stored_runs.find(run.id, uri=uri).name == "x" * 250
 
 
 def test_more_points_than_one_call_takes(uri: str) -> None:
@@ -102,7 +102,7 @@ def test_a_run_ends_by_what_happened_in_it(
         run.log_metrics({"a": 1.0}, step=1)
         if error is not None:
             raise error
-    stored = tracking.find(run.id, uri=uri)
+    stored = stored_runs.find(run.id, uri=uri)
     assert stored.status == status
     assert stored.metrics == {"a": 1.0}
 
@@ -114,7 +114,7 @@ def test_a_driver_is_stored_without_a_pickle_and_comes_back(
         run.log_driver(driver, OBSERVATION, ACTION)
         (driver / "actor.bin").write_bytes(b"better")
         run.log_driver(driver, OBSERVATION, ACTION)
-    folder = tracking.download_driver(run.id, uri=uri)
+    folder = stored_runs.download_driver(run.id, uri=uri)
     assert {file.name for file in folder.iterdir()} == {"manifest.json", "actor.bin"}
     assert (folder / "actor.bin").read_bytes() == b"better"
     written = {file.suffix for file in folder.parents[1].rglob("*") if file.is_file()}
@@ -152,7 +152,7 @@ def test_mlflow_drives_by_the_stored_driver(
         run.log_driver(driver, OBSERVATION, ACTION)
     from mlflow import pyfunc
 
-    model_id = tracking.find(run.id, uri=uri).tags[MODEL_TAG]
+    model_id = stored_runs.find(run.id, uri=uri).tags[MODEL_TAG]
     location = mlflow_store.client(uri).get_logged_model(model_id).artifact_location
     model = pyfunc.load_model(location)
     image = np.zeros((3, 12, 16, 3), np.uint8)
@@ -169,18 +169,18 @@ def test_a_run_without_a_driver_says_so(uri: str) -> None:
     with tracking.start("no driver", uri=uri) as run:
         pass
     with pytest.raises(InputError, match="holds no driver"):
-        tracking.download_driver(run.id, uri=uri)
+        stored_runs.download_driver(run.id, uri=uri)
     with tracking.start("pursuit", uri=uri, tags={"kind": "evaluation"}) as run:
         pass
     with pytest.raises(InputError, match=r"only the races of pursuit\. .* with --races\."):
-        tracking.download_driver(run.id, uri=uri)
+        stored_runs.download_driver(run.id, uri=uri)
 
 
 def test_runs_are_found_by_id_beginning_and_name(uri: str) -> None:
     with tracking.start("older twin", uri=uri), tracking.start("older twin", uri=uri) as later:
         pass
-    assert tracking.find(later.id[:8], uri=uri).id == later.id
-    assert tracking.find("older twin", uri=uri).id == later.id
+    assert stored_runs.find(later.id[:8], uri=uri).id == later.id
+    assert stored_runs.find("older twin", uri=uri).id == later.id
 
 
 def test_an_unknown_run_answers_with_the_nearest(uri: str) -> None:
@@ -189,12 +189,12 @@ def test_an_unknown_run_answers_with_the_nearest(uri: str) -> None:
     other_digit = "1" if run.id[20] == "0" else "0"
     wrong = run.id[:20] + other_digit + run.id[21:-1]
     with pytest.raises(UnknownNameError) as caught:
-        tracking.find(wrong, uri=uri)
+        stored_runs.find(wrong, uri=uri)
     assert caught.value.nearest == run.id
     with pytest.raises(UnknownNameError, match="Did you mean 'fast driver'"):
-        tracking.find("fast drivr", uri=uri)
+        stored_runs.find("fast drivr", uri=uri)
     with pytest.raises(UnknownNameError):
-        tracking.find(run.id[:3], uri=uri)
+        stored_runs.find(run.id[:3], uri=uri)
 
 
 def test_more_can_be_logged_into_a_finished_run(uri: str) -> None:
@@ -202,7 +202,7 @@ def test_more_can_be_logged_into_a_finished_run(uri: str) -> None:
         pass
     with tracking.attach(run.id, uri=uri) as again:
         again.log_metrics({"eval/laps": 3.0}, step=5)
-    stored = tracking.find(run.id, uri=uri)
+    stored = stored_runs.find(run.id, uri=uri)
     assert (stored.status, stored.metrics) == ("FINISHED", {"eval/laps": 3.0})
 
 
@@ -255,13 +255,13 @@ def test_nothing_but_our_own_words_reaches_standard_output(
     done = script(
         f"""
         import sys
-        from donkey_rl.experiments import tracking
+        from donkey_rl.experiments import stored_runs, tracking
         assert "mlflow" not in sys.modules
         import gymnasium, numpy
         box = gymnasium.spaces.Box(-1, 1, (2,), numpy.float32)
         with tracking.start("quiet") as run:
             run.log_driver({str(driver)!r}, gymnasium.spaces.Dict(image=box), box)
-        tracking.download_driver(run.id)
+        stored_runs.download_driver(run.id)
         print("only this")
         """,
         tmp_path,
@@ -283,7 +283,7 @@ def test_a_full_disk_leaves_the_run_readable(uri: str, tmp_path: pathlib.Path) -
         f"""
         import pathlib, resource
         from donkey_rl.errors import StorageError
-        from donkey_rl.experiments import logged_run, tracking
+        from donkey_rl.experiments import logged_run, stored_runs, tracking
         logged_run._END_S = 1.0
         run = tracking.start("disk full", uri={uri!r})
         run.log_metrics({{"a": 1.0}}, step=1)
@@ -305,11 +305,11 @@ def test_a_full_disk_leaves_the_run_readable(uri: str, tmp_path: pathlib.Path) -
     assert len(lines) == 3, done.stdout
     for line in lines:
         assert "nothing can be kept here (File too large" in line
-    stored = tracking.find("disk full", uri=uri)
+    stored = stored_runs.find("disk full", uri=uri)
     assert stored.metrics["a"] == 1.0
     with tracking.attach(stored.id, uri=uri) as run:
         run.log_metrics({"a": 2.0}, step=2)
-    assert tracking.find("disk full", uri=uri).metrics["a"] == 2.0
+    assert stored_runs.find("disk full", uri=uri).metrics["a"] == 2.0
 
 
 @pytest.mark.slow
@@ -351,4 +351,4 @@ def test_where_runs_are_listed_is_said_where_none_is_near(uri: str) -> None:
         with tracking.start(f"driver {number}", uri=uri):
             pass
     with pytest.raises(UnknownNameError, match=r"leaderboard` and .* list the runs"):
-        tracking.find("zzzz-zzzz", uri=uri)
+        stored_runs.find("zzzz-zzzz", uri=uri)

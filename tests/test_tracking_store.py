@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
+import sqlite3
 import subprocess
 import sys
 
 import pytest
 
 from donkey_rl import cli_completion
-from donkey_rl.errors import InputError, StorageError
+from donkey_rl.errors import InputError, StorageError, StoreAwayError
 from donkey_rl.experiments import mlflow_store, stored_runs, tracking
-from donkey_rl.experiments.tracking import Run
+from donkey_rl.experiments.logged_run import Run
 
 
 def test_asking_for_a_run_creates_no_store(tmp_path: pathlib.Path) -> None:
     with pytest.raises(InputError, match=r"does not exist yet.*donkey-rl train"):
-        tracking.find("abcd", uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+        stored_runs.find("abcd", uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -27,10 +29,10 @@ def test_the_store_is_the_environments_or_the_folders(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking.tracking_uri() == f"sqlite:///{tmp_path.resolve().as_posix()}/mlflow.db"
+    assert mlflow_store.tracking_uri() == f"sqlite:///{tmp_path.resolve().as_posix()}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert tracking.tracking_uri() == "http://127.0.0.1:5000"
-    assert tracking.tracking_uri("sqlite:////runs.db").endswith("/runs.db")
+    assert mlflow_store.tracking_uri() == "http://127.0.0.1:5000"
+    assert mlflow_store.tracking_uri("sqlite:////runs.db").endswith("/runs.db")
 
 
 @pytest.mark.parametrize("name", ["my%20project", "c?d", "e%41f", "100%"])
@@ -46,7 +48,7 @@ def test_a_folder_has_a_store_of_its_own_whatever_it_is_called(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with tracking.start("odd") as run:
         run.log_metrics({"a": 1.0}, 0)
-    assert tracking.find("odd").id == run.id
+    assert stored_runs.find("odd").id == run.id
     assert {each.name for each in tmp_path.iterdir()} == {"my project", name}
     assert not list((tmp_path / "my project").iterdir())
     assert (folder / "mlflow.db").stat().st_size > 0
@@ -68,12 +70,12 @@ def test_a_store_that_cannot_be_opened_is_one_line(
 
 def test_the_store_is_prepared_beside_other_work(tmp_path: pathlib.Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    thread = tracking.prepare_in_background(uri)
+    thread = mlflow_store.prepare_in_background(uri)
     with tracking.start("prepared", uri=uri) as run:
         pass
     thread.join(timeout=60)
     assert not thread.is_alive()
-    assert tracking.find("prepared", uri=uri).id == run.id
+    assert stored_runs.find("prepared", uri=uri).id == run.id
 
 
 def test_processes_may_make_the_store_at_once(tmp_path: pathlib.Path) -> None:
@@ -108,7 +110,7 @@ def test_a_run_that_is_interrupted_as_it_is_made_does_not_run_for_ever(
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with pytest.raises(KeyboardInterrupt):
         tracking.start("stopped", uri=uri)
-    assert tracking.find("stopped", uri=uri).status == "KILLED"
+    assert stored_runs.find("stopped", uri=uri).status == "KILLED"
 
 
 def test_many_workers_may_begin_at_once(tmp_path: pathlib.Path) -> None:
@@ -119,7 +121,7 @@ def test_many_workers_may_begin_at_once(tmp_path: pathlib.Path) -> None:
     for run in runs:
         run.end()
     assert len({run.id for run in runs}) == 8
-    assert tracking.find("worker 7", uri=uri).id == runs[7].id
+    assert stored_runs.find("worker 7", uri=uri).id == runs[7].id
 
 
 def test_a_store_that_cannot_be_prepared_is_reported_by_who_needs_it(
@@ -127,6 +129,33 @@ def test_a_store_that_cannot_be_prepared_is_reported_by_who_needs_it(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
-    tracking.prepare_in_background(uri).join(timeout=60)
+    mlflow_store.prepare_in_background(uri).join(timeout=60)
     with pytest.raises(StorageError, match="cannot be written"):
         tracking.start("never", uri=uri)
+
+
+def test_a_store_that_somebody_holds_is_away_and_not_to_be_moved(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(path, timeout=0.1))
+    with contextlib.closing(connect(tmp_path / "mlflow.db")) as other:
+        other.execute("CREATE TABLE held (x)")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreAwayError, match=r"locked by another process\. Try again"):
+            mlflow_store.client(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+@pytest.mark.parametrize(
+    ("told", "remedy"),
+    [
+        ("database is locked", "Try again"),
+        ("database or disk is full", "Try again"),
+        ("Detected out-of-date database schema. Run 'mlflow db upgrade'", "Take the MLflow"),
+        ("duplicate column name: x", "Move mlflow.db away"),
+        ("Can't locate revision identified by 'abc'", "Move mlflow.db away"),
+    ],
+)
+def test_what_helps_a_store_that_cannot_be_opened(told: str, remedy: str) -> None:
+    said = mlflow_store._mended(pathlib.Path("mlflow.db"), StoreAwayError(told))
+    assert said.startswith(remedy)

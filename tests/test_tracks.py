@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from donkey_rl.envs.simulator import random_road, road_shape, track
+from donkey_rl.envs.simulator import random_road, road_shape, scenery, track
 from donkey_rl.envs.simulator.path import Curve, FloatArray, Path
 
 # Lengths by adaptive quadrature of the splines, and of the simulator's own node paths, in u;
@@ -150,8 +150,8 @@ def test_nothing_solid_stands_on_the_road(name: str) -> None:
 @pytest.mark.parametrize("name", track.names())
 def test_stripes_obstacles_and_colours_are_complete(name: str) -> None:
     road = track.load(name)
-    assert set(road.look.colours) == set(track.MATERIALS)
-    assert {stripe.material for stripe in road.stripes} <= set(track.MATERIALS)
+    assert set(road.look.colours) == set(scenery.MATERIALS)
+    assert {stripe.material for stripe in road.stripes} <= set(scenery.MATERIALS)
     bands = [stripe for stripe in road.stripes if stripe.material == "road"]
     assert min(band.start for band in bands) >= road.road_left
     assert max(band.end for band in bands) <= road.road_right
@@ -247,15 +247,15 @@ def test_direction_is_interpolated_across_south() -> None:
 
 def test_start_grid_by_hand() -> None:
     # Heading +X, left is +Z: columns 4.5 u to the left, rows 5 u back.
-    grid = track.StartGrid((track.Pose(10.0, 20.0, math.radians(90.0)),))
+    grid = scenery.StartGrid((scenery.Pose(10.0, 20.0, math.radians(90.0)),))
     slots = [(pose.x, pose.z) for pose in map(grid.slot, range(5))]
     expected = [(10.0, 20.0), (10.0, 24.5), (5.0, 20.0), (5.0, 24.5), (0.0, 20.0)]
     np.testing.assert_allclose(slots, expected, atol=1e-9)
 
 
 def test_start_grid_with_two_poses_and_one_column() -> None:
-    poses = (track.Pose(0.0, 0.0, 0.0), track.Pose(50.0, 0.0, math.pi))
-    grid = track.StartGrid(poses, columns=1, row_spacing=6.0)
+    poses = (scenery.Pose(0.0, 0.0, 0.0), scenery.Pose(50.0, 0.0, math.pi))
+    grid = scenery.StartGrid(poses, columns=1, row_spacing=6.0)
     slots = [(pose.x, pose.z) for pose in map(grid.slot, range(4))]
     # The second pose looks towards -Z, so that its row behind lies at +Z.
     np.testing.assert_allclose(slots, [(0, 0), (50, 0), (0, -6), (50, 6)], atol=1e-9)

@@ -18,7 +18,7 @@ import pytest
 from donkey_rl import cli, configuration
 from donkey_rl.agents.driver import Driver
 from donkey_rl.errors import ConfigurationError
-from donkey_rl.experiments import stored_runs, tracking
+from donkey_rl.experiments import stored_runs
 from donkey_rl.experiments.config import TrainingConfig, flat
 from donkey_rl.experiments.school import School
 
@@ -120,8 +120,8 @@ def test_a_signal_to_end_keeps_the_driver_and_marks_the_run(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking.find(result["run_id"]).status == "KILLED"
-    driver = Driver.load(tracking.download_driver(result["run_id"]))
+    assert stored_runs.find(result["run_id"]).status == "KILLED"
+    driver = Driver.load(stored_runs.download_driver(result["run_id"]))
     assert driver.description.notes["steps"] > 0
 
 
@@ -158,7 +158,7 @@ def test_learns_to_lap_from_camera_images(tmp_path: Path, monkeypatch: pytest.Mo
     assert sum(result["time_split"].values()) == pytest.approx(1.0, abs=0.05)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    driver = Driver.load(tracking.download_driver(result["run_id"]))
+    driver = Driver.load(stored_runs.download_driver(result["run_id"]))
     assert driver.critic is not None
     seen = np.random.default_rng(0).normal(0, 0.5, (64, driver.actor.input_shape[1]))
     said = [
@@ -192,7 +192,7 @@ def test_a_driver_that_learned_in_lessons_alone_is_stored(
         result = json.loads(capfd.readouterr().out)
         assert result["steps"] == int(steps)
         assert result["driver_stored"]
-        driver = Driver.load(tracking.download_driver(result["run_id"]))
+        driver = Driver.load(stored_runs.download_driver(result["run_id"]))
         assert driver.description.agent == "ppo"
 
 
@@ -219,7 +219,7 @@ def test_what_was_taught_is_kept_though_the_lessons_are_stopped(
     assert "stopped: storing the driver so far" in said
     result = json.loads(out)
     assert (len(rounds), result["stopped"], result["driver_stored"]) == (1, True, True)
-    assert Driver.load(tracking.download_driver(result["run_id"])).description.agent == "ppo"
+    assert Driver.load(stored_runs.download_driver(result["run_id"])).description.agent == "ppo"
 
 
 FAILING = """
@@ -256,7 +256,7 @@ def test_a_training_that_fails_keeps_its_driver(
     if full:
         assert "no driver is stored: " in said
         return
-    driver = Driver.load(tracking.download_driver(run.id))
+    driver = Driver.load(stored_runs.download_driver(run.id))
     assert 100 < driver.description.notes["steps"] < 300
 
 

@@ -26,6 +26,7 @@ from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.metrics import race_file, registry
 from donkey_rl.metrics.race import COLUMNS, Race, columns_of
 from tests import small_tubs
+from tests.race_columns import assert_same
 
 
 def imported(tub: pathlib.Path, out: pathlib.Path, **options: Any) -> tub_import.Imported:
@@ -35,12 +36,6 @@ def imported(tub: pathlib.Path, out: pathlib.Path, **options: Any) -> tub_import
 
 def races_of(tub: pathlib.Path, out: pathlib.Path) -> list[pathlib.Path]:
     return [pathlib.Path(file) for file in imported(tub, out).files]
-
-
-def assert_same(one: Race, other: Race) -> None:
-    assert one.header == other.header
-    for name in COLUMNS:
-        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
 def test_a_tub_comes_back_byte_for_byte(tmp_path: pathlib.Path) -> None:

@@ -61,3 +61,35 @@ def test_pictures_of_another_kind_than_jpeg_are_told(tmp_path: pathlib.Path) -> 
     imported = tub_import.write(Tub(tub), tmp_path / "races", quiet())
     assert (imported.rows, imported.frames) == (5, 4)
     assert "1 image of another kind than JPEG" in " ".join(imported.notes)
+
+
+def test_a_session_that_made_no_drive_stays_with_the_drive_before(tmp_path: pathlib.Path) -> None:
+    """All its records are deleted; the next session must not take them over."""
+    store = open_store(str(tmp_path / "store"))
+    for sessions, drives in ((2, 1), (3, 2), (4, 3)):
+        tub = recorded(tmp_path / f"{sessions}" / "data", sessions, tuple(range(6, 12)))
+        out = tmp_path / f"{sessions}" / "races"
+        assert tub_import.write(Tub(tub), out, quiet()).races == drives
+        assert push(store, out).races == drives
+
+
+def test_a_slow_session_splits_no_earlier_one(tmp_path: pathlib.Path) -> None:
+    def drives(sessions: int) -> int:
+        # The first has a pause of 2.4 s between its halves; the second is recorded at 1 Hz.
+        ways = [(50, 2_400), (1_000, 0)]
+        records = []
+        for number, (step_ms, pause_ms) in enumerate(ways[:sessions]):
+            for k in range(40):
+                late = step_ms * k + pause_ms * (k >= 20)
+                records.append(
+                    small_tubs.record(
+                        40 * number + k,
+                        _session_id=f"26-11-28_{number}",
+                        _timestamp_ms=small_tubs.BEGAN_MS + 600_000 * number + late,
+                    )
+                )
+        tub = small_tubs.write(tmp_path / f"{sessions}", records)
+        return len(list(tub_import.races(tub)))
+
+    first = drives(1)
+    assert drives(2) == first + 1

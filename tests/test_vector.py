@@ -215,4 +215,6 @@ def test_the_view_answers_stable_baselines3s_questions() -> None:
     assert len(view.env_method("get_attr", "num_envs", indices=[0])) == 1
     view.reset()
     assert [image.shape for image in view.get_images() if image is not None] == [(24, 32, 3)] * 2
+    # For whoever films it.
+    assert view.metadata["render_fps"] == 20
     view.close()

@@ -13,6 +13,7 @@ from donkey_rl import errors
 from donkey_rl.envs.simulator import ground, physics, stepping, track
 from donkey_rl.envs.simulator import vehicle as vehicles
 from donkey_rl.envs.simulator.camera import CameraConfig
+from donkey_rl.envs.simulator.path import Path
 from donkey_rl.envs.simulator.scenery import Pose, StartGrid
 from donkey_rl.envs.simulator.world import World
 
@@ -247,7 +248,7 @@ def straight_world(monkeypatch: pytest.MonkeyPatch, name: str, count: int) -> Wo
     monkeypatch.setattr(ground, "_MOST_TEXELS", 2e5)
     base = track.load("generated_track")
     points = np.column_stack([np.zeros(1001), 0.5 * np.arange(1001)])
-    path = track.Path(points, np.zeros(1001), np.zeros(1001), 0.5, closed=False)
+    path = Path(points, np.zeros(1001), np.zeros(1001), 0.5, closed=False)
     road = dataclasses.replace(
         base,
         nodes=points[::4],

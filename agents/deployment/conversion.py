@@ -80,7 +80,7 @@ def check_onnx() -> None:
     if not has_onnx():
         raise InputError(
             "Expected the packages tf2onnx, onnx and onnxruntime. Received: an installation "
-            "without them. Type pip install 'donkey-rl[onnx]', or export with --to litert."
+            'without them. Type pip install "donkey-rl[onnx]", or export with --to litert.'
         )
 
 

@@ -117,6 +117,8 @@ class Draft:
             if isinstance(model, keras.Sequential) and model.built:
                 model = keras.Model(model.inputs, model.outputs)
         self._check_shapes(model)
+        # Without optimiser and loss: they would be stored too, and be taken for code.
+        model = keras.Model(model.input, model.output)
         with tempfile.TemporaryDirectory(prefix="donkey-rl-") as name:
             encoder = self._stored(OwnEncoder(model), Path(name))
             self._try(encoder)

@@ -41,4 +41,6 @@ class EncoderReport:
         """Returns what is logged of a run, by metric name."""
         kinds = {f"encoder/iou_{kind}": value for kind, value in self.iou.items()}
         known = {"encoder/mean_r2": self.mean_r2} if self.r2 else {}
+        for output, error in self.rmse.items():
+            known |= {f"encoder/r2_{output}": self.r2[output], f"encoder/rmse_{output}": error}
         return {**known, "encoder/seconds": self.seconds, **kinds}

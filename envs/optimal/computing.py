@@ -19,7 +19,8 @@ class LimitRequest(Config):
     Attributes:
         track: Scene name, `NAME:mirror`, or the path of a track file.
         vehicle: Car generation.
-        out: File of laps that the lap is added to, as `metrics/limits.json`.
+        out: File of laps that the lap is added to, such as `limits.own_file`, by which races on
+            the track have a pace.
         motion: File of laps that the expert's motion is added to, as those of `optimal/lines`;
             with `reserve` and `margin` left of grip and road.
         reserve: Share of the grip that the expert's motion leaves.
@@ -48,7 +49,9 @@ def compute(request: LimitRequest) -> dict[str, Any]:
         StorageError: A file cannot be written.
         DonkeyRLError: No lap was found.
     """
-    road, car = track.load(request.track), vehicle.load(request.vehicle)
+    # A lap of the mirror image is that of the track.
+    road = track.load(request.track.removesuffix(track.MIRROR))
+    car = vehicle.load(request.vehicle)
     for file in filter(None, (request.out, request.motion)):
         # Before minutes of work for a file that takes none of it.
         lap.contents(file)

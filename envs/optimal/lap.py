@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl import moving
 from donkey_rl.envs import grip as grips
 from donkey_rl.envs import racing_line
 from donkey_rl.envs import reference as references
@@ -197,10 +198,12 @@ def store(file: pathlib.Path, road: Track, car: Vehicle, entry: dict[str, Any]) 
     content = contents(file)
     tracks = content["tracks"]
     try:
-        facts = {
+        facts: dict[str, Any] = {
             "length": round(road.length, 4), "left": road.road_left, "right": road.road_right,
+            "digests": [road.digest, road.mirrored().digest],
         }  # fmt: skip
-        before = tracks.get(road.name, {})
+        # Motions were stored without digests at first.
+        before = {"digests": facts["digests"]} | tracks.get(road.name, {})
         same = {name: before.get(name) for name in facts} == facts
         cars = before["vehicles"] if same else {}
         tracks[road.name] = facts | {"vehicles": dict(sorted({**cars, car.name: entry}.items()))}
@@ -208,6 +211,7 @@ def store(file: pathlib.Path, road: Track, car: Vehicle, entry: dict[str, Any]) 
     except (KeyError, TypeError, AttributeError) as error:
         raise _foreign(file) from error
     try:
-        file.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+        # A link to a file that is shared stays one.
+        moving.write(file.resolve(), json.dumps(content, separators=(",", ":")) + "\n")
     except OSError as error:
         raise StorageError(f"The laps could not be written to '{file}': {error}.") from error

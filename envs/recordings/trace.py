@@ -13,12 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs.recordings.recording import Recording
+from donkey_rl.envs.simulator.vehicle import TIME_STEP
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-TIME_STEP = 0.02
-"""Telemetry is sent at physics steps: time differences are whole multiples."""
 
 _MOVING = 2.0
 """Below this speed (u/s) way / speed says nothing about time."""
@@ -192,6 +190,7 @@ def _gaps(
     middle = 0.5 * (speed[1:] + speed[:-1])
     moving = middle > _MOVING
     by_way = way / np.where(moving, middle, 1.0)
+    # Telemetry is sent at physics steps: time differences are whole multiples.
     whole = np.maximum(np.rint(by_way / TIME_STEP), 1.0) * TIME_STEP
     steady = moving & (np.abs(np.diff(speed)) <= _HARDEST * whole + 0.5)
     rate = _rate(whole, clock, steady)

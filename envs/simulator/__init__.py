@@ -2,6 +2,8 @@
 
 import pathlib
 
+from donkey_rl.envs.simulator import kernel_cache
+
 
 def _drop_stale_machine_code(folder: pathlib.Path) -> None:
     """Deletes compiled kernels that are older than any source of this package.
@@ -20,3 +22,4 @@ def _drop_stale_machine_code(folder: pathlib.Path) -> None:
 
 
 _drop_stale_machine_code(pathlib.Path(__file__).parent)
+kernel_cache.prepare(pathlib.Path(__file__).parent)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.envs.simulator import track
+from donkey_rl.envs.simulator import scenery
 
 ByteArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 
-GROUND = (*track.MATERIALS, "dark")
+GROUND = (*scenery.MATERIALS, "dark")
 """The track's materials, and the dark squares of a start line."""
 
 SURROUNDINGS = ("sky_top", "sky_horizon", "cloud", "far", "far_dark", "near", "near_dark", "trim")

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs.simulator import camera, materials
-from donkey_rl.envs.simulator.track import MIRROR, Hill, Look, Sun, Track
+from donkey_rl.envs.simulator.scenery import Hill, Look, Sun
+from donkey_rl.envs.simulator.track import MIRROR, Track
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -15,6 +15,7 @@ MAX_FOLD = 1.35
 MAX_TURN = 1.0
 TOUCH = 1.0
 MIN_LENGTH = 10.0
+LEAST_LAP = 1.0
 START_REACH = 30.0
 THING_REACH = 1000.0
 _SLACK = 0.02
@@ -52,6 +53,7 @@ def check(file: pathlib.Path, track: track_fields.TrackFile, path: Path) -> None
             than in the tightest bend of the simulator's own tracks); an edge comes within 1 u of
             the centre of another part of the road and the file does not declare that; a start
             pose or the start line lies farther than 30 u from the path, or a thing than 1000 u.
+            Of random roads the bends and what touches are not checked.
     """
     left, right = track.road.left, track.road.right
     if right - left < MIN_ROAD_WIDTH:
@@ -72,12 +74,38 @@ def check(file: pathlib.Path, track: track_fields.TrackFile, path: Path) -> None
                 "Move the barrier off the road.",
             )
     _check_places(file, track, path)
-    if path.closed or track.waypoints is not None:
-        _check_bends(file, path, left, right)
-    if not path.closed:
+    if not path.closed and track.waypoints is None:
+        # Drawn at random, as the simulator draws it.
         return
+    _check_bends(file, path, left, right)
     if not track.crosses_itself:
         _check_touching(file, path, left, right)
+
+
+def check_start_line(
+    file: pathlib.Path, track: track_fields.TrackFile, path: Path, arc: float
+) -> None:
+    """Checks that something is left to drive behind the start line of an open road.
+
+    Args:
+        file: Where the track was read from, for messages.
+        track: The fields of the file.
+        path: Its centre line.
+        arc: Arc length of the start line (u).
+
+    Raises:
+        TrackError: It lies at the end.
+    """
+    if path.closed or path.length - arc >= LEAST_LAP:
+        return
+    raise track_file.wrong(
+        file,
+        "grid.poses[0]" if track.start_line is None else "start_line",
+        f"a start line {LEAST_LAP:g} u or more before the end of an open road",
+        f"one at {arc:.1f} u of {path.length:.1f} u",
+        "An open road is driven once, from the line to its last point: leave start_line out, or "
+        "put it at the beginning.",
+    )
 
 
 def _check_places(file: pathlib.Path, track: track_fields.TrackFile, path: Path) -> None:

@@ -12,7 +12,6 @@ from donkey_rl.envs.simulator.path import FloatArray
 DEFAULT_TURN = 10.0
 """Degrees per node before the first ``DY``."""
 
-COMMANDS = ("S", "L", "R", "DY")
 _WORD = re.compile(r"(S|L|R|DY) +(-?\d{1,6}(?:\.\d{1,6})?)")
 
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from numba import njit
 
 from donkey_rl.envs.simulator import materials
-from donkey_rl.envs.simulator.track import Obstacle, Sun, Track
+from donkey_rl.envs.simulator.scenery import Obstacle, Sun
+from donkey_rl.envs.simulator.track import Track
 
 FloatArray = npt.NDArray[np.float64]
 ByteArray = npt.NDArray[np.uint8]

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from donkey_rl.envs.simulator.cues import Posts
-from donkey_rl.envs.simulator.track import Sun, Track
+from donkey_rl.envs.simulator.scenery import Sun
+from donkey_rl.envs.simulator.track import Track
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -85,7 +85,7 @@ def draw(
 ) -> tuple[float, float, float, float]:
     """Draws arc length, lateral offset (u), angle to the path (rad) and speed (u/s) of a start."""
     half_width = 0.5 * track.road_width
-    last = track.length - (0.0 if track.closed else _OPEN_END)
+    last = max(0.0, track.length - (0.0 if track.closed else _OPEN_END))
     offsets = rng.uniform(-1.0, 1.0, size=2)
     arc = rng.uniform(0.0, last)
     lateral, turn = track.road_middle, 0.0

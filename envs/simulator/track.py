@@ -31,7 +31,6 @@ from donkey_rl.envs.simulator import (
 )
 from donkey_rl.envs.simulator.path import Curve, FloatArray, Path
 from donkey_rl.envs.simulator.scenery import (
-    MATERIALS,
     Barrier,
     Hedge,
     Hill,
@@ -44,28 +43,14 @@ from donkey_rl.envs.simulator.scenery import (
     Sun,
 )
 
-__all__ = [
-    "MATERIALS",
-    "Barrier",
-    "Hedge",
-    "Hill",
-    "Look",
-    "Obstacle",
-    "Palm",
-    "Path",
-    "Pose",
-    "StartGrid",
-    "Stripe",
-    "Sun",
-    "Track",
-    "load",
-    "names",
-]
-
 FOLDER = pathlib.Path(__file__).with_name("tracks")
 MIRROR = ":mirror"
 NODE_SPACING = 2.0
 START_LINE_AHEAD = 3.0
+ROAD_FRICTION = 0.8
+GROUND_FRICTION = 0.6
+"""Static friction of all scenes, on the road and beside it."""
+
 _SEAM = 2.5
 """Spans around the start of a script from which its last nodes are left out of the path."""
 
@@ -129,8 +114,8 @@ class Track:
     hedges: tuple[Hedge, ...] = ()
     palms: tuple[Palm, ...] = ()
     min_lap_s: float = 10.0
-    road_friction: float = 0.8
-    ground_friction: float = 0.6
+    road_friction: float = ROAD_FRICTION
+    ground_friction: float = GROUND_FRICTION
 
     @property
     def closed(self) -> bool:
@@ -154,11 +139,14 @@ class Track:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of what lap times depend on: nodes, edges, start line, to 1e-4 u.
+        """SHA-256 of what lap times depend on: nodes, edges, start line, to 1e-4 u, and friction.
 
         Tracks of one name differ from one version of a scene, or of a file, to another.
         """
-        across = np.array([self.road_left, self.road_right, self.start_line])
+        across = [self.road_left, self.road_right, self.start_line]
+        friction = (self.road_friction, self.ground_friction)
+        # That of all scenes says nothing, so that their digests stay what they were.
+        across += friction if friction != (ROAD_FRICTION, GROUND_FRICTION) else ()
         figures = np.round(1e4 * np.append(self.nodes, across)).astype("<i8")
         return hashlib.sha256(b"%d" % self.closed + figures.tobytes()).hexdigest()
 
@@ -265,6 +253,7 @@ def _build(file: pathlib.Path, fields: track_fields.TrackFile, name: str, seed: 
         line = path.locate([spawn.x, spawn.z])[0] + START_LINE_AHEAD
     else:
         line = path.locate([fields.start_line.x, fields.start_line.z])[0]
+    road_shape.check_start_line(file, fields, path, float(line))
     return Track(
         name=name,
         source=fields.source,
@@ -276,7 +265,7 @@ def _build(file: pathlib.Path, fields: track_fields.TrackFile, name: str, seed: 
         obstacles=tuple(_obstacle(obstacle) for obstacle in fields.obstacles),
         barriers=_barriers(fields, path),
         grid=grid,
-        start_line=float(np.mod(line, path.length)),
+        start_line=float(np.mod(line, path.length)) if path.closed else float(line),
         start_line_drawn=fields.start_line is not None and fields.start_line.drawn,
         quads=fields.road.quads,
         hedges=tuple(Hedge(np.array(hedge.points), hedge.height) for hedge in fields.hedges),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
 from donkey_rl.configuration import Config
+from donkey_rl.experiments import process_clock
 from donkey_rl.experiments.cluster import scaling_measurements as measurements
 from donkey_rl.experiments.cluster import scaling_model
 from donkey_rl.experiments.cluster.scaling_model import Costs, Sweep, Throughput
@@ -137,7 +136,7 @@ def run(
         costs=costs,
         checks=checks,
         curves=curves(costs, trial_s),
-        machine=f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        machine=process_clock.machine_in_words(),
     )
 
 

@@ -11,8 +11,8 @@ from donkey_rl.experiments.cues.report import CueReport, ProbePlan
 from donkey_rl.experiments.cues.stills import draw_places
 from donkey_rl.experiments.drivers import Entrant
 from donkey_rl.experiments.evaluation_races import place_name
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.progress import ProgressDisplay
-from donkey_rl.experiments.tracking import Run
 
 
 def check(config: EnvironmentConfig) -> None:

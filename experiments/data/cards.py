@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime
 from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
 from donkey_rl.configuration import Config
-from donkey_rl.experiments.data.dataset import SHORT, DataSet
-from donkey_rl.experiments.data.manifest import PARTS, STEERING_BINS, Entry, Text
+from donkey_rl.errors import InputError, StorageError
+from donkey_rl.experiments.data.backends import Backend
+from donkey_rl.experiments.data.dataset import SHORT, DataSet, changes_of
+from donkey_rl.experiments.data.manifest import (
+    MAX_MANIFEST,
+    PARTS,
+    SETS,
+    STEERING_BINS,
+    Entry,
+    Text,
+)
 
 _WIDEST = 40
 _MOST_LISTED = 12
@@ -138,6 +148,25 @@ def card(dataset: DataSet) -> Card:
         steering=_steering(races),
         problems=dataset.problems,
     )
+
+
+def stored(backend: Backend, name: str, version: str) -> bytes | None:
+    """Returns the JSON of the card that a store keeps of a version.
+
+    Returns:
+        None where there is none, or it does not say what the version is made of.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    try:
+        content = backend.read(f"{SETS}/{name}/versions/{version}.json", MAX_MANIFEST)
+    except (InputError, FileNotFoundError):
+        return None
+    with contextlib.suppress(StorageError):
+        changes_of(content, version)
+        return content
+    return None
 
 
 def markdown(card: Card) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DonkeyRLError, InputError, StorageError
-from donkey_rl.experiments.data import dataset, manifest, transfers
+from donkey_rl.experiments.data import cards, manifest, transfers
 from donkey_rl.experiments.data.backends import Backend
 from donkey_rl.experiments.data.dataset import SHORT, DataSet
 from donkey_rl.experiments.data.fsspec_backend import INCOMING
@@ -104,24 +104,14 @@ def _cards(backend: Backend, name: str, repair: Store | None) -> list[tuple[str,
         if file == version or not manifest.DIGEST.fullmatch(version):
             continue
         path = f"{folder}/{file}"
-        if _card(backend, path, version) is not None:
+        if cards.stored(backend, name, version) is not None:
             continue
-        whole = None if repair is None else _card(repair.backend, path, version)
+        whole = None if repair is None else cards.stored(repair.backend, name, version)
         if whole is not None:
             backend.write(path, whole)
         problem = f"{name}: the card of version {version[:SHORT]} is damaged"
         outcome.append((problem, whole is not None))
     return outcome
-
-
-def _card(backend: Backend, path: str, version: str) -> bytes | None:
-    """Returns the card of a version, None where it does not say what that is made of."""
-    try:
-        content = backend.read(path, manifest.MAX_MANIFEST)
-        dataset.changes_of(content, version)
-    except (InputError, StorageError, FileNotFoundError):
-        return None
-    return content
 
 
 def _named_by_cards(backend: Backend, name: str) -> set[str]:

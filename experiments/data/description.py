@@ -59,6 +59,7 @@ def find(places: Sequence[pathlib.Path]) -> tuple[list[Found], list[str]]:
         InputError: A place does not exist, or there are too many files.
     """
     found: dict[str, Found] = {}
+    alike: dict[str, str] = {}
     left_out: list[str] = []
     for place in places:
         if not place.exists():
@@ -85,8 +86,10 @@ def find(places: Sequence[pathlib.Path]) -> tuple[list[Found], list[str]]:
                 why = str(error)
                 left_out.append(why if why.startswith(str(file)) else f"{file}: {why}")
                 continue
-            if path in found and found[path].file != file:
-                left_out.append(f"{file}: another file of this push is called {path} as well.")
+            # Windows and macOS do not tell letters of two cases apart.
+            twin = alike.setdefault(path.casefold(), path)
+            if twin != path or (path in found and found[path].file != file):
+                left_out.append(f"{file}: another file of this push is called {twin} as well.")
                 continue
             found[path] = Found(file, path)
     for path in folders_of(found).intersection(found):

@@ -137,7 +137,7 @@ def _opened(address: str, shown: str) -> tuple[Any, str]:
             _check_bucket(files, path.partition("/")[0])
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
-        remedy = f"pip install 'donkey-rl[{extra}]'" if extra else f"{error}".rstrip(".")
+        remedy = f'pip install "donkey-rl[{extra}]"' if extra else f"{error}".rstrip(".")
         raise InputError(f"{shown} needs a package that is not installed. {remedy}.") from error
     except ValueError as error:
         raise InputError(

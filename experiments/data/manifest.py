@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
+import sys
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
@@ -43,7 +44,9 @@ STEERING_BINS = 21
 DIGEST = re.compile(r"[0-9a-f]{64}")
 _SET = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _MOST_PARTS = 16
-_LONGEST_NAME = 240
+_LONGEST_NAME = {True: 240, False: 249}
+"""Bytes of one part of a path, anywhere or on this system: 255 with what stands beside it."""
+
 _LONGEST_PATH = 400
 _LONGEST_TEXT = 1000
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
@@ -69,11 +72,11 @@ def check_name(name: str) -> str:
     Raises:
         InputError: It is none that every file system and object store takes.
     """
-    if not _SET.fullmatch(name):
+    if not _SET.fullmatch(name) or _DEVICE.match(name):
         raise InputError(
             "A data set's name has small letters, digits, '.', '_' and '-', 64 at most, and "
-            f"begins and ends with a letter or digit. Received: '{shown(name)[:80]}'. "
-            "Example: evening-races."
+            "begins and ends with a letter or digit; it is none of a device. Received: "
+            f"'{shown(name)[:80]}'. Example: evening-races."
         )
     return name
 
@@ -99,19 +102,22 @@ def check_path(path: str) -> str:
     return path
 
 
-def fits(path: str, *, windows: bool = True) -> bool:
-    """Whether every file system can hold a file of this path, also while it arrives.
+def fits(path: str, *, anywhere: bool = True) -> bool:
+    """Whether a file system can hold a file of this path, also while it arrives.
 
     Args:
         path: As `check_path` returns it.
-        windows: Whether Windows has to hold it as well, where devices have names.
+        anywhere: Whether all systems have to hold it, or this one.
 
     >>> fits("evening/race_00.parquet"), fits("aux.txt"), fits(250 * "n" + ".txt")
     (True, False, False)
     """
     parts = path.split("/")
-    long = any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
-    return not long and not (windows and any(_DEVICE.match(part) for part in parts))
+    longest = _LONGEST_NAME[anywhere]
+    if any(len(part.encode(errors="replace")) > longest for part in parts):
+        return False
+    has_devices = anywhere or sys.platform == "win32"
+    return not (has_devices and any(_DEVICE.match(part) for part in parts))
 
 
 class RaceFacts(Config):

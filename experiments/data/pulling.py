@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import sys
 import time
 from collections.abc import Iterator
 
@@ -85,8 +84,7 @@ def fetch(
     place = folder or place_of(found, part)
     if place.exists() and not place.is_dir():
         raise InputError(f"A data set is pulled into a folder. Received: {place}, a file.")
-    windows = sys.platform == "win32"
-    unfit = [entry for entry in entries if not manifest.fits(entry.path, windows=windows)]
+    unfit = [entry for entry in entries if not manifest.fits(entry.path, anywhere=False)]
     entries = tuple(entry for entry in entries if entry not in unfit)
     with _locked(place, progress):
         transfers.check_space(place, transfers.missing_bytes(place, entries))

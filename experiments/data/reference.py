@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 import re
 
+from donkey_rl import user_paths
 from donkey_rl.errors import InputError, StorageError, UnknownNameError
 from donkey_rl.experiments.data.manifest import PARTS, Part, shown
 from donkey_rl.experiments.data.store import open_store
@@ -147,7 +148,7 @@ def recordings(text: str, progress: ProgressDisplay) -> tuple[pathlib.Path, ...]
         StorageError: It cannot be fetched whole.
     """
     if not is_reference(text):
-        return (pathlib.Path(text),)
+        return (user_paths.path_of(text),)
     found = source(text, progress).recordings
     if not found:
         raise InputError(

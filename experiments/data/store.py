@@ -123,7 +123,7 @@ class Store:
         if sent.entries:
             self.record(name, self._change(note, entries=sent.entries))
         after = self.dataset(name)
-        self.keep_card(after, progress)
+        self.keep_card(after, progress, check=check)
         return sent.report(before, after, self.shown)
 
     def pull(
@@ -249,13 +249,21 @@ class Store:
         identity, content = change.encoded()
         self.backend.write(f"{SETS}/{name}/changes/{identity}.json", content)
 
-    def keep_card(self, found: DataSet, progress: ProgressDisplay) -> None:
+    def keep_card(self, found: DataSet, progress: ProgressDisplay, *, check: bool = False) -> None:
         """Keeps the card of a version with the set; it also says what the version is made of.
 
         A store that cannot be written to is no reason to stop: a line says so.
+
+        Args:
+            found: The version.
+            progress: Told where the card cannot be kept.
+            check: Whether one that is there is read, and written again if damaged.
         """
         base = f"{SETS}/{found.name}/versions/{found.version}"
-        if found.problems or all(self.backend.size(base + end) for end in (".json", ".md")):
+        if found.problems:
+            return
+        there = all(self.backend.size(base + end) for end in (".json", ".md"))
+        if there and not (check and cards.stored(self.backend, found.name, found.version) is None):
             return
         card = cards.card(found)
         try:

@@ -144,17 +144,14 @@ def drives(
 def _carried(beside: Sequence[Record], parts: Sequence[Sequence[Record]]) -> list[list[Record]]:
     """Returns which rowless records each drive carries, in order.
 
-    Those before its end, and after the last drive of their session to that one.
+    Those before its end, and after the last drive of a session all up to the next drive's session.
     """
     ends = [records[-1].place for records in parts]
     carried: list[list[Record]] = [[] for _ in parts]
     for record in sorted(beside, key=lambda each: each.place):
         number = bisect.bisect(ends, record.place)
-        sessions = [records[-1].session for records in parts[max(number - 1, 0) : number + 1]]
-        behind = number == len(parts) or (
-            number > 0 and sessions[0] == record.session != sessions[-1]
-        )
-        carried[number - behind].append(record)
+        is_of_next = number < len(parts) and record.session == parts[number][0].session
+        carried[number if is_of_next else max(number - 1, 0)].append(record)
     return carried
 
 
@@ -186,7 +183,6 @@ def _races(
     usable: Sequence[Record], source: Tub, origin: Origin
 ) -> Iterator[tuple[list[Record], Race | None]]:
     """Yields the records of each drive with the race that they make, None for a single record."""
-    step_s = _step_s([r for r in usable if not tub.is_race(r.fields)], source.flaws)
     for (session, ours), group in itertools.groupby(
         usable, lambda record: (record.session, tub.is_race(record.fields))
     ):
@@ -201,7 +197,8 @@ def _races(
                     f"Session {session} was exported from a race and does not make one any more: "
                     f"{error}"
                 )
-        step = step_s if all(record.fields.get(TIME) is not None for record in records) else 0.0
+        # A tub grows: its later sessions change nothing of how earlier ones are split.
+        step = _step_s(records, source.flaws)
         for part in _split(records, step):
             # A command stands in the row after its image: one row alone says nothing.
             single = len(part) == 1
@@ -219,7 +216,9 @@ def _step_s(records: Sequence[Record], flaws: Flaws) -> float:
         if usual >= _QUICKEST_S:
             return usual
         reason = f"The records are {1000.0 * usual:.0f} ms apart, as a conversion leaves them"
-    flaws.notes.append(f"{reason}: {record_rows.ASSUMED_RATE:g} records a second are assumed.")
+    note = f"{reason}: {record_rows.ASSUMED_RATE:g} records a second are assumed."
+    if note not in flaws.notes:
+        flaws.notes.append(note)
     return 0.0
 
 

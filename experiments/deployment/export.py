@@ -253,7 +253,10 @@ def _checked(
     changed = None if draft.memory is None else _change(draft.expected, work.expected)
     is_same = changed is None or max(changed.steering, changed.throttle) <= _SAME
     # A speed that was assumed for every frame is the one that is held: what it does is not seen.
-    is_unknown = changed is not None and work.seen.speed_is_assumed and "speed" not in blind_to
+    # Ensembles read it to slow down, whatever their members are blind to.
+    slows = isinstance(work.original, Ensemble) and work.original.evaluator.slowing > 0.0
+    reads = slows or "speed" not in blind_to
+    is_unknown = changed is not None and work.seen.speed_is_assumed and reads
     return ExportedModel(
         **found.model_dump(),
         file=draft.file,
@@ -293,6 +296,9 @@ def _moved(
         # Only once all are there: files of two exports do not go together.
         for place, draft in drafts.items():
             moving.moved(draft, place)
+        stale = target / writers.WITH_MEMORY
+        if single is None and target / writers.WITHOUT_MEMORY in drafts and stale not in drafts:
+            stale.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"The export could not be written to {target}: {error.strerror or error}."

@@ -70,7 +70,9 @@ def rendered(
         InputError: One of its tracks is not there any more.
     """
     config = drivers.environment_of(driver)
-    tracks = driver.description.tracks[:_MOST_TRACKS]
+    learned = driver.description.tracks
+    evenly = np.linspace(0, len(learned) - 1, min(len(learned), _MOST_TRACKS))
+    tracks = [learned[k] for k in np.rint(evenly).astype(int)]
     cars = max(_CARS, count // (_STEPS * len(tracks)))
     steps = max(1, count // (cars * len(tracks)))
     parts = []

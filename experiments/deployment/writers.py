@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl.agents import keras_files, lite_conversion
+from donkey_rl.agents import keras_files, lite_conversion, manifest
 from donkey_rl.agents.deployment import conversion, donkeycar, eight_bit, pilots, plain_layers
 from donkey_rl.agents.deployment.donkeycar import Held
 from donkey_rl.agents.deployment.eight_bit import Rounded
@@ -26,6 +26,9 @@ FloatArray = npt.NDArray[np.float32]
 
 SUFFIXES: Final = {"litert": ".tflite", "onnx": ".onnx", "keras": ".keras"}
 """Of the targets that are one file."""
+
+WITH_MEMORY, WITHOUT_MEMORY = "memory.tflite", "linear.tflite"
+"""What a donkeycar loads; a driver that is blind to its last actions has none with memory."""
 
 _PART, _PART_FACTS = "donkeycar_part.py", "driver.json"
 
@@ -80,7 +83,7 @@ class Draft:
 def _litert(work: Work) -> list[Draft]:
     seen = work.driver.observation
     model = _lite(work, lite_conversion.converted(work.driver.graph, seen.shapes))
-    file = work.folder / "driver.tflite"
+    file = work.folder / manifest.LITE_MODEL
     file.write_bytes(model)
     load = functools.partial(pilots.litert, file, seen)
     return [Draft(file.name, "LiteRT: observation in, action out", load, work.expected)]

@@ -23,7 +23,7 @@ from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.simulator.track import Track
 from donkey_rl.envs.simulator.vehicle import Vehicle
 from donkey_rl.errors import InputError
-from donkey_rl.experiments import lane_training, tracking
+from donkey_rl.experiments import lane_training, stored_runs
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.fidelity import (
     frames,
@@ -282,8 +282,8 @@ def _why_unread(drive: _Drive, found: _Yardstick) -> str | None:
 
 def _stored_encoder(run_id: str, camera: CameraConfig) -> Reader | str:
     """Returns the encoder of a run, or why it cannot read the frames."""
-    stored = tracking.find(run_id)
-    driver = ensemble.load(tracking.download_driver(stored))
+    stored = stored_runs.find(run_id)
+    driver = ensemble.load(stored_runs.download_driver(stored))
     if isinstance(driver, Ensemble):
         return f"run {stored.id} is an ensemble, whose members read each for themselves: name one"
     encoder = driver.encoder

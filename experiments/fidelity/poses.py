@@ -70,12 +70,6 @@ class Poses:
         """Which poses are known, shape (k,)."""
         return np.isfinite(self.x) & np.isfinite(self.z) & np.isfinite(self.yaw)
 
-    def chosen(self, which: npt.ArrayLike) -> Poses:
-        """Returns some of the poses, by a mask or by indices."""
-        index = np.asarray(which)
-        fields = {each.name: getattr(self, each.name)[index] for each in dataclasses.fields(self)}
-        return Poses(**fields)
-
 
 def slip_angle(vehicle: Vehicle, lateral_acceleration: FloatArray, grip: float) -> FloatArray:
     """Returns the angle between the rear wheels' plane and their way (rad), in steady bends.

@@ -52,7 +52,7 @@ def _disqualified(answer: Mapping[str, Any]) -> str:
 def at_the_limit(answer: Mapping[str, Any]) -> Rows:
     """Returns a row with the limit of track and car, from `donkey-rl evaluate --json`."""
     metrics = answer["metrics"]
-    line = limits.line(answer["track"], answer["vehicle"])
+    line = limits.line(answer["track"], answer["vehicle"], own=False)
     return [
         {
             "track": answer["track"],

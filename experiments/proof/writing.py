@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from donkey_rl import moving
 from donkey_rl.configuration import Config
 from donkey_rl.errors import StorageError
 from donkey_rl.experiments.proof.cells import UNKNOWN, Rows
@@ -131,11 +132,8 @@ def write(file: pathlib.Path, text: str, remedy: str) -> None:
     Raises:
         StorageError: It cannot be written.
     """
-    draft = file.with_name(f"{file.name}.new")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8", newline="\n")
-        draft.replace(file)
+        moving.write(file, text)
     except OSError as error:
         raise StorageError(
             f"'{file}' could not be written: {error.strerror or error}. {remedy}"

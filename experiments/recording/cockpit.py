@@ -126,7 +126,7 @@ class Cockpit:
     def release(self) -> None:
         """Whoever drove has let go: the car brakes at once."""
         with self._changed:
-            self._controls, self._received = BRAKING, -math.inf
+            self._controls = BRAKING
 
     def wish(self, wish: Wish) -> None:
         """Asks for something beside steering."""

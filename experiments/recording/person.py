@@ -187,15 +187,21 @@ class Session:
 
     def _end(self, interruption: Interruption) -> str:
         """Returns why to end now, empty for no reason."""
-        goal = self._goal
         if interruption.requested:
             return "Ctrl-C"
+        if reached := self._reached():
+            return reached
+        if self._cockpit.alone_s >= ABANDONED_S:
+            return f"the page has been closed for {ABANDONED_S:g} s"
+        return ""
+
+    def _reached(self) -> str:
+        """Returns which goal is reached, empty for none."""
+        goal = self._goal
         if goal.laps is not None and self.recorded_laps >= goal.laps:
             return f"{goal.laps} laps are recorded"
         if self._tape.seconds >= goal.seconds:
             return f"{goal.seconds / 60.0:g} minutes are recorded"
-        if self._cockpit.alone_s >= ABANDONED_S:
-            return f"the page has been closed for {ABANDONED_S:g} s"
         return ""
 
     def _obey(self, wish: str) -> None:
@@ -233,7 +239,8 @@ class Session:
 
     def _start_recording(self) -> None:
         batch = self._field.batch
-        laps = self._goal.laps or OPEN_LAPS
+        # An open road is one lap.
+        laps = (self._goal.laps or OPEN_LAPS) if batch.track.closed else 1
         header = self._field.headers(laps, [self._started], self._about)[0]
         self._tape.start(header)
         self._whole = not np.isfinite(batch.timer.elapsed[0])
@@ -277,7 +284,7 @@ class Session:
             self._begin_lap()
         self._note_faults()
         self._show()
-        if moved.ending["road_end"][0]:
+        if moved.ending["road_end"][0] and not self._reached():
             self._start_anew()
 
     def _place(self) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import pydantic
 from pydantic import Field as Setting
 
-from donkey_rl import configuration
+from donkey_rl import configuration, shell
 from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators
 from donkey_rl.envs.settings import EnvironmentConfig
@@ -154,8 +154,8 @@ def record(
     with tapes.occupied(folder):
         for left in tapes.unfinished(folder):
             progress.message(
-                f"{left} is of a recording that was killed. donkey-rl record --recover {folder} "
-                "makes a file of it."
+                f"{left} is of a recording that was killed. donkey-rl record "
+                f"{shell.quoted('--recover', str(folder))} makes a file of it."
             )
         return drive(request, folder, progress, announce)
 
@@ -208,9 +208,10 @@ def push(
             [pathlib.Path(each.file) for each in result.races], name, note, progress
         )
     except DonkeyRLError as error:
+        words = ("data", "push", result.folder, "--name", name, "--store", store.shown)
         raise StorageError(
-            f"{error} The races are kept in {result.folder}. Later: donkey-rl data push "
-            f"{result.folder} --name {name}."
+            f"{error} The races are kept in {result.folder}. Later: donkey-rl "
+            f"{shell.quoted(*words)}."
         ) from error
     return result.model_copy(update={"data_set": f"{report.name}@{report.version[:SHORT]}"})
 

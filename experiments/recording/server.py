@@ -16,7 +16,7 @@ import fastapi
 import uvicorn
 from fastapi import Request, Response, WebSocket, WebSocketDisconnect
 
-from donkey_rl import web_access
+from donkey_rl import event_loops, web_access
 from donkey_rl.errors import StorageError
 from donkey_rl.experiments.recording import messages
 from donkey_rl.experiments.recording.cockpit import Cockpit
@@ -241,7 +241,7 @@ class PageServer:
         self._thread = threading.Thread(target=self._run, name="recording page", daemon=True)
 
     def _run(self) -> None:
-        self._server.run(sockets=[self._socket])
+        event_loops.run(self._server.serve(sockets=[self._socket]))
 
     def __enter__(self) -> Self:
         """Starts to serve; returns itself once it answers.

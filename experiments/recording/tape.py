@@ -91,6 +91,8 @@ def occupied(folder: pathlib.Path) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError):
                 if made and os.listdir(folder) == [race_recording.LOCK]:
+                    # Windows removes no file that is open.
+                    file.close()
                     (folder / race_recording.LOCK).unlink()
                     for each in made:
                         each.rmdir()

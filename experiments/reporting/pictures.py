@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from donkey_rl.envs.simulator import track
-from donkey_rl.experiments import driver_plots, page, plots, track_plot
+from donkey_rl.experiments import driver_plots, page, plots, splits, track_plot
 from donkey_rl.experiments.driver_plots import Drives
 from donkey_rl.experiments.reporting import words
 from donkey_rl.experiments.reporting.runs import ReportedRun
@@ -84,7 +84,7 @@ def _trajectory(course: Course, driver: ReportedRun, best: OptimalLine | None) -
 
 def _road(course: Course, driver: ReportedRun) -> track.Track | None:
     """Returns the track, from the package or from the file that the run was trained on."""
-    places = (driver.run.params.get("track", course.track),)
+    places = splits.named_by(driver.run.params)
     return track_plot.road(course.track, course.track_digest, places)
 
 

@@ -16,7 +16,7 @@ from donkey_rl.experiments import (
     learning_curves,
     splits,
     stored_races,
-    tracking,
+    stored_runs,
 )
 from donkey_rl.experiments.check_history import CheckHistory
 from donkey_rl.experiments.compute_bill import Bill, Rates
@@ -92,7 +92,7 @@ def read(
     of several the track it was trained on, then the one with the most races.
 
     Args:
-        references: Runs, as `tracking.find` takes them.
+        references: Runs, as `stored_runs.find` takes them.
         rates: What their bills are reckoned at.
         progress: Shows how far it is.
         uri: The store, as in `tracking.start`.
@@ -143,7 +143,7 @@ def _found(references: Sequence[str], uri: str | None) -> list[StoredRun]:
             f"A report takes 1 to {MOST_RUNS} runs. Received: {len(references)}. "
             "Name some: `donkey-rl report RUN RUN`."
         )
-    found = [tracking.find(each, uri=uri) for each in references]
+    found = [stored_runs.find(each, uri=uri) for each in references]
     for run_id, count in Counter(run.id for run in found).items():
         if count > 1:
             raise InputError(

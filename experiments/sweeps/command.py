@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
-import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any, Self
@@ -14,9 +11,10 @@ import optuna
 import pydantic
 from pydantic import Field
 
+from donkey_rl import shell
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DonkeyRLError, StorageError
-from donkey_rl.experiments import beginning, splits, tracking
+from donkey_rl.experiments import beginning, splits, stored_runs, tracking
 from donkey_rl.experiments.cluster import placement
 from donkey_rl.experiments.progress import Phase, ProgressDisplay
 from donkey_rl.experiments.sweeps import results, studies, summary
@@ -137,9 +135,7 @@ def dashboard(shown: str) -> str:
     Args:
         shown: Its address without the password.
     """
-    if os.name == "nt":
-        return subprocess.list2cmdline(["optuna-dashboard", shown])
-    return f"optuna-dashboard {shlex.quote(shown)}"
+    return shell.quoted("optuna-dashboard", shown)
 
 
 def _engine(work: Work) -> Engine:
@@ -183,7 +179,10 @@ def _committee(
     """Makes the best committee of the study's drivers, where there are any."""
     from donkey_rl.experiments.sweeps import committee
 
-    drivers = results.drivers(study.get_trials(deepcopy=False))[:_MOST_DRIVERS]
+    known = {run.id for run in stored_runs.every()}
+    trained = results.drivers(study.get_trials(deepcopy=False))
+    # Runs can be deleted in MLflow's pages.
+    drivers = [each for each in trained if each in known][:_MOST_DRIVERS]
     if len(drivers) < 2:
         progress.message("no committee: it takes two drivers of complete trials at least")
         return None

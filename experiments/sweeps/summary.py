@@ -12,10 +12,10 @@ from pydantic import Field
 from donkey_rl import search_space, yaml_dialect
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
+from donkey_rl.experiments.logged_run import Run
 from donkey_rl.experiments.sweeps import addresses, pictures, results
 from donkey_rl.experiments.sweeps.plan import SweepPlan
 from donkey_rl.experiments.sweeps.results import Best, Counts
-from donkey_rl.experiments.tracking import Run
 
 _FOLDER, _SETTINGS = "sweep", "best.yaml"
 
