@@ -10,6 +10,16 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
+
+def _usual_mode() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+_USUAL_MODE = _usual_mode()
+"""Of new files, which temporary ones do not have; asked once, since all threads share the mask."""
+
 _PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8) if os.name == "nt" else ()
 
 
@@ -51,7 +61,7 @@ def replacement(
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        draft.chmod(_usual_mode() if mode is None else mode)
+        draft.chmod(_USUAL_MODE if mode is None else mode)
         moved(draft, path)
         draft = None
     finally:
@@ -70,13 +80,6 @@ def write(
     """
     with replacement(path, durable=durable, mode=mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
-
-
-def _usual_mode() -> int:
-    """Returns the mode of new files, which temporary ones do not have."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def moved(source: str | pathlib.Path, target: str | pathlib.Path) -> None:

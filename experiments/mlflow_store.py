@@ -120,7 +120,8 @@ def client(uri: str | None = None) -> MlflowClient:
 
 def _mended(path: pathlib.Path, error: StoreAwayError) -> str:
     """Returns what helps a database that could not be opened."""
-    text = str(error).lower()
+    # Without the path of the store, which may have any words in it.
+    text = reason(error.__cause__ or error).lower()
     if any(word in text for word in _PASSING_FAULTS):
         return f"Try again once nobody else writes to {path.name} and its disk has room"
     if "mlflow db upgrade" in text:
@@ -287,7 +288,7 @@ def _check_database(path: pathlib.Path) -> None:
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
     except (OSError, sqlite3.Error) as error:
-        if "locked" in str(error):
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             raise StoreAwayError(
                 f"The run store {path} is locked by another process. Try again once nobody else "
                 "writes to it; on a network drive, it has to know locks."

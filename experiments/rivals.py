@@ -17,17 +17,18 @@ from donkey_rl.envs.opponent_drivers import Act, Limits
 from donkey_rl.envs.opponents import ITSELF, MOST, PURSUIT, OpponentConfig, parse
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.sensors import CameraConfig
 from donkey_rl.envs.traffic import Traffic
 from donkey_rl.errors import ConfigurationError, DriverError, InputError
 from donkey_rl.experiments import drivers, race_latency
-from donkey_rl.experiments.drivers import Entrant
+from donkey_rl.experiments.drivers import UNTRAINED, Entrant
 from donkey_rl.experiments.racing import Field
 
 RACE_GAP = (8.0, 30.0)
 """How far ahead opponents start in an evaluation (u)."""
 
 
-def seat(batch: Batch, itself: Act | None = None) -> None:
+def seat(batch: Batch, itself: Act | None = None, camera: CameraConfig | None = None) -> None:
     """Gives every opponent of some cars its driver.
 
     Past drivers are loaded once for each track; they must see what the cars see.
@@ -35,6 +36,7 @@ def seat(batch: Batch, itself: Act | None = None) -> None:
     Args:
         batch: The cars; without learned opponents nothing happens.
         itself: What drives the opponents called `self`: the policy as it is at each step.
+        camera: What the others must have been trained with; by default that of the cars.
 
     Raises:
         InputError: A reference means no learned driver, or there is no `self`.
@@ -52,7 +54,7 @@ def seat(batch: Batch, itself: Act | None = None) -> None:
                 )
             world.seat(reference, itself, _limits(config))
             continue
-        entrant = _learned(reference, config)
+        entrant = _learned(reference, config, camera or config.camera)
         world.seat(reference, entrant.driver.act, _limits(entrant.environment))
 
 
@@ -68,11 +70,13 @@ def check(config: EnvironmentConfig) -> None:
     """
     for reference in learned(config):
         if reference != ITSELF:
-            _learned(reference, config)
+            _learned(reference, config, config.camera)
 
 
-def _learned(reference: str, config: EnvironmentConfig) -> drivers.LearnedEntrant:
-    """Returns a past driver that drives as an opponent."""
+def _learned(
+    reference: str, config: EnvironmentConfig, camera: CameraConfig
+) -> drivers.LearnedEntrant:
+    """Returns a past driver that drives as an opponent, trained with the same camera."""
     entrant = drivers.load(reference)
     if not isinstance(entrant, drivers.LearnedEntrant):
         raise InputError(
@@ -89,7 +93,7 @@ def _learned(reference: str, config: EnvironmentConfig) -> drivers.LearnedEntran
         entrant.driver.check_observation_space(batches.observation_space(config))
     except DriverError as error:
         raise DriverError(f"The opponent '{reference}' does not fit: {error}") from error
-    if own.camera != config.camera:
+    if reference != UNTRAINED and own.camera != camera:
         raise DriverError(
             f"All cars on a road see by one camera. Received: '{reference}', which was trained "
             "with another (camera.fov, its place or its angles). Name another driver."
@@ -125,10 +129,12 @@ def field(
         config.model_copy(update={"latency": late}), races, seed=seed, disturbance=disturbance
     )
     try:
-        seat(
-            made.batch,
-            entrant.driver.act if isinstance(entrant, drivers.LearnedEntrant) else None,
-        )
+        if isinstance(entrant, drivers.LearnedEntrant):
+            # An evaluation may have changed it for all of them.
+            camera = drivers.environment_of(entrant.driver).camera
+            seat(made.batch, entrant.driver.act, camera)
+        else:
+            seat(made.batch)
     except BaseException:
         made.close()
         raise

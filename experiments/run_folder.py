@@ -92,13 +92,13 @@ class RunFolder:
             moving.write(self.path / _STORED, f"{steps}\n")
 
     @property
-    def stored_steps(self) -> int:
-        """Environment steps of the training whose driver the run holds, 0 for none."""
+    def stored_steps(self) -> int | None:
+        """Environment steps of the training whose driver the run holds, None for no driver."""
         try:
             text = (self.path / _STORED).read_text("ascii", "replace").strip()
         except OSError:
-            return 0
-        return int(text) if text.isdecimal() and len(text) < _DIGITS else 0
+            return None
+        return int(text) if text.isdecimal() and len(text) < _DIGITS else None
 
     def encoder(self, complain: Callable[[str], object]) -> Encoder | None:
         """Returns the stored encoder, None where there is none that is whole.

@@ -294,7 +294,7 @@ class _Session:
     def _is_behind(self) -> bool:
         """Whether an earlier process of the run has stored a driver of more steps."""
         steps = 0 if self._model is None else self._model.num_timesteps
-        return steps < self._folder.stored_steps
+        return steps < (self._folder.stored_steps or 0)
 
     @property
     def has_raced(self) -> bool:
@@ -304,7 +304,7 @@ class _Session:
     def rescue(self, error: Exception) -> None:
         """Stores the driver of a training that has failed, or says why that failed as well."""
         diverged = isinstance(error, DivergedError)
-        if not (self.has_raced if diverged else self.has_driver):
+        if self._is_behind or not (self.has_raced if diverged else self.has_driver):
             return
         what = "simulator is lost" if isinstance(error, LinkError) else "training has failed"
         self.progress.message(f"the {what}: storing the {'best ' * diverged}driver so far")
@@ -346,9 +346,8 @@ class _Session:
             self._learn_s,
             self._missed,
         )
-        return learned.report(
-            raced, best_lap, stored=self.has_driver or self._folder.stored_steps > 0
-        )
+        stored = self.has_driver or self._folder.stored_steps is not None
+        return learned.report(raced, best_lap, stored=stored)
 
     def _use_best_policy(self) -> int | None:
         """Puts the best policy back; returns the steps that it had learned from, if known."""

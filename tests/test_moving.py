@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,13 +76,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_a_file_is_for_whom_it_is_meant(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        moving.write(tmp_path / "mine", "", mode=0o600)
-        moving.write(tmp_path / "usual", "")
-        (tmp_path / "usual too").write_text("")
-        assert os.umask(0o027) == 0o027
-    finally:
-        os.umask(before)
+    told = (
+        "import pathlib; from donkey_rl import moving; "
+        "moving.write(pathlib.Path('mine'), '', mode=0o600); "
+        "moving.write(pathlib.Path('usual'), ''); pathlib.Path('usual too').write_text('')"
+    )
+    subprocess.run([sys.executable, "-c", told], cwd=tmp_path, umask=0o027, check=True)
     modes = [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())]
     assert modes == [0o600, 0o640, 0o640]

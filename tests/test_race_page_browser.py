@@ -93,6 +93,14 @@ def test_space_brakes_unless_a_button_was_reached_by_tab() -> None:
         tab.value("document.getElementById('go').focus()")
         tab.press("Space")
         wait(lambda: Go("page") in alpha.orders, "GO")
+        # Also from the list of drivers beside it.
+        tab.mouse("#stop-all")
+        tab.value("document.getElementById('drivers').value = 'second-2'")
+        tab.value("document.getElementById('drivers').focus()")
+        tab.press("Tab")
+        assert tab.value("document.activeElement.id") == "change-driver"
+        tab.press("Space")
+        wait(lambda: ChangeDriver("page", "second-2") in alpha.orders, "another driver")
         assert tab.errors == []
 
 

@@ -13,6 +13,7 @@ import pytest
 from donkey_rl import cli, configuration
 from donkey_rl.envs import labels
 from donkey_rl.envs.batch import Batch
+from donkey_rl.envs.opponents import OpponentConfig
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator.camera import CameraConfig
 from donkey_rl.envs.traffic import Traffic, shown
@@ -93,9 +94,6 @@ def test_an_opponent_that_is_no_learned_driver_is_refused_before_anything_is_dri
     with pytest.raises(DonkeyRLError, match="no-such-run"):
         rivals.check(config.model_copy(update={"opponents": unknown}))
     rivals.check(EnvironmentConfig(opponents=named))
-    elsewhere = EnvironmentConfig(opponents=named, camera=CameraConfig(fov=60.0))
-    with pytest.raises(DriverError, match="see by one camera"):
-        rivals.check(elsewhere)
     batch = Batch(EnvironmentConfig(opponents=named), 1)
     rivals.seat(batch)  # learned, if badly, and with the usual camera
     assert isinstance(batch.world, Traffic)
@@ -143,6 +141,20 @@ def test_labels_of_the_car_ahead_say_where_it_is() -> None:
     # A car ahead changes what is seen, and nothing else does.
     changed = (plain.images != frames.images).any(axis=(1, 2, 3))
     assert (changed[near > 0.5]).all()
+
+
+def test_an_opponent_was_trained_with_the_same_camera(tmp_path: pathlib.Path) -> None:
+    drivers.usual_driver(EnvironmentConfig()).save(tmp_path / "driver", lite=False)
+    among = OpponentConfig(count=1, drivers=(str(tmp_path / "driver"),))
+    rivals.check(EnvironmentConfig(opponents=among))
+    narrow = EnvironmentConfig(opponents=among, camera=CameraConfig(fov=60.0))
+    with pytest.raises(DriverError, match="see by one camera"):
+        rivals.check(narrow)
+    # An evaluation with another camera changes it for all that were trained alike.
+    batch = Batch(narrow, 1)
+    rivals.seat(batch, camera=CameraConfig())
+    assert isinstance(batch.world, Traffic)
+    assert batch.world.vacant == ()
 
 
 def test_who_is_evaluated_is_its_own_opponent_for_others_too() -> None:

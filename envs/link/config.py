@@ -38,7 +38,8 @@ class LinkConfig(Config):
     """Address, deadlines and what is configured at the start.
 
     Attributes:
-        scene: What to load where the simulator stands in its menu; None for whichever is loaded.
+        scene: What to load where the simulator stands in its menu, beside a track file; else it is
+            the track. None for whichever is loaded.
         config_spacing_s: Pause before and after a message that configures something: the oldest
             servers read whatever comes together as one message.
     """

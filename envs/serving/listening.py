@@ -59,7 +59,8 @@ def _remedy(config: ServerConfig, port: int, error: OSError) -> str:
         )
     if error.errno == errno.EACCES and (port >= 1024 or sys.platform == "win32"):
         # Windows keeps ranges for virtual machines.
-        return f"{where} is kept by the system. Choose another port: {option} 9191."
+        other = 8181 if port > 8999 else 9191
+        return f"{where} is kept by the system. Choose another port: {option} {other}."
     if error.errno == errno.EACCES:
         return f"{where} is for the administrator only. Choose one above 1023: {option} 9091."
     reason = error.strerror or str(error)

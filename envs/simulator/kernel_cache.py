@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 import pathlib
 import stat
@@ -22,7 +23,7 @@ def prepare(package: pathlib.Path) -> None:
     """
     if os.environ.get(VARIABLE) or any(map(_can_be_made, (package / "__pycache__", _of_user()))):
         return
-    os.environ[VARIABLE] = str(_private(pathlib.Path(tempfile.gettempdir())))
+    os.environ[VARIABLE] = str(_private(pathlib.Path(tempfile.gettempdir()), _digest(package)))
 
 
 def _of_user() -> pathlib.Path:
@@ -41,10 +42,21 @@ def _can_be_made(folder: pathlib.Path) -> bool:
     return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
 
 
-def _private(place: pathlib.Path) -> pathlib.Path:
+def _digest(package: pathlib.Path) -> str:
+    """Returns what the sources come to.
+
+    Numba looks at a kernel's own file alone, not at those of what it calls.
+    """
+    found = hashlib.sha256()
+    for source in sorted(package.glob("*.py")):
+        found.update(source.name.encode() + source.read_bytes())
+    return found.hexdigest()[:12]
+
+
+def _private(place: pathlib.Path, digest: str) -> pathlib.Path:
     """Makes a folder that nobody else can write to, since Numba unpickles what lies in it."""
     try:
-        folder = place / f"donkey-rl-kernels-{getpass.getuser()}"
+        folder = place / f"donkey-rl-kernels-{getpass.getuser()}-{digest}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and (

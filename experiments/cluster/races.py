@@ -53,7 +53,8 @@ def placed(
     """Has a driver's races driven on a cluster while this process does something else.
 
     Races that are filmed, of a stranger's driver, in another simulator than the embedded one, or
-    on a track or under a latency that is a file of this machine are driven here.
+    on a track or under a latency that is a file of this machine, or among learned opponents, are
+    driven here.
 
     Args:
         address: ``HOST:PORT`` of the cluster; None for one of this machine's cores.

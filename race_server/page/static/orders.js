@@ -102,9 +102,9 @@ export class Orders {
   }
 
   down(event) {
+    if (event.code === "Tab") this.byTab = true;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target instanceof Element && event.target.closest("select")) return;
-    if (event.code === "Tab") this.byTab = true;
     const brakes = isBrake(event) && !(event.code === "Space" && this.pressesButton(event.target));
     // A Space that is held would scroll the page.
     if (event.repeat) return brakes ? event.preventDefault() : undefined;
