@@ -26,6 +26,8 @@ from donkey_rl.experiments.sweeps.queue import Queue
 from donkey_rl.experiments.sweeps.storage import open_storage
 from donkey_rl.experiments.sweeps.worker import Order, WorkerReport
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 
 def test_a_space_of_the_other_agent_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
