@@ -18,26 +18,23 @@ _MOST_BYTES = 10_000_000
 
 
 @contextlib.contextmanager
-def started(
-    work: Callable[..., None], *arguments: object, patience_s: float = START_S
-) -> Iterator[Pipe]:
+def started(work: Callable[..., None], *arguments: object) -> Iterator[Pipe]:
     """Runs work in a fresh interpreter; yields the pipe to it.
 
     Args:
-        work: Called with the other end of the pipe and the arguments.
+        work: Called with the other end of the pipe and the arguments; it ends where that closes.
         arguments: What is handed on.
-        patience_s: How long it may go on by itself once the pipe is closed (s).
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs, *arguments), daemon=not patience_s)
+    process = context.Process(target=work, args=(theirs, *arguments))
     process.start()
     theirs.close()
     try:
         yield ours
     finally:
         ours.close()
-        process.join(patience_s)
+        process.join(START_S)
         process.terminate()
         process.join()
 

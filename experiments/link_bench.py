@@ -8,6 +8,7 @@ served simulator is driven by 16 bare clients and one that never reads.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import selectors
@@ -47,7 +48,7 @@ def delays(seconds: float) -> dict[str, float]:
     frames = round(seconds / RATE_S)
     found: dict[str, float] = {}
     for prefix, drive in (("", _drive_link), ("socket_", _drive_socket)):
-        with bench_process.started(_stamp, patience_s=0.0) as pipe:
+        with bench_process.started(_stamp) as pipe:
             called, returned, sent = drive(bench_process.told(pipe), frames)
             received = dict(bench_process.told(pipe))
         both = [
@@ -67,9 +68,9 @@ def served_rates(seconds: float) -> dict[str, float]:
         `clients`, and `least` and `mean` over them.
     """
     config = ServerConfig(track="generated_track", port=0, private_port=None)
-    with bench_process.started(_serve, config, patience_s=0.0) as server:
+    with bench_process.started(_serve, config) as server:
         port = bench_process.told(server)
-        with bench_process.started(_count_frames, port, seconds, patience_s=0.0) as counting:
+        with bench_process.started(_count_frames, port, seconds) as counting:
             rates = bench_process.told(counting, bench_process.START_S + 2.0 * seconds)
     return {
         "clients": float(CLIENTS),
@@ -81,8 +82,8 @@ def served_rates(seconds: float) -> dict[str, float]:
 def _serve(pipe: Pipe, config: ServerConfig) -> None:
     with background.running(config) as server:
         bench_process.tell(pipe, server.port)
-        while True:
-            time.sleep(3600.0)
+        with contextlib.suppress(EOFError):
+            bench_process.heard(pipe)
 
 
 def _picture() -> str:
