@@ -100,7 +100,11 @@ def limit(
         str | None, typer.Option(help="Car generation. Default: the newest.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Add the lap and its line to this file.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Add the lap to this file; limits.json gives a pace.",
+        ),
     ] = None,
     motion: Annotated[
         Path | None,

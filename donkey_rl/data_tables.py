@@ -83,9 +83,11 @@ def to_learn_from(name: str, store: str | None) -> None:
     if store is None:
         _next(*(f"{terminal.command()} {each}" for each in (f"data show {name}", train)))
         return
-    lines = [f"data show {name} {shell.quoted('--store', store)}", train]
-    show, learn = (f"{terminal.command()} {each}" for each in lines)
-    _next(show, shell.with_variable("DONKEY_RL_DATA", store, learn))
+    learn = f"{terminal.command()} {train}"
+    _next(
+        f"{terminal.command()} data show {name}{_in_store(store)}",
+        shell.with_variable("DONKEY_RL_DATA", store, learn),
+    )
 
 
 def show_pull(result: Mapping[str, Any], store: str | None = None) -> None:

@@ -94,6 +94,12 @@ class OpponentConfig(Config):
     lateral: float = Field(default=0.3, ge=0.0, le=1.0)
     reach: float | None = Field(default=40.0, gt=0.0, le=10_000.0)
 
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Who of those on the road is a learned driver."""
+        names = self.drivers if self.count else ()
+        return tuple(each for each in names if parse(each).is_learned)
+
     @field_validator("drivers", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:

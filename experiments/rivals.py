@@ -68,7 +68,7 @@ def check(config: EnvironmentConfig) -> None:
         InputError: As `seat`.
         DriverError: As `seat`.
     """
-    for reference in learned(config):
+    for reference in config.opponents.learned:
         if reference != ITSELF:
             _learned(reference, config, config.camera)
 
@@ -169,12 +169,6 @@ def without(environments: Sequence[EnvironmentConfig]) -> tuple[EnvironmentConfi
 
 def _limits(config: EnvironmentConfig) -> Limits:
     return Limits(config.throttle_min, config.throttle_max, config.steer_limit)
-
-
-def learned(config: EnvironmentConfig) -> tuple[str, ...]:
-    """Returns the opponents of an environment that are learned drivers."""
-    names = config.opponents.drivers if config.opponents.count else ()
-    return tuple(each for each in names if parse(each).is_learned)
 
 
 def named(config: EnvironmentConfig, driver: str) -> EnvironmentConfig:

@@ -53,16 +53,21 @@ def test_who_never_drove_and_is_away_gives_way_to_somebody_new() -> None:
     )
 
 
-def test_who_was_refused_gets_its_place_when_it_is_free() -> None:
+def two_of_one_name() -> Referee:
+    """The first of them has a car; both go by name alone, as clients do that all send "0"."""
     rules = RaceRules(practice_s=60.0, min_competitors=2)
     referee = Referee(rules, COURSE, Evening(track=COURSE.name), lambda evening: True)
     for client in (0, 1):
         referee.connect(client)
         referee.car_config(client)
-        # By name alone, as of clients that all send "0".
         referee.racer_info(client, info("Ada", "0"))
     spawned = [order.client for order in referee.take_orders() if isinstance(order, SpawnCar)]
     assert spawned == [0]
+    return referee
+
+
+def test_who_was_refused_gets_its_place_when_it_is_free() -> None:
+    referee = two_of_one_name()
     # The first one's network is gone.
     referee.disconnect(0)
     spawned = [order.client for order in referee.take_orders() if isinstance(order, SpawnCar)]
@@ -84,13 +89,7 @@ def test_a_silent_connection_gives_way_to_a_newer_one_of_its_name() -> None:
 
 
 def test_who_was_refused_takes_the_place_once_the_other_connection_is_silent() -> None:
-    rules = RaceRules(practice_s=60.0, min_competitors=2)
-    referee = Referee(rules, COURSE, Evening(track=COURSE.name), lambda evening: True)
-    for client in (0, 1):
-        referee.connect(client)
-        referee.car_config(client)
-        referee.racer_info(client, info("Ada", "0"))
-    referee.take_orders()
+    referee = two_of_one_name()
     referee.relieve(lambda client: False)
     assert not referee.take_orders()
     referee.relieve(lambda client: client == 0)

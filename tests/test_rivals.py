@@ -161,9 +161,9 @@ def test_who_is_evaluated_is_its_own_opponent_for_others_too() -> None:
     told = {"opponents": {"count": 2, "drivers": ["self", "pursuit:0.5"]}}
     config = configuration.validate(EnvironmentConfig, told)
     assert rivals.named(config, "3f2a").opponents.drivers == ("3f2a", "pursuit:0.5")
-    assert rivals.learned(rivals.named(config, "3f2a")) == ("3f2a",)
+    assert rivals.named(config, "3f2a").opponents.learned == ("3f2a",)
     assert rivals.named(config, "pursuit").opponents.drivers == ("pursuit:1.0", "pursuit:0.5")
-    assert rivals.learned(EnvironmentConfig()) == ()
+    assert EnvironmentConfig().opponents.learned == ()
 
 
 @pytest.mark.slow

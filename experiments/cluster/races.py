@@ -23,7 +23,7 @@ from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.errors import DonkeyRLError, DriverError
-from donkey_rl.experiments import drivers, rivals
+from donkey_rl.experiments import drivers
 from donkey_rl.experiments import evaluation_races as driving
 from donkey_rl.experiments.cluster import connection
 from donkey_rl.experiments.drivers import Entrant, LearnedEntrant, PursuitEntrant
@@ -108,7 +108,7 @@ def _can_go(entrant: Entrant, piece: Piece) -> bool:
         and ".json" not in config.track
         and not (plan.films or plan.frames)
         and plan.latency.profile is None
-        and not rivals.learned(config)
+        and not config.opponents.learned
     )
 
 

@@ -26,7 +26,7 @@ import donkey_rl
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.feature_env import ExtractedVecEnv
-from donkey_rl.envs import joined_view, opponents, simulators
+from donkey_rl.envs import joined_view, simulators
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.experiments import sight
 from donkey_rl.experiments.cluster import connection
@@ -107,12 +107,11 @@ def check(config: TrainingConfig, collectors: int) -> None:
         raise InputError(
             "Collectors drive in the embedded simulator. Leave --simulator out, or the collectors."
         )
-    setting = config.opponents
-    if setting.count and any(opponents.parse(each).is_learned for each in setting.drivers):
+    if config.opponents.learned:
+        given = ",".join(config.opponents.drivers)
         raise InputError(
-            f"Collectors drive beside opponents that need no driver. Received: opponents.drivers="
-            f"{','.join(setting.drivers)}. Choose of pursuit, passing and parked, or leave the "
-            "collectors out."
+            "Collectors drive beside opponents that need no driver. Received: opponents.drivers="
+            f"{given}. Choose of pursuit, passing and parked, or leave the collectors out."
         )
     if config.driven < collectors * len(config.environments()):
         raise InputError(
