@@ -17,26 +17,22 @@ Nothing in the folder is a pickle, and Keras is told to refuse code hidden in a 
 
 from __future__ import annotations
 
-import datetime
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-from gymnasium import spaces
 
-from donkey_rl.agents import features, folders, keras_files, lite_conversion, manifest
+from donkey_rl.agents import features, folders, keras_files, manifest
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.features import YAW_RATE
+from donkey_rl.agents.graph_driver import GraphDriver
 from donkey_rl.agents.manifest import ACTIONS, DriverDescription, Manifest, ObservationSpec
 from donkey_rl.agents.tensorflow_setup import keras, tf
 from donkey_rl.errors import DriverError, UnknownNameError
-
-FloatArray = npt.NDArray[np.float32]
 
 Apply = Callable[[Any, list[Any]], Any]
 """Applies a Keras model to tensors."""
@@ -50,7 +46,7 @@ def called(model: Any, inputs: list[Any]) -> Any:
     return model(inputs)
 
 
-class Driver:
+class Driver(GraphDriver):
     """Encoder and policy, from image to action in one compiled graph.
 
     Attributes:
@@ -99,15 +95,12 @@ class Driver:
         self.encoder = encoder
         self.actor = _copy(actor)
         self.critic: Any = None if critic is None else _copy(critic)
-        self.description = description
-        self.observation = ObservationSpec(
+        seen = ObservationSpec(
             image_shape=encoder.image_shape,
             history=history,
             scaling=scaling if scaling is not None else features.FeatureScaling(),
         )
-        self._compiled = tf.function(
-            self.graph, input_signature=lite_conversion.signature(self.observation.shapes, None)
-        )
+        super().__init__(seen, description)
 
     @property
     def shares(self) -> tuple[tuple[float, Driver], ...]:
@@ -134,34 +127,6 @@ class Driver:
         }
         read = [tf.zeros_like(p) if n in scaling.blind_to else p for n, p in measured.items()]
         return tf.concat([self.encoder.model(image), *read], axis=-1)
-
-    def act(self, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
-        """Returns the driver's action; always the same for the same observation.
-
-        Args:
-            observation: ``image``, ``speed``, ``imu`` and ``last_actions`` of one car, or of n
-                cars with a leading axis; what else it holds is not looked at.
-
-        Returns:
-            Steering and throttle in [-1, 1], (2,) or (n, 2).
-
-        Raises:
-            DriverError: When a part is missing, or of another shape or type.
-        """
-        parts, single = self.observation.parts(observation)
-        actions: FloatArray = self._compiled(*parts).numpy()
-        return actions[0] if single else actions
-
-    def reset(self) -> None:
-        """Forgets the episode so far; this driver remembers nothing between actions."""
-
-    def check_observation_space(self, space: spaces.Space[Any]) -> None:
-        """Checks that an environment shows what the driver sees.
-
-        Raises:
-            DriverError: When a part is missing or of another shape.
-        """
-        self.observation.check(space)
 
     @functools.cached_property
     def hash(self) -> str:
@@ -204,21 +169,7 @@ class Driver:
             keras_files.save_model(self.actor, draft / "actor.keras")
             if critic and self.critic is not None:
                 keras_files.save_model(self.critic, draft / CRITIC)
-            if lite:
-                model = lite_conversion.converted(self.graph, self.observation.shapes)
-                (draft / manifest.LITE_MODEL).write_bytes(model)
-            written = Manifest(
-                format=manifest.FORMAT,
-                hash=self.hash,
-                created=datetime.datetime.now(datetime.UTC),
-                encoder=self.encoder.name,
-                observation=self.observation,
-                description=self.description,
-                versions=manifest.installed_versions(),
-                files=manifest.entries(draft),
-            )
-            manifest.write(draft, written)
-        return written
+            return self._sealed(draft, self.encoder.name, lite=lite)
 
     @classmethod
     def load(cls, folder: str | Path) -> Driver:

@@ -16,7 +16,6 @@ Nothing in it is a pickle, and each member is checked as any driver is.
 
 from __future__ import annotations
 
-import datetime
 import functools
 import hashlib
 import json
@@ -27,14 +26,14 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 import pydantic
-from gymnasium import spaces
 
-from donkey_rl.agents import evaluators, folders, lite_conversion, manifest
-from donkey_rl.agents.driver import Apply, Driver, FloatArray, called
+from donkey_rl.agents import evaluators, folders, manifest
+from donkey_rl.agents.acting import FloatArray
+from donkey_rl.agents.driver import Apply, Driver, called
 from donkey_rl.agents.evaluators import Evaluator
-from donkey_rl.agents.manifest import DriverDescription, Manifest, ObservationSpec
+from donkey_rl.agents.graph_driver import GraphDriver
+from donkey_rl.agents.manifest import DriverDescription, Manifest
 from donkey_rl.agents.members import check_alike, check_critics
-from donkey_rl.agents.tensorflow_setup import tf
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DriverError
 
@@ -63,7 +62,7 @@ class _Members(Config):
     evaluator: Evaluator = Evaluator()
 
 
-class Ensemble:
+class Ensemble(GraphDriver):
     """Drivers that see the same and whose actions mean the same, blended in one compiled graph.
 
     Attributes:
@@ -105,11 +104,7 @@ class Ensemble:
             [member.critic for member in members],
             [member.actor.input_shape[1] for member in members],
         )
-        self.observation: ObservationSpec = members[0].observation
-        self.description = _described(self.members, self.weights)
-        self._compiled = tf.function(
-            self.graph, input_signature=lite_conversion.signature(self.observation.shapes, None)
-        )
+        super().__init__(members[0].observation, _described(self.members, self.weights))
 
     @property
     def shares(self) -> tuple[tuple[float, Driver], ...]:
@@ -134,33 +129,6 @@ class Ensemble:
             apply: Applies a Keras model to tensors.
         """
         return apply(self._evaluated, evaluators.inputs(self.evaluator, proposals, seen, speed))
-
-    def act(self, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
-        """Returns what the evaluator makes of the members' actions; see `Driver.act`.
-
-        Args:
-            observation: As for `Driver.act`.
-
-        Returns:
-            Steering and throttle in [-1, 1], (2,) or (n, 2).
-
-        Raises:
-            DriverError: When a part is missing, or of another shape or type.
-        """
-        parts, single = self.observation.parts(observation)
-        actions: FloatArray = self._compiled(*parts).numpy()
-        return actions[0] if single else actions
-
-    def reset(self) -> None:
-        """Forgets the episode so far; no member remembers anything between actions."""
-
-    def check_observation_space(self, space: spaces.Space[Any]) -> None:
-        """Checks that an environment shows what the members see.
-
-        Raises:
-            DriverError: When a part is missing or of another shape.
-        """
-        self.observation.check(space)
 
     @functools.cached_property
     def hash(self) -> str:
@@ -203,21 +171,7 @@ class Ensemble:
             left_out = {"version", "evaluator"} if version == 1 else None
             text = listed.model_dump_json(indent=2, exclude=left_out)
             (draft / _FILE_NAME).write_text(text + "\n", encoding="utf-8")
-            if lite:
-                model = lite_conversion.converted(self.graph, self.observation.shapes)
-                (draft / manifest.LITE_MODEL).write_bytes(model)
-            written = Manifest(
-                format=manifest.FORMAT,
-                hash=self.hash,
-                created=datetime.datetime.now(datetime.UTC),
-                encoder=AGENT,
-                observation=self.observation,
-                description=self.description,
-                versions=manifest.installed_versions(),
-                files=manifest.entries(draft),
-            )
-            manifest.write(draft, written)
-        return written
+            return self._sealed(draft, AGENT, lite=lite)
 
     @classmethod
     def load(cls, folder: str | Path) -> Ensemble:

@@ -6,26 +6,23 @@ own computer has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 from donkey_rl.agents import manifest, start_up_lines
+from donkey_rl.agents.acting import Acting, FloatArray
 from donkey_rl.agents.donkey_driver import LiteModel
 from donkey_rl.agents.manifest import Manifest
 from donkey_rl.errors import DriverError
-
-FloatArray = npt.NDArray[np.float32]
 
 _LARGEST_MODEL = 500_000_000
 """Bytes; the default driver has 0.6 million."""
 
 
-class LiteDriver:
+class LiteDriver(Acting):
     """Image to action through a driver folder's LiteRT model, one thread, one car at a time.
 
     One driver serves one thread: its model holds the numbers of the observation being read.
@@ -77,32 +74,8 @@ class LiteDriver:
             )
         return cls((folder / manifest.LITE_MODEL).read_bytes(), found)
 
-    def act(self, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
-        """Returns the driver's action; always the same for the same observation.
-
-        Args:
-            observation: As for `Driver.act`.
-
-        Returns:
-            Steering and throttle in [-1, 1], (2,) or (n, 2).
-
-        Raises:
-            DriverError: When a part is missing, or of another shape or type.
-        """
-        parts, single = self.observation.parts(observation)
-        actions = self._model.act(parts)
-        return actions[0] if single else actions
-
-    def reset(self) -> None:
-        """Forgets the episode so far; this driver remembers nothing between actions."""
-
-    def check_observation_space(self, space: spaces.Space[Any]) -> None:
-        """Checks that an environment shows what the driver sees.
-
-        Raises:
-            DriverError: When a part is missing or of another shape.
-        """
-        self.observation.check(space)
+    def _actions(self, parts: Sequence[npt.NDArray[Any]]) -> FloatArray:
+        return self._model.act(parts)
 
 
 def _first_line(error: Exception) -> str:

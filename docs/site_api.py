@@ -127,6 +127,9 @@ API: dict[str, tuple[str, Mapping[str, tuple[str, ...]]]] = {
 """The API reference: for each page its title and, by module, the names it shows; () for all."""
 
 
+_DRIVERS = (".agents.driver", ".agents.lite_driver", ".agents.ensemble")
+
+
 def api_page(title: str, modules: Mapping[str, tuple[str, ...]]) -> str:
     """Returns a page of the API reference.
 
@@ -139,7 +142,10 @@ def api_page(title: str, modules: Mapping[str, tuple[str, ...]]) -> str:
         lines += rst.title(module, "-")
         lines += [f".. automodule:: {module}"]
         if names:
-            lines += [f"   :members: {', '.join(names)}", "   :member-order: bysource", ""]
+            lines += [f"   :members: {', '.join(names)}", "   :member-order: bysource"]
+            # What all drivers share is nowhere else.
+            lines += ["   :inherited-members: ABC"] if module.endswith(_DRIVERS) else []
+            lines += [""]
         else:
             lines += ["   :members:", "   :show-inheritance:", ""]
     return "\n".join(lines)

@@ -19,7 +19,8 @@ from typing import IO, Any, TextIO
 import numpy.typing as npt
 
 from donkey_rl import configuration, standard_error
-from donkey_rl.agents.lite_driver import FloatArray, LiteDriver
+from donkey_rl.agents.acting import FloatArray
+from donkey_rl.agents.lite_driver import LiteDriver
 from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.race_server import team
 from donkey_rl.race_server.config import RaceConfig
@@ -77,7 +78,7 @@ def _put_between(stalls: Stalls) -> None:
     def act(self: LiteDriver, observation: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         return stalls.answer(lambda: original(self, observation))
 
-    LiteDriver.act = act  # type: ignore[method-assign]
+    LiteDriver.act = act  # type: ignore[assignment,method-assign]
 
 
 def main() -> None:
