@@ -20,14 +20,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from donkey_rl import configuration
+from donkey_rl import configuration, pictured_json
 from donkey_rl.configuration import Config
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import bench_process, served_simulator
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.race_server.config import RaceConfig
-from donkey_rl.race_server.page import messages
 
 VIEWERS = 10
 _TRACK = "generated_track"
@@ -281,7 +280,7 @@ def _watch(pipe: Pipe, url: str, count: int) -> None:
                 message = socket.recv(timeout=bench_process.START_S)
                 if not isinstance(message, bytes):
                     continue
-                text, picture = messages.parted(message)
+                text, picture = pictured_json.parted(message)
                 pictures[k] += bool(picture)
                 socket.send(json.dumps({"seen": json.loads(text)["n"], "car": ""}))
 

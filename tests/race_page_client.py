@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from websockets.sync.client import ClientConnection, connect
 
-from donkey_rl.race_server.page import messages
+from donkey_rl import pictured_json
 from donkey_rl.race_server.page.board import Page
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 
 class Answer(NamedTuple):
@@ -73,7 +73,7 @@ class Viewer:
         """Returns the next message, which is not answered."""
         content = self.link.recv(timeout=DEADLINE_S)
         assert isinstance(content, bytes)
-        text, picture = messages.parted(content)
+        text, picture = pictured_json.parted(content)
         told = json.loads(text)
         assert isinstance(told, dict)
         self.key = told.get("key", self.key)

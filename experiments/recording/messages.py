@@ -1,7 +1,7 @@
 """What the page and the drive say to each other.
 
-The page sends JSON texts: commands some 20 times a second, and wishes. It gets binary messages:
-four bytes with the length of a JSON text (most significant first), that text, and a JPEG file.
+The page sends JSON texts: commands some 20 times a second, and wishes. It gets binary messages,
+a JSON text and a picture in each (`donkey_rl.pictured_json`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
+from donkey_rl import pictured_json
 from donkey_rl.experiments.recording.cockpit import Controls, Shown
 
 MOST_BYTES = 512
 """Of a message from a page."""
-
-_LENGTH_BYTES = 4
 
 
 class _Message(pydantic.BaseModel):
@@ -90,11 +89,5 @@ def frame(shown: Shown, about: Mapping[str, Any]) -> bytes:
         shown: The frame.
         about: What this page is told beside its state.
     """
-    text = json.dumps({"n": shown.number, **shown.state, **about}, allow_nan=False).encode()
-    return len(text).to_bytes(_LENGTH_BYTES, "big") + text + shown.picture
-
-
-def read_frame(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """Returns state and picture of a frame, as a page reads them."""
-    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "big")
-    return json.loads(content[_LENGTH_BYTES:end]), content[end:]
+    text = json.dumps({"n": shown.number, **shown.state, **about}, allow_nan=False)
+    return pictured_json.joined(text.encode(), shown.picture)

@@ -1,8 +1,7 @@
 """What the racer, the process of its page, and the viewers' browsers say to each other.
 
 Racer and page exchange frames (`donkey_rl.pipe_frames`), page and browsers JSON over HTTP and a
-WebSocket. A picture travels behind a JSON text, before which stand four bytes with its length
-(most significant first).
+WebSocket. A picture travels behind a JSON text (`donkey_rl.pictured_json`).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import pydantic
 import pydantic_core
 from pydantic import Field
 
+from donkey_rl import pictured_json
 from donkey_rl.race_server import orders
 from donkey_rl.race_server.status import CarStatus
 
@@ -44,7 +44,6 @@ MOST_LINE = 500
 FRESH_S = orders.FRESH_S
 """A racer that has said nothing for so long (s) is taken for stopped; so old a GO is void."""
 
-_LENGTH_BYTES = 4
 _SURROGATE = re.compile(r"\\ud[89a-f][0-9a-f]{2}")
 _MOST_NAME = 200
 
@@ -151,18 +150,8 @@ def status_frame(status: CarStatus, at: float, braked: bool, picture: bytes | No
         braked: Whether a viewer holds its brake.
         picture: What its camera sees, if that is new.
     """
-    return with_picture(as_json({"at": at, "braked": braked, "status": status}), picture or b"")
-
-
-def with_picture(text: bytes, picture: bytes) -> bytes:
-    """Returns a JSON text and a picture as one message."""
-    return len(text).to_bytes(_LENGTH_BYTES, "big") + text + picture
-
-
-def parted(content: bytes) -> tuple[bytes, bytes]:
-    """Returns the JSON text and the picture of a message."""
-    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "big")
-    return content[_LENGTH_BYTES:end], content[end:]
+    text = as_json({"at": at, "braked": braked, "status": status})
+    return pictured_json.joined(text, picture or b"")
 
 
 def as_json(values: Mapping[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from donkey_rl.race_server.page import messages
+from donkey_rl import pictured_json
 from donkey_rl.race_server.page.messages import Line
 
 HISTORY_S = 30.0
@@ -106,7 +106,7 @@ class Scene:
 
     def take(self, content: bytes) -> None:
         """Takes a frame on a car, see `messages.status_frame`."""
-        text, picture = messages.parted(content)
+        text, picture = pictured_json.parted(content)
         name = json.loads(text)["status"]["car"]
         with self._lock:
             self._cars.setdefault(name, CarView()).take(text, picture)

@@ -8,6 +8,7 @@ import time
 
 from fastapi import WebSocket, WebSocketDisconnect
 
+from donkey_rl import pictured_json
 from donkey_rl.race_server.page import messages
 from donkey_rl.race_server.page.guard import Tally, address_of
 from donkey_rl.race_server.page.messages import Watch
@@ -86,7 +87,7 @@ class _Viewer:
         self.sent.append(self._number)
         statuses = b",".join(each.text for each in cars.values())
         text = messages.as_json(about)[:-1] + b',"cars":[' + statuses + b"]}"
-        return messages.with_picture(text, picture)
+        return pictured_json.joined(text, picture)
 
 
 class Viewers:
