@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
+
+import numpy as np
 
 from donkey_rl import configuration, user_paths
 from donkey_rl.agents.encoders.config import AutoencoderConfig, LaneEncoderConfig
-from donkey_rl.envs import opponents
+from donkey_rl.envs import opponents, simulators
 from donkey_rl.experiments import (
     beginning,
     demonstrations,
@@ -40,6 +43,8 @@ def checked(config: TrainingConfig, progress: ProgressDisplay) -> TrainingConfig
         UnknownNameError: There is no such run; it carries the nearest.
         DriverError: A driver cannot be read.
         StorageError: The store of runs or of data sets cannot be read.
+        LinkError: A simulator that is to run already cannot be reached.
+        ConfigurationError: It has another track loaded.
     """
     own_code_checks.check(config)
     config = lessons.pinned(config)
@@ -47,6 +52,7 @@ def checked(config: TrainingConfig, progress: ProgressDisplay) -> TrainingConfig
     rivals.check(config.environment())
     starting.load(config)
     _check_encoder(config, progress)
+    _check_simulators(config)
     return _pinned(config)
 
 
@@ -58,6 +64,20 @@ def _check_encoder(config: TrainingConfig, progress: ProgressDisplay) -> None:
     if isinstance(settings, AutoencoderConfig) and settings.data is not None:
         places = reference.recordings(settings.data, progress)
         encoder_frames.check(places, settings, config.camera.shape)
+
+
+def _check_simulators(config: TrainingConfig) -> None:
+    """Looks at those that run already: an encoder is trained before they are driven."""
+    running = [
+        f"[{place.host}]:{place.port}" if ":" in place.host else f"{place.host}:{place.port}"
+        for place in simulators.parse(config.simulator)
+        if isinstance(place, simulators.Address)
+    ]
+    if running:
+        there = config.environment().model_copy(update={"simulator": ",".join(running)})
+        opened = simulators.open_simulator(there, len(running), seed=config.seed)
+        with contextlib.closing(opened) as world:
+            world.reset(np.arange(len(running)))
 
 
 def _pinned(config: TrainingConfig) -> TrainingConfig:

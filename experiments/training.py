@@ -71,7 +71,8 @@ def train(
 
     Raises:
         StorageError: The run could not be stored.
-        LinkError: A simulator cannot be reached, or was lost; the run is marked as failed.
+        LinkError: A simulator cannot be reached, and no run is begun; or it was lost, and the run
+            is marked as failed.
         InputError: A recording to imitate cannot be learned from, a driver to begin with does not
             fit, or a reward or an encoder of the user's own cannot be used; no run is begun.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+import socket
+import time
 
 import pytest
 from PIL import Image
@@ -10,11 +12,18 @@ from PIL import Image
 from donkey_rl import configuration
 from donkey_rl.agents.driver import Driver
 from donkey_rl.envs import batch as batches
-from donkey_rl.errors import DonkeyRLError, InputError, UnknownNameError
+from donkey_rl.envs.serving.background import Running
+from donkey_rl.errors import (
+    ConfigurationError,
+    DonkeyRLError,
+    InputError,
+    LinkRefused,
+    UnknownNameError,
+)
 from donkey_rl.experiments import prerequisites, registration, stored_runs, tracking, training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.sweeps import command, plan, results
-from tests import data_sets, new_stores, small_drivers
+from tests import data_sets, new_stores, served_car, small_drivers
 
 NAME = "sac generated_track seed 1"
 SMALL = ("camera.img_w=80", "camera.img_h=60", f"history={small_drivers.HISTORY}", "cars=4")
@@ -106,6 +115,33 @@ def test_what_cannot_be_read_begins_no_run_and_no_study(
         "mlflow.db", "driver", "empty", "small", "few",
     }  # fmt: skip
     assert list(stored_runs.every()) == []
+
+
+@pytest.mark.usefixtures("store")
+def test_a_simulator_that_is_away_or_another_is_noticed_before_an_encoder_is_trained() -> None:
+    def there(port: int, *settings: str) -> TrainingConfig:
+        return config(f"simulator=127.0.0.1:{port}", "link.config_spacing_s=0.01", *settings)
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        unused = int(holder.getsockname()[1])
+        with pytest.raises(LinkRefused, match=f"127.0.0.1:{unused}"):
+            training.train(there(unused, "link.connect_timeout_s=0.2"), data_sets.quiet())
+    with served_car.serving() as server:
+        with pytest.raises(ConfigurationError, match="that of 'warehouse' 172"):
+            training.train(there(server.port, "track=warehouse"), data_sets.quiet())
+        found = prerequisites.checked(there(server.port), data_sets.quiet())
+        assert found == there(server.port)
+        _left(server)
+    assert list(stored_runs.every()) == []
+
+
+def _left(server: Running) -> None:
+    """Waits until nobody drives any more."""
+    ends = time.monotonic() + 60.0
+    while server.statistics().clients:
+        assert time.monotonic() < ends
+        time.sleep(0.05)
 
 
 def test_the_best_of_a_study_is_as_long_as_its_recipe(tmp_path: pathlib.Path) -> None:
