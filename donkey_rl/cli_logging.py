@@ -21,6 +21,9 @@ LEVELS = ("debug", "info", "warning", "error")
 
 _ROOT = "donkey_rl"
 _PATIENCE_S = 0.2
+_LAST_S = 1.0
+"""So long a process that ends waits for its last line."""
+
 _MOST_WAITING = 1000
 """Lines that wait for standard error; further ones are dropped."""
 
@@ -49,9 +52,15 @@ class _StandardError(logging.Handler):
         except Exception:
             self.handleError(record)
 
+    def flush(self) -> None:
+        """Waits shortly for what was handed over: a process that ends takes the thread along."""
+        if self._newest is not None:
+            self._newest.wait(_LAST_S)
+
     def _begin(self) -> None:
         self._lines: queue.Queue[tuple[str, threading.Event]] = queue.Queue(_MOST_WAITING)
         self._thread: threading.Thread | None = None
+        self._newest: threading.Event | None = None
         self._is_stuck = False
 
     def _hand_over(self, line: str) -> None:
@@ -67,6 +76,7 @@ class _StandardError(logging.Handler):
         written = threading.Event()
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait((line, written))
+            self._newest = written
         if not self._is_stuck and not written.wait(_PATIENCE_S):
             self._is_stuck = True
 

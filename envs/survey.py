@@ -23,6 +23,7 @@ Show = Callable[[int, int], None]
 """Called with what is done and what there is to do."""
 
 _MOST_NODES = 20_000
+_TRIES = 5
 _SPEED = 4.0
 """Of the lap (u/s); the tightest scenes have bends of 4 u."""
 
@@ -104,11 +105,11 @@ def survey(connection: Connection, show: Show, *, drive: bool = False) -> Survey
         ConfigurationError: The simulator sends no positions, or neither answers `node_position`
             nor sends the cross-track error.
         LinkError: The connection failed.
-        DonkeyRLError: The lap came to nothing.
+        DonkeyRLError: The path or the lap came to nothing.
     """
     first = connection.reset().telemetry
     place = _place(first)
-    if not drive and connection.node_position(0) is not None:
+    if not drive and _node(connection, first, 0) is not None:
         points = _ask(connection, first, show)
         method: Literal["nodes", "lap"] = "nodes"
         closed = _is_closed(points)
@@ -159,8 +160,13 @@ def _ask(connection: Connection, first: Telemetry, show: Show) -> FloatArray:
     wanted = min(first.nodes or _MOST_NODES, _MOST_NODES)
     points: list[tuple[float, float]] = []
     for index in range(wanted):
-        node = connection.node_position(index)
+        node = _node(connection, first, index)
         if node is None:
+            if first.nodes:
+                raise DonkeyRLError(
+                    f"The simulator has {first.nodes} nodes and does not answer for number "
+                    f"{index}. Try again, or record by driving: --drive."
+                )
             break
         point = (node.position[0], node.position[2])
         if not points or math.dist(points[-1], point) > 0.02:
@@ -172,6 +178,14 @@ def _ask(connection: Connection, first: Telemetry, show: Show) -> FloatArray:
             f"Record by driving: --drive."
         )
     return np.array(points)
+
+
+def _node(connection: Connection, first: Telemetry, index: int) -> NodePosition | None:
+    """Asks for a node, several times where a simulator that answers may have been held up."""
+    for _ in range(_TRIES if first.is_of_2022 else 1):
+        if (found := connection.node_position(index)) is not None:
+            return found
+    return None
 
 
 def _is_closed(points: FloatArray) -> bool:

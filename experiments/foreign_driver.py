@@ -253,7 +253,7 @@ class _DriverProcess:
         self.end()
         if self._overdue:
             return f"no answer within {limit_s:g} s"
-        self._reader.join(1.0)
+        self._reader.join(3.0)
         code = self._process.returncode
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         last = f"; its last words: {self._said[-1]}" if self._said else ""

@@ -60,9 +60,10 @@ def begin(run: Run, config: TrainingConfig, collectors: int | None = None) -> Ru
     """
     folder = RunFolder(pathlib.Path(PLACE).resolve() / run.id)
     begun = beginning.of(config, collectors)
-    folder.keep_settings(begun.model_dump())
     beginning.store(begun, run)
     run.set_tags({PLACE_TAG: folder.path, **begun.machine})
+    # Last: a run that has them can go on, whenever it is killed.
+    folder.keep_settings(begun.model_dump())
     return folder
 
 

@@ -35,14 +35,13 @@ from donkey_rl.race_server.status import CarStatus, Phase
 LOGGER = logging.getLogger("donkey_rl.race_server")
 
 _POLL_S = 0.05
+_LONGEST_PAUSE_S = 1.0
 _GONE_S = 1.0
 """Without frames for so long the host has taken the car away; the connection may be well."""
 
 _LOOKS_S = 1.0
 _SHOWN_S = 0.5
 """A status without frames is shown so often."""
-
-_LONGEST_PAUSE_S = 1.0
 
 
 class Car:
@@ -313,13 +312,14 @@ class Car:
         """No frame has come."""
         self._void_go()
         now = time.perf_counter()
-        # Not before the watchdog has braked: who has no car is sent nothing.
+        # Not before the watchdog has braked, or was held up: who has no car is sent nothing.
         gone = now - (self._gauges.frame_at or 0.0) > _GONE_S + self._config.watchdog.frame_s
         if gone and self._helm.is_attached:
-            self._helm.detach()
-            self._halts = self._helm.halts
             with self._lock:
                 self._state.miss_frames()
+                self._permit()
+            self._helm.detach()
+            self._halts = self._helm.halts
         if now - self._shown > _SHOWN_S:
             self._show(None)
 

@@ -26,7 +26,7 @@ _LONGEST_PAUSE_S = 15.0
 """Between two attempts while the store is away."""
 
 _LONGEST_WAIT_S = 600.0
-"""At the end of a run, for a store that is at work."""
+"""At the end of a run, for a store that is at work and has taken nothing meanwhile."""
 
 _PAUSE_S = 0.5
 
@@ -97,8 +97,11 @@ class Sender:
         Returns:
             Whether the store has all.
         """
-        started = time.monotonic()
+        started, sent = time.monotonic(), self._spool.sent
         while not self.settle(_PAUSE_S):
+            if self._spool.sent != sent:
+                # It answers again, though it has not got all that waited.
+                started, sent = time.monotonic(), self._spool.sent
             waited = time.monotonic() - started
             if waited > (patience_s if self._away else _LONGEST_WAIT_S):
                 return False

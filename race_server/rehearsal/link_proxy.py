@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from donkey_rl import event_loops
+from donkey_rl.envs.serving import listening
 from donkey_rl.errors import InputError
 from donkey_rl.race_server.rehearsal.link_conditions import Disturbances, LinkConditions, Way
 from donkey_rl.race_server.rehearsal.passage import Passage
@@ -191,7 +192,7 @@ class LinkProxy:
 
     async def _listen(self, on: bool) -> None:
         if self._server is not None:
-            self._server.close()
+            await listening.close([self._server])
             self._server = None
         if on:
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
