@@ -153,9 +153,13 @@ def _attached(process: subprocess.Popen[str]) -> Iterator[Tab]:
             break
     else:
         raise AssertionError("Chromium did not start.")
-    limits: dict[str, Any] = {"compression": None, "max_size": 64 << 20}
+    limits: dict[str, Any] = {"compression": None, "max_size": 64 << 20, "open_timeout": 60.0}
+    pages: list[str] = []
+    ends = time.monotonic() + 60.0
     with connect(match[0], **limits) as browser:
-        targets = Tab(browser).call("Target.getTargets")["targetInfos"]
-    page = next(each["targetId"] for each in targets if each["type"] == "page")
-    with connect(f"ws://{match[1]}/devtools/page/{page}", **limits) as link:
+        while not pages:
+            assert time.monotonic() < ends, "Chromium has opened no page."
+            targets = Tab(browser).call("Target.getTargets")["targetInfos"]
+            pages = [each["targetId"] for each in targets if each["type"] == "page"]
+    with connect(f"ws://{match[1]}/devtools/page/{pages[0]}", **limits) as link:
         yield Tab(link)

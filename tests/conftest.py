@@ -53,6 +53,17 @@ def coarse_ground(monkeypatch: pytest.MonkeyPatch, coarse_scenes: Callable[[Any]
     monkeypatch.setattr(scene, "bake", coarse_scenes)
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow a simulator in lock-step is, what it answers is waited for."""
+    from donkey_rl.envs import link_source
+    from donkey_rl.envs.link import life_cycle, session
+
+    monkeypatch.setattr(life_cycle, "_ANSWER_S", 20.0)
+    monkeypatch.setattr(session, "_NUDGE_S", 20.0)
+    monkeypatch.setattr(link_source, "_UNASKED_S", 20.0)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for warning in FOREIGN_WARNINGS:
         config.addinivalue_line("filterwarnings", warning)

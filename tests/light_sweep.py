@@ -21,18 +21,25 @@ from donkey_rl.experiments.sweeps.worker import Order, Task
 
 
 class Counting(Task):
-    """Counts to `steps`, keeps the count in a file, and goes on from it."""
+    """Counts to `steps`, keeps the count in a file, and goes on from it.
 
-    def __init__(self, study: str, folder: Path, steps: int, step_s: float) -> None:
+    Where a file `gate` is named, jobs from number `free` on end once it is there.
+    """
+
+    def __init__(
+        self, study: str, folder: Path, steps: int, step_s: float, gate: str = "", free: int = 0
+    ) -> None:
         self._study = study
         self._folder = folder
         self._steps = steps
         self._step_s = step_s
+        self._gate, self._free = gate, free
 
     @classmethod
     def of(cls, plan: Mapping[str, Any]) -> Self:
         (Path(plan["folder"]) / f"{os.getpid()}.pid").touch()
-        return cls(plan["study"], Path(plan["folder"]), plan["steps"], plan["step_s"])
+        gate, free = plan.get("gate", ""), plan.get("free", 0)
+        return cls(plan["study"], Path(plan["folder"]), plan["steps"], plan["step_s"], gate, free)
 
     def study(self, storage: SharedStorage) -> optuna.Study:
         return optuna.create_study(
@@ -50,6 +57,9 @@ class Counting(Task):
         done = len(place.read_bytes()) if place.exists() else 0
         for step in range(done, self._steps):
             time.sleep(self._step_s)
+            is_held = self._gate and step == self._steps - 1 and int(place.name) >= self._free
+            while is_held and not Path(self._gate).exists():
+                time.sleep(0.02)
             with place.open("ab") as file:
                 file.write(b".")
             attempt.report(x * step, step)

@@ -53,19 +53,24 @@ class PlainClient:
     def send(self, msg_type: str, **fields: Any) -> None:
         self.send_bytes(json.dumps({"msg_type": msg_type, **fields}).encode())
 
-    def read(self, timeout_s: float = DEADLINE_S) -> Message:
-        """The next message; raises EOFError once the simulator has hung up."""
+    def read(self, timeout_s: float = DEADLINE_S, *, signs: bool = False) -> Message:
+        """The next message; raises EOFError once the simulator has hung up.
+
+        Signs of life, which come to who was silent for 3 s, are passed over unless asked for.
+        """
         end = time.monotonic() + timeout_s
-        while b"\n" not in self.waiting:
-            self.link.settimeout(max(0.001, end - time.monotonic()))
-            data = self.link.recv(1 << 18)
-            if not data:
-                raise EOFError("The simulator has hung up.")
-            self.waiting += data
-        line, _, self.waiting = self.waiting.partition(b"\n")
-        message = json.loads(line)
-        assert isinstance(message, dict)
-        return message
+        while True:
+            while b"\n" not in self.waiting:
+                self.link.settimeout(max(0.001, end - time.monotonic()))
+                data = self.link.recv(1 << 18)
+                if not data:
+                    raise EOFError("The simulator has hung up.")
+                self.waiting += data
+            line, _, self.waiting = self.waiting.partition(b"\n")
+            message = json.loads(line)
+            assert isinstance(message, dict)
+            if signs or message not in ({}, {"msg_type": "ping"}):
+                return message
 
     def until(self, *msg_types: str) -> Message:
         """The next message of these types; others are passed over."""
@@ -78,6 +83,14 @@ class PlainClient:
 
     def telemetry(self) -> Message:
         return self.until("telemetry")
+
+    def telemetry_with(self, name: str) -> Message:
+        """The next that has this field: what was under way before it was asked for may lack it."""
+        end = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end:
+            if name in (told := self.telemetry()):
+                return told
+        raise TimeoutError(f"No telemetry with {name!r} in {DEADLINE_S:.0f} s.")
 
     def drive(self, steering: float, throttle: float, brake: float = 0.0) -> None:
         values = {"steering": steering, "throttle": throttle, "brake": brake}

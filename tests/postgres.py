@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from typing import Any
 
 import psycopg
 import pytest
+
+from donkey_rl.envs.link.executable import free_port
 
 INSTALLED = Path("/usr/lib/postgresql")
 START_S = 300.0
@@ -63,9 +64,8 @@ class Server:
     def start(self) -> None:
         """Starts it, on the port that it had before if it had one."""
         if not self.port:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = probe.getsockname()[1]
+            # None that the system gives to connections of others while the server is away.
+            self.port = free_port(20_000 + secrets.randbelow(10_000))
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -84,7 +84,9 @@ class Server:
                 psycopg.connect(self.url("postgres"), connect_timeout=5).close()
                 return
             except psycopg.OperationalError:
-                assert time.monotonic() < until, (self._folder / "log").read_text()
+                said = (self._folder / "log").read_text()
+                assert self._process.poll() is None, said
+                assert time.monotonic() < until, said
                 time.sleep(0.1)
 
     def stop(self) -> None:

@@ -17,7 +17,7 @@ from donkey_rl.race_server.config import RaceConfig
 from donkey_rl.race_server.interface import Answer, Kind, Level
 from donkey_rl.race_server.status import CarStatus, RecordStatus
 
-DEADLINE_S = 12.0
+DEADLINE_S = 60.0
 CAMERA = {"img_w": 160, "img_h": 120}
 FULL_AHEAD = np.array([0.0, 1.0], np.float32)
 

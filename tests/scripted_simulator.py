@@ -7,10 +7,13 @@ import io
 import json
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Any, Self
 
 from PIL import Image
+
+from donkey_rl.envs.link.link import SimulatorLink
 
 
 def picture(width: int = 160, height: int = 120) -> str:
@@ -34,8 +37,10 @@ class ScriptedSimulator:
         self.image = picture()
         self.stale = 0
         self.answers = True
+        self.delay_s = 0.0
         self.received: list[dict[str, str]] = []
         self.connections = 0
+        self.told = self.taken = 0
         self.client: socket.socket | None = None
         self._place = self._speed = self._time = 0.0
         self._steering = self._throttle = 0.0
@@ -71,6 +76,16 @@ class ScriptedSimulator:
         assert self.client is not None
         self.client.sendall(json.dumps(fields).encode() + b"\n")
 
+    def settle(self, link: SimulatorLink) -> None:
+        """Waits until all answers have come: none is then taken for that to a later command."""
+        ends = time.monotonic() + 60.0
+        while True:
+            found = link.statistics()
+            if (found.sent_bytes, found.frames) == (self.taken, self.told):
+                return
+            assert time.monotonic() < ends, found
+            time.sleep(0.002)
+
     def types(self) -> list[str]:
         return [each["msg_type"] for each in self.received]
 
@@ -100,7 +115,9 @@ class ScriptedSimulator:
                 message = json.loads(line)
                 self.received.append(message)
                 if self.answers:
+                    time.sleep(self.delay_s)
                     self._answer(message)
+            self.taken += len(data)
 
     def _answer(self, message: dict[str, str]) -> None:
         match message["msg_type"]:
@@ -146,3 +163,4 @@ class ScriptedSimulator:
             "pos_z": 0.0,
         }
         self.say(**fields | other)
+        self.told += 1

@@ -105,7 +105,7 @@ def serving(root: pathlib.Path) -> Iterator[tuple[int, paramiko.PKey]]:
                 transport.add_server_key(key)
                 transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Folder, root)
                 transports.append(transport)
-                with contextlib.suppress(paramiko.SSHException, EOFError):
+                with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
                     transport.start_server(server=_Door())
 
         thread = threading.Thread(target=serve)

@@ -15,7 +15,7 @@ def test_jobs_run_in_their_order_beside_the_caller():
     done = []
 
     def job(number: int) -> int:
-        gate.wait(10.0)
+        gate.wait(60.0)
         done.append((number, threading.current_thread() is threading.main_thread()))
         return number
 
@@ -49,7 +49,7 @@ def test_jobs_that_are_dropped_are_waited_for_and_raise_nothing():
     gate = threading.Event()
 
     def fail() -> int:
-        gate.wait(10.0)
+        gate.wait(60.0)
         raise ValueError("no")
 
     background.give(fail)

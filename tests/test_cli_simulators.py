@@ -42,9 +42,11 @@ def server() -> Iterator[Running]:
 
 
 @pytest.fixture
-def empty_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def empty_port() -> Iterator[int]:
+    """One that nobody else gets, and nobody listens at."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -244,7 +246,7 @@ def test_training_ends_with_one_line_where_nobody_answers(
 def test_bench_of_the_link_measures_both_parties() -> None:
     found = link_bench.delays(1.5)
     assert set(found) == {"p50", "p99", "socket_p50", "socket_p99"}
-    assert 0.0 < found["p50"] <= found["p99"] < 1000.0
-    rates = link_bench.served_rates(1.0)
+    assert 0.0 < found["p50"] <= found["p99"] < 60_000.0
+    rates = link_bench.served_rates(5.0)
     assert rates["clients"] == 16
     assert 0.0 < rates["least"] <= rates["mean"] <= 40.0

@@ -63,16 +63,23 @@ def test_a_client_with_another_token_is_refused(
 
 def test_a_sweep_survives_the_loss_of_a_node(cluster: TwoNodes, tmp_path: Path) -> None:
     cluster.add_second()
-    order = light_sweep.order(str(tmp_path / "study.journal"), tmp_path, trials=4, workers=2)
-    order = order.model_copy(update={"plan": {**order.plan, "steps": 20, "step_s": 0.1}})
+    url, gate = str(tmp_path / "study.journal"), tmp_path / "go"
+    order = light_sweep.order(url, tmp_path, trials=4, workers=2, lease_s=15.0)
+    longer = {"steps": 20, "step_s": 0.1, "gate": str(gate)}
+    order = order.model_copy(update={"plan": {**order.plan, **longer}})
     storage = open_storage(order.storage)
     study = optuna.load_study(storage=storage, study_name="light")
 
     def kill_when_both_work() -> None:
-        while sum(trial.state == TrialState.RUNNING for trial in study.get_trials()) < 2:
-            time.sleep(0.1)
-        time.sleep(0.5)
-        cluster.kill_second()
+        try:
+            until = time.monotonic() + 300.0
+            while sum(trial.state == TrialState.RUNNING for trial in study.get_trials()) < 2:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            time.sleep(0.5)
+            cluster.kill_second()
+        finally:
+            gate.touch()
 
     killer = threading.Thread(target=kill_when_both_work)
     killer.start()

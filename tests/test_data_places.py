@@ -28,6 +28,7 @@ def knows(home: pathlib.Path, port: int, key: paramiko.PKey) -> None:
 
 def test_sftp(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("donkey_rl.experiments.data.sftp._PATIENCE_S", 60.0)
     root = tmp_path / "root"
     (root / "srv").mkdir(parents=True)
     with sftp_server.serving(root) as (port, key):

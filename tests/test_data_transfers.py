@@ -328,17 +328,17 @@ def test_a_second_pull_into_a_folder_waits_for_the_first(
 
 
 def test_threads_stop_when_one_of_them_cannot_go_on() -> None:
-    counter = Counter()
+    counter, ended = Counter(), []
 
     def work(number: int) -> None:
         if number == 0:
             raise StorageError("the store is gone")
-        for _ in range(1000):
+        until = time.monotonic() + 60.0
+        while time.monotonic() < until:
             time.sleep(0.01)
             counter.add(1)
+        ended.append(number)
 
-    begun = time.monotonic()
     with pytest.raises(StorageError, match="the store is gone"):
         list(transfers.in_parallel(work, range(100), counter, lambda _: None))
-    assert time.monotonic() - begun < 5.0
-    assert counter.bytes < 1000
+    assert ended == []

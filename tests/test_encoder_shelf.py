@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +24,13 @@ TRACKS = Path(__file__).parents[1] / "envs" / "simulator" / "tracks"
 
 
 class Teacher:
-    """Trains an encoder, which takes a moment."""
+    """Trains an encoder."""
 
     def __init__(self) -> None:
         self.trained = 0
 
     def __call__(self) -> tuple[Encoder, Figures]:
         self.trained += 1
-        time.sleep(0.2)
         settings = LaneEncoderConfig(filters=(4, 4), dense=8, seed=self.trained)
         return LaneEncoder(SHAPE, labels.names(()), settings), {"encoder/mean_r2": 0.9}
 
@@ -51,17 +49,20 @@ def test_who_comes_second_gets_the_same(tmp_path: Path) -> None:
 
 def test_two_at_once_train_once_and_the_other_waits(tmp_path: Path) -> None:
     shelf, teacher = EncoderShelf(tmp_path), Teacher()
-    waited: list[int] = []
+    waits = threading.Event()
+
+    def train() -> tuple[Encoder, Figures]:
+        assert waits.wait(60.0)
+        return teacher()
+
     threads = [
-        threading.Thread(target=shelf.get, args=("a" * 64, teacher, lambda: waited.append(1)))
-        for _ in range(2)
+        threading.Thread(target=shelf.get, args=("a" * 64, train, waits.set)) for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert teacher.trained == 1
-    assert waited
 
 
 def test_a_damaged_encoder_is_trained_again(tmp_path: Path) -> None:

@@ -191,7 +191,8 @@ def test_a_stranger_is_held_against_the_untrained_the_expert_and_the_best_before
     # Its own run is not what it is held against.
     assert again.run_id == first.run_id
     assert [each.name for each in again.yardsticks] == ["untrained", "pursuit"]
-    fails = request.model_copy(update={"driver": f"{folder}/theirs.py:Fails"})
+    fails, load = request.model_copy(update={"driver": f"{folder}/theirs.py:Fails"}), drivers.load
+    monkeypatch.setattr(drivers, "load", lambda *words, limit_s: load(*words, limit_s=60.0))
     lost = evaluate(fails, ProgressDisplay())
     best = lost.yardsticks[2]
     assert best.name == f"run {first.run_id[:8]}"

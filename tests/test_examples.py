@@ -95,6 +95,7 @@ def test_every_example_is_listed_and_short() -> None:
 def test_own_driver_drives_clean_laps_and_the_notebook_looks_at_them(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("donkey_rl.experiments.foreign_driver.SILENCE_S", 60.0)
     start("own_driver.py", monkeypatch)
     run = next(run for run in stored_runs.every() if "own_driver" in run.name)
     (races,) = stored_races.read(run).courses.values()

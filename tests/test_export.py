@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 from donkey_rl import cli
 from donkey_rl.agents import ensemble, keras_files
 from donkey_rl.agents.deployment import conversion, donkeycar, pilots, plain_layers
-from donkey_rl.agents.deployment.donkeycar_part import PAUSE_S, DriverPart
+from donkey_rl.agents.deployment.donkeycar_part import DriverPart
 from donkey_rl.agents.driver import Driver
 from donkey_rl.agents.tensorflow_setup import keras
 from donkey_rl.errors import DonkeyRLError, DriverError
@@ -230,24 +231,23 @@ def test_the_part_remembers_what_it_did(car: pathlib.Path, monkeypatch: Any) -> 
         part.run(np.zeros((50, 80, 3), np.uint8))
 
 
-def test_the_part_drives_beside_the_loop(car: pathlib.Path) -> None:
-    import threading
-
+def test_the_part_drives_beside_the_loop(car: pathlib.Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("donkey_rl.agents.deployment.donkeycar_part.PAUSE_S", 60.0)
     part = DriverPart(car)
     thread = threading.Thread(target=part.update)
     thread.start()
     image = np.zeros((120, 160, 3), np.uint8)
     assert part.run_threaded(image) == (0.0, 0.0)
-    for _ in range(500):
+    for _ in range(6000):
         if part.run_threaded(image) != (0.0, 0.0):
             break
         threading.Event().wait(0.01)
     part.shutdown()
-    thread.join(timeout=5)
+    thread.join(timeout=60)
     assert not thread.is_alive()
     assert part.run_threaded(image) != (0.0, 0.0)
     # Then a person drives for a while.
-    part._driven -= 2.0 * PAUSE_S
+    part._driven -= 2.0 * 60.0
     assert part.run_threaded(image) == (0.0, 0.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -225,6 +226,13 @@ def test_a_failure_names_the_simulator() -> None:
         source.reset()
 
 
+def await_end_of_others(threads: set[threading.Thread]) -> None:
+    deadline = time.monotonic() + 60.0
+    while set(threading.enumerate()) - threads:
+        assert time.monotonic() < deadline, threading.enumerate()
+        time.sleep(0.01)
+
+
 def test_an_environment_that_never_answers_is_given_up() -> None:
     class Silent(Rail):
         released = threading.Event()
@@ -237,10 +245,11 @@ def test_an_environment_that_never_answers_is_given_up() -> None:
             super().close()
             self.released.set()
 
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     env = Silent()
-    source = GymDonkeycarSource(env, patience_s=0.05)
+    source = GymDonkeycarSource(env)
     source.reset()
+    source._patience = 0.05
     source.send(0.0, 0.0)
     with pytest.raises(LinkTimeout, match="has not answered"):
         source.receive()
@@ -249,8 +258,8 @@ def test_an_environment_that_never_answers_is_given_up() -> None:
         with pytest.raises(LinkTimeout):
             call()
     source.close()
+    await_end_of_others(threads)
     assert len(env.actions) == 1
-    assert threading.active_count() == threads
 
 
 def test_several_environments_step_at_the_same_time() -> None:
@@ -274,13 +283,13 @@ def test_several_environments_step_at_the_same_time() -> None:
 
 def test_the_wrapped_environment_is_closed_once(adapt: Adapt) -> None:
     wrapped = Rail()
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     env = adapt(wrapped, SMALL)
     env.reset(seed=0)
     env.close()
     env.close()
     assert wrapped.closings == 1
-    assert threading.active_count() == threads
+    await_end_of_others(threads)
 
 
 def test_the_configuration_is_read_from_the_environment(adapt: Adapt) -> None:

@@ -115,7 +115,8 @@ def test_the_view_of_stable_baselines_draws() -> None:
 @pytest.mark.slow
 def test_a_closed_environment_does_not_connect_again() -> None:
     with served_car.serving() as server:
-        env = DonkeyEnv(config(simulator=f"127.0.0.1:{server.port}", camera={}))
+        link = {"answer_timeout_s": 60.0, "connect_timeout_s": 60.0}
+        env = DonkeyEnv(config(simulator=f"127.0.0.1:{server.port}", camera={}, link=link))
         env.reset(seed=0)
         env.step([0.0, 0.1])
         env.close()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pathlib
 import sys
 import time
+from typing import Any
 
 import pytest
 
+from donkey_rl.envs import link_source
 from donkey_rl.envs.link.config import LinkConfig
 from donkey_rl.envs.link.executable import Executable, free_port
 from donkey_rl.envs.link_source import open_link
@@ -77,15 +79,24 @@ def test_a_program_that_ends_is_told_with_its_last_words(tmp_path: pathlib.Path)
 
 
 @POSIX
-def test_a_program_that_never_listens_is_given_up_and_stopped(tmp_path: pathlib.Path) -> None:
-    program = script(tmp_path, f"echo $$ > {tmp_path}/leader; exec sleep 1000")
-    link = LINK.model_copy(update={"start_timeout_s": 1.0})
+def test_a_program_that_never_listens_is_given_up_and_stopped(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = script(tmp_path, "exec sleep 1000")
+    link = LINK.model_copy(update={"start_timeout_s": 1.0, "port": 29291})
+    started: list[Executable] = []
+
+    def start(*words: Any) -> Executable:
+        started.append(Executable(*words))
+        return started[-1]
+
+    monkeypatch.setattr(link_source, "Executable", start)
     with (
         pytest.raises(LinkRefused, match=r"does not listen after 1 s.*start_timeout_s"),
         open_link(program, link=link),
     ):
         pass
-    assert ends(int((tmp_path / "leader").read_text()))
+    assert ends(started[0]._process.pid)
 
 
 @POSIX
@@ -93,7 +104,7 @@ def test_a_program_that_never_listens_is_given_up_and_stopped(tmp_path: pathlib.
 def test_what_a_program_leaves_behind_ends_as_well(tmp_path: pathlib.Path) -> None:
     program = script(tmp_path, f"sleep 1000 & echo $! > {tmp_path}/child; exit 0")
     started = Executable(program, 1)
-    while not started.listens(5.0):
+    while not started.listens(60.0):
         with pytest.raises(LinkRefused, match="exit code 0"):
             started.check()
         break

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from typing import Any
 
@@ -239,6 +238,7 @@ def test_a_connection_that_the_link_itself_makes_anew_ends_the_episode() -> None
         with SimulatorLink(config) as link:
             source = LinkSource(link, 8.0, None)
             source.reset()
+            simulator.settle(link)
             source.send(0.1, 1.0)
             assert not source.receive().restarted
             simulator.answers = False
@@ -253,9 +253,7 @@ def test_a_connection_that_the_link_itself_makes_anew_ends_the_episode() -> None
 
 
 def wait_until_told(simulator: ScriptedSimulator, count: int) -> None:
-    pause = threading.Event()
-    for _ in range(2000):
-        if len(simulator.received) >= count:
-            return
-        pause.wait(0.005)
-    pytest.fail("the command does not arrive")
+    ends = time.monotonic() + 60.0
+    while len(simulator.received) < count:
+        assert time.monotonic() < ends, "the command does not arrive"
+        time.sleep(0.005)

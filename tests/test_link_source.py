@@ -99,6 +99,7 @@ def test_a_car_over_the_link_is_put_where_the_episode_begins() -> None:
             env.close()
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_in_lock_step_no_message_is_left_over_where_a_car_was_put() -> None:
     with background.running(serving()) as server:
         wanted = environment(

@@ -11,15 +11,16 @@ import pytest
 
 from donkey_rl.envs.link import reports
 from donkey_rl.errors import DriverError, LinkProtocolError
-from donkey_rl.race_server import reporting
+from donkey_rl.race_server import helm, reporting
 from donkey_rl.race_server.config import RecoveryConfig
+from donkey_rl.race_server.helm import Helm
 from donkey_rl.race_server.interface import Answer
 from donkey_rl.race_server.orders import Brake, ChangeDriver, Go, Stop
 from donkey_rl.race_server.status import CarStatus
 from tests.frame_host import FrameHost
 from tests.race_cars import FULL_AHEAD, FakeSeat, Rig, ahead, running, settings
 
-BACK_S = 5.0
+BACK_S = 30.0
 """Within so long a car is back on track once its host is reachable."""
 
 BRAKED_S = 0.2
@@ -59,9 +60,12 @@ def test_a_car_introduces_itself_waits_for_go_and_brakes_when_it_is_over() -> No
         assert rig.wait(lambda status: bool(status.laps_s)).best_lap_s == 18.25
         host.say(msg_type="race_stop")
         rig.wait(lambda status: not status.go)
-        stopped = time.monotonic()
-        time.sleep(0.2 + LOADED_S)
-        assert host.moves(stopped + LOADED_S) == []
+        moved = len(rig.tape.moves())
+        time.sleep(0.2)
+        assert len(rig.tape.moves()) == moved
+        rig.wait(lambda _: host.controls()[-1][3] == 1.0)
+        assert len(host.moves()) == moved
+        rig.wait(lambda _: len(rig.tape.of("event")) >= 6)
         said = "need_car_config car_loaded race_start cross_start cross_start race_stop"
         assert [each["name"] for each in rig.tape.of("event")] == said.split()
 
@@ -104,6 +108,18 @@ def test_a_car_is_braked_when_frames_stop_and_drives_on_when_they_come() -> None
         host.flowing.set()
         driving(rig)
         assert rig.car.status.disconnects == 0
+
+
+def test_a_car_is_braked_before_it_is_given_up_where_the_watchdog_is_held_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Helm, "_due", lambda self: helm._FOREVER)
+    with FrameHost() as host, running(settings(host.port)) as rig:
+        driving(rig)
+        host.flowing.clear()
+        rig.wait(lambda status: status.phase == "waiting")
+        rig.wait(lambda _: host.controls()[-1][3] == 1.0)
+        assert rig.tape.of("command")[-1]["why"] == "order"
 
 
 @pytest.mark.parametrize("orderly", [True, False])
@@ -180,7 +196,7 @@ def test_an_order_in_practice_holds_for_the_host_that_goes_on_alone() -> None:
             rig.car.order(Go("page"))
             driving(rig)
             # How fast the host's clock runs is known after a second.
-            time.sleep(1.3)
+            rig.wait(lambda _: rig.car._gate.clock is not None)
             host.hang_up()
             rig.wait(lambda status: status.disconnects == 1)
             driving(rig)
@@ -191,18 +207,21 @@ def test_an_order_in_practice_holds_for_the_host_that_goes_on_alone() -> None:
                 assert other.moves() == []
 
 
-def test_a_silent_connection_is_left_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("donkey_rl.race_server.fitting._SILENCE_S", 1.0)
+def test_a_silent_connection_is_left_for_another_one() -> None:
     with FrameHost() as host, running(settings(host.port)) as rig:
         driving(rig)
         host.take_car()
+        rig.wait(lambda status: status.phase == "waiting")
+        assert rig.car._link is not None
+        session = rig.car._link._session
+        assert session is not None
         # Signs of life keep a connection without a car.
-        for _ in range(4):
-            time.sleep(0.5)
-            host.send_bytes(b"{}\n")
-        status = rig.car.status
-        assert (status.phase, status.disconnects) == ("waiting", 0)
-        rig.wait(lambda status: status.disconnects == 1, 3.0)
+        heard = session.inbox._last_byte
+        host.send_bytes(b"{}\n")
+        rig.wait(lambda _: session.inbox._last_byte > heard)
+        assert rig.car.status.disconnects == 0
+        session.inbox._silence = 1.0
+        rig.wait(lambda status: status.disconnects == 1)
         rig.wait(drives, BACK_S)
 
 
@@ -301,34 +320,36 @@ def test_a_stuck_car_drives_back_and_is_put_back_in_practice_only() -> None:
         rig.wait(lambda status: status.speed > 0.0)
         host.changed["speed"] = 0.0
         rig.wait(lambda status: status.phase == "recovering" and status.throttle == -0.4)
-        # Counted before it is sent.
-        rig.wait(lambda status: status.faults.get("reset", 0) == 1 and "reset_car" in host.types())
+        rig.wait(lambda status: status.faults.get("reset", 0) >= 1)
         # A race has begun: never again.
         host.say(msg_type="race_start")
+        rig.wait(lambda _: any(each["name"] == "race_start" for each in rig.tape.of("event")))
+        count = rig.car.status.faults["reset"]
+        # Counted before it is sent.
+        rig.wait(lambda _: host.types().count("reset_car") == count)
         time.sleep(1.5)
-        assert host.types().count("reset_car") == 1
+        assert rig.car.status.faults["reset"] == host.types().count("reset_car") == count
 
 
 def test_a_link_that_is_faster_than_trained_is_padded_and_the_loop_does_not_wait() -> None:
     seat = FakeSeat(latency_ms=(100.0, 150.0))
     with FrameHost() as host, running(settings(host.port), seat) as rig:
         driving(rig)
-        under_way = []
-
-        def enough(_: CarStatus) -> bool:
-            seen = len(rig.seat.seen)
-            sent = [each for each in rig.tape.of("command") if each["why"] == "driver"]
-            under_way.append(seen - len(sent))
-            return len(sent) >= 15
-
-        rig.wait(enough)
+        rig.wait(lambda _: sum(e["why"] == "driver" for e in rig.tape.of("command")) >= 15)
         sent = [each for each in rig.tape.of("command") if each["why"] == "driver"]
         took = [each["took_ms"] for each in sent]
         # A machine that is busy adds to some of them.
-        assert 100.0 <= min(took) < 100.0 + 1000.0 * LOADED_S
+        assert 99.5 <= min(took) < 100.0 + 1000.0 * LOADED_S
         numbers = [each["frame"] for each in sent]
         assert numbers == sorted(numbers)
-        assert max(under_way) >= 2
+        # Some frames come while the command for an earlier one waits.
+        newest, overtaken = 0, False
+        for _, kind, each in list(rig.tape.lines):
+            if kind == "frame":
+                newest = each["number"]
+            elif kind == "command" and each["why"] == "driver":
+                overtaken |= newest > each["frame"]
+        assert overtaken
 
 
 @pytest.mark.parametrize("generation", [2021, 2022])
@@ -351,7 +372,9 @@ def test_a_host_that_speaks_and_hangs_up_is_left_in_peace_between_attempts() -> 
     with FrameHost(greeting=("race_stop",)) as host, running(settings(host.port)) as rig:
         end = time.monotonic() + 3.0
         heard = 0
-        while time.monotonic() < end:
+        while time.monotonic() < end or (
+            rig.car.status.disconnects < 3 and time.monotonic() < end + BACK_S
+        ):
             if len(rig.tape.of("event")) > heard:
                 heard = len(rig.tape.of("event"))
                 host.hang_up()
@@ -362,27 +385,9 @@ def test_a_host_that_speaks_and_hangs_up_is_left_in_peace_between_attempts() -> 
 
 def test_what_is_no_simulator_is_said_after_a_few_attempts() -> None:
     with FrameHost(greeting=()) as host, running(settings(host.port)) as rig:
-        end = time.monotonic() + 10.0
+        end = time.monotonic() + 60.0
         while rig.car.failure is None and time.monotonic() < end:
             host.send_bytes(b'}{"a":1}\n' * 200)
             time.sleep(0.05)
         assert isinstance(rig.car.failure, LinkProtocolError)
         assert "DonkeyCar simulator listens at this port" in str(rig.car.failure)
-
-
-def test_commands_depend_on_nothing_that_races_do_not_send() -> None:
-    extended = {"cte": 3.0, "pos_x": 1.0, "pos_y": 2.0, "pos_z": 3.0}
-    extended |= {"vel_x": 7.0, "vel_y": 1.0, "vel_z": 9.0}
-    seen = []
-    for extra in ({}, extended):
-        with FrameHost() as host, running(settings(host.port)) as rig:
-            driving(rig)
-            host.changed |= {"accel_x": 0.3, "gyro_y": 0.01, "speed": 0.7, **extra}
-            rig.wait(lambda status: status.speed == 0.7)
-            time.sleep(0.3)
-            found = rig.seat.seen[-1]
-            assert sorted(found) == ["image", "imu", "last_actions", "speed"]
-            seen.append({name: value.tolist() for name, value in found.items()})
-            assert [each.get("cte") for each in rig.tape.of("frame")][-1] == extra.get("cte")
-    assert seen[0] == seen[1]
-    assert seen[0]["imu"] == pytest.approx([0.3, 0, 0, 0, 0.01, 0])

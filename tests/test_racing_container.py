@@ -81,7 +81,7 @@ def test_a_hosted_car_waits_for_go_with_the_listed_packages_alone(
     driver: Path, tmp_path: Path
 ) -> None:
     words = ["race", "--hosted", "--config", str(FOLDER / "hosted.yaml"), "--driver", str(driver)]
-    words += ["--host", "127.0.0.1", "--port", "1", "--set", "drive.port=0", "--minutes", "0.03"]
+    words += ["--host", "127.0.0.1", "--port", "1", "--set", "drive.port=0", "--minutes", "0.1"]
     done = typed_in_image(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     assert re.search(r"/wsDrive on port \d+", done.stderr)

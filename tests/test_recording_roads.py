@@ -8,7 +8,7 @@ import pathlib
 from donkey_rl.experiments.racing import Field
 from donkey_rl.experiments.recording.person import Goal
 from donkey_rl.metrics.race import Race
-from tests.test_recording_page import CONFIG, DEADLINE_S, drive, driven, say
+from tests.test_recording_page import CONFIG, DEADLINE_S, drive, driven, record
 
 
 def test_the_end_of_an_open_road_reaches_the_goal_in_one_file(tmp_path: pathlib.Path) -> None:
@@ -18,7 +18,7 @@ def test_the_end_of_an_open_road_reaches_the_goal_in_one_file(tmp_path: pathlib.
     field = Field(CONFIG.model_copy(update={"track": str(road)}), 1, seed=3)
     with driven(tmp_path / "races", Goal(laps=1), field) as made:
         with made.connect() as link:
-            say(link, do="record")
+            record(link)
             drive(link, lambda state: state["ended"], throttle=0.6)
         made.thread.join(DEADLINE_S)
     (file,) = made.tape.files

@@ -6,7 +6,6 @@ import http.server
 import io
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.race_server import team
 from donkey_rl.race_server.config import RaceConfig
 from donkey_rl.race_server.rehearsal import field, outcome, racer_process, staging
+from donkey_rl.race_server.rehearsal import stalls as stalling
 from donkey_rl.race_server.rehearsal.checks import Return, Violation
 from donkey_rl.race_server.rehearsal.faults import Fault, Injected
 from donkey_rl.race_server.rehearsal.hammer import Hammer
@@ -93,12 +93,25 @@ def test_a_car_keeps_its_guid_and_gets_the_rehearsals_address(tmp_path: Path) ->
     assert staging.identity(ours).startswith("guid:")
 
 
+class Clock:
+    """Time that passes for who sleeps."""
+
+    now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @pytest.mark.parametrize("how", ["late", "not finite", "raises"])
-def test_a_driver_stalls_for_its_time(how: str) -> None:
+def test_a_driver_stalls_for_its_time(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stalls = Stalls()
     action = np.array([0.5, 0.5], np.float32)
     assert stalls.answer(lambda: action) is action
-    began = time.monotonic()
+    clock = Clock()
+    monkeypatch.setattr(stalling, "time", clock)
     stalls.begin(how, 0.2)  # type: ignore[arg-type]
     if how == "raises":
         with pytest.raises(RuntimeError, match="rehearsed"):
@@ -107,8 +120,8 @@ def test_a_driver_stalls_for_its_time(how: str) -> None:
         assert np.isnan(stalls.answer(lambda: action)).all()
     else:
         assert stalls.answer(lambda: action) is action
-        assert time.monotonic() - began >= 0.2
-    time.sleep(max(0.0, began + 0.21 - time.monotonic()))
+        assert clock.now == pytest.approx(100.2)
+    clock.now = 100.21
     assert stalls.answer(lambda: action) is action
 
 
@@ -139,8 +152,12 @@ def careless() -> Iterator[str]:
 
 
 def test_the_hammer_finds_a_page_that_follows_strangers(careless: str) -> None:
-    hammer = Hammer(careless, 0.5)
-    hammer.run()
+    # On a busy machine few requests fit into half a second.
+    for seconds in (0.5, 5.0, 30.0):
+        hammer = Hammer(careless, seconds)
+        hammer.run()
+        if hammer.statuses["200"] and hammer.taken and hammer.statuses["501"]:
+            break
     assert hammer.statuses["200"] > 0
     assert hammer.taken > 0
     # A method that nobody knows.

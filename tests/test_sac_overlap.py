@@ -150,7 +150,7 @@ def test_a_real_time_environment_never_waits_for_an_update():
         update = prepared(batch, learning_rate)
 
         def take():
-            if not gate.wait(20.0):
+            if not gate.wait(60.0):
                 raise TimeoutError
             return update()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -39,8 +40,8 @@ FAR = 6.0
 class Starter:
     """A referee of few rules: a car for who has said everything, free `GO_S` later.
 
-    Who comes `FAR` from its place is disqualified and put back to slot 3, blocked; who resets
-    its car loses it.
+    None is free before `may_start` is set. Who comes `FAR` from its place is disqualified and put
+    back to slot 3, blocked; who resets its car loses it.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,7 @@ class Starter:
         self.states: list[CarState] = []
         self.started: set[int] = set()
         self.began: dict[int, float] = {}
+        self.may_start = threading.Event()
 
     def connect(self, client: int) -> None:
         self.known[client] = set()
@@ -81,7 +83,8 @@ class Starter:
         for client, state in cars.items():
             self.states.append(state)
             began = self.began.setdefault(client, now_s)
-            if now_s - began >= GO_S and client not in self.started:
+            due = self.may_start.is_set() and now_s - began >= GO_S
+            if due and client not in self.started:
                 self.started.add(client)
                 self.orders += [Release(client), Send(client, reports.RaceStart())]
             if state.progress > FAR:
@@ -119,15 +122,17 @@ def test_a_racer_is_asked_spawned_held_released_and_put_back() -> None:
         racer.camera(img_w="32", img_h="16")
         racer.send("car_config", **BODY)
         racer.send("racer_info", **WHO)
-        assert racer.read() == {"msg_type": "car_loaded"}
+        racer.until("car_loaded")
         waiting = racer.telemetry()
         assert picture(waiting["image"]).shape == (16, 32, 3)
         # Telemetry for training is left out, the path's node is not.
         assert not {"cte", "pos_x", "vel_x"} & set(waiting)
         assert "activeNode" in waiting
         racer.drive(0.0, 1.0)
+        racer.answers()  # It has arrived.
         held = [racer.telemetry() for _ in range(10)]
         assert {message["speed"] for message in held} == {0}
+        referee.may_start.set()
         assert racer.until("race_start") == {"msg_type": "race_start"}
         # The command that was held back counts now.
         moving = [racer.telemetry() for _ in range(3)]

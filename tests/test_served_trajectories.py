@@ -100,7 +100,10 @@ def test_lock_step_over_tcp_is_bit_identical_to_driving_in_process(generation: i
 def test_jpeg_frames_are_the_same_pictures_at_the_simulators_quality() -> None:
     driven = commands(3, 20)
     _, pictures = drive_in_process(2022, CameraConfig(), driven)
-    config = ServerConfig(track="generated_track", port=0, private_port=None, time_scale="max")
+    config = ServerConfig(
+        track="generated_track", port=0, private_port=None, time_scale="max",
+        lockstep_patience_s=600.0,
+    )  # fmt: skip
     with background.running(config) as server, PlainClient(server.port) as driver:
         got = [driver.enter(), *(driver.step(*command) for command in driven)]
     for message, image in zip(got, pictures, strict=True):

@@ -18,6 +18,7 @@ import pytest
 from donkey_rl import configuration
 from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.background import Running
+from donkey_rl.envs.serving.clock import CATCH_UP_S
 from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError
 from tests.plain_client import PlainClient
@@ -174,6 +175,9 @@ def test_clients_that_have_just_come_are_let_go_as_well() -> None:
 
 def test_ctrl_c_ends_a_server_cleanly() -> None:
     program = (
+        # That something took over 0.1 s is said there, of a busy machine too.
+        "import logging\n"
+        "logging.getLogger('asyncio').addFilter(lambda r: not r.msg.startswith('Executing'))\n"
         "from donkey_rl.envs.serving import background\n"
         "from donkey_rl.envs.serving.config import ServerConfig\n"
         "background.serve(ServerConfig(port=0, private_port=0),"
@@ -235,13 +239,13 @@ def test_silent_clients_get_a_heartbeat_of_their_generation() -> None:
     with (
         serving(generation=2020) as old,
         serving(generation=2022) as new,
-        PlainClient(old.port) as pinged,
-        PlainClient(new.port) as beaten,
     ):
         began = time.monotonic()
-        assert pinged.read()["msg_type"] == beaten.read()["msg_type"] == "scene_selection_ready"
-        assert pinged.read() == {"msg_type": "ping"}
-        assert beaten.read() == {}
+        with PlainClient(old.port) as pinged, PlainClient(new.port) as beaten:
+            for each in (pinged, beaten):
+                assert each.read()["msg_type"] == "scene_selection_ready"
+            assert pinged.read(signs=True) == {"msg_type": "ping"}
+            assert beaten.read(signs=True) == {}
         assert time.monotonic() - began > 2.5
 
 
@@ -273,14 +277,16 @@ def test_a_car_that_idles_is_sent_away_and_one_that_drives_is_not() -> None:
 
 def test_in_real_time_twenty_messages_come_in_a_second_of_simulation() -> None:
     with serving(track="generated_track", time_scale=4.0) as server:
+        began = time.monotonic()
         with PlainClient(server.port) as driver:
             assert driver.read()["msg_type"] == "car_loaded"
+            # Small ones: none is dropped where this process is held up.
+            driver.camera(img_w="32", img_h="24")
             driver.telemetry()
-            began = time.monotonic()
-            stamps = [driver.telemetry()["time"] for _ in range(100)]
+            stamps = [driver.telemetry()["time"] for _ in range(300)]
             lasted = time.monotonic() - began
         gaps = [round(b - a, 3) for a, b in itertools.pairwise(stamps)]
         assert set(gaps) == {0.04, 0.06}
-        assert stamps[-1] - stamps[0] == pytest.approx(99 * 0.05, abs=0.011)
-        # Four seconds of simulation in each of the wall clock, and never faster.
-        assert lasted > 0.9 * 100 * 0.05 / 4.0
+        assert stamps[-1] - stamps[0] == pytest.approx(299 * 0.05, abs=0.011)
+        # Four seconds of simulation in each of the wall clock, and never faster but to catch up.
+        assert lasted > 299 * 0.05 / 4.0 - CATCH_UP_S - 0.05

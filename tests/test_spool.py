@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import time
+import types
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,37 @@ def test_another_process_goes_on_where_the_first_was_killed(tmp_path: Path) -> N
     assert steps(store) == [1, 2, 3]
     again.close()
     assert (folder / "refused").read_bytes().startswith(b"# An entry is damaged")
+
+
+def test_the_end_gives_a_store_that_is_back_the_time_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = {"monotonic": lambda: now[0], "sleep": sleep, "thread_time": time.thread_time}
+    monkeypatch.setattr(sender, "time", types.SimpleNamespace(**clock))
+
+    class Slow(Store):
+        """Takes one entry at a time, and is away in between."""
+
+        def send(self, found: object, root: Path) -> None:
+            self.away = not self.away
+            super().send(found, root)
+
+    store = Slow()
+    held = Spool.create(ABOUT, tmp_path)
+    for number in range(4):
+        held.append(Tags(values={"a": str(number)}))
+    sending = sender.Sender(held, store, 0.01)
+    # Longer than it may be away, and never for so long without taking anything.
+    assert sending.finish(1.2)
+    assert now[0] > 1.2
+    sending.close()
+    held.close()
+    assert len(store.taken) == 4
 
 
 def test_a_changed_line_and_a_refused_point_cost_no_other(tmp_path: Path) -> None:

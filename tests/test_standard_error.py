@@ -81,3 +81,22 @@ def test_a_terminal_that_takes_nothing_holds_up_nobody_who_logs() -> None:
     words = [sys.executable, "-c", STUCK]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False, timeout=60.0)
     assert done.stdout.split() == ["True", "True"]
+
+
+HELD_UP = """
+import logging, time
+from donkey_rl import cli_logging
+say = cli_logging._say
+def late(line):
+    time.sleep(0.5)
+    say(line)
+cli_logging._say = late
+cli_logging.set_up()
+logging.getLogger("donkey_rl.racing").warning("the last word")
+"""
+
+
+def test_the_last_line_is_written_where_its_thread_is_held_up() -> None:
+    words = [sys.executable, "-c", HELD_UP]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=True, timeout=60.0)
+    assert done.stderr.endswith("the last word\n")

@@ -262,14 +262,18 @@ def test_ends_of_an_attempt(table: Table) -> None:
 def test_signs_of_life_keep_the_lease(tmp_path: Path) -> None:
     table = Table(str(tmp_path / "study.journal"))
     worker, other = table.queue(1), table.queue(1)
-    for queue in (worker, other):
-        queue._lease_s = 2.0
-        queue._clock = time.monotonic
+    worker._lease_s = 0.3  # A sign each 0.05 s.
+    storage = connection(table.url, 0)
     with take(worker) as attempt:
-        until = time.monotonic() + 3.0
-        while time.monotonic() < until:
+        for _ in range(3):
             assert other.look() is Standing.WAIT
-            time.sleep(0.05)
+            before = storage.get_trial(attempt.trial_id).system_attrs[LEASE]
+            until = time.monotonic() + 60.0
+            while storage.get_trial(attempt.trial_id).system_attrs[LEASE] == before:
+                assert time.monotonic() < until, "no sign of life"
+                time.sleep(0.01)
+            table.clock.now += LEASE_S + 1.0
+        assert other.look() is Standing.WAIT
         attempt.complete(1.0)
     assert table.states() == ["COMPLETE"]
 

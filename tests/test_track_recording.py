@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from donkey_rl.envs import recognition, survey
+from donkey_rl.envs.link.reports import NodePosition, Telemetry
 from donkey_rl.envs.link_source import open_link
 from donkey_rl.envs.serving import background
 from donkey_rl.envs.serving.config import ServerConfig
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulators import Address
-from donkey_rl.errors import ConfigurationError, StorageError
+from donkey_rl.errors import ConfigurationError, DonkeyRLError, StorageError
 from donkey_rl.experiments import track_recording
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.track_recording import TrackRecordingRequest, TrackRecordingResult
@@ -84,6 +85,40 @@ def test_cars_before_2022_answer_no_nodes_and_drive_a_lap(tmp_path: Path) -> Non
     assert result.method == "lap"
     assert result.closed
     assert rms(track.load(result.file), track.load("waveshare")) < RMS
+
+
+class RoundPath:
+    """A connection to a simulator of 2022 whose path has 40 nodes; some are never answered."""
+
+    def __init__(self, silent: dict[int, int]) -> None:
+        self.silent = silent
+
+    @property
+    def telemetry(self) -> Telemetry:
+        places = {"position": (0.0, 0.0, 0.0), "angles": (0.0, 0.0, 0.0)}
+        return Telemetry("", 0.0, 0.0, nodes=40, **places)
+
+    def reset(self) -> RoundPath:
+        return self
+
+    def control(self, steering: float, throttle: float, brake: float = 0.0) -> None:
+        raise NotImplementedError
+
+    def next_frame(self, timeout_s: float | None = None) -> RoundPath:
+        raise NotImplementedError
+
+    def node_position(self, index: int) -> NodePosition | None:
+        self.silent[index] = self.silent.get(index, 0) - 1
+        angle = index / 40 * 2.0 * np.pi
+        place = (float(20.0 * np.sin(angle)), 0.0, float(20.0 * np.cos(angle)))
+        return None if self.silent[index] >= 0 else NodePosition(index, place)
+
+
+def test_a_node_that_is_not_answered_in_time_is_asked_for_again() -> None:
+    found = survey.survey(RoundPath({0: 1, 20: 3}), lambda done, total: None)
+    assert (found.method, len(found.points), found.closed) == ("nodes", 40, True)
+    with pytest.raises(DonkeyRLError, match=r"has 40 nodes and does not answer for number 20"):
+        survey.survey(RoundPath({20: 1000}), lambda done, total: None)
 
 
 def test_start_and_edges_are_in_the_file(tmp_path: Path) -> None:

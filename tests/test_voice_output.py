@@ -17,7 +17,7 @@ from importlib import metadata
 import pytest
 
 import donkey_rl
-from donkey_rl import cli, cli_completion, cli_output
+from donkey_rl import cli, cli_completion, cli_logging, cli_output
 from donkey_rl.configuration import RECIPE_ALIASES, recipes
 from donkey_rl.envs.simulator import track
 from donkey_rl.errors import StorageError
@@ -126,6 +126,8 @@ def test_logs_are_shown_from_the_level_that_the_environment_names(
     level: str | None,
     shown: str,
 ) -> None:
+    # A thread writes the lines.
+    monkeypatch.setattr(cli_logging, "_PATIENCE_S", 60.0)
     if level is not None:
         monkeypatch.setenv("DONKEY_RL_LOG", level)
     assert cli.main(["version"]) == 0
@@ -158,7 +160,7 @@ def test_work_that_fails_at_once_is_told_by_its_error_alone(seconds: float, line
 
 def test_a_pipe_is_told_once_that_something_is_up() -> None:
     stream = io.StringIO()
-    with ProgressDisplay(stream) as progress:
+    with ProgressDisplay(stream, clock=lambda: 0.0) as progress:
         with cli_output.loading(progress):
             assert stream.getvalue() == ""
         with cli_output.until_up(progress, "starting the simulator") as is_up:

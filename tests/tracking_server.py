@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+
+from donkey_rl.envs.link.executable import free_port
 
 _START_S = 300.0
 """9 s of a processor's time, where there is one."""
@@ -26,9 +29,8 @@ class TrackingServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        # None that the system gives to connections of others while the server is away.
+        self._port = free_port(20_000 + secrets.randbelow(10_000))
         self.uri = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -68,6 +70,15 @@ class TrackingServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+            # What it has started holds the port until it is dead as well.
+            end = time.monotonic() + _START_S
+            while self._answers():
+                assert time.monotonic() < end, "the killed server still listens"
+                time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
 
 @contextlib.contextmanager
