@@ -8,6 +8,7 @@ what this package's encoders and policies are.
 from __future__ import annotations
 
 import json
+import lzma
 import math
 import struct
 import zipfile
@@ -77,7 +78,7 @@ def check_keras(path: Path) -> None:
             if name not in KERAS_PARTS or not _ours(module):
                 shown = f"{module}.{name}" if module else name
                 raise ValueError(f"a part '{shown[:100]}', which no encoder or policy uses")
-    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         raise _unfit(path, error) from error
 
 
@@ -89,7 +90,7 @@ def foreign_parts(path: Path) -> list[str]:
     """
     try:
         parts = list(_parts(_architecture(path)))
-    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         raise _unfit(path, error) from error
     # `package>name` is what a program has registered; a `Lambda` holds code.
     code = [n for n, module in parts if ">" in n or n == "Lambda" or not _ours(module)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+
+_MOST_BYTES = 64 << 30
+"""Of all arrays of a file, unpacked: a replay buffer of images may have tens of GiB."""
+
+_DAMAGED = (
+    *(AttributeError, BadZipFile, EOFError, MemoryError, NotImplementedError, RuntimeError),
+    *(TypeError, lzma.LZMAError, zlib.error),
+)
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -23,8 +33,11 @@ def read(path: str | Path) -> dict[str, npt.NDArray[Any]]:
     try:
         # Opened here: NumPy leaves a file open that it finds damaged.
         with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            size = sum(entry.file_size for entry in file.zip.infolist())
+            if size > _MOST_BYTES:
+                raise ValueError(f"its arrays would have {size} bytes")
             return dict(file)
-    except (AttributeError, BadZipFile, EOFError, TypeError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"not a whole .npz file: {error}") from error
 
 

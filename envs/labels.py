@@ -162,8 +162,9 @@ def _arcs(
 ) -> npt.NDArray[np.float64]:
     """Draws arc lengths up to the last one (u), a share of them in bends or before."""
     arcs = rng.uniform(0.0, last, count)
-    if bends > 0.0:
-        turning = np.abs(road.path.curvature)
+    turning = np.abs(road.path.curvature)
+    # A straight road has none.
+    if bends > 0.0 and turning.any():
         chosen = rng.choice(len(turning), count, p=turning / turning.sum())
         bent = chosen * road.path.spacing - rng.uniform(*_BEFORE_BENDS, count)
         bent = np.mod(bent, road.length) if road.closed else np.clip(bent, 0.0, last)

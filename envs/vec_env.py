@@ -96,11 +96,12 @@ class SB3View(View):
         """Says that somebody else will drive the cars for a while.
 
         The episodes that go on are then cut at the next step, which moves no car: it returns
-        the last observation before the interruption as their end, and begins new ones.
+        the last observation before the interruption as their end, and begins new ones. Its
+        `info["undriven"]` says that its action was not carried out.
         """
         observed = self.batch.observation()
         self._left = [
-            self._last_info(i, observed, True) | {"ending": INTERRUPTED}
+            self._last_info(i, observed, True) | {"ending": INTERRUPTED, "undriven": True}
             for i in range(self.num_envs)
         ]
 

@@ -245,20 +245,19 @@ class TrainingConfig(Config):
                 f"all episodes anew: (sac.n_steps + 1) for each of {self.driven} cars. Received "
                 f"{self.checkpoint.every}"
             )
-        if self.imitation.expert != NO_EXPERT and self.imitation.steps < 2 * self.cars:
+        shown, fewest = self.imitation, 2 + self.latency.spanned_steps
+        for name, steps, counts in (
+            ("steps", shown.steps, shown.expert != NO_EXPERT),
+            ("round_steps", shown.round_steps, shown.rounds > 0),
+        ):
+            if counts and steps < fewest * self.driven:
+                raise ValueError(
+                    f"imitation.{name} must be {fewest} for each car at least, one to check by "
+                    f"and those under way, received {steps} of {self.driven} cars; lower cars"
+                )
+        if self.agent == "sac" and self.sac.train_unit == "episode" and self.driven > 1:
             raise ValueError(
-                "imitation.steps must be two for each car at least, one to check by, received "
-                f"{self.imitation.steps} steps of {self.cars} cars; lower cars"
-            )
-        round_steps, fewest = self.imitation.round_steps, 2 + self.latency.spanned_steps
-        if self.imitation.rounds and round_steps < fewest * self.cars:
-            raise ValueError(
-                f"imitation.round_steps must be {fewest} for each car at least, one to check by "
-                f"and those under way, received {round_steps} of {self.cars} cars; lower cars"
-            )
-        if self.agent == "sac" and self.sac.train_unit == "episode" and self.cars > 1:
-            raise ValueError(
-                f"sac.train_unit=episode is for one car, received cars={self.cars}; set cars=1, "
+                f"sac.train_unit=episode is for one car, received cars={self.driven}; set cars=1, "
                 "or sac.train_unit=step"
             )
         if self.start.driver is not None and self.encoder.name in ("cnn", "own"):

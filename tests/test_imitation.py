@@ -176,10 +176,14 @@ def test_settings_are_checked() -> None:
     assert not ImitationConfig().wanted
     assert ImitationConfig(expert="pursuit").wanted
     assert ImitationConfig(data="drive.csv").wanted
+    # Of recordings alone the batch says nothing; they are looked at themselves.
+    assert ImitationConfig(data="drive.csv", batch_size=4096).wanted
+    # Each frame is learned from with its copy.
+    assert ImitationConfig(expert="pursuit", steps=100).copies == 1
     for values, message in (
         ({"expert": "pursiut"}, "Did you mean 'pursuit'"),
         ({"rounds": 3}, r"received rounds=3 and expert=none; set imitation.expert=pursuit, or"),
-        ({"steps": 100}, "one batch beside the validation share"),
+        ({"expert": "pursuit", "steps": 70}, "one batch beside the validation share"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             configuration.validate(ImitationConfig, values)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import pathlib
 
 import numpy as np
 import pytest
@@ -64,6 +66,15 @@ def test_encoders_see_the_end_of_an_open_road() -> None:
     assert drawn.max() > road.length - 5.0
     (part,) = labels.sample_frames(config, 64, seed=0, sampling=labels.Sampling(batch=64))
     assert np.isfinite(part.labels).all()
+
+
+def test_bends_are_not_looked_for_on_a_straight_road(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "drag.json"
+    file.write_text(json.dumps({"closed": False, "waypoints": [[0, 10 * k] for k in range(9)]}))
+    road = track.load(str(file))
+    assert not road.path.curvature.any()
+    arcs = labels._arcs(road, np.random.default_rng(1), 1000, 80.0, 0.5)
+    assert 30.0 < arcs.mean() < 50.0
 
 
 def test_frames_come_in_full_and_repeat_with_their_seed() -> None:

@@ -5,6 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from donkey_rl.agents import named_arrays
 from donkey_rl.agents.sac.sac import SAC
 from donkey_rl.errors import InputError
 from tests.points import SMALL, Points, weights
@@ -53,6 +54,32 @@ def test_nothing_saved_is_a_pickle(tmp_path):
         assert all(name.endswith(".npy") for name in archive.namelist())
     with np.load(tmp_path / "agent" / "optimisers.npz", allow_pickle=False) as arrays:
         assert {name for name in arrays if arrays[name].dtype != np.float32} == {"steps"}
+
+
+def test_arrays_that_are_too_large_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    head = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
+    head += " " * (117 - len(head)) + "\n"
+    with zipfile.ZipFile(tmp_path / "one.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00\x76\x00" + head.encode() + b"1234")
+    with pytest.raises(ValueError, match=r"not a whole \.npz file|reshape"):
+        named_arrays.read(tmp_path / "one.npz")
+    np.savez_compressed(tmp_path / "two.npz", a=np.zeros(10_000))
+    monkeypatch.setattr(named_arrays, "_MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="would have 80128 bytes"):
+        named_arrays.read(tmp_path / "two.npz")
+
+
+def test_steps_that_no_car_has_driven_are_not_kept():
+    agent = SAC(Points(), SMALL, seed=0).learn(200)
+    before, buffer = agent.replay_buffer.size(), agent.replay_buffer
+    cars = agent.n_envs
+    moved = np.zeros((cars, 1), np.float32)
+    words = (buffer, moved, agent._last_obs, np.zeros(cars), np.ones(cars, bool))
+    agent._store_transition(*words, [{"undriven": True}] * cars)
+    assert buffer.size() == before
+    assert not buffer._lengths.any()
+    agent._store_transition(*words, [{} for _ in range(cars)])
+    assert buffer.size() == before + cars
 
 
 def test_the_replay_buffer_is_plain_arrays(tmp_path):

@@ -66,6 +66,19 @@ def test_configuration_goes_to_flat_parameters_and_back() -> None:
             "round_steps must be 2 for each car",
         ),
         ({"cars": 4, "sac": {"train_unit": "episode"}}, "train_unit=episode is for one car"),
+        (
+            {"cars": 1, "simulator": "a:1,b:1", "sac": {"train_unit": "episode"}},
+            "is for one car, received cars=2",
+        ),
+        (
+            {
+                "cars": 64,
+                "history": 7,
+                "latency": {"low_ms": 300, "high_ms": 300},
+                "imitation": {"expert": "pursuit", "steps": 256},
+            },
+            "imitation.steps must be 8 for each car",
+        ),
         ({"throttle_min": 0.5}, "throttle_min must be below throttle_max"),
         ({"task": {"time_limit_s": 20.01}}, "multiple of 0.05 s"),
         ({"encoder": {"frames": 64}}, "at least one batch"),

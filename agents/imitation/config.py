@@ -127,7 +127,8 @@ class ImitationConfig(Config):
 
     @pydantic.model_validator(mode="after")
     def _enough_rows(self) -> Self:
-        if self.steps * (1.0 - self.validation_share) < self.batch_size:
+        rows = self.steps * (1 + self.copies) * (1.0 - self.validation_share)
+        if self.expert != NO_EXPERT and rows < self.batch_size:
             raise ValueError(
                 f"steps must leave one batch beside the validation share, received {self.steps} "
                 f"steps, batch_size {self.batch_size}"

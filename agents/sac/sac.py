@@ -210,9 +210,22 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         self.seconds["act"] += time.perf_counter() - started
         return actions
 
-    def _store_transition(self, *args: Any, **kwargs: Any) -> None:
+    def _store_transition(
+        self,
+        replay_buffer: Any,
+        buffer_action: npt.NDArray[Any],
+        new_obs: Any,
+        reward: npt.NDArray[Any],
+        dones: npt.NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
         started = time.perf_counter()
-        super()._store_transition(*args, **kwargs)
+        if any(info.get("undriven") for info in infos):
+            # Somebody else drove all cars: no action led from the one observation to the other.
+            replay_buffer.forget_recent()
+            self._last_obs = new_obs
+        else:
+            super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         self.seconds["store"] += time.perf_counter() - started
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
