@@ -47,6 +47,7 @@ from donkey_rl import (
     cli_train,
     cli_tub,
     cli_version,
+    formatting,
     standard_error,
     stop_signals,
 )
@@ -152,7 +153,8 @@ def _fail(message: str, code: int) -> int:
         traceback.print_exc()
     coloured = cli_output.is_coloured(sys.stderr)
     label = typer.style("error:", fg=typer.colors.RED, bold=True) if coloured else "error:"
-    typer.echo(f"{label} {' '.join(message.split())}", err=True, color=coloured)
+    line = formatting.printable(" ".join(message.split()))
+    typer.echo(f"{label} {line}", err=True, color=coloured)
     return code
 
 

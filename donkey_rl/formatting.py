@@ -7,6 +7,15 @@ import math
 _MOST_PLACES = 6
 
 
+def printable(text: str) -> str:
+    r"""Returns a text of others as it may be shown: it moves no cursor and names no window.
+
+    >>> printable("\x1b[2Ja car\n")
+    '?[2Ja car\n'
+    """
+    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
+
+
 def number(value: float, digits: int = 3) -> str:
     """Returns a figure with the digits that count, and with all before the point.
 

@@ -12,6 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from donkey_rl import formatting
+
 _USUAL_WIDTH = 80
 """Of a terminal, in characters."""
 
@@ -34,7 +36,7 @@ def console() -> Console:
 def lines(target: Console, *texts: str) -> None:
     """Writes lines whole, so that an id or a path can be copied from a narrow terminal."""
     for text in texts:
-        target.print(text, soft_wrap=True)
+        target.print(formatting.printable(text), soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -54,7 +56,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
         side: Literal["left", "right"] = "left" if index == 0 or column in _WORDS else "right"
         made.add_column(column, justify=side, overflow="fold", no_wrap=column == "id")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*map(formatting.printable, row))
     return made
 
 
@@ -64,7 +66,7 @@ def facts(values: Mapping[str, str]) -> Table:
     made.add_column(no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in values.items():
-        made.add_row(name, value)
+        made.add_row(formatting.printable(name), formatting.printable(value))
     return made
 
 

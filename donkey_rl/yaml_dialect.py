@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import yaml
+
+_MOST: Final = 10_000_000
+"""Characters that a text may stand for; files have a tenth of that."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -75,9 +79,39 @@ def load(text: str, *, as_text: bool = False) -> Any:
         as_text: Each scalar stays the text that it is, also a number.
 
     Raises:
-        yaml.YAMLError: It is not YAML, or a key stands in it twice.
+        yaml.YAMLError: It is not YAML, a key stands in it twice, or aliases make it too large.
     """
-    return yaml.load(text, Loader=yaml.BaseLoader if as_text else _Loader)
+    loader = (yaml.BaseLoader if as_text else _Loader)(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _size(node, {}) > _MOST:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"it stands for more than {_MOST:,} characters", node.start_mark
+            )
+        return loader.construct_document(node)
+    except RecursionError as error:
+        raise yaml.MarkedYAMLError(problem="it is nested too deeply") from error
+    except (ArithmeticError, AttributeError, LookupError, ValueError) as error:
+        # Of a tag such as !!bool before a text that is none.
+        raise yaml.MarkedYAMLError(problem="a value is not of its type") from error
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Returns how many characters a node stands for, those behind an alias each time."""
+    if id(node) not in known:
+        # A node within itself has no end.
+        known[id(node)] = _MOST + 1
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inner = itertools.chain.from_iterable(
+            part if isinstance(part, tuple) else (part,) for part in parts
+        )
+        own = 1 if isinstance(node, yaml.CollectionNode) else 1 + len(node.value)
+        known[id(node)] = own + sum(_size(each, known) for each in inner)
+    return known[id(node)]
 
 
 def dumped(values: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
+from donkey_rl import formatting
+
 DRAW_INTERVAL_S = 0.1
 LINE_INTERVAL_S = 10.0
 SPEED_WINDOW_S = 10.0
@@ -78,7 +80,7 @@ class ProgressDisplay:
 
     def message(self, text: str) -> None:
         """Writes one line that stays, above the bars."""
-        self._console.print(text, soft_wrap=True)
+        self._console.print(formatting.printable(text), soft_wrap=True)
 
     def _start(self, phase: Phase) -> None:
         self._open.append(phase)

@@ -168,7 +168,8 @@ class _Reader:
 
     def _command(self, fields: Mapping[str, Any]) -> None:
         took = fields.get("took_ms")
-        if fields.get("why") in DRIVING and isinstance(took, int | float) and 0 <= took < 1e9:
+        why = str(fields.get("why"))
+        if why in DRIVING and isinstance(took, int | float) and 0 <= took < 1e9:
             self._answered = float(took)
 
     def _frame(self, line: Line) -> Iterator[_Rows]:
@@ -270,7 +271,7 @@ def scene_of(record: Record) -> str:
 
 def _plain(values: Mapping[str, Any]) -> dict[str, float | int | str]:
     plain = {k: v for k, v in values.items() if isinstance(v, float | int | str)}
-    return {k: v for k, v in plain.items() if isinstance(v, str) or math.isfinite(v)}
+    return {k: v for k, v in plain.items() if isinstance(v, str) or abs(v) < 1e300}
 
 
 def _vehicle(record: Record, told: Telemetry) -> str:
@@ -284,8 +285,8 @@ def _vehicle(record: Record, told: Telemetry) -> str:
 def _road(record: Record) -> Track | None:
     """Returns the track that was raced, if it is a scene that is known here."""
     scene = scene_of(record)
-    if scene.endswith(".json"):
-        # Somebody else's record names no files here.
+    if ".json" in scene:
+        # Somebody else's record names no files here, with or without a variant.
         return None
     try:
         return tracks.load(scene)

@@ -250,7 +250,7 @@ class _Evening:
     def _link(self, fields: Any) -> None:
         if fields.get("state") == "figures":
             trip = fields.get("round_trip_s")
-            if isinstance(trip, int | float):
+            if isinstance(trip, int | float) and abs(trip) < 1e9:
                 self.round_trip_ms = round(1000.0 * trip, 2)
         self.losses.take(fields)
 
@@ -340,6 +340,7 @@ def _store(record: Record, result: RaceResult, place: pathlib.Path, run: Run) ->
     run.log_metrics({name: value for name, value in figures.items() if value is not None}, 0)
     (place / _RESULT).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     run.log_artifact(place)
-    run.log_artifact(record.folder, FOLDER)
+    for part in record.parts:
+        run.log_artifact(part, f"{FOLDER}/{record.folder.name}")
     # Last: a run without it is logged anew.
     run.log_metrics({_LINES: float(record.count)}, 0)

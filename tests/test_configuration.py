@@ -250,6 +250,17 @@ def test_recipe_file_is_read_as_nested_mappings(tmp_path: Path) -> None:
     assert configuration.read_recipe(path) == {"seed": 3, "adam": {"learning_rate": 1e-4}}
 
 
+BOMB = "".join(
+    f"a{k}: &a{k} [{', '.join([f'*a{k - 1}' if k else 'x'] * 10)}]\n" for k in range(12)
+)
+"""Of 500 bytes, and a million million values."""
+
+
+def test_aliases_are_taken(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, "adam: &one {cap: 0.5}\nother: *one\n")
+    assert configuration.read_recipe(path) == {"adam": {"cap": 0.5}, "other": {"cap": 0.5}}
+
+
 def test_empty_recipe_changes_nothing(tmp_path: Path) -> None:
     assert configuration.read_recipe(write_recipe(tmp_path, "# nothing yet\n")) == {}
 
@@ -262,6 +273,11 @@ def test_empty_recipe_changes_nothing(tmp_path: Path) -> None:
         ("- 1\n", "should be a mapping of keys to values. Received: list"),
         ("1: 2\n", "keys are text, received 1"),
         ("a: !!python/object/apply:os.getcwd []\n", "is not YAML"),
+        ("a: &a [*a]\n", "it stands for more than 10,000,000 characters, line 1"),
+        (BOMB, "it stands for more than 10,000,000 characters"),
+        ("a: !!bool x\n", "a value is not of its type"),
+        (f"a: {'1' * 5000}\n", "a value is not of its type"),
+        (f"a: {'[' * 5000}", "it is nested too deeply"),
     ],
 )
 def test_damaged_recipe_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -193,6 +193,11 @@ def test_too_much_for_one_merge_is_refused(
         store.merge([("evenings", None)], "all", NOTE, quiet())
 
 
+def test_a_card_holds_no_markup_of_others() -> None:
+    written = cards._cell("![seen](http://evil) | <b> `x` a\\| _y_")
+    assert written == ("\\!\\[seen\\]\\(http://evil\\) \\| &lt;b> \\`x\\` a\\\\\\| \\_y\\_")
+
+
 def test_the_card_says_what_the_files_say(store: Store, tmp_path: pathlib.Path) -> None:
     push(store, races(tmp_path / "a", [0, 1]))
     store.push([races(tmp_path / "b", [5], "oval")], "evenings", Note(author="Bo"), quiet())

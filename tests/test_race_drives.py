@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from donkey_rl.metrics.examples import drive as example
 from donkey_rl.metrics.examples import steady
 from donkey_rl.metrics.heat import heat
 from donkey_rl.metrics.race import Race
-from donkey_rl.race_server.record import reader
+from donkey_rl.race_server.record import reader, replay
 from tests import race_records as records
 from tests.embedded_source import EmbeddedSource
+from tests.test_race_replay import Board
 
 
 def drives(script: records.Script) -> list[Drive]:
@@ -236,6 +238,19 @@ def test_touches_do_not_count_at_a_host_that_tells_laps(tmp_path: Path) -> None:
     assert [lap.time_s for lap in lap_times.laps(drive.race)] == [15.0]
 
 
+def test_odd_lines_of_others_cost_nothing_else(tmp_path: Path) -> None:
+    script = records.Script(tmp_path / "race")
+    script.tape.note("command", {"why": [], "took_ms": 1.0})
+    script.tape.note("phase", {"phase": [], "go": "yes"})
+    script.heat(15.0)
+    script.tape.note("link", {"state": "figures", "round_trip_s": 10**400})
+    (drive,) = drives(script)
+    assert [lap.time_s for lap in lap_times.laps(drive.race)] == [15.0]
+    board = Board()
+    replay.play(reader.read(script.tape.folder), board, speed=1000.0)
+    assert board.shown
+
+
 def test_a_car_put_back_starts_its_clock_anew(tmp_path: Path) -> None:
     script = records.Script(tmp_path / "race")
     script.event("race_start")
@@ -250,7 +265,10 @@ def test_a_car_put_back_starts_its_clock_anew(tmp_path: Path) -> None:
 
 
 def test_a_scene_that_is_not_known_has_laps_and_no_length(tmp_path: Path) -> None:
-    for k, scene in enumerate(("new_scene", "", str(tmp_path / "road.json"))):
+    road = tmp_path / "road.json"
+    road.write_text(json.dumps({"waypoints": [[30 * k, 0] for k in range(9)], "closed": False}))
+    # Somebody else's record names no files here.
+    for k, scene in enumerate(("new_scene", "", str(road), f"{road}:mirror", f"{road}:7")):
         script = records.Script(tmp_path / f"race{k}", scene=scene)
         script.heat(15.0)
         (drive,) = drives(script)

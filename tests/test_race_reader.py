@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,4 +109,19 @@ def test_what_is_no_record_is_said_so(
         reader.read(folder)
     monkeypatch.setattr(reader, "MOST_LINES_BYTES", 100)
     with pytest.raises(InputError, match="at most 10000 parts of 100 bytes"):
+        reader.read(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+def test_links_are_no_part_of_a_record(folder: Path, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    (folder / parts.pictures_name(1)).rename(private)
+    (folder / parts.pictures_name(1)).symlink_to(private)
+    (folder / "notes").symlink_to(tmp_path)
+    found = reader.read(folder)
+    assert [line.picture for line in found.lines() if line.kind == "frame"] == [None] * 5
+    assert found.parts == (folder / parts.lines_name(1),)
+    (folder / parts.lines_name(1)).rename(private)
+    (folder / parts.lines_name(1)).symlink_to(private)
+    with pytest.raises(InputError, match="holds no record"):
         reader.read(folder)

@@ -307,7 +307,13 @@ def test_an_import_that_fails_leaves_no_race(
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"donkey_rl/x": [1]}, "is no number and no text"), ({"donkey_rl/x": None}, "has no donkey")],
+    [
+        ({"donkey_rl/x": [1]}, "is no number"),
+        ({"donkey_rl/x": "1"}, "is no number"),
+        ({"donkey_rl/hit": 1}, "is no text"),
+        ({"donkey_rl/hit": "x" * 100_000}, "'hit' must be of type"),
+        ({"donkey_rl/x": None}, "has no donkey"),
+    ],
 )
 def test_what_makes_no_race_any_more_is_a_plain_tub(
     changes: dict[str, Any], said: str, tmp_path: pathlib.Path

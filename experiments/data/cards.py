@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import datetime
+import re
 from collections.abc import Iterable, Sequence
 
 from pydantic import Field
@@ -199,7 +200,7 @@ def markdown(card: Card) -> str:
         lines += _listed(title, counts)
     if total.races:
         lines += ["", "## Steering", "", "```", *_bars(card.steering), "```"]
-    lines += ["", *(f"**Problem**: {problem}" for problem in card.problems)]
+    lines += ["", *(f"**Problem**: {_cell(problem)}" for problem in card.problems)]
     lines += [f"Version, in full: `{card.version}`", ""]
     return "\n".join(lines)
 
@@ -260,7 +261,7 @@ def _license(card: Card) -> str:
 
 def _cell(text: str) -> str:
     """Returns a text that is no markup, whoever wrote it."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]()!#|])", r"\\\1", text).replace("<", "&lt;")
 
 
 def _amounts(kind: str, amounts: dict[str, Amount], best: dict[str, float]) -> list[str]:

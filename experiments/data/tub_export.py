@@ -28,6 +28,12 @@ from donkey_rl.metrics import race_file
 from donkey_rl.metrics.race import Race
 
 _INCOMING = "incoming"
+
+_MOST_GROWTH = 50
+_LEAST_BYTES = 100_000_000
+"""A file says what is the same in all rows once: its pictures may have this many times its bytes,
+or so many bytes."""
+
 _NUMBERED = re.compile(r"[0-9]+_(.*)")
 
 
@@ -120,6 +126,7 @@ class _Writer:
         self._progress = progress
         self._records = 0
         self._images = 0
+        self._bytes = self._most_bytes = 0
         self._began_s = time.time()
         self._notes: list[str] = []
         (folder / _INCOMING).mkdir()
@@ -130,7 +137,9 @@ class _Writer:
         groups: list[tuple[Manifest, list[_Line]]] = []
         own = True
         for file in files:
-            if not race_file.has(file, race_file.SOURCE):
+            is_imported = race_file.has(file, race_file.SOURCE)
+            self._most_bytes += _MOST_GROWTH * file.stat().st_size + _LEAST_BYTES
+            if not is_imported:
                 own = False
                 groups.append(self._made(file, len(groups)))
                 continue
@@ -217,6 +226,13 @@ class _Writer:
         """Returns a record whose images lie in the folder of those on their way."""
         images = {}
         for name, content in kept.images.items():
+            self._bytes += len(content)
+            if self._bytes > self._most_bytes:
+                raise InputError(
+                    f"The pictures of a race have {_MOST_GROWTH} times the bytes of its file at "
+                    f"most. Received: {self._bytes:,} bytes by record {self._records + 1}. Record "
+                    "the race again."
+                )
             (self._folder / _INCOMING / str(self._images)).write_bytes(content)
             images[name] = self._images
             self._images += 1

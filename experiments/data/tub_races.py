@@ -96,9 +96,11 @@ def exported(records: Sequence[Record], header: object) -> Race:
         values = [record.fields.get(f"{PREFIX}{name}", OPTIONAL.get(name)) for record in records]
         if None in values:
             raise InputError(f"a record has no {PREFIX}{name}.")
-        if any(isinstance(value, list | dict) for value in values):
-            raise InputError(f"{PREFIX}{name} is no number and no text.")
-        columns[name] = np.array(values)
+        wanted, received = ("text", str) if name == "hit" else ("number", int | float)
+        if not all(isinstance(value, received) for value in values):
+            raise InputError(f"{PREFIX}{name} is no {wanted}.")
+        # As objects: an array of texts is in each row as wide as the longest.
+        columns[name] = np.array(values, object if wanted == "text" else None)
     return Race(known, columns)
 
 

@@ -112,6 +112,12 @@ class Record:
     ended: bool
     problems: tuple[str, ...]
 
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """All files of the record: those of lines, and of their pictures."""
+        pictures = (pictures_of(path) for path in self.files)
+        return (*self.files, *(path for path in pictures if _is_own(path)))
+
     def lines(self) -> Iterator[Line]:
         """Yields the lines that can be read, in order, the header first.
 
@@ -185,7 +191,7 @@ def _files(folder: Path) -> tuple[Path, ...]:
     """
     try:
         found = sorted(
-            path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_file()
+            path for path in folder.iterdir() if _NAME.fullmatch(path.name) and _is_own(path)
         )
         sizes = [path.stat().st_size for path in found]
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -200,6 +206,16 @@ def _files(folder: Path) -> tuple[Path, ...]:
             f"Received: {folder} with {len(found)}, the largest of {max(sizes)} bytes."
         )
     return tuple(found)
+
+
+def pictures_of(path: Path) -> Path:
+    """Returns where the pictures of a file of lines lie, if it has some."""
+    return path.with_name(path.name.replace("record-", "frames-").replace("jsonl", "mjpeg"))
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file is there itself: a link may lead to what is no part of a record."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _header(folder: Path, first: Line) -> RecordHeader:
@@ -247,9 +263,9 @@ def _lines(path: Path) -> Iterator[Line | str]:
     Raises:
         StorageError: The file cannot be read.
     """
-    pictures = path.with_name(path.name.replace("record-", "frames-").replace("jsonl", "mjpeg"))
+    pictures = pictures_of(path)
     try:
-        size = pictures.stat().st_size if pictures.is_file() else 0
+        size = pictures.stat().st_size if _is_own(pictures) else 0
         with path.open("rb") as file:
             row = 0
             while content := file.readline(lines.LONGEST + 1):

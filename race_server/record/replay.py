@@ -211,7 +211,7 @@ class _Replayed:
     def _phase(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         go, phase = fields.get("go") is True, fields.get("phase")
         found: dict[str, Any] = {"go": go, "reason": str(fields.get("reason", ""))}
-        if phase in _PHASES:
+        if isinstance(phase, str) and phase in _PHASES:
             found["phase"] = phase
         if go and not self.status.go:
             found["disqualified"] = False
