@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import typer
 
+from donkey_rl import formatting
 from donkey_rl.errors import UnknownNameError
 
 VARIABLE = "DONKEY_RL_LOG"
@@ -44,7 +45,7 @@ class _StandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = " ".join(record.getMessage().split())
+            text = formatting.printable(" ".join(record.getMessage().split()))
             when = time.strftime("%H:%M:%S", time.localtime(record.created))
             named = record.levelno >= logging.WARNING or record.levelno < logging.INFO
             level = f"{record.levelname.lower()}: " if named else ""
@@ -70,7 +71,7 @@ class _StandardError(logging.Handler):
                 thread.start()
             except RuntimeError:
                 # The interpreter ends: no thread begins any more.
-                _say(line)
+                say(line)
                 return
             self._thread = thread
         written = threading.Event()
@@ -85,13 +86,13 @@ class _StandardError(logging.Handler):
             line, written = self._lines.get()
             # Nobody can be told that nobody can be told.
             with contextlib.suppress(Exception):
-                _say(line)
+                say(line)
             self._is_stuck = False
             written.set()
 
 
-def _say(line: str) -> None:
-    """Writes a line to what is standard error now.
+def say(line: str) -> None:
+    """Writes a line to what is standard error now; may be called by a thread that may be left.
 
     Past its buffer where that is Python's own: a thread that waits in it would hold its lock when
     the interpreter ends, which is an abort.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from donkey_rl import cli_completion, shell
+from donkey_rl import cli_completion, cli_logging, formatting, shell
 from donkey_rl.cli_output import JsonOption, at_work, print_json, until_up
 from donkey_rl.errors import InputError
 
@@ -173,7 +173,8 @@ def _race(
             typer.echo(f"Record: {folder}", err=True)
 
     def say(car: str, level: Level, text: str) -> None:
-        typer.echo(f"{car}: {'' if level == 'info' else level + ': '}{text}", err=True)
+        said = formatting.printable(text)
+        cli_logging.say(f"{car}: {'' if level == 'info' else level + ': '}{said}")
 
     with until_up(progress, "loading the drivers") as loaded, team.until_told() as ended:
         return team.race(configs, announce, ended=ended, minutes=minutes, log=say)

@@ -129,6 +129,10 @@ class InputError(DonkeyRLError, ValueError):
     """A mistake in what the user typed or passed."""
 
 
+class RunBusyError(InputError):
+    """A run that another process trains."""
+
+
 class UnknownNameError(InputError):
     """A name that does not exist.
 

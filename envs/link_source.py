@@ -203,9 +203,11 @@ def open_link(
     try:
         yield opened
     finally:
-        opened.close()
-        if program is not None:
-            program.close()
+        try:
+            opened.close()
+        finally:
+            if program is not None:
+                program.close()
 
 
 def _connect(

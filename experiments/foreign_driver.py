@@ -38,6 +38,9 @@ SILENCE_S = 5.0
 """A driver that has not answered a frame after this time is taken for dead, and ended."""
 
 _WATCH_S = 0.05
+_STANDSTILL_S = 0.5
+"""A watch that turns so late has stood still with this process."""
+
 _COMMAND_BYTES = 16
 _LINES_KEPT = 20
 _LONGEST_LINE = 1000
@@ -160,7 +163,7 @@ class ForeignPilot(Pilot):
             return
         first = self._steps == 0
         parts = {name: observation[name] for name in self._space}
-        began = time.perf_counter()
+        began, stood_s = time.perf_counter(), self._process.stood_s
         try:
             content = process.pack_observation(car, parts)
             answer = self._process.ask(process.ACT, content, START_S if first else SILENCE_S)
@@ -173,7 +176,7 @@ class ForeignPilot(Pilot):
             ]
             self.lost[over] = True
             return
-        took = time.perf_counter() - began
+        took = time.perf_counter() - began - (self._process.stood_s - stood_s)
         self.latency_ms[car] = 1000.0 * took
         if self._waits and not first:
             self._late[car] = max(0, math.ceil(took / self._limit_s) - 1)
@@ -199,7 +202,12 @@ def _is_answer(kind: bytes, told: bytes, content: bytes) -> bool:
 
 
 class _DriverProcess:
-    """The process, with a watch that ends it when an answer is overdue."""
+    """The process, with a watch that ends it when an answer is overdue.
+
+    Attributes:
+        stood_s: How long this process itself has stood still (Ctrl-Z, a debugger), as far as that
+            was noticed (s); it is no time of the driver's.
+    """
 
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -214,6 +222,9 @@ class _DriverProcess:
         self._said: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
         self._deadline = math.inf
         self._overdue = self._ended = False
+        self.stood_s = 0.0
+        self._turning = threading.Lock()
+        self._turned = time.monotonic()
         self._watch = threading.Thread(target=self._keep_watch, daemon=True)
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._watch.start()
@@ -239,6 +250,7 @@ class _DriverProcess:
         except (OSError, pipe_frames.BrokenFrameError) as error:
             raise _DriverFailed(self._death(limit_s)) from error
         finally:
+            self._turn()
             self._deadline = math.inf
         if told == process.FAILURE:
             raise _DriverFailed(_line(answer).rstrip("."))
@@ -272,11 +284,21 @@ class _DriverProcess:
 
     def _keep_watch(self) -> None:
         while not self._ended:
+            self._turn()
             if time.monotonic() > self._deadline:
                 self._overdue = True
                 process_groups.kill(self._process)
                 return
             time.sleep(_WATCH_S)
+
+    def _turn(self) -> None:
+        """Notes that this process runs: whoever is first after a standstill takes it off."""
+        with self._turning:
+            now = time.monotonic()
+            gap, self._turned = now - self._turned - _WATCH_S, now
+            if gap > _STANDSTILL_S:
+                self.stood_s += gap
+                self._deadline += gap
 
     def _listen(self) -> None:
         """Keeps the last lines that the driver printed, and lets no pipe fill up."""

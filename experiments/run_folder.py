@@ -22,7 +22,7 @@ from donkey_rl import moving
 from donkey_rl.agents import folders
 from donkey_rl.agents.encoders import base
 from donkey_rl.agents.encoders.base import Encoder
-from donkey_rl.errors import InputError, StorageError
+from donkey_rl.errors import InputError, RunBusyError, StorageError
 from donkey_rl.experiments import file_locks, sealed
 from donkey_rl.experiments.checkpoints import Checkpoints
 from donkey_rl.experiments.spooling import spool
@@ -126,7 +126,7 @@ class RunFolder:
         """Keeps the folder for this process; the system gives it free however the process ends.
 
         Raises:
-            InputError: Another process trains this run.
+            RunBusyError: Another process trains this run.
             StorageError: When the place cannot be written.
         """
         path = self.path / _LOCK
@@ -136,7 +136,7 @@ class RunFolder:
                 file = opened.enter_context(path.open("a+b"))
                 taken = file_locks.take(file.fileno())
             if not taken:
-                raise InputError(
+                raise RunBusyError(
                     f"Run {self.path.name} is being trained by another process, which holds "
                     f"'{path}'. Wait until it ends, or stop it."
                 )

@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import gc
 import logging
+import math
 import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -307,10 +309,9 @@ def _run(cars: Sequence[Car], ended: threading.Event, minutes: float | None, boa
     threads = [threading.Thread(target=car.run, name=f"race car {car.name}") for car in cars]
     for thread in threads:
         thread.start()
-    left = float("inf") if minutes is None else 60.0 * minutes
+    end = math.inf if minutes is None else time.perf_counter() + 60.0 * minutes
     try:
-        while left > 0.0 and not ended.wait(min(left, _LOOKS_S)):
-            left -= _LOOKS_S
+        while (left := end - time.perf_counter()) > 0.0 and not ended.wait(min(left, _LOOKS_S)):
             _tell_out(cars, out, board)
             if len(out) == len(cars):
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pathlib
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -211,6 +212,20 @@ def test_a_late_answer_comes_into_force_as_late_and_frames_are_missed(
         for _ in range(math.ceil(float(pilot.latency_ms[0]) / 100.0) - 1):
             action = pilot.drive(seen([0.0]), all_drive(1))
         assert action[0, 0] == pytest.approx(0.3)
+
+
+def test_time_in_which_this_process_stood_still_is_not_the_drivers(file: pathlib.Path) -> None:
+    with ForeignPilot(file, "Echo", SPACE, STANDING) as pilot:
+        pilot.begin(1)
+        held = pilot._process
+        assert held is not None
+        held._deadline = time.monotonic() + 1.0
+        with held._turning:
+            held._turned -= 100.0  # As after Ctrl-Z.
+        held._turn()
+        assert held.stood_s == pytest.approx(100.0, abs=20.0)
+        assert held._deadline - time.monotonic() == pytest.approx(101.0, abs=20.0)
+        assert held.alive
 
 
 def test_where_the_simulator_does_not_wait_nothing_is_held_back(file: pathlib.Path) -> None:

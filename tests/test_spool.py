@@ -100,6 +100,31 @@ def test_another_process_goes_on_where_the_first_was_killed(tmp_path: Path) -> N
     assert (folder / "refused").read_bytes().startswith(b"# An entry is damaged")
 
 
+def test_an_entry_that_ctrl_c_cuts_off_costs_no_other(tmp_path: Path) -> None:
+    held, store = Spool.create(ABOUT, tmp_path), Store()
+    held.append(point(1))
+    file = held._file
+
+    class Interrupted:
+        """A disk that is slow: the signal comes while it takes a line."""
+
+        def write(self, content: bytes) -> int:
+            file.write(content[:10])
+            raise KeyboardInterrupt
+
+        def truncate(self, size: int) -> int:
+            return file.truncate(size)
+
+    held._file = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        held.append(point(2))
+    held._file = file
+    held.append(point(3))
+    assert list(sender.send(held, store)) == []
+    assert steps(store) == [1, 3]
+    held.close()
+
+
 def test_the_end_gives_a_store_that_is_back_the_time_that_it_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

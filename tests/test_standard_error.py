@@ -86,11 +86,11 @@ def test_a_terminal_that_takes_nothing_holds_up_nobody_who_logs() -> None:
 HELD_UP = """
 import logging, time
 from donkey_rl import cli_logging
-say = cli_logging._say
+say = cli_logging.say
 def late(line):
     time.sleep(0.5)
     say(line)
-cli_logging._say = late
+cli_logging.say = late
 cli_logging.set_up()
 logging.getLogger("donkey_rl.racing").warning("the last word")
 """

@@ -73,8 +73,9 @@ class Table:
 
     def wait_out(self, watcher: Queue) -> None:
         """Lets a lease run out before the eyes of another worker."""
-        assert watcher.look() is Standing.WAIT
-        self.clock.now += LEASE_S + 1.0
+        for _ in range(5):
+            assert watcher.look() is Standing.WAIT
+            self.clock.now += LEASE_S / 4.0
 
 
 @pytest.fixture(scope="module")
@@ -265,16 +266,27 @@ def test_signs_of_life_keep_the_lease(tmp_path: Path) -> None:
     worker._lease_s = 0.3  # A sign each 0.05 s.
     storage = connection(table.url, 0)
     with take(worker) as attempt:
-        for _ in range(3):
+        for _ in range(6):
             assert other.look() is Standing.WAIT
             before = storage.get_trial(attempt.trial_id).system_attrs[LEASE]
             until = time.monotonic() + 60.0
             while storage.get_trial(attempt.trial_id).system_attrs[LEASE] == before:
                 assert time.monotonic() < until, "no sign of life"
                 time.sleep(0.01)
-            table.clock.now += LEASE_S + 1.0
+            table.clock.now += LEASE_S / 3.0
         assert other.look() is Standing.WAIT
         attempt.complete(1.0)
+    assert table.states() == ["COMPLETE"]
+
+
+def test_who_stood_still_himself_takes_nobody_for_lost(table: Table) -> None:
+    worker, other = table.queue(1), table.queue(1)
+    attempt = take(worker)
+    assert other.look() is Standing.WAIT
+    # All of them did: there was nobody to give a sign of life, nor to look for one.
+    table.clock.now += 10.0 * LEASE_S
+    assert other.look() is Standing.WAIT
+    attempt.complete(1.0)
     assert table.states() == ["COMPLETE"]
 
 

@@ -170,6 +170,16 @@ def test_a_pipe_is_told_once_that_something_is_up() -> None:
     assert stream.getvalue().splitlines() == ["starting the simulator: 0:00 taken", "Serving."]
 
 
+def test_a_driver_of_others_writes_no_control_characters(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": "\x1b]0;x\x07\x1b[2J"}))
+    assert cli.main(["evaluate", str(tmp_path)]) == cli.BAD_INPUT
+    said = capsys.readouterr().err
+    assert "?]0;x??[2J" in said
+    assert "\x1b" not in said
+
+
 def test_an_unknown_level_of_logs_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

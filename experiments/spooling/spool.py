@@ -145,10 +145,11 @@ class Spool:
                 left = content
                 while left:
                     left = left[self._file.write(left) :]
-            except OSError:
+                self.end += len(content)
+            except BaseException:
+                # Also Ctrl-C while the disk is slow: what follows is read from `end` on.
                 self._file.truncate(self.end)
                 raise
-            self.end += len(content)
 
     def stage(self, source: Path) -> tuple[str, dict[str, Entry]]:
         """Copies a file or folder into the spool; returns `place` and `checks` of its entry.

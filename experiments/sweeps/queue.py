@@ -91,6 +91,7 @@ class Queue:
         self._lease_s = lease_s
         self._clock = clock
         self._seen: dict[int, tuple[Any, float]] = {}
+        self._looked = float("-inf")
         self._outages = storage.outages
 
     def take(self, until: float | None = None) -> Attempt | None:
@@ -136,6 +137,7 @@ class Queue:
                 trials = self._read()
                 waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
             if waiting:
+                still_mine()
                 return self._begin()
             running = any(trial.state == TrialState.RUNNING for trial in trials)
             return Standing.WAIT if running else Standing.DONE
@@ -215,10 +217,11 @@ class Queue:
         Returns:
             Whether anything was changed.
         """
-        if self._storage.outages != self._outages:
-            # Nobody could give a sign of life.
+        if self._storage.outages != self._outages or now - self._looked > 0.5 * self._lease_s:
+            # Nobody could give a sign of life, or this process stood still, perhaps as all did.
             self._outages = self._storage.outages
             self._seen.clear()
+        self._looked = now
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         self._seen = {
             trial._trial_id: self._seen[trial._trial_id]

@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from donkey_rl import configuration
-from donkey_rl.errors import DivergedError, InputError, NothingLearnedError
+from donkey_rl.errors import DivergedError, InputError, NothingLearnedError, RunBusyError
 from donkey_rl.experiments import evaluation, evaluation_result, stored_runs, training
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.evaluation_result import Evaluation
@@ -32,6 +32,10 @@ _SCORE_TAG = "score/"
 """What the tags of a run begin with that has races."""
 
 _PATIENCE_S = 600.0
+_BUSY_S = 300.0
+"""So long a training is waited for whose worker was given up and still holds it."""
+
+_BUSY_PAUSE_S = 5.0
 
 SHELF = pathlib.Path("sweeps") / "encoders"
 """Where the encoders are that trainings share, below the folder where a sweep is started."""
@@ -152,12 +156,25 @@ class _Trial:
         """Trains, or goes on with what an earlier attempt has begun, where that is possible."""
         shown = self._progress if self._progress.is_interactive else None
         with shown or ProgressDisplay(io.StringIO()) as progress:
-            if earlier is not None:
-                try:
-                    return training.resume(earlier, (), progress, member)
-                except InputError as error:
-                    self._say(f"begins anew: {error}")
+            if earlier is not None and (done := self._resumed(earlier, progress, member)):
+                return done
             return training.train(config, progress, member)
+
+    def _resumed(
+        self, earlier: str, progress: ProgressDisplay, member: Membership
+    ) -> TrainingResult | None:
+        """Goes on with what an earlier attempt has begun; None where that is not possible."""
+        until = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                return training.resume(earlier, (), progress, member)
+            except InputError as error:
+                # Whoever had it only stood still, and notices at its next check.
+                if not isinstance(error, RunBusyError) or time.monotonic() > until:
+                    self._say(f"begins anew: {error}")
+                    return None
+            self._attempt.check()
+            time.sleep(_BUSY_PAUSE_S)
 
     def _checked(self, number: int, steps: int, score: float) -> bool:
         """Notes a check of a training; returns whether the trial is to be given up."""

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -100,8 +99,6 @@ class _Answers:
 
 def main() -> int:
     """Serves until the racer's frames end; returns the exit code."""
-    # Ctrl-C is for the racer, which then lets this process go.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(AttributeError, OSError):
         os.nice(NICENESS)
     frames = os.fdopen(taken_input(), "rb")

@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from donkey_rl import event_loops
 from donkey_rl.envs.serving import listening
-from donkey_rl.errors import InputError
+from donkey_rl.errors import DonkeyRLError, InputError
 from donkey_rl.race_server.rehearsal.link_conditions import Disturbances, LinkConditions, Way
 from donkey_rl.race_server.rehearsal.passage import Passage
 from donkey_rl.race_server.rehearsal.sightings import HeldUp, Sightings
@@ -21,6 +21,23 @@ from donkey_rl.race_server.rehearsal.sightings import HeldUp, Sightings
 _ANSWER_S = 10.0
 _PULSE_S = 0.02
 _LATE_S = 0.01
+
+AnswerT = TypeVar("AnswerT")
+
+
+def _answered(done: concurrent.futures.Future[AnswerT]) -> AnswerT:
+    """Returns what the link's thread answers.
+
+    Raises:
+        DonkeyRLError: It does not come to it.
+    """
+    try:
+        return done.result(_ANSWER_S)
+    except TimeoutError as error:
+        raise DonkeyRLError(
+            f"The rehearsal's link has not answered for {_ANSWER_S:g} s: the machine is too busy. "
+            "Hold the rehearsal again with less beside it."
+        ) from error
 
 
 class LinkProxy:
@@ -71,7 +88,7 @@ class LinkProxy:
             InputError: No port can be had.
         """
         self._thread.start()
-        self._loop = self._ready.result(_ANSWER_S)
+        self._loop = _answered(self._ready)
         return self
 
     def __exit__(
@@ -138,7 +155,7 @@ class LinkProxy:
         """
         done = asyncio.run_coroutine_threadsafe(self._listen(on), self._loop)
         try:
-            done.result(_ANSWER_S)
+            _answered(done)
         except OSError as error:
             raise InputError(
                 f"The port {self.port} of the rehearsal's link is taken: {error.strerror}."
@@ -166,7 +183,7 @@ class LinkProxy:
             done.set_result(time.perf_counter())
 
         self._loop.call_soon_threadsafe(work)
-        return done.result(_ANSWER_S)
+        return _answered(done)
 
     def _work(self) -> None:
         try:
