@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 
 _MOST_PLACES = 6
+_SAFE = frozenset("\n\u200c\u200d")
+"""Beside what is seen: the ends of lines, and what joins or parts the letters of some scripts."""
 
 
 def printable(text: str) -> str:
-    r"""Returns a text of others as it may be shown: it moves no cursor and names no window.
+    r"""Returns a text of others as it may be shown: it moves no cursor and turns no other text.
 
-    >>> printable("\x1b[2Ja car\n")
-    '?[2Ja car\n'
+    >>> printable("\x1b[2Ja car\tof 12\u202fs\n")
+    '?[2Ja car of 12 s\n'
     """
-    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in _SAFE:
+        return character
+    return " " if character == "\t" or unicodedata.category(character) == "Zs" else "?"
 
 
 def number(value: float, digits: int = 3) -> str:

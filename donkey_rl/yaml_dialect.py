@@ -93,7 +93,7 @@ def load(text: str, *, as_text: bool = False) -> Any:
         return loader.construct_document(node)
     except RecursionError as error:
         raise yaml.MarkedYAMLError(problem="it is nested too deeply") from error
-    except (ArithmeticError, AttributeError, LookupError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Of a tag such as !!bool before a text that is none.
         raise yaml.MarkedYAMLError(problem="a value is not of its type") from error
     finally:

@@ -255,6 +255,7 @@ class TrainingConfig(Config):
                     f"imitation.{name} must be {fewest} for each car at least, one to check by "
                     f"and those under way, received {steps} of {self.driven} cars; lower cars"
                 )
+        shown.check_rows(shown.steps - self.latency.spanned_steps * self.driven)
         if self.agent == "sac" and self.sac.train_unit == "episode" and self.driven > 1:
             raise ValueError(
                 f"sac.train_unit=episode is for one car, received cars={self.driven}; set cars=1, "

@@ -163,6 +163,7 @@ class ForeignPilot(Pilot):
             return
         first = self._steps == 0
         parts = {name: observation[name] for name in self._space}
+        self._process.turn()
         began, stood_s = time.perf_counter(), self._process.stood_s
         try:
             content = process.pack_observation(car, parts)
@@ -176,7 +177,7 @@ class ForeignPilot(Pilot):
             ]
             self.lost[over] = True
             return
-        took = time.perf_counter() - began - (self._process.stood_s - stood_s)
+        took = max(0.0, time.perf_counter() - began - (self._process.stood_s - stood_s))
         self.latency_ms[car] = 1000.0 * took
         if self._waits and not first:
             self._late[car] = max(0, math.ceil(took / self._limit_s) - 1)
@@ -241,6 +242,7 @@ class _DriverProcess:
         Raises:
             _DriverFailed: The stranger's code failed, answered too late, or ended the process.
         """
+        self.turn()
         self._deadline = time.monotonic() + limit_s
         try:
             if self._process.stdin is None or self._process.stdout is None:
@@ -250,7 +252,7 @@ class _DriverProcess:
         except (OSError, pipe_frames.BrokenFrameError) as error:
             raise _DriverFailed(self._death(limit_s)) from error
         finally:
-            self._turn()
+            self.turn()
             self._deadline = math.inf
         if told == process.FAILURE:
             raise _DriverFailed(_line(answer).rstrip("."))
@@ -284,14 +286,14 @@ class _DriverProcess:
 
     def _keep_watch(self) -> None:
         while not self._ended:
-            self._turn()
-            if time.monotonic() > self._deadline:
+            self.turn()
+            if self._turned > self._deadline:
                 self._overdue = True
                 process_groups.kill(self._process)
                 return
             time.sleep(_WATCH_S)
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
         """Notes that this process runs: whoever is first after a standstill takes it off."""
         with self._turning:
             now = time.monotonic()

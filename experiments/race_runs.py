@@ -7,6 +7,7 @@ run of it however often it is called.
 from __future__ import annotations
 
 import array
+import os
 import pathlib
 import statistics
 import tempfile
@@ -340,7 +341,9 @@ def _store(record: Record, result: RaceResult, place: pathlib.Path, run: Run) ->
     run.log_metrics({name: value for name, value in figures.items() if value is not None}, 0)
     (place / _RESULT).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     run.log_artifact(place)
+    # Also of `race log .`.
+    name = pathlib.Path(os.path.abspath(record.folder)).name or "record"
     for part in record.parts:
-        run.log_artifact(part, f"{FOLDER}/{record.folder.name}")
+        run.log_artifact(part, f"{FOLDER}/{name}")
     # Last: a run without it is logged anew.
     run.log_metrics({_LINES: float(record.count)}, 0)

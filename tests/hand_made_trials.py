@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 
+from donkey_rl.errors import RunBusyError
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.evaluation_result import Evaluation
 from donkey_rl.experiments.membership import EndedEarly, Membership
@@ -65,6 +66,7 @@ class Sweep:
     Attributes:
         configs: Of the trainings that were begun, in their order.
         resumed: Ids of the runs that were gone on with.
+        busy: How often another process still holds a run that is to go on.
         lines: What was shown.
     """
 
@@ -76,6 +78,7 @@ class Sweep:
         self.study = studies.join(self.plan, self.storage)
         self.configs: list[TrainingConfig] = []
         self.resumed: list[str] = []
+        self.busy = 0
         self._races = races
         self._shown = io.StringIO()
         self._folder = folder
@@ -123,4 +126,7 @@ class Sweep:
         self, run_id: str, settings: Sequence[str], progress: ProgressDisplay, member: Membership
     ) -> TrainingResult:
         self.resumed.append(run_id)
+        if self.busy:
+            self.busy -= 1
+            raise RunBusyError("Run is being trained by another process.")
         return self._train(self.configs[-1], progress, member)

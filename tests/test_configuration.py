@@ -276,6 +276,7 @@ def test_empty_recipe_changes_nothing(tmp_path: Path) -> None:
         ("a: &a [*a]\n", "it stands for more than 10,000,000 characters, line 1"),
         (BOMB, "it stands for more than 10,000,000 characters"),
         ("a: !!bool x\n", "a value is not of its type"),
+        ("a: !!map [x]\n", "a value is not of its type"),
         (f"a: {'1' * 5000}\n", "a value is not of its type"),
         (f"a: {'[' * 5000}", "it is nested too deeply"),
     ],

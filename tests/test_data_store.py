@@ -195,7 +195,12 @@ def test_too_much_for_one_merge_is_refused(
 
 def test_a_card_holds_no_markup_of_others() -> None:
     written = cards._cell("![seen](http://evil) | <b> `x` a\\| _y_")
-    assert written == ("\\!\\[seen\\]\\(http://evil\\) \\| &lt;b> \\`x\\` a\\\\\\| \\_y\\_")
+    assert written == "!\\[seen\\](http://evil) \\| &lt;b> \\`x\\` a\\\\\\| \\_y\\_"
+    assert [cards._cell(each) for each in ("> a", "1. a", "- a", "# a", "+ a")] == [
+        "\\> a", "1\\. a", "\\- a", "\\# a", "\\+ a",
+    ]  # fmt: skip
+    for name in ("generated_road:7", "donkey_2022", "Ann (again)!", "0.965", "-1.5"):
+        assert cards._cell(name) == name
 
 
 def test_the_card_says_what_the_files_say(store: Store, tmp_path: pathlib.Path) -> None:

@@ -14,7 +14,7 @@ from donkey_rl import search_space
 from donkey_rl.errors import DivergedError, InputError, NothingLearnedError
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.membership import Membership
-from donkey_rl.experiments.sweeps import pictures, results, studies
+from donkey_rl.experiments.sweeps import pictures, results, studies, trial
 from donkey_rl.experiments.sweeps import storage as storages
 from tests.hand_made_trials import Outcome, Races, Sweep, plan
 
@@ -162,6 +162,26 @@ def test_after_ctrl_c_the_next_attempt_goes_on_with_the_same_run(sweep: Make) ->
     assert made.resumed == ["run1"]
     assert [config.seed for config in made.configs] == [0, 0, 1]
     assert results.count(trials) == results.Counts(complete=1)
+
+
+def test_a_run_that_its_former_worker_still_holds_is_waited_for(
+    sweep: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "_BUSY_PAUSE_S", 0.01)
+    outcomes = [Outcome(stopped=True), Outcome(stopped=True), steady(20.0), steady(20.0)]
+    made = sweep(one_by_one(outcomes))
+    with pytest.raises(KeyboardInterrupt):
+        made.run(1)
+    made.busy = 2
+    with pytest.raises(KeyboardInterrupt):
+        made.run(1)
+    assert made.resumed == ["run1"] * 3
+    # One that never lets go costs its checkpoints, not the trial.
+    monkeypatch.setattr(trial, "_BUSY_S", 0.0)
+    made.busy = 1000
+    trials = made.run(1)
+    assert results.count(trials) == results.Counts(complete=1)
+    assert any("begins anew: Run is being trained" in line for line in made.lines)
 
 
 def test_the_best_is_known_by_its_runs(sweep: Make) -> None:

@@ -127,13 +127,25 @@ class ImitationConfig(Config):
 
     @pydantic.model_validator(mode="after")
     def _enough_rows(self) -> Self:
-        rows = self.steps * (1 + self.copies) * (1.0 - self.validation_share)
+        self.check_rows(self.steps)
+        return self
+
+    def check_rows(self, steps: int) -> None:
+        """Checks that what an expert shows is enough to learn from.
+
+        Args:
+            steps: How many of its steps are learned from; with late commands the first of each
+                episode are not.
+
+        Raises:
+            ValueError: They are too few for one batch.
+        """
+        rows = steps * (1 + self.copies) * (1.0 - self.validation_share)
         if self.expert != NO_EXPERT and rows < self.batch_size:
             raise ValueError(
                 f"steps must leave one batch beside the validation share, received {self.steps} "
                 f"steps, batch_size {self.batch_size}"
             )
-        return self
 
     @pydantic.model_validator(mode="after")
     def _later_is_slower(self) -> Self:

@@ -21,10 +21,10 @@ _MOST_ANSWERS = 200
 _MOST_HITS = 200
 _DROPS_IN_A_ROW = 100
 _BYTES_IN_A_ROW = 16 * 1024 * 1024
+"""A peer that sends more than this without one message speaks another protocol."""
+
 _STANDSTILL_S = 0.5
 """A wait that ends so late: this process stood still (Ctrl-Z, a debugger)."""
-
-"""A peer that sends more than this without one message speaks another protocol."""
 
 _GREETS = (
     "See whether a DonkeyCar simulator listens at this port and still runs: it greets whoever "
@@ -327,11 +327,12 @@ class Inbox:
                     return None
                 patience = min(deadline, silent) - now
                 self._changed.wait(patience)
-                stood_s = time.perf_counter() - now - patience
+                woke = time.perf_counter()
+                stood_s = woke - now - patience
                 if stood_s > _STANDSTILL_S:
                     # This process did: what came meanwhile is still to be read.
                     deadline += stood_s
-                    self._last_byte += stood_s
+                    self._last_byte = min(woke, self._last_byte + stood_s)
 
     def check_open(self, awaited: str) -> None:
         """Does nothing as long as the connection lives.

@@ -261,7 +261,10 @@ def _license(card: Card) -> str:
 
 def _cell(text: str) -> str:
     """Returns a text that is no markup, whoever wrote it."""
-    return re.sub(r"([\\`*_\[\]()!#|])", r"\\\1", text).replace("<", "&lt;")
+    # Names such as `generated_road:7` stay as they are typed.
+    text = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", text).replace("<", "&lt;")
+    text = re.sub(r"^(\s*)(?=>|#|[+-]\s)", r"\1\\", text)
+    return re.sub(r"^(\s*\d+)(?=[.)]\s)", r"\1\\", text)
 
 
 def _amounts(kind: str, amounts: dict[str, Amount], best: dict[str, float]) -> list[str]:

@@ -38,6 +38,8 @@ class _Taker(Protocol):
 
     def hand_back(self, attempt: Attempt, reason: str, *, vain: bool) -> None: ...
 
+    def awake(self) -> None: ...
+
 
 class Attempt:
     """One Optuna trial of this worker's; a context manager, within which it shows that it lives.
@@ -201,6 +203,7 @@ class Attempt:
         beat = 0
         while not self._ended.wait(self._beat_s):
             beat += 1
+            self._taker.awake()
             try:
                 self._storage.beat(
                     self.trial_id, LEASE, {"owner": self._taker.owner, "beat": beat}

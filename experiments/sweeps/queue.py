@@ -91,8 +91,14 @@ class Queue:
         self._lease_s = lease_s
         self._clock = clock
         self._seen: dict[int, tuple[Any, float]] = {}
-        self._looked = float("-inf")
+        self._awake_at, self._stood = clock(), False
         self._outages = storage.outages
+
+    def awake(self) -> None:
+        """Notes that this process runs; after a standstill all leases are looked at anew."""
+        now = self._clock()
+        self._stood |= now - self._awake_at > 0.5 * self._lease_s
+        self._awake_at = now
 
     def take(self, until: float | None = None) -> Attempt | None:
         """Returns what to do next; waits while others may still lose what they work on.
@@ -217,11 +223,11 @@ class Queue:
         Returns:
             Whether anything was changed.
         """
-        if self._storage.outages != self._outages or now - self._looked > 0.5 * self._lease_s:
+        self.awake()
+        if self._storage.outages != self._outages or self._stood:
             # Nobody could give a sign of life, or this process stood still, perhaps as all did.
-            self._outages = self._storage.outages
+            self._outages, self._stood = self._storage.outages, False
             self._seen.clear()
-        self._looked = now
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         self._seen = {
             trial._trial_id: self._seen[trial._trial_id]
