@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 from donkey_rl.envs.link.reports import Telemetry
 from donkey_rl.envs.observing import SPEED_LIMIT
 from donkey_rl.race_server.race_state import Clock
@@ -23,7 +26,7 @@ class FrameGate:
     def __init__(self) -> None:
         """Begins with a new connection."""
         self._first: tuple[float, float] | None = None
-        self._last = (0.0, 0.0)
+        self._last, self._wall = (0.0, 0.0), math.inf
         self._sensors = (False, False)
         self._odd = 0
         self._odd_time = 0.0
@@ -49,7 +52,7 @@ class FrameGate:
             # A scene was loaded anew, or a sensor is gone for good.
             self._first = None
         self._odd = 0
-        self._last = (told.time, arrived)
+        self._last, self._wall = (told.time, arrived), time.time()
         self._first = self._first or self._last
         self._sensors = (told.accel is not None, told.gyro is not None)
         return ""
@@ -76,4 +79,4 @@ class FrameGate:
         if self._first is None or self._last[1] - self._first[1] < _LEAST_S:
             return None
         scale = (self._last[0] - self._first[0]) / (self._last[1] - self._first[1])
-        return Clock(self._last[0], self._last[1], scale)
+        return Clock(self._last[0], self._last[1], scale, self._wall)

@@ -19,6 +19,8 @@ In doubt the car stands, and somebody says GO again.
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Literal, NamedTuple
 
 from donkey_rl.envs.link import reports
@@ -38,11 +40,14 @@ class Clock(NamedTuple):
         time_s: Simulation time (s).
         at: When (monotonic, s).
         scale: Simulation seconds per second.
+        wall: When by the wall clock (s since 1970): the monotonic one stands still on machines
+            that sleep. Infinite where it is not known.
     """
 
     time_s: float
     at: float
     scale: float
+    wall: float = math.inf
 
     def is_of_same_host(self, time_s: float, now: float) -> bool:
         """Whether a clock that shows `time_s` now can only be this one.
@@ -50,8 +55,13 @@ class Clock(NamedTuple):
         One that was started since then shows the time since then at most.
         """
         # A slow host's successor may keep time.
-        since = max(0.0, now - self.at) * max(1.0, self.scale)
+        since = max(0.0, now - self.at, time.time() - self.wall) * max(1.0, self.scale)
         return self.time_s >= _LEAST_CLOCK_S and time_s >= _SLACK * since + 0.5 * self.time_s
+
+
+def _is_fresh(given: tuple[str, float, float], now: float) -> bool:
+    """Whether an order is still to be followed: whose, and when by both clocks."""
+    return max(now - given[1], time.time() - given[2]) <= FRESH_S
 
 
 class VoidGo(NamedTuple):
@@ -97,7 +107,7 @@ class RaceState:
         self._stopped = self._in_run = False
         self.in_menu = self._is_connected = False
         self._kept: tuple[str, Clock] | None = None
-        self._given: tuple[str, float] | None = None
+        self._given: tuple[str, float, float] | None = None
         self._void: VoidGo | None = None
 
     @property
@@ -155,7 +165,7 @@ class RaceState:
             case Go(by):
                 if not self.go and self.is_away:
                     # Beside the one that was in force when the connection was lost.
-                    self._given = (by, now)
+                    self._given = (by, now, time.time())
                 elif not self.go:
                     self._say_go(by)
             case Stop(by):
@@ -243,7 +253,7 @@ class RaceState:
             return
         if kept is not None and kept[1].is_of_same_host(time_s, now):
             self._say_go(kept[0])
-        elif given is not None and now - given[1] <= FRESH_S:
+        elif given is not None and _is_fresh(given, now):
             self._say_go(given[0])
         elif self.why == "not connected":
             self.why = self._awaited
@@ -257,7 +267,7 @@ class RaceState:
         Returns:
             It, once; None for none, and where the one that was in force before still holds.
         """
-        if self._given is not None and now - self._given[1] > FRESH_S:
+        if self._given is not None and not _is_fresh(self._given, now):
             if self._kept is None:
                 self._void = VoidGo(self._given[0], None)
             self._given = None

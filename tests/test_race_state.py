@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from donkey_rl.envs.link import reports
+from donkey_rl.race_server import race_state
 from donkey_rl.race_server.orders import FRESH_S, Brake, Go, Stop
 from donkey_rl.race_server.race_state import Clock, RaceState, VoidGo
 
@@ -251,6 +253,25 @@ _EVENTS: tuple[Any, ...] = (
     reports.NeedCarConfig(), reports.Disqualified(False), reports.CrossStart(12.0), MENU, "lose",
     "new host", "frame",
 )  # fmt: skip
+
+
+def test_no_word_outlives_a_machine_that_sleeps() -> None:
+    # The monotonic clock stood still meanwhile, the wall clock went on by an hour.
+    for slept_s, goes in ((0.0, True), (3600.0, False)):
+        found = RaceState("race_start")
+        found.hear(CAR)
+        found.follow(Go("page"), NOW)
+        found.lose(Clock(100.0, NOW, 1.0, time.time() - slept_s))
+        found.see(1800.0, NOW + 1.0)
+        assert found.go is goes
+        given = RaceState("race_start")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(race_state.time, "time", lambda slept_s=slept_s: 1e9 - slept_s)
+            given.follow(Go("page"), NOW)
+            patched.setattr(race_state.time, "time", lambda: 1e9)
+            given.hear(CAR)
+            given.see(1.0, NOW + 1.0)
+        assert given.go is goes
 
 
 @given(st.lists(st.sampled_from(_EVENTS), max_size=30))
