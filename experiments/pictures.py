@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field
 
+from donkey_rl import shell
 from donkey_rl.configuration import Config
 from donkey_rl.envs.simulator import track
 from donkey_rl.envs.simulator.track import Track
@@ -322,7 +323,7 @@ class _Studio:
         if run.id not in self._raced:
             stored_runs.check_holds_driver(run)
             where = f"on {self.track}" if self.track else "on a track that all of them raced"
-            there = f" --track {self.track}" if self.track else ""
+            there = f" {shell.quoted('--track', self._place or self.track)}" if self.track else ""
             raise InputError(
                 f"A picture of races needs some of each run {where}. Received: none of {run.name} "
                 f"({run.id[:_ID]}). Drive them: `donkey-rl evaluate {run.id[:_ID]}{there}`."

@@ -20,6 +20,7 @@ from donkey_rl.configuration import Config
 from donkey_rl.envs import simulators, survey
 from donkey_rl.envs.link_source import open_link
 from donkey_rl.envs.simulator import track
+from donkey_rl.envs.simulator.road_shape import MIN_ROAD_WIDTH
 from donkey_rl.envs.survey import Survey
 from donkey_rl.errors import ConfigurationError, StorageError, TrackError
 from donkey_rl.experiments.progress import ProgressDisplay
@@ -59,6 +60,11 @@ class TrackRecordingRequest(Config):
             raise ValueError(
                 f"--left is the road's left edge and lies below --right, received {self.left:g} "
                 f"and {self.right:g}; swap them"
+            )
+        if self.right - self.left < MIN_ROAD_WIDTH:
+            raise ValueError(
+                f"a road is {MIN_ROAD_WIDTH:g} u wide at least, received {self.left:g} and "
+                f"{self.right:g}; give --left and --right farther apart"
             )
         return self
 
@@ -177,8 +183,10 @@ def _buildable(
         TrackError: No road can be built of it.
     """
     left, right = request.left, request.right
+    # Edges come nearer to the line that was driven, or to that of them which is nearest to it.
+    middle = min(max(0.0, left), right)
     refusal: TrackError | None = None
-    while right - left >= 2.0 * _NARROWEST:
+    while refusal is None or right - left >= 2.0 * _NARROWEST:
         for reach in _EVENED:
             points = found.points if reach == 0.0 else survey.evened(found, reach)
             fields = _fields(found._replace(points=points), request)
@@ -189,7 +197,7 @@ def _buildable(
                 refusal = _refusal(wanted)
                 if refusal is None:
                     return wanted, _notes(request, left, right, crosses)
-        left, right = min(left + _NARROWER, 0.0), max(right - _NARROWER, 0.0)
+        left, right = min(left + _NARROWER, middle), max(right - _NARROWER, middle)
     raise TrackError(f"No road can be built of the recorded line. {refusal}") from refusal
 
 

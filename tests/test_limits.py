@@ -18,7 +18,7 @@ from donkey_rl.envs.grip import Limits
 from donkey_rl.envs.optimal import lap as laps
 from donkey_rl.envs.optimal.lap import OptimalLap
 from donkey_rl.envs.simulator import track, vehicle
-from donkey_rl.errors import InputError
+from donkey_rl.errors import InputError, StorageError
 from donkey_rl.metrics import limits
 from donkey_rl.metrics.examples import drive, steady
 
@@ -239,3 +239,27 @@ def test_a_file_that_holds_no_limits_is_passed_over(
     (tmp_path / "limits.json").write_text(content)
     assert limits.line("ring", "donkey_2021") is None
     assert "passed over" in caplog.text
+
+
+def test_a_motion_of_the_experts_is_no_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    motion = {"lateral": [0.0], "turn": [0.0]}
+    content = {"tracks": {"ring": {"vehicles": {"donkey_2021": motion}}}}
+    (tmp_path / "limits.json").write_text(json.dumps(content))
+    assert limits.line("ring", "donkey_2021") is None
+
+
+def test_a_lap_and_a_motion_go_into_two_files_that_can_be_written(
+    ring: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("casadi")
+    words = ["tracks", "limit", str(ring), "--out", str(tmp_path / "one.json"), "--motion"]
+    result = CliRunner().invoke(app, [*words, str(tmp_path / "." / "one.json")])
+    assert isinstance(result.exception, InputError)
+    assert "two files" in str(result.exception)
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(app, [*words, str(tmp_path / "file" / "two.json")])
+    assert isinstance(result.exception, StorageError)
+    assert not (tmp_path / "one.json").exists()

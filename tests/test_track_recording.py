@@ -132,6 +132,18 @@ def test_start_and_edges_are_in_the_file(tmp_path: Path) -> None:
     assert written["road"] == {"left": -4.0, "right": 3.0}
 
 
+@pytest.mark.parametrize(("left", "right"), [(-0.9, 0.9), (1.0, 9.0)])
+def test_a_road_may_be_narrow_or_beside_the_line(
+    left: float, right: float, tmp_path: Path
+) -> None:
+    with serving("warehouse") as where:
+        result = record(where, tmp_path, left=left, right=right)
+    assert result.road_left_u == left
+    assert left < result.road_right_u <= right
+    with pytest.raises(ValueError, match=r"1\.5 u wide at least"):
+        TrackRecordingRequest(simulator="127.0.0.1:1", name="found", left=-0.5, right=0.5)
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "found.json"
     file.write_text("mine", encoding="utf-8")

@@ -127,7 +127,8 @@ def solve(
     if not solver.stats()["success"]:
         raise DonkeyRLError(
             f"No time-optimal lap of '{road.name}' with {car.name} was found: "
-            f"{solver.stats()['return_status']}. Try another spacing, or more iterations."
+            f"{solver.stats()['return_status']}. A smaller --margin or --reserve, or edges "
+            "without kinks, leave it more room."
         )
     rows = np.array(found["x"]).reshape(count, len(_SCALE)) * _SCALE
     time = np.array(motion(rows[:, :5].T, rows[:, 5:].T, bend[None, :])[1])

@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
+from donkey_rl import moving
 from donkey_rl.configuration import Config
 from donkey_rl.envs.grip import Limits
 from donkey_rl.envs.optimal import collocation, lap
 from donkey_rl.envs.simulator import track, vehicle
+from donkey_rl.errors import InputError, StorageError
 
 
 class LimitRequest(Config):
@@ -52,9 +54,19 @@ def compute(request: LimitRequest) -> dict[str, Any]:
     # A lap of the mirror image is that of the track.
     road = track.load(request.track.removesuffix(track.MIRROR))
     car = vehicle.load(request.vehicle)
-    for file in filter(None, (request.out, request.motion)):
+    files_wanted = [file for file in (request.out, request.motion) if file is not None]
+    if len({file.resolve() for file in files_wanted}) < len(files_wanted):
+        raise InputError(
+            f"--out and --motion are two files: laps and motions have other entries. Received: "
+            f"{request.out} for both. Give --motion another name."
+        )
+    for file in files_wanted:
         # Before minutes of work for a file that takes none of it.
         lap.contents(file)
+        try:
+            moving.check_place(file.resolve())
+        except OSError as error:
+            raise StorageError(f"{file} cannot be written: {error.strerror or error}.") from error
     problem = collocation.LapProblem(spacing=request.spacing)
     best = collocation.solve(road, car, problem)
     full = Limits(problem.throttle_min, problem.throttle_max, 1.0)

@@ -138,7 +138,9 @@ def _place(
     suffix = writers.SUFFIXES.get(request.to)
     if output.suffix == "" and output.exists() and not output.is_dir():
         raise InputError(f"--out is a folder. Received: the file '{output}'. Give another name.")
-    if (output if output.is_dir() else output.parent).joinpath(manifest.FILE_NAME).exists():
+    # A folder that is still to be made changes nothing of the one that it is made in.
+    is_file = suffix is not None and output.suffix == suffix and not output.is_dir()
+    if (output.parent if is_file else output).joinpath(manifest.FILE_NAME).exists():
         raise InputError(
             f"--out is a folder that holds no driver, which the export would change. Received: "
             f"'{output}', with a {manifest.FILE_NAME}. Give another name."

@@ -8,11 +8,12 @@ from donkey_rl.experiments import compute_bill, page
 from donkey_rl.experiments.compute_bill import WATTS_PER_CORE, Bill, Rates
 from donkey_rl.experiments.page import Section
 from donkey_rl.experiments.reporting import words
-from donkey_rl.experiments.reporting.runs import ReportedRun
+from donkey_rl.experiments.reporting.runs import ReportedRun, is_trained
 
 
 def section(runs: Sequence[ReportedRun], rates: Rates) -> Section:
     """Returns what the trainings took, and what that costs at the rates."""
+    runs = of_trainings(runs)
     rows = [_row(each.label, each.bill, rates) for each in runs]
     if len(runs) > 1:
         rows.append(_row("all together", compute_bill.total([e.bill for e in runs], rates), rates))
@@ -23,6 +24,11 @@ def section(runs: Sequence[ReportedRun], rates: Rates) -> Section:
     markup = page.table(headers, rows, "What the trainings took, the final races included")
     markup += page.paragraph(f"Computed on {words.listed(list(machines))}.") if machines else ""
     return Section("The compute bill", markup + page.bullets(_notes(runs, rates)))
+
+
+def of_trainings(runs: Sequence[ReportedRun]) -> Sequence[ReportedRun]:
+    """Returns the runs that trained a driver: others took nothing that they could note."""
+    return [each for each in runs if is_trained(each)] or runs
 
 
 def processor_time(bill: Bill) -> str:

@@ -13,7 +13,7 @@ from donkey_rl.experiments import compute_bill, learning_curves, page, scaling, 
 from donkey_rl.experiments.compute_bill import Rates
 from donkey_rl.experiments.page import Section
 from donkey_rl.experiments.reporting import pictures, words
-from donkey_rl.experiments.reporting.runs import ReportedRun, alike
+from donkey_rl.experiments.reporting.runs import ReportedRun, alike, tracks_of
 from donkey_rl.experiments.scaling import Estimate, NoTrend, Samples, Trend
 from donkey_rl.experiments.scaling_plot import Learner
 from donkey_rl.metrics import limits
@@ -286,7 +286,13 @@ def _reservations(trend: Trend, budgets: bool) -> list[str]:
 
 def _limit(each: Growth) -> list[str]:
     """Returns what no compute buys, where it is known."""
-    races = each.runs[0].races
+    races, params = each.runs[0].races, each.runs[0].run.params
+    if races and not each.budgets:
+        # Checks may be raced elsewhere, or on several tracks.
+        named = params.get("check.tracks", "None")
+        checked = tracks_of(params.get("track", "") if named == "None" else named)
+        if checked != (races[0].header.track,):
+            return []
     limit_s = limits.lap_s(races[0].header) if races else math.nan
     if each.figure != "mean_lap_s" or math.isnan(limit_s):
         return []

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.envs.simulator import track_names
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import (
     check_history,
@@ -31,6 +32,9 @@ from donkey_rl.metrics.race import Race
 from donkey_rl.metrics.statistics import Summary
 
 FloatArray = npt.NDArray[np.float64]
+
+JOINED = "ensemble"
+"""What the run of an ensemble names as its agent: it is joined, not trained."""
 
 MOST_RUNS = 40
 """Runs in one report: more make a page that nobody reads."""
@@ -201,13 +205,33 @@ def _labels(runs: Sequence[StoredRun]) -> tuple[str, ...]:
     )
 
 
+def tracks_of(text: str) -> tuple[str, ...]:
+    """Returns the tracks that a setting names, as races name them: those of files by the file.
+
+    >>> tracks_of("warren,/home/ann/club.json:mirror")
+    ('warren', 'club:mirror')
+    """
+    return tuple(_as_raced(name) for name in splits.tracks(text))
+
+
+def _as_raced(name: str) -> str:
+    if not track_names.is_file(name):
+        return name
+    return track_names.plain(name) + (":mirror" if name.endswith(":mirror") else "")
+
+
+def is_trained(each: ReportedRun) -> bool:
+    """Whether a run learned; experts, drivers of files and ensembles did not, in their runs."""
+    return each.run.params.get("agent", JOINED) != JOINED
+
+
 def _courses(
     runs: Sequence[StoredRun], stored: Sequence[StoredRaces]
 ) -> tuple[Course | None, ...]:
     shared = Counter(course for each in stored for course in each.courses)
 
     def rank(course: Course, run: StoredRun, races: StoredRaces) -> tuple[bool, int, bool, int]:
-        trained = course.track in splits.tracks(run.tags.get("track", ""))
+        trained = course.track in tracks_of(run.tags.get("track", ""))
         return not course.conditions, shared[course], trained, len(races.courses[course])
 
     return tuple(

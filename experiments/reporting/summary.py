@@ -10,7 +10,7 @@ from donkey_rl.experiments.comparison import Comparison
 from donkey_rl.experiments.compute_bill import Rates
 from donkey_rl.experiments.reporting import costs, words
 from donkey_rl.experiments.reporting.growth import Growth
-from donkey_rl.experiments.reporting.runs import ReportedRun, by_course, ranked
+from donkey_rl.experiments.reporting.runs import JOINED, ReportedRun, by_course, is_trained, ranked
 from donkey_rl.experiments.reporting.trained import AGENTS
 
 
@@ -25,7 +25,7 @@ def sentences(
 
 
 def _trained(given: Sequence[ReportedRun]) -> str:
-    runs = [each for each in given if each.run.params.get("agent")] or given
+    runs = [each for each in given if is_trained(each)] or given
     if len(runs) < len(given):
         others = [each.label for each in given if each not in runs]
         return f"{_trained(runs)} Raced beside: {words.listed(others)}."
@@ -35,6 +35,8 @@ def _trained(given: Sequence[ReportedRun]) -> str:
     if len(runs) == 1:
         params = runs[0].run.params
         by = AGENTS.get(params.get("agent", ""), "means that were not recorded")
+        if params.get("agent") == JOINED:
+            return f"{runs[0].label} is an ensemble{_where(runs)}: several drivers, joined."
         what = f"{runs[0].label} is a driver" + _where(runs)
         return f"{what}, trained by {by} over {steps:,} steps{time}."
     methods = Counter(
@@ -49,10 +51,14 @@ def _trained(given: Sequence[ReportedRun]) -> str:
 
 def _where(runs: Sequence[ReportedRun]) -> str:
     """Returns car and track, where they are those of all runs."""
-    cars = {each.run.params.get("vehicle", "") for each in runs}
-    tracks = {each.run.params.get("track", "") for each in runs}
+    cars = {_told(each, "vehicle") for each in runs}
+    tracks = {_told(each, "track") for each in runs}
     car = f" for the car {cars.pop()}" if len(cars) == 1 and all(cars) else ""
     return car + (f" on {tracks.pop()}" if len(tracks) == 1 and all(tracks) else "")
+
+
+def _told(each: ReportedRun, name: str) -> str:
+    return each.run.params.get(name, each.run.tags.get(name, ""))
 
 
 def _drives(runs: Sequence[ReportedRun], comparisons: Sequence[Comparison]) -> str:
@@ -90,7 +96,7 @@ def _against_first(best: ReportedRun, comparisons: Sequence[Comparison]) -> str:
 
 
 def _took(runs: Sequence[ReportedRun], growths: Sequence[Growth], rates: Rates) -> str:
-    bill = compute_bill.total([each.bill for each in runs], rates)
+    bill = compute_bill.total([each.bill for each in costs.of_trainings(runs)], rates)
     text = "What the training took was not recorded"
     if bill.cpu_s is not None:
         text = (

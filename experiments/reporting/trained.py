@@ -11,7 +11,7 @@ from donkey_rl.experiments import page
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.page import Section
 from donkey_rl.experiments.reporting import words
-from donkey_rl.experiments.reporting.runs import ReportedRun
+from donkey_rl.experiments.reporting.runs import ReportedRun, is_trained
 
 AGENTS = {"sac": "soft actor-critic (SAC)", "ppo": "proximal policy optimisation (PPO)"}
 ENCODERS = {
@@ -40,7 +40,7 @@ _SHOWN = frozenset({"agent", "track", "seed", "steps", "vehicle", "encoder.name"
 
 def section(runs: Sequence[ReportedRun]) -> Section:
     """Returns what was trained."""
-    learned = [each for each in runs if "agent" in each.run.params]
+    learned = [each for each in runs if is_trained(each)]
     own = any(each.run.params.get("task.reward", "None") != "None" for each in learned)
     how = _HOW.format(_OWN_REWARD if own else _USUAL_REWARD)
     markup = page.paragraph(how) if learned else ""
@@ -75,8 +75,8 @@ def _facts(each: ReportedRun) -> dict[str, str]:
         "run": each.run.id[:8],
         "method": AGENTS.get(agent, agent),
         "eyes": ENCODERS.get(encoder, encoder),
-        "track": params.get("track", "-"),
-        "car": params.get("vehicle", "-"),
+        "track": params.get("track", each.run.tags.get("track", "-")),
+        "car": params.get("vehicle", each.run.tags.get("vehicle", "-")),
         "steps": steps,
         "seed": params.get("seed", "-"),
         "status": STATUS.get(each.run.status, each.run.status.lower()),

@@ -49,6 +49,9 @@ _BEATS = 6
 _LOOKS = 30
 """Looks at the queue in the time of a lease, by a worker that waits."""
 
+_STANDSTILL_S = 5.0
+"""A process that has not run for less has not stood still, however short a lease is."""
+
 _FIXED = "fixed_params"
 """Where Optuna keeps the parameters of a trial that `enqueue_trial` has made."""
 
@@ -97,7 +100,7 @@ class Queue:
     def awake(self) -> None:
         """Notes that this process runs; after a standstill all leases are looked at anew."""
         now = self._clock()
-        self._stood |= now - self._awake_at > 0.5 * self._lease_s
+        self._stood |= now - self._awake_at > max(0.5 * self._lease_s, _STANDSTILL_S)
         self._awake_at = now
 
     def take(self, until: float | None = None) -> Attempt | None:
