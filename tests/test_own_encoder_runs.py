@@ -230,7 +230,10 @@ def test_a_study_is_another_where_the_file_has_changed(mine: pathlib.Path) -> No
 def test_a_report_says_what_differs_though_the_file_is_gone(mine: pathlib.Path) -> None:
     flat = configs.flat(told().model_dump(mode="json"))
     run = SimpleNamespace(
-        id="a" * 32, status="FINISHED", params={key: str(value) for key, value in flat.items()}
+        id="a" * 32,
+        status="FINISHED",
+        params={key: str(value) for key, value in flat.items()},
+        tags={},
     )
     mine.unlink()
     reported: Any = SimpleNamespace(
