@@ -222,7 +222,7 @@ def _as_raced(name: str) -> str:
 
 def is_trained(each: ReportedRun) -> bool:
     """Whether a run learned; experts, drivers of files and ensembles did not, in their runs."""
-    return each.run.params.get("agent", JOINED) != JOINED
+    return (each.run.params.get("agent") or JOINED) != JOINED
 
 
 def _courses(
