@@ -21,7 +21,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +36,6 @@ from donkey_rl.agents.manifest import DriverDescription, Manifest
 from donkey_rl.agents.members import check_alike, check_critics
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DriverError
-
-AGENT: Final = "ensemble"
-"""`DriverDescription.agent` and `Manifest.encoder` of an ensemble."""
-
 
 _BATCH = 128
 
@@ -135,7 +131,7 @@ class Ensemble(GraphDriver):
         """SHA-256 of the members' hashes, weights and evaluator, 64 hexadecimal digits."""
         # Weights that were read back and made to add up to 1 again differ in their last digits.
         parts: list[Any] = [[member.hash, f"{weight:.6f}"] for weight, member in self.shares]
-        told: list[Any] = [AGENT, parts]
+        told: list[Any] = [manifest.ENSEMBLE, parts]
         if self.evaluator != Evaluator():
             told.append(self.evaluator.model_dump(mode="json"))
         if self._has_critics:
@@ -171,7 +167,7 @@ class Ensemble(GraphDriver):
             left_out = {"version", "evaluator"} if version == 1 else None
             text = listed.model_dump_json(indent=2, exclude=left_out)
             (draft / _FILE_NAME).write_text(text + "\n", encoding="utf-8")
-            return self._sealed(draft, AGENT, lite=lite)
+            return self._sealed(draft, manifest.ENSEMBLE, lite=lite)
 
     @classmethod
     def load(cls, folder: str | Path) -> Ensemble:
@@ -207,7 +203,7 @@ def load(folder: str | Path) -> Driver | Ensemble:
     Raises:
         DriverError: As in `Driver.load`.
     """
-    single = manifest.read(Path(folder)).encoder != AGENT
+    single = manifest.read(Path(folder)).encoder != manifest.ENSEMBLE
     return Driver.load(folder) if single else Ensemble.load(folder)
 
 
@@ -283,7 +279,7 @@ def _described(members: Sequence[Driver], weights: Sequence[float]) -> DriverDes
     highest = min(each.latency_ms[1] for each in about)
     return about[0].model_copy(
         update={
-            "agent": AGENT,
+            "agent": manifest.ENSEMBLE,
             "latency_ms": (lowest, max(lowest, highest)),
             "tracks": tuple(tracks),
             "simulator": ", ".join(simulators),

@@ -19,6 +19,9 @@ from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.configuration import Config
 from donkey_rl.errors import DriverError, InputError
 
+ENSEMBLE: Final = "ensemble"
+"""`DriverDescription.agent` and `Manifest.encoder` of drivers that drive as one."""
+
 FORMAT: Final = 1
 """Version of the driver folder."""
 

@@ -153,8 +153,7 @@ def _fail(message: str, code: int) -> int:
         traceback.print_exc()
     coloured = cli_output.is_coloured(sys.stderr)
     label = typer.style("error:", fg=typer.colors.RED, bold=True) if coloured else "error:"
-    line = formatting.printable(" ".join(message.split()))
-    typer.echo(f"{label} {line}", err=True, color=coloured)
+    typer.echo(f"{label} {formatting.one_line(message)}", err=True, color=coloured)
     return code
 
 

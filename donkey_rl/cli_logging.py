@@ -45,7 +45,7 @@ class _StandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = formatting.printable(" ".join(record.getMessage().split()))
+            text = formatting.one_line(record.getMessage())
             when = time.strftime("%H:%M:%S", time.localtime(record.created))
             named = record.levelno >= logging.WARNING or record.levelno < logging.INFO
             level = f"{record.levelname.lower()}: " if named else ""

@@ -19,6 +19,15 @@ def printable(text: str) -> str:
     return "".join(map(_shown, text))
 
 
+def one_line(text: str) -> str:
+    r"""Returns a text of others as one line, its spaces as one each.
+
+    >>> one_line(" a\n b\x07")
+    'a b?'
+    """
+    return " ".join(printable(text).split())
+
+
 def _shown(character: str) -> str:
     if character.isprintable() or character in _SAFE:
         return character

@@ -29,6 +29,15 @@ class Address(NamedTuple):
     host: str
     port: int
 
+    @property
+    def typed(self) -> str:
+        """As `parse` reads it.
+
+        >>> Address("::1", 9091).typed
+        '[::1]:9091'
+        """
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 def parse(text: str) -> tuple[Address | pathlib.Path, ...]:
     """Reads where to drive; of the embedded simulator nothing is returned.

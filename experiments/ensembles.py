@@ -12,9 +12,9 @@ from pydantic import Field
 
 from donkey_rl.agents import ensemble, evaluators
 from donkey_rl.agents.driver import Driver
-from donkey_rl.agents.ensemble import AGENT, Ensemble
+from donkey_rl.agents.ensemble import Ensemble
 from donkey_rl.agents.evaluators import Evaluator
-from donkey_rl.agents.manifest import DriverDescription, ObservationSpec
+from donkey_rl.agents.manifest import ENSEMBLE, DriverDescription, ObservationSpec
 from donkey_rl.agents.members import check_alike, check_critics
 from donkey_rl.configuration import Config
 from donkey_rl.envs import batch as batches
@@ -229,7 +229,7 @@ def keep(
     where = f"{shown} and {more} more" if more > 0 else shown
     named = name or f"ensemble of {len(members)} on {where}"
     tags = {
-        "agent": AGENT,
+        "agent": ENSEMBLE,
         "track": ",".join(about.tracks),
         "vehicle": about.vehicle,
         MEMBERS_TAG: ",".join(each.run_id for each in members if each.run_id),
@@ -242,7 +242,9 @@ def keep(
     environment = drivers.environment_of(made)
     with (
         tempfile.TemporaryDirectory(prefix="donkey-rl-") as temporary,
-        tracking.start(named, params={"agent": AGENT, **params}, tags=tags, parent=parent) as run,
+        tracking.start(
+            named, params={"agent": ENSEMBLE, **params}, tags=tags, parent=parent
+        ) as run,
     ):
         folder = pathlib.Path(temporary) / "driver"
         made.save(folder)

@@ -69,7 +69,7 @@ def _check_encoder(config: TrainingConfig, progress: ProgressDisplay) -> None:
 def _check_simulators(config: TrainingConfig) -> None:
     """Looks at those that run already: an encoder is trained before they are driven."""
     running = [
-        f"[{place.host}]:{place.port}" if ":" in place.host else f"{place.host}:{place.port}"
+        place.typed
         for place in simulators.parse(config.simulator)
         if isinstance(place, simulators.Address)
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import logging
 
+from donkey_rl import formatting
+
 LOGGER = logging.getLogger("donkey_rl.serving")
 
 _MOST_KINDS = 50
@@ -37,13 +39,12 @@ class Complaints:
             detail: What was wrong with this one, a sentence.
             times: How many there were.
         """
-        kind = _printable(kind)
+        kind = formatting.one_line(kind)
         if kind not in self.counts and len(self.counts) >= _MOST_KINDS:
             kind = _OTHERS
         if kind not in self.counts:
-            LOGGER.warning(
-                "%s: %s The like is counted from now on.", self._who, _printable(detail)
-            )
+            said = formatting.one_line(detail)
+            LOGGER.warning("%s: %s The like is counted from now on.", self._who, said)
         self.counts[kind] += times
 
     def close(self) -> None:
@@ -51,8 +52,3 @@ class Complaints:
         for kind, count in self.counts.items():
             if count > 1:
                 LOGGER.warning("%s: %s: %d times in all.", self._who, kind, count)
-
-
-def _printable(text: str) -> str:
-    """Returns what a client wrote without what could spoil the log."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

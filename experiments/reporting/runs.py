@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl.agents.manifest import ENSEMBLE
 from donkey_rl.envs.simulator import track_names
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import (
@@ -32,9 +33,6 @@ from donkey_rl.metrics.race import Race
 from donkey_rl.metrics.statistics import Summary
 
 FloatArray = npt.NDArray[np.float64]
-
-JOINED = "ensemble"
-"""What the run of an ensemble names as its agent: it is joined, not trained."""
 
 MOST_RUNS = 40
 """Runs in one report: more make a page that nobody reads."""
@@ -222,7 +220,7 @@ def _as_raced(name: str) -> str:
 
 def is_trained(each: ReportedRun) -> bool:
     """Whether a run learned; experts, drivers of files and ensembles did not, in their runs."""
-    return (each.run.params.get("agent") or JOINED) != JOINED
+    return each.run.params.get("agent") not in (None, "", ENSEMBLE)
 
 
 def _courses(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from donkey_rl.agents.manifest import ENSEMBLE
 from donkey_rl.experiments import compute_bill
 from donkey_rl.experiments.comparison import Comparison
 from donkey_rl.experiments.compute_bill import Rates
 from donkey_rl.experiments.reporting import costs, words
 from donkey_rl.experiments.reporting.growth import Growth
-from donkey_rl.experiments.reporting.runs import JOINED, ReportedRun, by_course, is_trained, ranked
+from donkey_rl.experiments.reporting.runs import ReportedRun, by_course, is_trained, ranked
 from donkey_rl.experiments.reporting.trained import AGENTS
 
 
@@ -35,7 +36,7 @@ def _trained(given: Sequence[ReportedRun]) -> str:
     if len(runs) == 1:
         params = runs[0].run.params
         by = AGENTS.get(params.get("agent", ""), "means that were not recorded")
-        if params.get("agent") == JOINED:
+        if params.get("agent") == ENSEMBLE:
             return f"{runs[0].label} is an ensemble{_where(runs)}: several drivers, joined."
         what = f"{runs[0].label} is a driver" + _where(runs)
         return f"{what}, trained by {by} over {steps:,} steps{time}."
