@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from donkey_rl import formatting
 from donkey_rl.agents import evaluators, folders, manifest
 from donkey_rl.agents.acting import FloatArray
 from donkey_rl.agents.driver import Apply, Driver, called
@@ -185,7 +186,8 @@ class Ensemble(GraphDriver):
         except (OSError, ValueError) as error:
             raise DriverError(
                 f"Expected an ensemble with its '{_FILE_NAME}' in '{folder}'. Received: "
-                f"{str(error).splitlines()[0]}. Copy the driver again, whole."
+                f"{formatting.reason(error)}. Copy the driver again, whole, or use the version "
+                "that wrote it."
             ) from error
         members = [Driver.load(folder / each.folder) for each in listed.members]
         made = cls(members, [each.weight for each in listed.members], listed.evaluator)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pydantic
 from gymnasium import spaces
 
+from donkey_rl import formatting
 from donkey_rl.agents import features, folders
 from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.configuration import Config
@@ -206,19 +207,12 @@ def read(folder: Path) -> Manifest:
     except (OSError, ValueError, RecursionError) as error:
         raise DriverError(
             f"Expected a driver folder with a {FILE_NAME} of format {FORMAT}. "
-            f"Received: '{folder}' ({_one_line(error)}). "
+            f"Received: '{folder}' ({formatting.reason(error)}). "
             "Give the folder that Driver.save wrote, or use the version that wrote it."
         ) from error
     for name, entry in manifest.files.items():
         _check_file(folder, name, entry)
     return manifest
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, pydantic.ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import unicodedata
 
+import pydantic
+
 _MOST_PLACES = 6
 _SAFE = frozenset("\n\u200c\u200d")
 """Beside what is seen: the ends of lines, and what joins or parts the letters of some scripts."""
@@ -26,6 +28,19 @@ def one_line(text: str) -> str:
     'a b?'
     """
     return " ".join(printable(text).split())
+
+
+def reason(error: Exception) -> str:
+    r"""Returns what is wrong with data of others, in one line; of pydantic's errors the first.
+
+    >>> reason(ValueError("no number\nat all"))
+    'no number'
+    """
+    if isinstance(error, pydantic.ValidationError):
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        return one_line(f"{where}: {first['msg']}" if where else first["msg"])
+    return one_line((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _shown(character: str) -> str:

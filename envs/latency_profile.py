@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 import numpy.typing as npt
 
-from donkey_rl import user_paths
+from donkey_rl import moving, user_paths
 from donkey_rl.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -184,7 +184,7 @@ def _fault(row: list[str], before_s: float | None) -> str:
 
 
 def write(path: pathlib.Path, time_s: list[float], delay_ms: list[float]) -> None:
-    """Writes a profile.
+    """Writes a profile; one that is there stays until the new one is whole.
 
     Args:
         path: The file, written anew.
@@ -197,9 +197,9 @@ def write(path: pathlib.Path, time_s: list[float], delay_ms: list[float]) -> Non
     lines = [",".join(HEADER)]
     lines += [f"{t:.3f},{d:.1f}" for t, d in zip(time_s, delay_ms, strict=True)]
     try:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        moving.write(path, "\n".join(lines) + "\n")
     except OSError as error:
         raise InputError(
             f"The latency profile {path} cannot be written: {error.strerror}. "
-            "Name a file in a folder that is there."
+            "Make room, or name a file elsewhere."
         ) from error

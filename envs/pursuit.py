@@ -7,15 +7,14 @@ yardstick and to show learners how a track is driven.
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
-import pathlib
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from donkey_rl import source_code
 from donkey_rl.envs import grip as grips
 from donkey_rl.envs import racing_line
 from donkey_rl.envs import reference as references
@@ -124,15 +123,11 @@ class Pursuit:
         self.fastest = self.reference if shipped is None else shipped
 
     @staticmethod
-    @functools.cache
     def digest() -> str:
         """Returns a SHA-256 of what decides how it drives: its code and the shipped motions."""
-        modules = [__file__, grips.__file__, racing_line.__file__, references.__file__]
-        files = [pathlib.Path(each) for each in modules]
-        digest = hashlib.sha256()
-        for path in [*files, *sorted(references.FOLDER.glob("*.json"))]:
-            digest.update(path.name.encode() + path.read_bytes())
-        return digest.hexdigest()
+        modules = "pursuit", "grip", "racing_line", "reference"
+        code = (f"envs/{each}.py" for each in modules)
+        return source_code.digest(*code, "envs/optimal/lines/*.json")
 
     def act(
         self, batch: Moving, *, pace: FloatArray | float = 1.0, aside: FloatArray | float = 0.0

@@ -22,7 +22,7 @@ from typing import Any
 
 import pydantic
 
-from donkey_rl import configuration, own_code, user_paths
+from donkey_rl import configuration, formatting, own_code, user_paths
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.envs import opponents
@@ -47,9 +47,14 @@ LASTING = (PROFILE, OPPONENTS, START, _CHECKED)
 _DATA = ("imitation.data", "encoder.data", PRETRAINED, START, PROFILE)
 """Settings that name what is learned from."""
 
+_DRIVERS = (PRETRAINED, START, OPPONENTS)
+"""Settings that name drivers."""
+
 COLLECTORS = "collectors"
 
 _LARGEST = 1_000_000
+_DIGITS = 64
+"""Of a SHA-256."""
 
 
 class Beginning(Config):
@@ -62,7 +67,7 @@ class Beginning(Config):
         reward_file: SHA-256 of the file of a reward of the user's own; None for the package's.
         encoder_file: The same of an encoder.
         machine: As `process_clock.machine` says it.
-        data: By setting, SHA-256 of the names and sizes of the files that were learned from.
+        data: By setting, SHA-256 of what was learned from, see `hashes_of_data`.
     """
 
     config: dict[str, Any]
@@ -157,33 +162,49 @@ def names_more(config: TrainingConfig) -> bool:
 
 
 def hashes_of_data(config: TrainingConfig) -> dict[str, str]:
-    """Returns by setting a SHA-256 of the names and sizes of what is learned from.
+    """Returns by setting a SHA-256 of what is learned from.
 
-    What is not there, or is no path, is left out. The contents are not read but for latency
-    profiles and tracks: recordings are large.
+    What is not there, or is no path, is left out. Of recordings, which are large, it is of the
+    names and sizes of files; behind it, of drivers, whose sizes are alike, of what they hold.
     """
     found = {
-        key: folders.sha256(pathlib.Path(value)) if key == PROFILE else _listing([value])
+        key: folders.sha256(pathlib.Path(value)) if key == PROFILE else _listing(key, [value])
         for key, value in _data(config).items()
     }
     if _folders(config):
-        found[OPPONENTS] = _listing(_folders(config).values())
+        found[OPPONENTS] = _listing(OPPONENTS, _folders(config).values())
     roads = hash_of_track_file(config.check.tracks or "")
     if roads is not None:
         found[_CHECKED] = roads
     return found
 
 
-def _listing(places: Iterable[str]) -> str:
-    """Returns a SHA-256 of the names and sizes of files, and of those in folders."""
-    listed = []
+def is_same(before: str, now: str | None) -> bool:
+    """Whether data are those that they were, by what `hashes_of_data` said.
+
+    Earlier versions looked at the names and sizes of drivers alone.
+    """
+    return now is not None and before in (now, now[:-_DIGITS])
+
+
+def _listing(key: str, places: Iterable[str]) -> str:
+    """Returns a SHA-256 of the names and sizes of files, and of those in folders.
+
+    Args:
+        key: The setting; where it names drivers another SHA-256, of what they hold, is behind it.
+        places: Files and folders.
+    """
+    listed, held = [], hashlib.sha256()
     for root in (pathlib.Path(each).resolve() for each in places):
         found = [root] if root.is_file() else root.rglob("*")
         files = sorted(each for each in found if each.is_file())
         listed += [
             f"{each.relative_to(root.parent).as_posix()} {each.stat().st_size}" for each in files
         ]
-    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+        for each in files if key in _DRIVERS else ():
+            held.update(folders.sha256(each).encode())
+    digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    return digest + held.hexdigest() if key in _DRIVERS else digest
 
 
 def hash_of_track_file(tracks: str) -> str | None:
@@ -266,7 +287,8 @@ def read(stored: StoredRun) -> Beginning:
     except (ValueError, TypeError) as error:
         raise InputError(
             f"Run {stored.id} cannot be started again: its {CONFIG_FILE} or {FACTS_FILE} is "
-            f"damaged ({str(error).splitlines()[0]}). Give its settings as a recipe."
+            f"damaged, or of another version ({formatting.reason(error)}). Give its settings as a "
+            "recipe."
         ) from error
 
 

@@ -14,7 +14,7 @@ from donkey_rl.experiments.stored_runs import StoredRun
 
 FloatArray = npt.NDArray[np.float64]
 
-FIGURES = ("clean_share", "completion", "mean_lap_s", "best_lap_s", "race_score")
+FIGURES = ("clean_share", "counted_share", "completion", "mean_lap_s", "best_lap_s", "race_score")
 """Scores of a check that are read, where it logged them."""
 
 _PREFIX = "check/"

@@ -23,7 +23,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from donkey_rl import moving
+from donkey_rl import formatting, moving
 from donkey_rl.agents import folders
 from donkey_rl.agents.ring import Ring
 from donkey_rl.configuration import Config
@@ -227,5 +227,6 @@ def _facts(folder: Path, values: Mapping[str, Any]) -> _Facts:
     try:
         return _Facts.model_validate(values)
     except pydantic.ValidationError as error:
-        first = str(error).splitlines()[0]
-        raise DamagedError(f"'{folder / sealed.MANIFEST}' is no checkpoint's: {first}") from error
+        raise DamagedError(
+            f"'{folder / sealed.MANIFEST}' is no checkpoint's: {formatting.reason(error)}"
+        ) from error

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
+from donkey_rl import formatting
 from donkey_rl.agents import agent_state
 from donkey_rl.agents.ppo.ppo import PPO
 from donkey_rl.agents.ring import Ring
 from donkey_rl.agents.sac.sac import SAC
-from donkey_rl.errors import ActionError, DivergedError, StorageError
+from donkey_rl.errors import ActionError, DivergedError, InputError, StorageError
 from donkey_rl.experiments.checkpoints import Checkpoint, Checkpoints
 from donkey_rl.experiments.checks import Checks
 from donkey_rl.experiments.config import TrainingConfig
@@ -116,7 +117,15 @@ class Continuation(BaseCallback):
         step = self.model.num_timesteps
         if self._taken_up is not None:
             self._number = self._taken_up.number
-            self._restore(self._taken_up)
+            try:
+                self._restore(self._taken_up)
+            except (TypeError, LookupError, ValueError) as error:
+                # Its files are what they were when it was written: what is in them differs.
+                raise InputError(
+                    f"The checkpoint '{self._taken_up.folder}' is of a version of donkey-rl that "
+                    f"this one does not read ({formatting.reason(error)}). Use that version, or "
+                    "start a new run."
+                ) from error
             self._taken_up = None
         elif step >= self._next:
             self._number += 1

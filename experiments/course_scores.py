@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import math
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import pydantic
 
-import donkey_rl.metrics
+from donkey_rl import source_code
 from donkey_rl.configuration import Config
 from donkey_rl.errors import StorageError
 from donkey_rl.experiments import mlflow_store, stored_races
@@ -182,12 +180,7 @@ def _own() -> str:
         return ""
 
 
-@functools.cache
 def _code() -> str:
     """Returns a digest of the package of metrics, its data, and how their scores are gathered."""
-    digest = hashlib.sha256()
-    folder = pathlib.Path(donkey_rl.metrics.__file__).parent
-    files = [*folder.glob("*.py"), *folder.glob("*.json")]
-    for path in [*sorted(files), pathlib.Path(stored_races.__file__), pathlib.Path(__file__)]:
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+    gathered = (f"experiments/{each}.py" for each in ("stored_races", "course_scores"))
+    return source_code.digest("metrics/*.py", "metrics/*.json", *gathered)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from donkey_rl import source_code
 from donkey_rl.agents.encoders.autoencoder import Autoencoder
 from donkey_rl.agents.encoders.base import Encoder
 from donkey_rl.agents.encoders.config import (
@@ -33,6 +34,17 @@ from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.data import reference
 from donkey_rl.experiments.progress import ProgressDisplay
 
+_CODE = (
+    "agents/augmentation/*.py",
+    "agents/encoders/*.py",
+    "envs/labels.py",
+    "envs/simulator/*.py",
+    "experiments/encoder_frames.py",
+    "experiments/encoder_training.py",
+    "experiments/lane_training.py",
+)
+"""What draws the frames and trains on them."""
+
 
 def key(config: TrainingConfig) -> str:
     """Returns a SHA-256 of what the encoder of a run depends on, but for the number of cores."""
@@ -44,6 +56,7 @@ def key(config: TrainingConfig) -> str:
         "track_file": beginning.hash_of_track_file(config.track),
         "data": {name: found for name, found in data.items() if name.startswith("encoder.")},
         "versions": provenance.versions(),
+        "package": source_code.digest(*_CODE),
     }
     code = beginning.hashes_of_code(config).get("encoder.code")
     facts |= {} if code is None else {"code": code}

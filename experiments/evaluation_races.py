@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 import donkey_rl
+from donkey_rl import source_code
 from donkey_rl.agents.folders import sha256
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
-from donkey_rl.envs.simulator import track as roads
 from donkey_rl.envs.simulator import track_names
 from donkey_rl.envs.simulator.randomisation import Randomisation
 from donkey_rl.envs.simulator.track import Track
@@ -125,11 +125,18 @@ Drive = Callable[[Entrant, EnvironmentConfig, "RacePlan", ProgressDisplay, str],
 """Drives the races of a plan and scores them: `drive`, or what does the same elsewhere."""
 
 
+_OPPONENTS = tuple(
+    f"envs/{each}.py"
+    for each in ("opponents", "opponent_drivers", "passing", "pursuit", "traffic")
+)
+"""The code of those that are on the road beside who is judged."""
+
+
 def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
     """Returns a SHA-256 of everything that the races of a plan depend on."""
     left_out = {"link", "task", "randomisation", "latency"}
     left_out |= set() if config.opponents.count else {"opponents"}
-    file = pathlib.Path(config.track.removesuffix(roads.MIRROR))
+    file = track_names.file_of(config.track)
     late: object = race_latency.marking(plan.latency) if plan.latency.wanted else 0
     facts = {
         "driver": [entrant.kind, entrant.hash],
@@ -137,7 +144,8 @@ def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
         "plan": [plan.races, plan.laps, plan.seed, late, dict(plan.changes)],
         "disturbance": plan.disturbance.model_dump() if plan.disturbance else None,
         # What is in a file may change under its name.
-        **({"road": sha256(file)} if file.is_file() else {}),
+        **({"road": sha256(pathlib.Path(file))} if file is not None else {}),
+        **({"opponents": source_code.digest(*_OPPONENTS)} if config.opponents.count else {}),
         "version": donkey_rl.__version__,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -158,14 +166,12 @@ def place_name(track: str) -> str:
     >>> place_name("generated_road:7"), place_name(r"C:\Users\me\club.json:mirror")
     ('generated_road-7', 'club-mirror')
     """
-    name = track.removesuffix(":mirror")
     mark = ""
     if track_names.is_file(track):
         plain = track_names.plain(track)
         if _OTHER_LETTERS.search(plain):
             mark = f"-{hashlib.sha256(plain.encode()).hexdigest()[:_MARK]}"
-        track = plain + track[len(name) :]
-    return _OTHER_LETTERS.sub("-", track) + mark
+    return _OTHER_LETTERS.sub("-", track_names.as_raced(track)) + mark
 
 
 def score_name(track: str, vehicle: str, laps: int) -> str:

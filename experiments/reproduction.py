@@ -101,7 +101,7 @@ def _check_files(
         if wanted.get(key) == flat.get(key):
             before[key], now[key] = digest, code.get(key, "")
     for key, digest in before.items():
-        if key not in replaced and now.get(key) != digest:
+        if key not in replaced and not beginning.is_same(digest, now.get(key)):
             state = "is not what it was" if key in now else "is gone that was there"
             raise InputError(
                 f"{key}: '{flat.get(key)}' {state} when run {run_id} began. Put the old one "

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pydantic
 
-from donkey_rl import configuration
+from donkey_rl import configuration, formatting
 from donkey_rl.envs import simulators
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import beginning, provenance, stored_runs
@@ -96,9 +96,9 @@ def find(reference: str, settings: Sequence[str], *, collectors: int | None = No
     try:
         begun = Beginning.model_validate(folder.settings())
     except (DamagedError, pydantic.ValidationError) as error:
-        first = str(error).splitlines()[0]
         raise InputError(
-            f"Run {stored.id} cannot be continued: {first}. Start a new run."
+            f"Run {stored.id} cannot be continued: {formatting.reason(error)}. Use the version "
+            "that began it, or start a new run."
         ) from error
     remarks = _compare_versions(stored.id, begun, beginning.machine(collectors))
     if not folder.checkpoints.numbers():
@@ -139,7 +139,9 @@ def _compare_data(
     taken_in = bool(folder.checkpoints.numbers())
     for key, digest in begun.data.items():
         done = taken_in or (folder.has_encoder and key.startswith("encoder."))
-        if (not done or key in beginning.LASTING) and now.get(key) != digest:
+        if done and key not in beginning.LASTING:
+            continue
+        if not beginning.is_same(digest, now.get(key)):
             raise InputError(
                 f"What {key} names is not what it was when run {run_id} began. Put it back as it "
                 "was, or start a new run."

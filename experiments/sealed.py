@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from donkey_rl import formatting
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError
@@ -119,5 +120,4 @@ def _manifest(folder: Path) -> Manifest:
             raise DamagedError(f"'{path}' is larger than {_LARGEST_MANIFEST:,} bytes")
         return Manifest.model_validate_json(path.read_bytes())
     except (OSError, pydantic.ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise DamagedError(f"'{path}' cannot be read: {first}") from error
+        raise DamagedError(f"'{path}' cannot be read: {formatting.reason(error)}") from error

@@ -258,6 +258,9 @@ def described(path: pathlib.Path, file: Any) -> tuple[RaceHeader, list[str]]:
     """
     _check_sizes(path, file.metadata)
     found = file.schema_arrow
+    metadata = (found.metadata or {}).get(METADATA_KEY)
+    # First: a record of a later format has other columns as well.
+    header = None if metadata is None else _header(path, metadata)
     for name in found.names:
         if found.names.count(name) > 1:
             raise InputError(f"{path}: a race has each column once. Received: '{name}' twice.")
@@ -277,21 +280,28 @@ def described(path: pathlib.Path, file: Any) -> tuple[RaceHeader, list[str]]:
                 f"{path}: column '{field.name}' must be {wanted[field.name]}. "
                 f"Received: {field.type}."
             )
-    metadata = (found.metadata or {}).get(METADATA_KEY)
-    if metadata is None:
+    if header is None:
         raise InputError(
             f"{path} is a Parquet file without a race header. Pass a file that Race.save wrote."
         )
+    return header, list(found.names)
+
+
+def _header(path: pathlib.Path, metadata: bytes) -> RaceHeader:
+    """Reads the header of a record, which is bounded.
+
+    Raises:
+        InputError: It is too long, damaged, or of another format.
+    """
     if len(metadata) > MAX_METADATA:
         raise InputError(
             f"A race header has at most {MAX_METADATA} bytes. "
             f"Received: {path} with {len(metadata)}."
         )
     try:
-        header = read_header(metadata)
+        return read_header(metadata)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return header, list(found.names)
 
 
 def _check_sizes(path: pathlib.Path, found: Any) -> None:

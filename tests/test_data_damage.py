@@ -61,6 +61,19 @@ def test_a_new_set_is_not_built_on_damaged_bytes(store: Store, tmp_path: pathlib
     assert pull(store, tmp_path / "there", "others").problems == ()
 
 
+def test_a_change_of_a_newer_version_is_not_called_damaged(
+    store: Store, tmp_path: pathlib.Path
+) -> None:
+    push(store, races(tmp_path / "races", range(2)))
+    newer = b'{"format": 9}'
+    digest = hashlib.sha256(newer).hexdigest()
+    folder = tmp_path / "store" / "sets" / "evenings" / "changes"
+    (folder / f"{digest}.json").write_bytes(newer)
+    (problem,) = checking.verify(store, [], None, quiet()).problems
+    assert problem.startswith(f"evenings: change {digest[:12]} does not fit at format")
+    assert problem.endswith("it may come from a newer donkey-rl")
+
+
 def test_a_damaged_card_is_told_and_mended(store: Store, tmp_path: pathlib.Path) -> None:
     here = races(tmp_path / "races", range(2))
     version = push(store, here).version

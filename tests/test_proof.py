@@ -7,11 +7,13 @@ import pathlib
 import socket
 from collections.abc import Mapping
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from donkey_rl import cli, configuration
 from donkey_rl.errors import DonkeyRLError, InputError, UnknownNameError
+from donkey_rl.experiments import drivers
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.proof import commands, running, tables
 from donkey_rl.experiments.proof.commands import Place, Processes
@@ -105,8 +107,17 @@ def test_a_named_run_is_measured_and_none_is_trained(
 ) -> None:
     program = Program({"evaluate": RACED})
     monkeypatch.setattr(commands, "answer", program)
-    running.prove(plan(tmp_path, "latency", run="3f2a"), ProgressDisplay())
-    assert [words[:2] for words in program.typed] == [("evaluate", "3f2a")] * 4
+    meant = {"mine": "1" * 64}
+    monkeypatch.setattr(drivers, "load", lambda name: mock.Mock(hash=meant[name]))
+    wanted = plan(tmp_path, "latency", run="mine")
+    running.prove(wanted, ProgressDisplay())
+    assert [words[:2] for words in program.typed] == [("evaluate", "mine")] * 4
+    running.prove(wanted, ProgressDisplay())
+    assert len(program.typed) == 4
+    # Another driver of that name.
+    meant["mine"] = "2" * 64
+    running.prove(wanted, ProgressDisplay())
+    assert len(program.typed) == 8
 
 
 @pytest.mark.parametrize("name", tables.TABLES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,19 @@ def test_checks_logged_twice_count_once_and_wall_time_may_be_estimated(uri: str)
     assert history.wall_estimated
     assert (history.wall_s >= 0.0).all()
     assert np.isnan(history.cpu_s).all()
+
+
+def test_the_best_check_is_the_one_that_the_training_took(uri: str) -> None:
+    params = configs.flat(TrainingConfig(seed=9).model_dump(mode="json"))
+    checked = {"clean_share": 1.0, "race_score": 10.0, "wall_s": 60.0}
+    with tracking.start("late", params=params, tags=MACHINE, uri=uri) as run:
+        # Quicker races that a host would have ended count for less.
+        for step, counted, lap in ((1000, 0.0, 25.0), (2000, 1.0, 24.0), (3000, 0.5, 20.0)):
+            found = checked | {"counted_share": counted, "mean_lap_s": lap}
+            run.log_metrics({f"check/{key}": value for key, value in found.items()}, step)
+    runs = read(uri, "late")
+    words = " ".join(Reader(growth.section(growth.of(runs), Rates()).html).words)
+    assert re.search(r"\b3\s+2,000 steps\s+100 %\s+24\.00", words)
 
 
 def test_runs_that_did_not_come_far_are_told_as_such(uri: str) -> None:

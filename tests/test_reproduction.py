@@ -14,6 +14,7 @@ from donkey_rl.agents import manifest
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import (
     beginning,
+    encoder_training,
     reproduction,
     resuming,
     stored_runs,
@@ -252,6 +253,19 @@ def test_data_are_known_by_any_name_of_their_folder(
         configuration.with_values(TrainingConfig(), {"imitation.data": name}) for name in names
     ]
     assert len({str(beginning.hashes_of_data(each)) for each in configs}) == 1
+
+
+def test_another_driver_of_the_same_size_is_noticed(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "weights").write_bytes(b"one")
+    named = {"start.driver": str(tmp_path), "encoder.pretrained": str(tmp_path)}
+    config = configuration.with_values(TrainingConfig(), named)
+    before, key = beginning.hashes_of_data(config), encoder_training.key(config)
+    (tmp_path / "weights").write_bytes(b"two")
+    after = beginning.hashes_of_data(config)
+    assert not any(beginning.is_same(before[name], after[name]) for name in named)
+    # Runs that began before the contents were looked at.
+    assert all(beginning.is_same(before[name][:64], after[name]) for name in named)
+    assert encoder_training.key(config) != key
 
 
 def test_a_track_of_the_checks_that_has_changed_is_noticed(tmp_path: pathlib.Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from donkey_rl.errors import InputError
+from donkey_rl.experiments.checks import Checks
 from donkey_rl.experiments.continuation import Continuation
 from tests.stopped_runs import stop
 from tests.test_resume import config, drivers_hash, resume
@@ -29,3 +33,17 @@ def test_a_run_that_is_stopped_before_it_was_as_far_keeps_its_driver(
     assert (result.stopped, result.driver_stored) == (True, True)
     assert "stays" in text
     assert drivers_hash(stopped) == kept
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_version_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = Checks.state
+
+    def later(self: Checks) -> dict[str, Any]:
+        found = state(self)
+        return found | {"findings": found["findings"] | {"of_next_year": 1}}
+
+    monkeypatch.setattr(Checks, "state", later)
+    stopped = stop(config())
+    with pytest.raises(InputError, match=r"is of a version of donkey-rl .*of_next_year.*\. Use"):
+        resume(stopped)

@@ -7,6 +7,7 @@ import itertools
 import os
 import time
 import types
+import zlib
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,23 @@ def test_another_process_goes_on_where_the_first_was_killed(tmp_path: Path) -> N
     assert steps(store) == [1, 2, 3]
     again.close()
     assert (folder / "refused").read_bytes().startswith(b"# An entry is damaged")
+
+
+def test_what_a_newer_version_kept_waits_for_it(tmp_path: Path) -> None:
+    held, store = Spool.create(ABOUT, tmp_path), Store()
+    held.append(point(0))
+    later = b'{"kind":"of_next_year"}'
+    line = b"%08x %s\n" % (zlib.crc32(later), later)
+    held.close()
+    with (held.folder / "entries").open("ab") as file:
+        file.write(line)
+    again = Spool.opened(held.folder)
+    assert again is not None
+    with pytest.raises(StoreAwayError, match="another version of donkey-rl"):
+        list(sender.send(again, store))
+    assert (again.waiting(), again.refused()) == (2, 0)
+    again.close()
+    assert again.folder.exists()
 
 
 def test_an_entry_that_ctrl_c_cuts_off_costs_no_other(tmp_path: Path) -> None:

@@ -68,6 +68,16 @@ def test_the_remedy_is_of_what_differs(changed: dict[str, Any], remedy: str) -> 
         studies._compare("s", before, before | changed)
 
 
+def test_a_study_from_before_a_setting_came_goes_on_with_its_default() -> None:
+    now = plan.make(SweepRequest(study="s", agent="sac")).identity()
+    before = now | {"settings": dict(now["settings"])}
+    del before["settings"]["encoder.shifted"], before["settings"]["sac.critic_dropout"]
+    studies._compare("s", before, now)
+    other = now | {"settings": now["settings"] | {"encoder.shifted": True}}
+    with pytest.raises(InputError, match=r"encoder\.shifted none, not True"):
+        studies._compare("s", before, other)
+
+
 def test_an_answer_that_is_lost_makes_no_job_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -311,6 +311,12 @@ def test_texts_beyond_reason_are_refused(tmp_path: pathlib.Path, text: str, expe
     assert len(str(info.value)) < 300 + len(str(file))
 
 
+def test_a_script_that_turns_back_on_the_spot_is_refused(tmp_path: pathlib.Path) -> None:
+    script = {"x": 0, "z": 0, "span": 5, "commands": "DY 180, R 40"}
+    with pytest.raises(errors.TrackError, match=r"'script.commands': expected nodes that lie .*"):
+        track.load(save(tmp_path, waypoints=None, script=script))
+
+
 @pytest.mark.parametrize("name", ["a\0.json", "a" * 5000 + ".json"])
 def test_paths_that_cannot_be_are_refused(name: str) -> None:
     with pytest.raises(errors.TrackError, match=r"expected a readable track file.*Check the path"):

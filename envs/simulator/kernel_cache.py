@@ -1,4 +1,8 @@
-"""Where compiled kernels are kept, when neither the package nor the user's home can be written."""
+"""Where compiled kernels are kept, when not beside the code.
+
+Numba looks at a kernel's own file alone, not at those of what it calls. Beside the code stale
+kernels are deleted; elsewhere, where several versions may share a folder, each has its own.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,30 @@ import tempfile
 
 VARIABLE = "NUMBA_CACHE_DIR"
 
+_PREFIX = "donkey-rl-kernels-"
+
 
 def prepare(package: pathlib.Path) -> None:
-    """Names a folder below the temporary one where Numba would find none, and refuse to compile.
+    """Names a folder for these sources, where Numba does not keep kernels beside them.
 
-    A cluster may hold home and environment read-only. To be called before Numba is imported.
+    It is below the one that the user names, or of the user's home, or the temporary one: a cluster
+    may hold home and environment read-only. To be called before Numba is imported.
 
     Args:
         package: Folder of modules with kernels.
     """
-    if os.environ.get(VARIABLE) or any(map(_can_be_made, (package / "__pycache__", _of_user()))):
+    named = os.environ.get(VARIABLE)
+    if not named and _can_be_made(package / "__pycache__"):
         return
-    os.environ[VARIABLE] = str(_private(pathlib.Path(tempfile.gettempdir()), _digest(package)))
+    folder = _PREFIX + _digest(package)
+    if named:
+        place = pathlib.Path(named)
+        # A process that this one starts has this folder's name already.
+        os.environ[VARIABLE] = named if place.name == folder else str(place / folder)
+    elif _can_be_made(_of_user()):
+        os.environ[VARIABLE] = str(_of_user() / folder)
+    else:
+        os.environ[VARIABLE] = str(_private(pathlib.Path(tempfile.gettempdir()), folder))
 
 
 def _of_user() -> pathlib.Path:
@@ -43,20 +59,17 @@ def _can_be_made(folder: pathlib.Path) -> bool:
 
 
 def _digest(package: pathlib.Path) -> str:
-    """Returns what the sources come to.
-
-    Numba looks at a kernel's own file alone, not at those of what it calls.
-    """
+    """Returns what the sources come to."""
     found = hashlib.sha256()
     for source in sorted(package.glob("*.py")):
         found.update(source.name.encode() + source.read_bytes())
     return found.hexdigest()[:12]
 
 
-def _private(place: pathlib.Path, digest: str) -> pathlib.Path:
+def _private(place: pathlib.Path, name: str) -> pathlib.Path:
     """Makes a folder that nobody else can write to, since Numba unpickles what lies in it."""
     try:
-        folder = place / f"donkey-rl-kernels-{getpass.getuser()}-{digest}"
+        folder = place / f"{name}-{getpass.getuser()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and (
@@ -66,4 +79,4 @@ def _private(place: pathlib.Path, digest: str) -> pathlib.Path:
             return folder
     except (OSError, KeyError):
         pass
-    return pathlib.Path(tempfile.mkdtemp(prefix="donkey-rl-kernels-", dir=place))
+    return pathlib.Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))

@@ -39,6 +39,28 @@ def check_length(file: pathlib.Path, length: float) -> None:
         )
 
 
+def check_script(file: pathlib.Path, line: FloatArray) -> None:
+    """Checks that a script's nodes lie apart, before a curve is laid through them.
+
+    Args:
+        file: Where the script was read from, for messages.
+        line: ``(n, 2)`` eased nodes ``[x, z]`` in u.
+
+    Raises:
+        TrackError: Two nodes in a row lie at one place. Names the first.
+    """
+    apart = np.hypot(*np.diff(line, axis=0, append=line[:1]).T)
+    if apart.min() < _CHORD:
+        x, z = line[apart.argmin()]
+        raise track_file.wrong(
+            file,
+            "script.commands",
+            f"nodes that lie at least {_CHORD:g} u apart",
+            f"two at one place near [{x:.1f}, {z:.1f}]",
+            "Turn by less a node: with DY 180 a road goes back over itself.",
+        )
+
+
 def check(file: pathlib.Path, track: track_fields.TrackFile, path: Path) -> None:
     """Checks that the road of a track file can be driven.
 

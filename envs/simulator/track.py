@@ -317,7 +317,9 @@ def _centre_line(
         # A script seldom ends where it began: the last nodes give way to a smooth seam.
         seam = np.hypot(*(nodes - nodes[0]).T) < _SEAM * script.span
         seam[: len(nodes) // 2] = False
-        curve = Curve(script_road.eased(nodes[~seam]), closed=True)
+        line = script_road.eased(nodes[~seam])
+        road_shape.check_script(file, line)
+        curve = Curve(line, closed=True)
         road_shape.check_length(file, curve.length)
         return nodes, curve.path()
     curve = Curve(np.array(fields.waypoints, dtype=np.float64), closed=fields.closed)

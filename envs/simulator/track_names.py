@@ -10,6 +10,8 @@ from donkey_rl.errors import ConfigurationError
 
 MOST_TRACKS = 256
 
+_FILE = re.compile(r"(?P<path>.+\.json)(?P<variant>(:\d{1,9})?(:mirror)?)", re.DOTALL)
+
 _RANGE = re.compile(r"(?P<name>[^:]+):(?P<first>\d{1,9})-(?P<last>\d{1,9})(?P<mirror>:mirror)?")
 
 
@@ -44,7 +46,7 @@ def split(text: str) -> tuple[str, ...]:
 def _check_files(names: Iterable[str]) -> None:
     called: dict[str, str] = {}
     for name in (each.removesuffix(":mirror") for each in names):
-        other = called.setdefault(plain(name) if is_file(name) else name, name)
+        other = called.setdefault(as_raced(name), name)
         if other != name:
             raise ConfigurationError(
                 f"Results are kept by the names of tracks, which are to be different ones. "
@@ -53,12 +55,32 @@ def _check_files(names: Iterable[str]) -> None:
 
 
 def is_file(track: str) -> bool:
-    """Whether a track is a file's, mirrored or not.
+    """Whether a track is a file's, mirrored or numbered or not.
 
-    >>> is_file("club.json:mirror"), is_file("warren")
+    >>> is_file("club.json:7:mirror"), is_file("warren:mirror")
     (True, False)
     """
-    return track.removesuffix(":mirror").endswith(".json")
+    return file_of(track) is not None
+
+
+def file_of(track: str) -> str | None:
+    r"""Returns the path of a track's file, None where the track is none of a file.
+
+    >>> file_of(r"C:\tracks\club.json:7:mirror"), file_of("warren")
+    ('C:\\tracks\\club.json', None)
+    """
+    found = _FILE.fullmatch(track)
+    return found["path"] if found else None
+
+
+def as_raced(track: str) -> str:
+    """Returns a track as its races name it: one of a file by the file's name.
+
+    >>> as_raced("/home/ann/club.json:mirror"), as_raced("roads.json:7"), as_raced("warren")
+    ('club:mirror', 'roads:7', 'warren')
+    """
+    found = _FILE.fullmatch(track)
+    return plain(track) + found["variant"] if found else track
 
 
 def plain(track: str) -> str:
@@ -71,10 +93,8 @@ def plain(track: str) -> str:
     >>> plain(r"C:\tracks\club.json:mirror")
     'club'
     """
-    name = track.removesuffix(":mirror")
-    if name.endswith(".json"):
-        return pathlib.PureWindowsPath(name).stem
-    return name.partition(":")[0]
+    file = file_of(track)
+    return track.partition(":")[0] if file is None else pathlib.PureWindowsPath(file).stem
 
 
 def _numbered(found: re.Match[str]) -> tuple[str, ...]:

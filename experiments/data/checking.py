@@ -87,11 +87,10 @@ def _manifests(store: Store, name: str, repair: Store | None) -> list[tuple[str,
     wanted = set(present) | _named_by_cards(store.backend, name)
     if not wanted:
         store.dataset(name)
-    changes, _ = store.read_changes(name, present)
+    changes, found = store.read_changes(name, present)
     outcome = _cards(store.backend, name, repair)
     for identity in sorted(wanted - changes.keys()):
-        what = "is damaged" if identity in present else "is missing"
-        problem = f"{name}: change {identity[:SHORT]} {what}"
+        problem = f"{name}: {found.get(identity, f'change {identity[:SHORT]} is missing')}"
         outcome.append((problem, _mend_change(store.backend, name, identity, repair)))
     return outcome
 

@@ -274,14 +274,14 @@ class Store:
 
     def read_changes(
         self, name: str, identities: Iterable[str]
-    ) -> tuple[dict[str, Change], list[str]]:
-        """Returns changes by id, and what is wrong with the others, in sentences.
+    ) -> tuple[dict[str, Change], dict[str, str]]:
+        """Returns changes by id, and by id what is wrong with the others, such as `is damaged`.
 
         Raises:
             StorageError: The place cannot be read.
         """
         changes: dict[str, Change] = {}
-        problems: list[str] = []
+        problems: dict[str, str] = {}
 
         def read(identity: str) -> Change | InputError:
             return self._read_change(name, identity)
@@ -292,7 +292,7 @@ class Store:
                 if isinstance(found, Change):
                     changes[identity] = found
                 else:
-                    problems.append(f"{name}: {found}; the files that it brought are not shown")
+                    problems[identity] = str(found)
         return changes, problems
 
     def _read_change(self, name: str, identity: str) -> Change | InputError:
@@ -336,7 +336,10 @@ class Store:
                     f"`donkey-rl data verify {name}` says more."
                 )
             return None
-        changes, problems = self.read_changes(name, identities)
+        changes, wrong = self.read_changes(name, identities)
+        problems = [
+            f"{name}: {each}; the files that it brought are not shown" for each in wrong.values()
+        ]
         if not changes:
             raise StorageError(f"Nothing of the data set {name} can be read: {problems[0]}.")
         return dataset.united(name, changes, problems)

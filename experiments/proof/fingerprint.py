@@ -14,11 +14,12 @@ from donkey_rl.experiments.proof.steps import Step
 _RECIPE = "--recipe"
 
 
-def of(step: Step) -> str:
-    """Returns a SHA-256 of the default settings and of the recipes that a command reads.
+def of(step: Step, driver: str = "") -> str:
+    """Returns a SHA-256 of the default settings, the recipes and the driver that a command reads.
 
     Args:
         step: The command.
+        driver: SHA-256 of the driver that was named for it, empty where none was.
     """
     named = [step.words[step.words.index(_RECIPE) + 1]] if _RECIPE in step.words else []
     # The second is where a driver races that no run has trained. Of the encoders the first has the
@@ -27,5 +28,6 @@ def of(step: Step) -> str:
     facts = {
         "defaults": [each().model_dump(mode="json") for each in usual],
         "recipes": [configuration.read_recipe(name) for name in (*named, *step.recipes)],
+        **({"driver": driver} if driver else {}),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

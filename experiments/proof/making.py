@@ -37,19 +37,23 @@ class Making:
         file: Where it is, as Markdown; it is written anew after each command.
     """
 
-    def __init__(self, name: str, table: Table, plan: ProofPlan, display: ProgressDisplay) -> None:
+    def __init__(
+        self, name: str, table: Table, plan: ProofPlan, driver: str, display: ProgressDisplay
+    ) -> None:
         """Prepares; nothing is started.
 
         Args:
             name: Of the table.
             table: Which.
             plan: How much at once, of which run, and where it is kept.
+            driver: SHA-256 of the driver that the plan names, empty where it names none.
             display: Says which command runs.
         """
         self.table = table
         self.file = plan.folder / name / "table.md"
         self._name = name
         self._named_run = plan.run or ""
+        self._driver_hash = driver
         self._display = display
         self._awaited = steps.awaited(table.steps)
         self._machine = commands.machine()
@@ -103,7 +107,7 @@ class Making:
             if not ready or number in self._done or number in self._orders:
                 continue
             words = tuple(word.replace(TRAINED, self._driver(number)) for word in step.words)
-            order = Order(step, words, fingerprint.of(step))
+            order = Order(step, words, fingerprint.of(step, self._driver_hash))
             kept = _found(self._file_of(number), order)
             if kept is None:
                 self._orders[number] = order

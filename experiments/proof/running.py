@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from donkey_rl.configuration import Config
+from donkey_rl.experiments import drivers
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.experiments.proof import marks, writing
 from donkey_rl.experiments.proof.cells import Rows
@@ -37,6 +38,7 @@ def prove(
         page: A page of Markdown that each table is put into, once it is whole.
 
     Raises:
+        UnknownNameError: There is no such run as the plan names.
         InputError: The page has no place for a table.
         DonkeyRLError: A command failed or was stopped; what was done before it is kept.
         StorageError: The folder or the page cannot be written.
@@ -51,7 +53,9 @@ def _make(
     name: str, plan: ProofPlan, page: pathlib.Path | None, progress: ProgressDisplay
 ) -> Made:
     """Makes one table."""
-    making = Making(name, TABLES[name](plan), plan, progress)
+    # A name or a folder may have come to mean another driver.
+    driver = "" if plan.run is None else drivers.load(plan.run).hash
+    making = Making(name, TABLES[name](plan), plan, driver, progress)
     done = making.make()
     if page is not None:
         marks.put_in(page, name, writing.markdown(making.table, done))

@@ -190,12 +190,15 @@ def _measured(each: Growth) -> str:
 def _run_row(run: ReportedRun) -> tuple[object, ...]:
     history = run.history
     shares, laps = history.figures["clean_share"], history.figures["mean_lap_s"]
+    # Earlier versions logged none.
+    counted = history.figures["counted_share"]
+    counted = np.where(np.isnan(counted), shares, counted)
     lapped = np.flatnonzero(np.isfinite(laps))
     if not len(lapped):
         return (run.label, "none", "-", len(history), "-", "-", "-")
-    # As the checks rank policies: by the share of clean laps, then by their mean; and anew after
-    # the first, which is of one lap only.
-    best = min(lapped[1:] if len(lapped) > 1 else lapped, key=lambda k: (-shares[k], laps[k]))
+    # As the checks rank policies: by the share of clean laps that count, then by their mean; and
+    # anew after the first, which is of one lap only.
+    best = min(lapped[1:] if len(lapped) > 1 else lapped, key=lambda k: (-counted[k], laps[k]))
     return (
         run.label,
         f"{history.steps[lapped[0]]:,.0f} steps",

@@ -209,13 +209,7 @@ def tracks_of(text: str) -> tuple[str, ...]:
     >>> tracks_of("warren,/home/ann/club.json:mirror")
     ('warren', 'club:mirror')
     """
-    return tuple(_as_raced(name) for name in splits.tracks(text))
-
-
-def _as_raced(name: str) -> str:
-    if not track_names.is_file(name):
-        return name
-    return track_names.plain(name) + (":mirror" if name.endswith(":mirror") else "")
+    return tuple(track_names.as_raced(name) for name in splits.tracks(text))
 
 
 def is_trained(each: ReportedRun) -> bool:

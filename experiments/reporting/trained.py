@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from donkey_rl import configuration
+from donkey_rl import configuration, setting_keys
 from donkey_rl.errors import InputError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import page
@@ -110,9 +110,11 @@ def _differences(each: ReportedRun) -> tuple[tuple[str, str, str], ...] | None:
         # An agent, a car or an encoder of another version of this package.
         return None
     other = {"sac": "ppo.", "ppo": "sac."}[params["agent"]]
+    # Runs of earlier versions have some settings under former names.
+    now = {setting_keys.current(TrainingConfig, name): value for name, value in params.items()}
     return tuple(
         (name, value, str(defaults[name]))
-        for name, value in params.items()
+        for name, value in now.items()
         if name in defaults
         and name not in _SHOWN
         and not name.startswith(other)

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from donkey_rl import formatting
 from donkey_rl.configuration import Config
+from donkey_rl.errors import StoreAwayError
 from donkey_rl.experiments.sealed import DamagedError, Entry
 
 LONGEST = 16_000_000
@@ -139,6 +141,7 @@ def entry_of(content: bytes) -> AnyEntry:
 
     Raises:
         DamagedError: It is not what `line` returned.
+        StoreAwayError: It is whole, and of a version that this one does not read.
     """
     check, _, text = content.rstrip(b"\n").partition(b" ")
     if not content.endswith(b"\n") or check != b"%08x" % zlib.crc32(text):
@@ -147,5 +150,7 @@ def entry_of(content: bytes) -> AnyEntry:
         data = json.loads(text)
         return _KINDS[data["kind"]].model_validate(data)
     except (ValueError, TypeError, KeyError) as error:
-        first = str(error).splitlines()[0]
-        raise DamagedError(f"a line is no entry of this version: {first}") from error
+        raise StoreAwayError(
+            "What was kept is of another version of donkey-rl, which this one does not read "
+            f"({formatting.reason(error)}): use the newer one."
+        ) from error

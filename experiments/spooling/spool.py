@@ -24,6 +24,7 @@ from typing import IO, Literal, NamedTuple, Self
 
 import pydantic
 
+from donkey_rl import formatting
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.experiments import file_locks
@@ -283,7 +284,7 @@ def read_about(folder: Path) -> About:
             raise DamagedError(f"'{path}' is larger than {_LARGEST_ABOUT:,} bytes")
         return About.model_validate_json(path.read_bytes())
     except (OSError, pydantic.ValidationError) as error:
-        raise DamagedError(f"'{path}' cannot be read: {str(error).splitlines()[0]}") from error
+        raise DamagedError(f"'{path}' cannot be read: {formatting.reason(error)}") from error
 
 
 def checks(place: Path) -> dict[str, Entry]:

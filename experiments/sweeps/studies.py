@@ -13,10 +13,11 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import TPESampler
 
-from donkey_rl import search_space
+from donkey_rl import configuration, search_space
 from donkey_rl.errors import InputError
+from donkey_rl.experiments import beginning, mlflow_store, stored_runs, tracking
 from donkey_rl.experiments import config as configs
-from donkey_rl.experiments import mlflow_store, stored_runs, tracking
+from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.sweeps.plan import SweepPlan
 from donkey_rl.experiments.sweeps.storage import SharedStorage
 from donkey_rl.search_space import Choice, Float, Parameter
@@ -136,7 +137,7 @@ def _pruner(plan: SweepPlan) -> BasePruner:
     return NopPruner()
 
 
-_USUAL = "Type the command that it was begun with"
+_AS_BEGUN = "Type the command that it was begun with"
 _PUT_BACK = "Put the old file back"
 _REMEDIES = (
     ("version", "Install that version of donkey-rl"),
@@ -155,19 +156,35 @@ def _compare(name: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) ->
         InputError: With what differs.
     """
     before, now = configs.flat(dict(stored)), configs.flat(json.loads(json.dumps(wanted)))
-    keys = [key for key in before | now if before.get(key) != now.get(key)]
+    usual = _usual(now)
+    keys = [
+        key
+        for key in before | now
+        if before.get(key) != now.get(key)
+        # Begun before there was such a setting.
+        and not (key in usual and key not in before and now.get(key) == usual[key])
+        and not (key.startswith("data.") and beginning.is_same(str(before.get(key)), now.get(key)))
+    ]
     different = [
         f"{key.removeprefix('settings.')} {_shown(before.get(key))}, not {_shown(now.get(key))}"
         for key in keys
     ]
     if different:
-        remedy = next((r for begins, r in _REMEDIES if keys[0].startswith(begins)), _USUAL)
+        remedy = next((r for begins, r in _REMEDIES if keys[0].startswith(begins)), _AS_BEGUN)
         more = len(different) - _MOST_NAMED
         tail = f" and {more} more" if more > 0 else ""
         raise InputError(
             f"The study '{name}' is another: it has {'; '.join(different[:_MOST_NAMED])}{tail}. "
             f"{remedy}, or name another one with --study."
         )
+
+
+def _usual(now: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the default settings of the agent and the encoder of a study, as it holds them."""
+    keys = "agent", "encoder.name"
+    named = {key: now[f"settings.{key}"] for key in keys if f"settings.{key}" in now}
+    usual = configuration.with_values(TrainingConfig(), named).model_dump(mode="json")
+    return configs.flat(usual, "settings.")
 
 
 def _shown(value: Any) -> str:

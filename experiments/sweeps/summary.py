@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from pydantic import Field
 
-from donkey_rl import search_space, yaml_dialect
+from donkey_rl import moving, search_space, yaml_dialect
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.experiments.logged_run import Run
@@ -94,8 +94,7 @@ def summarise(study: optuna.Study, plan: SweepPlan, run: Run) -> SweepResult:
     files["best settings"] = _SETTINGS
     kept = pathlib.Path(addresses.FOLDER) / f"{plan.study}.yaml"
     with folders.writing(kept):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(recipe, encoding="utf-8")
+        moving.write(kept, recipe)
     return result.model_copy(
         update={
             "files": {what: f"{_FOLDER}/{name}" for what, name in files.items()},
