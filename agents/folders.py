@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,13 +30,25 @@ def replaced(folder: Path) -> Iterator[Path]:
     with writing(folder):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            draft = sibling(folder)
             yield draft
-            draft.chmod(0o755)
             _swap(draft, folder)
         finally:
             if draft is not None:
                 shutil.rmtree(draft, ignore_errors=True)
+
+
+def sibling(folder: Path) -> Path:
+    """Makes an empty folder beside another, hidden, that may be read as any new one.
+
+    One of `tempfile` is its owner's alone, which on Windows no `chmod` changes.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    made = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
+    made.mkdir()
+    return made
 
 
 @contextlib.contextmanager
@@ -60,7 +72,7 @@ def _swap(draft: Path, folder: Path) -> None:
     if not folder.exists():
         moving.moved(draft, folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    old = sibling(folder)
     try:
         moving.moved(folder, old / folder.name)
         moving.moved(draft, folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -40,27 +39,6 @@ def stored_bytes(layout: Layout, actions: int) -> int:
     """
     image = 0 if layout.image is None else math.prod(layout.image) + 16
     return 4 * (2 * layout.numbers + actions + 2) + image
-
-
-def check_memory(buffer_size: int, each: int) -> None:
-    """Checks that the machine can hold a full buffer.
-
-    Args:
-        buffer_size: Transitions.
-        each: Bytes of one, see `stored_bytes`.
-
-    Raises:
-        InputError: When it has less memory; where a system does not tell, nothing is checked.
-    """
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
-        return
-    there, needed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), buffer_size * each
-    if needed > there:
-        raise InputError(
-            f"Expected a replay buffer that fits into {there / 2**30:.1f} GiB of memory. "
-            f"Received: buffer_size {buffer_size:,}, which takes {needed / 2**30:.1f} GiB. "
-            f"Lower it, for example to {there // (2 * each):,}."
-        )
 
 
 class NStepBuffer(BaseBuffer):

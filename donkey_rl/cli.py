@@ -9,6 +9,7 @@ SIGTERM and a terminal that is closed are as Ctrl-C in every command.
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import os
@@ -98,12 +99,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), BAD_INPUT)
     except DonkeyRLError as error:
         return _fail(str(error), FAILURE)
-    except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from writing to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILURE
     except Exception as error:
+        if _reader_has_gone(error):
+            # Keep the interpreter from writing to the pipe at its exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILURE
         return _fail_unexpectedly(error, words)
+
+
+def _reader_has_gone(error: Exception) -> bool:
+    """Whether nobody reads our output any more; Windows may call its pipe an invalid argument."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    invalid = isinstance(error, OSError) and error.errno == errno.EINVAL
+    return os.name == "nt" and invalid and getattr(error, "filename", None) is None
 
 
 def _fail_unexpectedly(error: Exception, words: Sequence[str]) -> int:

@@ -205,8 +205,7 @@ def _from_recipe(
     agent = given.get("agent")
     wanted = agent if isinstance(agent, str) else None
     mapping = configuration.read_recipe(recipe, wanted) if recipe else {}
-    config = configuration.validate(TrainingConfig, mapping | dict(given))
-    return configuration.with_settings(config, settings)
+    return configuration.layered(TrainingConfig, [mapping, given], settings)
 
 
 def _show_config(config: TrainingConfig, as_json: bool) -> None:

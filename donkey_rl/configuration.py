@@ -82,6 +82,31 @@ def validate(model: type[ConfigT], mapping: Mapping[str, Any]) -> ConfigT:
         raise ConfigurationError(setting_keys.describe(model, error.errors())) from error
 
 
+def layered(
+    model: type[ConfigT], layers: Iterable[Mapping[str, Any]], settings: Iterable[str] = ()
+) -> ConfigT:
+    """Builds a configuration of layers, each over those before it, and the defaults below all.
+
+    What they come to is checked once: a layer may mend what does not fit in one below it.
+
+    Args:
+        model: The class to build.
+        layers: Nested mappings, such as `read_recipe` returns.
+        settings: The topmost layer, as in `with_settings`.
+
+    Raises:
+        ConfigurationError: As in `validate` and `with_settings`.
+    """
+    values: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        usual = None if field.is_required() else field.get_default(call_default_factory=True)
+        if isinstance(usual, Config):
+            values[name] = usual.model_dump()
+    for layer in layers:
+        values = _merged([model], values, _of_today([model], layer))
+    return settings_over(model, values, settings)
+
+
 def with_settings(config: ConfigT, settings: Iterable[str]) -> ConfigT:
     """Returns a copy of a configuration with some values replaced.
 
@@ -326,6 +351,21 @@ def _over_defaults(model: type[Config], mapping: Mapping[str, Any]) -> dict[str,
             if isinstance(default, Config):
                 defaults[name] = default.model_dump()
     return _merged([model], defaults, mapping)
+
+
+def _of_today(models: Sequence[setting_keys.Model], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested values with those of former keys where they belong today."""
+    result: dict[str, Any] = {}
+    for name, value in given.items():
+        field = setting_keys.field_of(models, name)
+        below = setting_keys.models_in(field.annotation) if field else []
+        inner = _of_today(below, value) if isinstance(value, Mapping) else value
+        former = [each for each in models if name in getattr(each, "FORMER", {})]
+        if former:
+            _assign(result, setting_keys.current(former[0], name), inner)
+        else:
+            result |= _merged([], result, {name: inner})
+    return result
 
 
 def _merged(

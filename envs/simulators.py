@@ -83,6 +83,17 @@ def _parse_one(text: str) -> Address | pathlib.Path:
     )
 
 
+def lasting(text: str) -> str:
+    """Returns where to drive so that it is found from any folder.
+
+    >>> lasting("embedded"), lasting("localhost:9091, localhost:9093")
+    ('embedded', 'localhost:9091,localhost:9093')
+    """
+    places = parse(text)
+    typed = (each.typed if isinstance(each, Address) else str(each.resolve()) for each in places)
+    return ",".join(typed) or EMBEDDED
+
+
 def count(text: str) -> int | None:
     """Returns how many cars the simulators give, None where any number can be had."""
     return len(parse(text)) or None

@@ -34,6 +34,24 @@ def agent(config: TrainingConfig, env: ExtractedVecEnv) -> SAC | PPO:
     return model
 
 
+def idle(config: TrainingConfig) -> str:
+    """Returns why learning by reward will leave the policy as it is, empty where it will not."""
+    waits, setting = _waits(config)
+    if not 0 < config.steps <= waits:
+        return ""
+    return (
+        f"the policy stays as it begins: it is changed after {waits:,} steps ({setting}), and "
+        f"steps={config.steps:,}"
+    )
+
+
+def _waits(config: TrainingConfig) -> tuple[int, str]:
+    """Returns after how many steps a policy is changed, and the setting that says so."""
+    if config.agent == "sac":
+        return config.sac.learning_starts, "sac.learning_starts"
+    return config.ppo.critic_steps, "ppo.critic_steps"
+
+
 def check_learned(
     config: TrainingConfig,
     before: Sequence[npt.NDArray[Any]],
@@ -55,9 +73,8 @@ def check_learned(
         return
     if any(not np.array_equal(old, new) for old, new in zip(before, after, strict=True)):
         return
-    needed = ""
-    if config.agent == "sac":
-        needed = f": learning starts after {config.sac.learning_starts:,} (sac.learning_starts)"
+    waits, setting = _waits(config)
+    needed = f": it is changed after {waits:,} ({setting})" if waits else ""
     remedy = "Give more --steps."
     if taken < config.steps and config.minutes is not None:
         remedy = (

@@ -25,7 +25,7 @@ import pydantic
 from donkey_rl import configuration, formatting, own_code, user_paths
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
-from donkey_rl.envs import opponents
+from donkey_rl.envs import opponents, simulators
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import process_clock, provenance, stored_runs
@@ -121,7 +121,11 @@ def lasting(config: TrainingConfig) -> TrainingConfig:
     """Returns a configuration whose files are found from any folder."""
     # As values: read as a setting, a path with a '#' would end there.
     found = {key: str(user_paths.path_of(value).resolve()) for key, value in _data(config).items()}
-    changes: dict[str, Any] = {"track": configs.lasting(config.track), **found}
+    changes: dict[str, Any] = {
+        "track": configs.lasting(config.track),
+        "simulator": simulators.lasting(config.simulator),
+        **found,
+    }
     raced = {"check.tracks": config.check.tracks, "evaluation.tracks": config.evaluation.tracks}
     changes |= {key: configs.lasting(names) for key, names in raced.items() if names is not None}
     changes |= {key: configs.lasting_code(name) for key, name in _code(config).items()}
@@ -214,7 +218,7 @@ def hash_of_track_file(tracks: str) -> str | None:
         tracks: Names of tracks, with commas; so are the hashes of several files.
     """
     heads = [name.strip().rpartition(".json")[0] for name in tracks.split(",")]
-    hashes = [folders.sha256(pathlib.Path(f"{head}.json")) for head in heads if head]
+    hashes = [folders.sha256(user_paths.path_of(f"{head}.json")) for head in heads if head]
     return ",".join(hashes) or None
 
 

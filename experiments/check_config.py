@@ -18,7 +18,8 @@ class CheckConfig(Config):
     Attributes:
         every: Environment steps between two checks before the first clean lap.
         every_later: The same after it.
-        races: Races of a check, from different starts.
+        races: Races of a check, from different starts, in the embedded simulator.
+        rounds: Races that each car of another simulator drives in a check, one after another.
         laps: Laps of a race after the first clean lap; one before.
         tracks: Tracks to race on, as `TrainingConfig.track` names them; by default those of the
             training. The best policy is the one that is best there.
@@ -30,6 +31,7 @@ class CheckConfig(Config):
     every: int = Field(default=2_000, ge=1)
     every_later: int = Field(default=25_000, ge=1)
     races: int = Field(default=8, ge=1, le=256)
+    rounds: int = Field(default=1, ge=1, le=256)
     laps: int = Field(default=3, ge=1, le=100)
     tracks: str | None = None
     keep: Literal["best", "last"] = "best"

@@ -222,7 +222,7 @@ def check_fields(config: TrainingConfig, trained: Cars) -> tuple[racing.Field, .
         return tuple(
             racing.Field(
                 environment,
-                config.driven,
+                config.driven * config.check.rounds,
                 seed=CHECK_SEED,
                 world=view.batch.world,
                 disturbance=scene,

@@ -370,7 +370,7 @@ def lasting(tracks: str) -> str:
     'warren,warehouse'
     """
     return ",".join(
-        str(pathlib.Path(name).resolve()) if pathlib.PurePath(name).suffix else name
+        str(user_paths.path_of(name).resolve()) if pathlib.PurePath(name).suffix else name
         for name in dict.fromkeys(part.strip() for part in tracks.split(","))
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 import donkey_rl
-from donkey_rl import source_code
+from donkey_rl import source_code, user_paths
 from donkey_rl.agents.folders import sha256
 from donkey_rl.envs.latency import LatencyConfig
 from donkey_rl.envs.settings import EnvironmentConfig
@@ -144,7 +144,7 @@ def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
         "plan": [plan.races, plan.laps, plan.seed, late, dict(plan.changes)],
         "disturbance": plan.disturbance.model_dump() if plan.disturbance else None,
         # What is in a file may change under its name.
-        **({"road": sha256(pathlib.Path(file))} if file is not None else {}),
+        **({"road": sha256(user_paths.path_of(file))} if file is not None else {}),
         **({"opponents": source_code.digest(*_OPPONENTS)} if config.opponents.count else {}),
         "version": donkey_rl.__version__,
     }

@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 
 from donkey_rl import configuration, user_paths
+from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.encoders.autoencoder import Autoencoder
 from donkey_rl.agents.encoders.config import AutoencoderConfig, LaneEncoderConfig
+from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.envs import opponents, simulators
+from donkey_rl.envs.settings import driving_link
+from donkey_rl.errors import ConfigurationError
 from donkey_rl.experiments import (
+    algorithms,
     beginning,
     demonstrations,
     encoder_frames,
@@ -44,16 +50,47 @@ def checked(config: TrainingConfig, progress: ProgressDisplay) -> TrainingConfig
         DriverError: A driver cannot be read.
         StorageError: The store of runs or of data sets cannot be read.
         LinkError: A simulator that is to run already cannot be reached.
-        ConfigurationError: It has another track loaded.
+        ConfigurationError: It has another track loaded, or a setting is never read.
     """
+    _check_read(config)
     own_code_checks.check(config)
     config = lessons.pinned(config)
     demonstrations.check(config, progress)
     rivals.check(config.environment())
-    starting.load(config)
-    _check_encoder(config, progress)
+    driver = starting.load(config)
+    if driver is None:
+        _check_encoder(config, progress)
     _check_simulators(config)
-    return _pinned(config)
+    idle = algorithms.idle(config)
+    if idle:
+        progress.message(idle)
+    return _pinned(config, driver)
+
+
+_OF_THE_LINK = ("host", "port", "camera")
+_LEARNED_FROM = ("data", "pretrained")
+
+
+def _check_read(config: TrainingConfig) -> None:
+    """Refuses settings that nothing in the run reads.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    usual = driving_link()
+    for name in _OF_THE_LINK:
+        if getattr(config.link, name) != getattr(usual, name):
+            instead = "camera.*" if name == "camera" else "simulator=HOST:PORT"
+            raise ConfigurationError(
+                f"link.{name} is not read in a training. Received: "
+                f"{getattr(config.link, name)}. Leave it out, and set {instead}."
+            )
+    for name in _LEARNED_FROM:
+        if config.start.driver is not None and getattr(config.encoder, name, None) is not None:
+            raise ConfigurationError(
+                f"start.driver brings its encoder along, which is trained. Received: "
+                f"encoder.{name}={getattr(config.encoder, name)} as well. Leave one of them out."
+            )
 
 
 def _check_encoder(config: TrainingConfig, progress: ProgressDisplay) -> None:
@@ -80,11 +117,18 @@ def _check_simulators(config: TrainingConfig) -> None:
             world.reset(np.arange(len(running)))
 
 
-def _pinned(config: TrainingConfig) -> TrainingConfig:
-    """Returns a configuration that names runs by their ids, and models by theirs."""
+def _pinned(config: TrainingConfig, driver: Driver | None) -> TrainingConfig:
+    """Returns a configuration that names runs by their ids, and models by theirs.
+
+    Where it begins with a driver, it has the settings of that driver's encoder.
+    """
     changes: dict[str, Any] = {}
     if config.start.driver is not None:
         changes[beginning.START] = _fixed(config.start.driver)
+    if driver is not None and isinstance(driver.encoder, LaneEncoder | Autoencoder):
+        own = driver.encoder.config.model_dump()
+        changes["encoder"] = own | {name: None for name in _LEARNED_FROM if name in own}
+        return configuration.with_values(config, changes)
     settings = config.encoder
     if isinstance(settings, LaneEncoderConfig) and settings.pretrained is not None:
         changes[beginning.PRETRAINED] = _fixed(settings.pretrained)

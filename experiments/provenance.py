@@ -47,8 +47,8 @@ def source_tags() -> dict[str, str]:
     found = {"mlflow.source.name": "donkey-rl", "mlflow.source.type": "LOCAL"}
     try:
         found["mlflow.user"] = getpass.getuser()
-    except (OSError, KeyError):
-        # A user without a name, as in some containers.
+    except (OSError, KeyError, ImportError):
+        # A user without a name, as in some containers; of Windows Python looks for `pwd` then.
         found["mlflow.user"] = "unknown"
     commit = _git("rev-parse", "HEAD")
     if commit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,26 @@ def load(config: TrainingConfig) -> Driver | None:
             f"Received: one of {driver.description.agent}, blind to {_names(blind)}. Set agent "
             "and blind_to as it has them."
         )
+    _check_layers(config, driver)
     _check_commands(config, driver)
     return driver
+
+
+def _check_layers(config: TrainingConfig, driver: Driver) -> None:
+    """Refuses a policy of other layers, before any time is spent; see `take_over`.
+
+    Raises:
+        InputError: It has others.
+    """
+    wanted = (config.ppo if config.agent == "ppo" else config.sac).hidden
+    kernels = [each for each in driver.actor.get_weights() if each.ndim == 2]
+    received = tuple(kernel.shape[1] for kernel in kernels[:-1])
+    if wanted != received:
+        typed = ",".join(map(str, received))
+        raise InputError(
+            f"start.driver: expected hidden layers of {_names(map(str, wanted))} units. Received: "
+            f"{_names(map(str, received))}. Set {config.agent}.hidden={typed}."
+        )
 
 
 def _check_commands(config: TrainingConfig, driver: Driver) -> None:
@@ -82,7 +100,7 @@ def _check_commands(config: TrainingConfig, driver: Driver) -> None:
         )
 
 
-def _names(names: Sequence[str]) -> str:
+def _names(names: Iterable[str]) -> str:
     return ", ".join(names) or "nothing"
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from donkey_rl import configuration
 from donkey_rl.agents import driving
 from donkey_rl.agents.ppo.ppo import PPO
-from donkey_rl.experiments import checks, process_clock
+from donkey_rl.experiments import checks, process_clock, racing
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.metrics.examples import drive, steady
@@ -196,3 +197,13 @@ def test_laps_of_a_race_that_a_host_would_end_for_slowness_do_not_choose_a_polic
     # 50 u from checkpoint to checkpoint take the slow one 25 s.
     assert both["clean_share"] == 1.0
     assert both["counted_share"] == 0.5
+
+
+def test_other_simulators_race_in_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+    monkeypatch.setattr(racing, "Field", lambda environment, races, **_: built.append(races))
+    settings = ["simulator=127.0.0.1:9091,127.0.0.1:9093", "check.rounds=3", "check.races=64"]
+    config = configuration.with_settings(TrainingConfig(), settings)
+    cars = SimpleNamespace(views=[SimpleNamespace(batch=SimpleNamespace(world=None))])
+    checks.check_fields(config, cars)  # type: ignore[arg-type]
+    assert built == [6]

@@ -12,6 +12,7 @@ import pytest
 from donkey_rl import configuration, setting_keys
 from donkey_rl.configuration import Config
 from donkey_rl.errors import ConfigurationError, InputError, UnknownNameError
+from donkey_rl.experiments.config import TrainingConfig
 
 
 class Adam(Config):
@@ -350,3 +351,22 @@ def test_a_recipe_may_be_what_a_shell_of_windows_wrote(encoding: str, tmp_path: 
     file = tmp_path / "mine.yaml"
     file.write_text("track: straße.json\n", encoding=encoding)
     assert configuration.read_recipe(str(file)) == {"track": "straße.json"}
+
+
+def test_a_layer_may_mend_what_does_not_fit_in_one_below_it() -> None:
+    wide = {"track": "random_circuit:1-100"}
+    made = configuration.layered(TrainingConfig, [{"steps": 1}, wide, {"steps": 5}], ["cars=200"])
+    assert (made.steps, made.cars, len(made.tracks)) == (5, 200, 100)
+    # What it leaves out keeps its default.
+    assert made.sac == TrainingConfig().sac
+    with pytest.raises(ConfigurationError, match="cars must be one for each track"):
+        configuration.layered(TrainingConfig, [wide])
+    encoder = {"encoder": {"epochs": 7}}
+    made = configuration.layered(TrainingConfig, [encoder], ["encoder.name=lane"])
+    assert made.encoder.model_dump()["epochs"] == 7
+
+
+def test_a_former_key_is_below_a_layer_above_it() -> None:
+    former, today = {"sac": {"random_shift": 4}}, ["sac.augmentation.shift=8"]
+    assert configuration.layered(TrainingConfig, [former]).sac.augmentation.shift == 4
+    assert configuration.layered(TrainingConfig, [former], today).sac.augmentation.shift == 8

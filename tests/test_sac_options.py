@@ -222,6 +222,7 @@ def test_an_agent_put_back_goes_on_bit_for_bit(tmp_path, name):
     ("wrong", "match"),
     [
         ({"gradient_steps": 0}, "gradient_steps must be -1"),
+        ({"sde_sample_frequency": 0}, "sde_sample_frequency must be -1"),
         ({"gradient_steps": -2}, "gradient_steps"),
         ({"quantiles": 2, "dropped_quantiles": 2}, "dropped_quantiles must be below"),
         ({"train_unit": "epoch"}, "train_unit"),

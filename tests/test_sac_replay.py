@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from donkey_rl.agents import replay
+from donkey_rl.agents import memory, replay
 from donkey_rl.agents.replay import NStepBuffer
 from donkey_rl.errors import InputError
 
@@ -270,9 +270,9 @@ def test_more_than_the_memory_holds_is_refused_with_a_size_that_fits(monkeypatch
     sizes = {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 24}
     monkeypatch.setattr(os, "sysconf_names", sizes)
     monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
-    replay.check_memory(500, each)
+    memory.check("a replay buffer", "buffer_size", 500, each)
     with pytest.raises(InputError, match=r"buffer_size 1,000.*Lower it, for example to 250"):
-        replay.check_memory(1000, each)
+        memory.check("a replay buffer", "buffer_size", 1000, each)
 
 
 @pytest.mark.parametrize(

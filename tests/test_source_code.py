@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ from donkey_rl.experiments.evaluation_races import RacePlan
 
 @pytest.fixture
 def package(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
-    monkeypatch.setattr(source_code, "PACKAGE", tmp_path)
+    monkeypatch.setattr(source_code, "_place", tmp_path.joinpath)
     (tmp_path / "envs").mkdir()
     for name in ("grip.py", "tasks.py", "lines.json"):
         (tmp_path / "envs" / name).write_text(name)
@@ -27,6 +28,13 @@ def package(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def digest(*patterns: str) -> str:
     source_code.digest.cache_clear()
     return source_code.digest(*patterns)
+
+
+@pytest.mark.parametrize("part", ["agents", "envs", "experiments", "metrics", "race_server"])
+def test_parts_are_found_where_they_are_imported_from(part: str) -> None:
+    # On Windows a checkout has text files in place of the links in `donkey_rl`.
+    module = importlib.import_module(f"donkey_rl.{part}")
+    assert source_code._place(part) == pathlib.Path(str(module.__file__)).parent
 
 
 def test_it_is_another_with_other_names_or_contents(package: pathlib.Path) -> None:

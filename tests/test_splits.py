@@ -112,6 +112,15 @@ def test_a_training_takes_its_tracks_and_those_of_its_checks_from_a_split(
         )
     )
     assert kept.check.tracks == kept.evaluation.tracks == str(own)
+    # As a shell leaves it behind a comma.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    home = configuration.with_settings(TrainingConfig(), ["track=warren,~/mine.json"])
+    assert beginning.lasting(home).track == f"warren,{own}"
+    assert beginning.hash_of_track_file(home.track) == beginning.hash_of_track_file(str(own))
+    (tmp_path / "sim.x86_64").write_text("")
+    elsewhere = configuration.with_settings(TrainingConfig(), ["simulator=sim.x86_64"])
+    assert beginning.lasting(elsewhere).simulator == str(tmp_path / "sim.x86_64")
     others = configuration.with_settings(
         TrainingConfig(), ["opponents.count=2", "opponents.drivers=pursuit,theirs"]
     )

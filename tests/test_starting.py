@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from donkey_rl import configuration
 from donkey_rl.agents.driver import Driver
+from donkey_rl.agents.encoders.lane import LaneEncoder
 from donkey_rl.agents.features import FeatureScaling
 from donkey_rl.agents.ppo.config import PPOConfig
 from donkey_rl.agents.ppo.ppo import PPO
@@ -21,6 +22,7 @@ from donkey_rl.errors import ConfigurationError, InputError
 from donkey_rl.experiments import (
     description,
     learning_bench,
+    prerequisites,
     process_clock,
     sight,
     starting,
@@ -32,7 +34,10 @@ from donkey_rl.experiments.progress import ProgressDisplay
 from tests import small_drivers
 
 HIDDEN = SACConfig(hidden=(16,), learning_starts=10**6)
-SMALL = ("camera.img_w=80", "camera.img_h=60", f"history={small_drivers.HISTORY}", "cars=4")
+SMALL = (
+    "camera.img_w=80", "camera.img_h=60", f"history={small_drivers.HISTORY}", "cars=4",
+    "sac.hidden=16",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +177,38 @@ def test_drivers_that_no_training_can_go_on_with_are_refused(
     # Another car has other limits anyhow.
     assert starting.load(config(quick, "vehicle=donkey_2021")) is not None
     assert starting.load(config()) is None
+    with pytest.raises(InputError, match=r"of 32, 8 units\. Received: 16\. Set sac\.hidden=16"):
+        starting.load(config(f"start.driver={folder}", "sac.hidden=32,8"))
+
+
+def test_a_run_has_the_settings_of_the_encoder_that_it_takes_over(
+    driver: Driver, folder: pathlib.Path
+) -> None:
+    assert isinstance(driver.encoder, LaneEncoder)
+    with ProgressDisplay(io.StringIO()) as progress:
+        begun = prerequisites.checked(
+            config(f"start.driver={folder}", "encoder.epochs=7"), progress
+        )
+        assert begun.encoder == driver.encoder.config != TrainingConfig().encoder
+        other = config(f"start.driver={folder}", "encoder.name=autoencoder", "encoder.data=frames")
+        with pytest.raises(ConfigurationError, match=r"Received: encoder\.data=frames as well"):
+            prerequisites.checked(other, progress)
+
+
+def test_settings_that_a_training_does_not_read_are_refused_and_idle_ones_told() -> None:
+    text = io.StringIO()
+    with ProgressDisplay(text) as progress:
+        for setting, instead in (
+            ("link.host=10.0.0.5", r"set simulator=HOST:PORT"),
+            ("link.port=9000", r"set simulator=HOST:PORT"),
+            ("link.camera.fov=120", r"set camera\.\*"),
+        ):
+            with pytest.raises(ConfigurationError, match=instead):
+                prerequisites.checked(config(setting), progress)
+        prerequisites.checked(config("agent=ppo", "ppo.critic_steps=4000", "steps=4001"), progress)
+        assert text.getvalue() == ""
+        prerequisites.checked(config("agent=ppo", "ppo.critic_steps=4000", "steps=4000"), progress)
+    assert "changed after 4,000 steps (ppo.critic_steps), and steps=4,000" in text.getvalue()
 
 
 def test_the_mean_of_quantiles_is_no_part_of_the_critics() -> None:
@@ -219,7 +256,6 @@ def test_a_training_goes_on_with_a_driver_until_its_minutes_are_over(
         f"start.driver={folder}",
         "steps=5000000",
         "minutes=1",
-        "sac.hidden=[16]",
         "sac.learning_starts=0",
         "sac.gradient_steps=1",
         "sac.learning_rate=1e-8",

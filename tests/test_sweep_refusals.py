@@ -37,6 +37,13 @@ def test_a_space_of_the_other_agent_is_refused(tmp_path: Path) -> None:
     assert set(plan.make(SweepRequest(study="s", agent="ppo", space=file)).space) == {"ppo.gamma"}
 
 
+def test_lessons_alone_have_nothing_of_the_agent_to_vary() -> None:
+    request = SweepRequest(study="s", agent="ppo", recipe="generalist")
+    with pytest.raises(ConfigurationError, match=r"which nothing reads where steps=0.* --steps"):
+        plan.make(request)
+    assert plan.make(request.model_copy(update={"steps": 9000})).config.steps == 9000
+
+
 def test_an_agent_that_is_set_has_its_own_budget() -> None:
     made = plan.make(SweepRequest(study="s", settings=("agent=ppo",)))
     assert (made.config.agent, made.config.steps) == ("ppo", STEPS["ppo"])

@@ -9,6 +9,7 @@ import pydantic
 
 from donkey_rl import own_code, setting_keys
 from donkey_rl.agents.augmentation.config import LookConfig
+from donkey_rl.agents.cnn_config import Filters
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError
 
@@ -58,7 +59,7 @@ class CnnEncoderConfig(EncoderConfig):
 class TrainedEncoderConfig(EncoderConfig, LookConfig):
     """Settings of an encoder that is trained before the policy: its network and its training."""
 
-    filters: tuple[pydantic.PositiveInt, ...] = pydantic.Field(
+    filters: tuple[Filters, ...] = pydantic.Field(
         default=(16, 32, 48, 48),
         min_length=1,
         max_length=6,

@@ -16,7 +16,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 
-from donkey_rl.agents import observations, schedules
+from donkey_rl.agents import memory, observations, schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.ppo import networks
 from donkey_rl.agents.ppo import rollout as rollouts
@@ -112,6 +112,8 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         outputs = int(actions.n) if isinstance(actions, spaces.Discrete) else actions.shape[0]
         self.learner = Learner(self._layout, outputs, self.config, int(seed), choices=choices)
         self.policy = KerasActorCritic(self._layout, actions, self.learner)
+        each = self.n_envs * rollouts.step_bytes(self._layout, outputs)
+        memory.check("a rollout", "n_steps", self.n_steps, each)
         self.rollout_buffer = RolloutBuffer(
             self._layout, self.n_steps, self.n_envs, 1 if choices else outputs
         )

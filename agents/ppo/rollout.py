@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,6 +68,17 @@ def advantages(
     for step in reversed(range(len(errors))):
         later = found[step] = errors[step] + decay[step] * later
     return found
+
+
+def step_bytes(layout: Layout, width: int) -> int:
+    """Returns what a step of one environment takes in a rollout.
+
+    Args:
+        layout: Of the observations.
+        width: Numbers of an action.
+    """
+    image = 0 if layout.image is None else math.prod(layout.image)
+    return 4 * (layout.numbers + width + 4) + 1 + image
 
 
 class RolloutBuffer:

@@ -148,6 +148,8 @@ class SACConfig(Config):
     def _fits_together(self) -> Self:
         if self.gradient_steps == 0:
             raise ValueError("gradient_steps must be -1, or at least 1")
+        if self.sde_sample_frequency == 0:
+            raise ValueError("sde_sample_frequency must be -1, or at least 1")
         if self.quantiles and self.dropped_quantiles >= self.quantiles:
             raise ValueError(
                 f"dropped_quantiles must be below quantiles, {self.quantiles}, "

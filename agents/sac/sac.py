@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from donkey_rl.agents import named_arrays, observations, replay, schedules
+from donkey_rl.agents import memory, named_arrays, observations, replay, schedules
 from donkey_rl.agents.agent_folder import StoredAgent
 from donkey_rl.agents.background import Background
 from donkey_rl.agents.observations import Parts
@@ -138,7 +138,8 @@ class SAC(StoredAgent, OffPolicyAlgorithm):  # type: ignore[misc]
         layout = observations.layout(self.observation_space)
         width = math.prod(self.action_space.shape or ())
         if self.env is not None:
-            replay.check_memory(self.buffer_size, replay.stored_bytes(layout, width))
+            each = replay.stored_bytes(layout, width)
+            memory.check("a replay buffer", "buffer_size", self.buffer_size, each)
         self.replay_buffer = NStepBuffer(
             self.buffer_size,
             self.observation_space,

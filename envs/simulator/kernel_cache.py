@@ -77,6 +77,6 @@ def _private(place: pathlib.Path, name: str) -> pathlib.Path:
             or (found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077)
         ):
             return folder
-    except (OSError, KeyError):
+    except (OSError, KeyError, ImportError):
         pass
     return pathlib.Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))

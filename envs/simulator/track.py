@@ -20,7 +20,7 @@ import re
 
 import numpy as np
 
-from donkey_rl import errors
+from donkey_rl import errors, user_paths
 from donkey_rl.envs.simulator import (
     random_circuit,
     random_road,
@@ -202,7 +202,7 @@ def load(name_or_path: str) -> Track:
     if plain in _NAMES:
         file = FOLDER / f"{plain}.json"
     elif plain.endswith(".json"):
-        file = pathlib.Path(plain)
+        file = user_paths.path_of(plain)
     else:
         raise errors.UnknownNameError("track", plain, (*_NAMES, *random_circuit.NAMES))
     scene = plain if plain in _NAMES else None

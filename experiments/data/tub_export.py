@@ -12,12 +12,12 @@ import json
 import pathlib
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from donkey_rl import moving
+from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments.data import tub_manifest, tub_races, tub_source
@@ -97,7 +97,6 @@ def write(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _beside(folder) as temporary:
             written = _Writer(temporary, progress).write(files)
-            temporary.chmod(0o755)
             if folder.exists():
                 folder.rmdir()
             moving.moved(temporary, folder)
@@ -111,7 +110,7 @@ def write(
 @contextlib.contextmanager
 def _beside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a folder beside another, which is removed unless it was moved away."""
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary = folders.sibling(folder)
     try:
         yield temporary
     finally:

@@ -50,7 +50,7 @@ MEMBERS: Final = (
 )
 
 TUNING: Final = (
-    "--set", "check.every=2400", "--set", "check.every_later=2400", "--set", "check.races=3",
+    "--set", "check.every=2400", "--set", "check.every_later=2400", "--set", "check.rounds=3",
     "--set", "evaluation.races=1", "--set", "sac.gradient_steps=2", "--set", "sac.entropy=0.01",
     "--set", "sac.learning_rate=0.0003", "--set",
 )  # fmt: skip

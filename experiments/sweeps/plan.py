@@ -173,7 +173,14 @@ def make(request: SweepRequest) -> SweepPlan:
         space = SPACES[config.agent]
     else:
         space = search_space.read(request.space, config)
+    shape = (f"{config.agent}.hidden", f"{config.agent}.cnn.")
     for key in space:
+        if config.steps == 0 and key.startswith(config.agent) and not key.startswith(shape):
+            raise ConfigurationError(
+                f"The search space has {key}, which nothing reads where steps=0: such a driver "
+                "learns by its lessons alone. Give --steps, or a --space of imitation.* and "
+                "encoder.*."
+            )
         if key.startswith(_KEPT):
             raise ConfigurationError(
                 f"A search space cannot hold {key}, which the sweep itself sets. Leave it out."
@@ -231,10 +238,8 @@ def _config(request: SweepRequest) -> TrainingConfig:
         )
     agent = named.get("agent") or request.agent or recipe.get("agent") or TrainingConfig().agent
     usual = {"steps": STEPS[agent]} if isinstance(agent, str) and agent in STEPS else {}
-    config = configuration.validate(TrainingConfig, BUDGET | usual)
-    config = configuration.with_values(config, recipe)
-    config = configuration.with_values(config, given)
-    config = configuration.with_settings(config, request.settings)
+    layers = BUDGET, usual, recipe, given
+    config = configuration.layered(TrainingConfig, layers, request.settings)
     if config.simulator != simulators.EMBEDDED:
         raise InputError(
             f"A sweep drives the embedded simulator. Received: simulator={config.simulator}. "
