@@ -183,14 +183,14 @@ def _read(
     for drive in drives:
         share = 1.0 - config.imitation.validation_share
         learned = min(round(share * len(drive)), len(drive) - 1)
-        for first, last in ((0, learned), (learned, len(drive))):
+        for kept, first, last in ((False, 0, learned), (True, learned, len(drive))):
             for start in range(first, last, _FRAMES_AT_A_TIME):
                 rows = np.arange(start, min(start + _FRAMES_AT_A_TIME, last))
                 # Each piece, of some ten seconds, is learned from as one episode.
                 late_s = 0.001 * STEP_MS * int(config.latency.draw_steps(random, 1)[0])
                 observation, actions = drive.observations(rows, late_s)
                 if len(actions):
-                    collection.add(observation, actions, kept=first > 0)
+                    collection.add(observation, actions, kept=kept)
                 records += len(actions)
                 between()
     return records

@@ -104,6 +104,20 @@ def test_the_same_seed_gives_the_same_encoder() -> None:
     assert np.abs(results[0] - results[2]).max() > 0.01
 
 
+def test_frames_that_are_kept_for_the_report_teach_nothing() -> None:
+    config = SMALL.model_copy(update={"epochs": 1, "noise": 0.0, "occlusion": 0.0})
+    read, errors = [], []
+    for changed in (False, True):
+        encoder = Autoencoder(SHAPE, config)
+        reduced = encoder.preprocess(boxes(100))
+        if changed:
+            reduced[-config.kept_back(100) :] = 0
+        errors.append(encoder.fit(reduced).rmse["image"])
+        read.append(encoder.encode(boxes(100)))
+    np.testing.assert_array_equal(read[0], read[1])
+    assert errors[0] != pytest.approx(errors[1], rel=1e-3)
+
+
 def test_save_and_load(trained: tuple[Autoencoder, EncoderReport], tmp_path: pathlib.Path) -> None:
     encoder, _ = trained
     encoder.save(tmp_path)

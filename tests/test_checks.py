@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -15,7 +16,7 @@ import pytest
 from donkey_rl import configuration
 from donkey_rl.agents import driving
 from donkey_rl.agents.ppo.ppo import PPO
-from donkey_rl.experiments import checks, process_clock, racing
+from donkey_rl.experiments import checks, evaluation_races, process_clock, racing
 from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.progress import ProgressDisplay
 from donkey_rl.metrics.examples import drive, steady
@@ -200,10 +201,24 @@ def test_laps_of_a_race_that_a_host_would_end_for_slowness_do_not_choose_a_polic
 
 
 def test_other_simulators_race_in_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[int] = []
-    monkeypatch.setattr(racing, "Field", lambda environment, races, **_: built.append(races))
+    built: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        racing, "Field", lambda environment, races, *, seed, **_: built.append((races, seed))
+    )
     settings = ["simulator=127.0.0.1:9091,127.0.0.1:9093", "check.rounds=3", "check.races=64"]
     config = configuration.with_settings(TrainingConfig(), settings)
     cars = SimpleNamespace(views=[SimpleNamespace(batch=SimpleNamespace(world=None))])
     checks.check_fields(config, cars)  # type: ignore[arg-type]
-    assert built == [6]
+    assert built == [(6, checks.CHECK_SEED)]
+
+
+def test_a_policy_is_not_chosen_by_the_races_that_it_is_evaluated_by() -> None:
+    checked, evaluated = (
+        range(first, first + 1000) for first in (checks.CHECK_SEED, evaluation_races.FIRST_SEED)
+    )
+    assert not set(checked) & set(evaluated)
+    small = ["camera.img_w=80", "camera.img_h=60", "check.races=2"]
+    config = configuration.with_settings(TrainingConfig(), small)
+    (field,) = checks.check_fields(config, None)  # type: ignore[arg-type]
+    with contextlib.closing(field):
+        assert field.seeds == [checks.CHECK_SEED, checks.CHECK_SEED + 1]

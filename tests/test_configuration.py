@@ -334,6 +334,7 @@ def test_optional_text_may_be_left_out(text: str) -> None:
         ("[57010990,self]", ("57010990", "self")),
         ("57010990,12e4", ("57010990", "12e4")),
         ("[pursuit:0.4-0.7]", ("pursuit:0.4-0.7",)),
+        ("57010990", ("57010990",)),
     ],
 )
 def test_names_in_a_list_stay_as_typed(text: str, found: tuple[str, ...]) -> None:

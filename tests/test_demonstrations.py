@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from donkey_rl import cli, configuration
@@ -161,6 +163,55 @@ def test_too_short_a_recording_is_refused_before_anything_is_trained(
         else:
             with pytest.raises(InputError, match=r"at least one batch.*Received: 70 records"):
                 demonstrations.check(config, ProgressDisplay())
+
+
+class Recorded:
+    """600 records, of which the image of record 7 is damaged; notes how late they were asked."""
+
+    def __init__(self) -> None:
+        self.late_s: list[float] = []
+
+    def __len__(self) -> int:
+        return 600
+
+    def observations(
+        self, rows: npt.NDArray[np.int64], late_s: float
+    ) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
+        self.late_s.append(late_s)
+        readable = rows[rows != 7]
+        return {"record": readable}, np.zeros((len(readable), 2), np.float32)
+
+
+class Lessons:
+    """Takes the numbers of the records in place of a collection."""
+
+    def __init__(self) -> None:
+        self.records: dict[bool, list[int]] = {False: [], True: []}
+
+    def add(self, observation: Any, actions: Any, *, kept: bool) -> None:
+        assert len(observation["record"]) == len(actions)
+        self.records[kept] += observation["record"].tolist()
+
+
+def test_the_end_of_a_recording_is_kept_back_and_all_of_it_comes_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drive, lessons, pauses = Recorded(), Lessons(), []
+    monkeypatch.setattr(demonstrations.recorded_drives, "read", lambda *_: (drive,))
+    config = configuration.with_settings(
+        settings(expert="none", data="tub"), ["latency.low_ms=100", "latency.high_ms=100"]
+    )
+    taken: Any = lessons
+    counted = demonstrations._read(
+        config, pathlib.Path("tub"), taken, lambda: pauses.append(len(drive.late_s))
+    )
+    # A tenth of 600 is kept; a record that cannot be read is not counted.
+    assert lessons.records[False] == [k for k in range(540) if k != 7]
+    assert lessons.records[True] == list(range(540, 600))
+    assert counted == 599
+    # Of 256 records at most: three pieces to learn from, and one that is kept.
+    assert drive.late_s == pytest.approx([0.1] * 4)
+    assert pauses == [1, 2, 3, 4]
 
 
 def test_cars_that_were_lent_out_begin_anew_at_a_reset() -> None:

@@ -116,6 +116,23 @@ def test_the_same_seed_gives_the_same_encoder():
     assert np.abs(results[0] - results[2]).max() > 0.01
 
 
+def test_frames_that_are_kept_for_the_report_teach_nothing():
+    config = SMALL.model_copy(update={"epochs": 1})
+    images, _ = stripes(100)
+    read, errors = [], []
+    for changed in (False, True):
+        encoder = LaneEncoder(SHAPE, ("column", "brightness"), config)
+        reduced, labels = encoder.preprocess(images), stripes(100)[1]
+        if changed:
+            kept = config.kept_back(100)
+            reduced[-kept:], labels[-kept:] = 0, -3.0 * labels[-kept:]
+        errors.append(encoder.fit(reduced, labels).rmse["column"])
+        # In their own units: what standardises them comes of the same frames.
+        read.append(encoder.predict_labels(images))
+    np.testing.assert_array_equal(read[0], read[1])
+    assert errors[0] != pytest.approx(errors[1], rel=1e-3)
+
+
 def test_save_and_load(trained, tmp_path):
     encoder, _, _ = trained
     encoder.save(tmp_path)

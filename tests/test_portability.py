@@ -39,7 +39,7 @@ LINUX = "what only Linux tells is left out elsewhere, or the command says that i
 # What not every system has, by the module that uses it, and why that does no harm.
 FORKS = "asked for by hasattr: what cannot fork needs none"
 GUARDED = {
-    "agents.replay": {"os.sysconf": "asked for by sysconf_names; elsewhere nothing is checked"},
+    "agents.memory": {"os.sysconf": "asked for by sysconf_names; elsewhere nothing is checked"},
     "cli_logging": {"os.register_at_fork": FORKS},
     "cores": {"os.sched_getaffinity": CORES},
     "envs.link.executable": {

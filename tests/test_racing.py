@@ -12,6 +12,7 @@ from donkey_rl.envs.observing import Observation
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import physics, stepping
 from donkey_rl.envs.simulator.randomisation import Randomisation
+from donkey_rl.envs.simulator.starts import Start
 from donkey_rl.experiments import checks, racing, track_plot
 from donkey_rl.experiments.pilots import Actions, Pilot
 from donkey_rl.metrics import laps
@@ -95,6 +96,18 @@ def test_leaving_the_road_spoils_the_lap_but_not_the_race(field: racing.Field) -
         # It drives on beside the road until it is lost: the road's middle lies at -2, three
         # half widths of 5 beside it is 17 u at most from the path.
         assert np.abs(race["cte"]).max() > 12.0
+
+
+def test_a_car_with_a_wheel_beside_the_road_is_off_the_track(field: racing.Field) -> None:
+    road, pilot = field.batch.track, Pilot(Chaser(field, 0.0))
+    pilot.begin(3)
+    # The wheels stand 0.7 u beside the middle of the car, which is on the road each time.
+    laterals = np.array([road.road_right - 0.5, road.road_right - 0.9, road.road_left + 0.5])
+    still = np.zeros(3)
+    field.batch.reset(np.arange(3), Start(np.full(3, 10.0), laterals, still, still))
+    row = field.row(pilot)
+    np.testing.assert_allclose(row["lateral"], laterals, atol=0.05)
+    assert row["off_track"].tolist() == [True, False, True]
 
 
 def test_a_race_may_end_with_the_first_spoiled_lap(field: racing.Field) -> None:

@@ -170,3 +170,22 @@ def test_the_second_task_leaves_the_first_network_as_it_was() -> None:
     read, logits = both(tf.constant(images))
     np.testing.assert_array_equal(read, encoder.reader(tf.constant(images)))
     assert logits.shape == (4, 10, 20, 3)
+
+
+def test_the_second_task_counts_as_much_as_it_is_told() -> None:
+    random, seed = np.random.default_rng(0), tf.constant([0, 0], tf.int32)
+    images = tf.constant(random.integers(0, 256, (4, 40, 80, 3)).astype(np.float32))
+    labels = tf.constant(random.normal(size=(4, 1)).astype(np.float32))
+    cells = np.eye(3, dtype=np.float32)[random.integers(0, 3, (4, 10, 20))]
+    added = []
+    for weight in (0.5, 1.0):
+        config = LaneEncoderConfig(filters=(8, 16), pool=1, segmentation=weight)
+        encoder = LaneEncoder(SMALL.shape, ("x",), config)
+        encoder._both = segmentation.network(encoder.reader, 3, seed=0)
+        alone = float(encoder._loss((images, labels), seed))
+        both = float(encoder._loss_of_both((images, labels, tf.constant(cells)), seed))
+        added.append(both - alone)
+    _, logits = encoder._both(encoder._looks(images, seed))
+    whole = float(segmentation.cross_entropy(logits, cells))
+    assert whole > 0.5
+    assert added == pytest.approx([0.5 * whole, whole], rel=1e-3)

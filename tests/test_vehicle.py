@@ -290,6 +290,30 @@ def test_odometry_counts_revolutions_of_the_wheels(monkeypatch: pytest.MonkeyPat
     assert turns == pytest.approx(driven / 2.0106, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("forward", "yaw_rate", "left", "right"),
+    [
+        # To the right, at 1 rad/s: wheels 0.7 u beside the middle are 0.7 u/s quicker or slower.
+        (5.0, 1.0, 5.7, 4.3),
+        (5.0, -1.0, 4.3, 5.7),
+        # Revolutions are counted backwards, too.
+        (-5.0, 1.0, 4.3, 5.7),
+    ],
+)
+def test_wheels_outside_a_bend_turn_more(
+    forward: float, yaw_rate: float, left: float, right: float
+) -> None:
+    row = vehicles.parameter_row(vehicles.load("donkey_2022"))
+    sensed, motion = np.zeros(stepping.SENSED), np.zeros(6)
+    motion[physics.FORWARD], motion[physics.YAW_RATE] = forward, yaw_rate
+    stepping._roll_wheels(sensed, motion, row)
+    expected = np.zeros(stepping.SENSED)
+    expected[[stepping.ODOMETRY_FRONT_LEFT, stepping.ODOMETRY_REAR_LEFT]] = left
+    expected[[stepping.ODOMETRY_FRONT_RIGHT, stepping.ODOMETRY_REAR_RIGHT]] = right
+    # In 0.02 s, of 2 pi * 0.32 = 2.0106 u each.
+    np.testing.assert_allclose(sensed, 0.02 * expected / 2.0106, rtol=1e-4)
+
+
 def test_an_unknown_car_is_answered_with_the_nearest() -> None:
     with pytest.raises(errors.UnknownNameError, match="donkey_2022") as caught:
         vehicles.load("donky_2022")
