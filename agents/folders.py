@@ -46,7 +46,7 @@ def sibling(folder: Path) -> Path:
     Raises:
         OSError: It cannot be made.
     """
-    made = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
+    made = folder.parent / f".{folder.name}.{secrets.token_hex(6)}"
     made.mkdir()
     return made
 

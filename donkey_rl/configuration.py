@@ -311,7 +311,8 @@ def _value_of(annotation: Any, key: str, text: str) -> Any:
         # As YAML, ids of digits alone would be numbers, and paths would end at a ' #'.
         return None if text in yaml_dialect.NOTHING else text
     sequence = any((typing.get_origin(one) or one) in (tuple, list) for one in members)
-    if sequence and text not in yaml_dialect.NOTHING and text[0] not in "[{":
+    bare = "#" not in text and text not in yaml_dialect.NOTHING and text[0] not in "[{"
+    if sequence and bare:
         text = f"[{text}]"
     try:
         return yaml_dialect.load(text, as_text=tuple[str, ...] in members)

@@ -37,7 +37,10 @@ def agent(config: TrainingConfig, env: ExtractedVecEnv) -> SAC | PPO:
 def idle(config: TrainingConfig) -> str:
     """Returns why learning by reward will leave the policy as it is, empty where it will not."""
     waits, setting = _waits(config)
-    if not 0 < config.steps <= waits:
+    # The last collection is driven to its end.
+    piece = config.driven * (config.ppo.n_steps if config.agent == "ppo" else 1)
+    taken = -(-config.steps // piece) * piece
+    if not 0 < taken <= waits:
         return ""
     return (
         f"the policy stays as it begins: it is changed after {waits:,} steps ({setting}), and "

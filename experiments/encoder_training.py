@@ -35,10 +35,17 @@ from donkey_rl.experiments.data import reference
 from donkey_rl.experiments.progress import ProgressDisplay
 
 _CODE = (
+    "agents/adam.py",
     "agents/augmentation/*.py",
+    "agents/cnn.py",
     "agents/encoders/*.py",
+    "agents/tensorflow_setup.py",
+    "envs/joined_view.py",
     "envs/labels.py",
+    "envs/recordings/*.py",
     "envs/simulator/*.py",
+    "envs/simulator/tracks/*.json",
+    "envs/vec_env.py",
     "experiments/encoder_frames.py",
     "experiments/encoder_training.py",
     "experiments/lane_training.py",

@@ -20,6 +20,7 @@ import donkey_rl
 from donkey_rl import source_code, user_paths
 from donkey_rl.agents.folders import sha256
 from donkey_rl.envs.latency import LatencyConfig
+from donkey_rl.envs.pursuit import Pursuit
 from donkey_rl.envs.settings import EnvironmentConfig
 from donkey_rl.envs.simulator import track_names
 from donkey_rl.envs.simulator.randomisation import Randomisation
@@ -126,17 +127,20 @@ Drive = Callable[[Entrant, EnvironmentConfig, "RacePlan", ProgressDisplay, str],
 
 
 _OPPONENTS = tuple(
-    f"envs/{each}.py"
-    for each in ("opponents", "opponent_drivers", "passing", "pursuit", "traffic")
+    f"envs/{each}.py" for each in ("opponents", "opponent_drivers", "passing", "traffic")
 )
 """The code of those that are on the road beside who is judged."""
+
+
+def _opponents() -> list[str]:
+    return [source_code.digest(*_OPPONENTS), Pursuit.digest()]
 
 
 def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
     """Returns a SHA-256 of everything that the races of a plan depend on."""
     left_out = {"link", "task", "randomisation", "latency"}
     left_out |= set() if config.opponents.count else {"opponents"}
-    file = track_names.file_of(config.track)
+    file = user_paths.path_of(track_names.file_of(config.track) or "")
     late: object = race_latency.marking(plan.latency) if plan.latency.wanted else 0
     facts = {
         "driver": [entrant.kind, entrant.hash],
@@ -144,8 +148,8 @@ def key(entrant: Entrant, config: EnvironmentConfig, plan: RacePlan) -> str:
         "plan": [plan.races, plan.laps, plan.seed, late, dict(plan.changes)],
         "disturbance": plan.disturbance.model_dump() if plan.disturbance else None,
         # What is in a file may change under its name.
-        **({"road": sha256(user_paths.path_of(file))} if file is not None else {}),
-        **({"opponents": source_code.digest(*_OPPONENTS)} if config.opponents.count else {}),
+        **({"road": sha256(file)} if file.is_file() else {}),
+        **({"opponents": _opponents()} if config.opponents.count else {}),
         "version": donkey_rl.__version__,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

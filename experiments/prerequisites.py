@@ -89,7 +89,7 @@ def _check_read(config: TrainingConfig) -> None:
         if config.start.driver is not None and getattr(config.encoder, name, None) is not None:
             raise ConfigurationError(
                 f"start.driver brings its encoder along, which is trained. Received: "
-                f"encoder.{name}={getattr(config.encoder, name)} as well. Leave one of them out."
+                f"encoder.{name}={getattr(config.encoder, name)} as well. Set encoder.{name}=null."
             )
 
 
@@ -120,7 +120,7 @@ def _check_simulators(config: TrainingConfig) -> None:
 def _pinned(config: TrainingConfig, driver: Driver | None) -> TrainingConfig:
     """Returns a configuration that names runs by their ids, and models by theirs.
 
-    Where it begins with a driver, it has the settings of that driver's encoder.
+    Where it begins with a driver, it has the settings of that driver's lane or auto-encoder.
     """
     changes: dict[str, Any] = {}
     if config.start.driver is not None:
@@ -128,10 +128,8 @@ def _pinned(config: TrainingConfig, driver: Driver | None) -> TrainingConfig:
     if driver is not None and isinstance(driver.encoder, LaneEncoder | Autoencoder):
         own = driver.encoder.config.model_dump()
         changes["encoder"] = own | {name: None for name in _LEARNED_FROM if name in own}
-        return configuration.with_values(config, changes)
-    settings = config.encoder
-    if isinstance(settings, LaneEncoderConfig) and settings.pretrained is not None:
-        changes[beginning.PRETRAINED] = _fixed(settings.pretrained)
+    elif isinstance(config.encoder, LaneEncoderConfig) and config.encoder.pretrained is not None:
+        changes[beginning.PRETRAINED] = _fixed(config.encoder.pretrained)
     if config.opponents.count:
         changes[beginning.OPPONENTS] = [
             _fixed(each) if each != opponents.ITSELF and opponents.parse(each).is_learned else each

@@ -97,8 +97,8 @@ def find(reference: str, settings: Sequence[str], *, collectors: int | None = No
         begun = Beginning.model_validate(folder.settings())
     except (DamagedError, pydantic.ValidationError) as error:
         raise InputError(
-            f"Run {stored.id} cannot be continued: {formatting.reason(error)}. Use the version "
-            "that began it, or start a new run."
+            f"Run {stored.id} cannot be continued: {formatting.reason(error)}. Start a new run, "
+            "or use the version that began it."
         ) from error
     remarks = _compare_versions(stored.id, begun, beginning.machine(collectors))
     if not folder.checkpoints.numbers():

@@ -123,7 +123,8 @@ def test_ppo_learns_by_it_and_its_driver_needs_the_file_no_more(
     assert json.loads(capsys.readouterr().out)["driver_hash"] == driver_of(run_id).hash
     assert cli.main(["export", run_id, "--to", "litert", "--out", "out", "--json"]) == 0
     # Another training begins with its driver, eyes and all.
-    start = configuration.with_settings(TrainingConfig(), ["agent=ppo", f"start.driver={run_id}"])
+    taking = ["agent=ppo", f"start.driver={run_id}", "ppo.hidden=16,16"]
+    start = configuration.with_settings(TrainingConfig(), taking)
     taken = starting.load(start)
     assert taken is not None
     assert taken.encoder.name == "own"

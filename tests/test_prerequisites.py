@@ -26,7 +26,13 @@ from donkey_rl.experiments.sweeps import command, plan, results
 from tests import data_sets, new_stores, served_car, small_drivers
 
 NAME = "sac generated_track seed 1"
-SMALL = ("camera.img_w=80", "camera.img_h=60", f"history={small_drivers.HISTORY}", "cars=4")
+SMALL = (
+    "camera.img_w=80",
+    "camera.img_h=60",
+    f"history={small_drivers.HISTORY}",
+    "cars=4",
+    "sac.hidden=16",
+)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_what_a_newer_version_kept_waits_for_it(tmp_path: Path) -> None:
     assert again is not None
     with pytest.raises(StoreAwayError, match="another version of donkey-rl"):
         list(sender.send(again, store))
-    assert (again.waiting(), again.refused()) == (2, 0)
+    assert (steps(store), again.waiting(), again.refused()) == ([0], 1, 0)
     again.close()
     assert again.folder.exists()
 

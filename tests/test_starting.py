@@ -182,7 +182,7 @@ def test_drivers_that_no_training_can_go_on_with_are_refused(
 
 
 def test_a_run_has_the_settings_of_the_encoder_that_it_takes_over(
-    driver: Driver, folder: pathlib.Path
+    driver: Driver, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(driver.encoder, LaneEncoder)
     with ProgressDisplay(io.StringIO()) as progress:
@@ -190,6 +190,11 @@ def test_a_run_has_the_settings_of_the_encoder_that_it_takes_over(
             config(f"start.driver={folder}", "encoder.epochs=7"), progress
         )
         assert begun.encoder == driver.encoder.config != TrainingConfig().encoder
+        named = {"driver": "f" * 32, "rival": "e" * 32}
+        monkeypatch.setattr(prerequisites, "_fixed", named.get)
+        with_rivals = config("start.driver=driver", "opponents.count=1", "opponents.drivers=rival")
+        pinned = prerequisites._pinned(with_rivals, driver)
+        assert (pinned.start.driver, pinned.opponents.drivers) == ("f" * 32, ("e" * 32,))
         other = config(f"start.driver={folder}", "encoder.name=autoencoder", "encoder.data=frames")
         with pytest.raises(ConfigurationError, match=r"Received: encoder\.data=frames as well"):
             prerequisites.checked(other, progress)
@@ -205,10 +210,10 @@ def test_settings_that_a_training_does_not_read_are_refused_and_idle_ones_told()
         ):
             with pytest.raises(ConfigurationError, match=instead):
                 prerequisites.checked(config(setting), progress)
-        prerequisites.checked(config("agent=ppo", "ppo.critic_steps=4000", "steps=4001"), progress)
-        assert text.getvalue() == ""
         prerequisites.checked(config("agent=ppo", "ppo.critic_steps=4000", "steps=4000"), progress)
-    assert "changed after 4,000 steps (ppo.critic_steps), and steps=4,000" in text.getvalue()
+        assert text.getvalue() == "", "the last of its rollouts ends after 4,096 steps"
+        prerequisites.checked(config("agent=ppo", "ppo.critic_steps=4000", "steps=3900"), progress)
+    assert "changed after 4,000 steps (ppo.critic_steps), and steps=3,900" in text.getvalue()
 
 
 def test_the_mean_of_quantiles_is_no_part_of_the_critics() -> None:

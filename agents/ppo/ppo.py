@@ -112,8 +112,9 @@ class PPO(StoredAgent, OnPolicyAlgorithm):  # type: ignore[misc]
         outputs = int(actions.n) if isinstance(actions, spaces.Discrete) else actions.shape[0]
         self.learner = Learner(self._layout, outputs, self.config, int(seed), choices=choices)
         self.policy = KerasActorCritic(self._layout, actions, self.learner)
-        each = self.n_envs * rollouts.step_bytes(self._layout, outputs)
-        memory.check("a rollout", "n_steps", self.n_steps, each)
+        if self.env is not None:
+            each = self.n_envs * rollouts.step_bytes(self._layout, outputs)
+            memory.check("a rollout", "n_steps", self.n_steps, each)
         self.rollout_buffer = RolloutBuffer(
             self._layout, self.n_steps, self.n_envs, 1 if choices else outputs
         )

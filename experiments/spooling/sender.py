@@ -217,12 +217,21 @@ def groups(spool: Spool) -> Iterator[tuple[list[AnyEntry], list[Line]]]:
     """Yields what is to be sent together: neighbouring points, and anything else by itself.
 
     A damaged line comes alone, with no entry.
+
+    Raises:
+        StoreAwayError: A line is of a version that this one does not read; it and what follows
+            wait, what was before it has been yielded.
     """
     points: list[AnyEntry] = []
     lines: list[Line] = []
     count = 0
     for line in spool.lines():
-        entry = _read(line)
+        try:
+            entry = _read(line)
+        except StoreAwayError:
+            if points:
+                yield points, lines
+            raise
         more = len(entry.values) if isinstance(entry, Metrics) else 0
         if points and (not more or count + more > _POINTS):
             yield points, lines
