@@ -31,6 +31,8 @@ from donkey_rl.experiments.config import TrainingConfig
 from donkey_rl.experiments.stored_races import Course
 from tests import small_tubs
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 
 def evaluated(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     """Returns what an evaluation of two short races reports."""

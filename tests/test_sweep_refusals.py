@@ -135,6 +135,7 @@ def _raced(run: tracking.Run, folder: Path, track: str, scores: list[float]) -> 
     run.set_tags({f"score/{track}/v/3-laps": folder.name})
 
 
+@pytest.mark.usefixtures("own_store")
 def test_a_trial_counts_the_races_of_its_training_alone(
     tmp_path: Path,
 ) -> None:
