@@ -26,6 +26,7 @@ from donkey_rl import configuration, formatting, own_code, user_paths
 from donkey_rl.agents import folders
 from donkey_rl.configuration import Config
 from donkey_rl.envs import opponents, simulators
+from donkey_rl.envs.simulator import track_names
 from donkey_rl.errors import InputError, StorageError
 from donkey_rl.experiments import config as configs
 from donkey_rl.experiments import process_clock, provenance, stored_runs
@@ -217,9 +218,8 @@ def hash_of_track_file(tracks: str) -> str | None:
     Args:
         tracks: Names of tracks, with commas; so are the hashes of several files.
     """
-    heads = [name.strip().rpartition(".json")[0] for name in tracks.split(",")]
-    hashes = [folders.sha256(user_paths.path_of(f"{head}.json")) for head in heads if head]
-    return ",".join(hashes) or None
+    files = [track_names.file_of(name.strip()) for name in tracks.split(",")]
+    return ",".join(folders.sha256(user_paths.path_of(file)) for file in files if file) or None
 
 
 def hashes_of_code(config: TrainingConfig) -> dict[str, str]:
